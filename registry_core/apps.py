@@ -1,0 +1,10 @@
+"""How Django knows this app."""
+
+from django.apps import AppConfig
+
+
+class RegistryCoreConfig(AppConfig):
+    """The registry itself."""
+
+    name = "registry_core"
+    label = "registry_core"

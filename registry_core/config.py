@@ -1,0 +1,277 @@
+"""The configuration of a Portolan process: environment `PORTOLAN_*` over `portolan.yml` over defaults.
+
+Settings that an administrator changes at run time are not here: those are rows in Postgres.
+"""
+
+import difflib
+import os
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, Self
+from urllib.parse import SplitResult, urlsplit
+
+import yaml
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+PREFIX = "PORTOLAN_"
+CONFIG_PATH_VARIABLE = "PORTOLAN_CONFIG"
+DEFAULT_CONFIG_PATH = Path("portolan.yml")
+MASK = "********"
+
+
+class ConfigError(Exception):
+    """The configuration cannot be used; the message says which setting and what to do. Contains no secret."""
+
+
+class Setting(NamedTuple):
+    """One setting as `portolan settings` shows it; `value` is masked where it is secret."""
+
+    key: str
+    value: str
+    source: str
+
+
+class Config(BaseSettings):
+    """What a process needs to know before it can reach Postgres. Read once; immutable."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, extra="forbid", frozen=True)
+
+    host: str = Field(default="127.0.0.1", description="Address to listen on.")
+    port: int = Field(default=5080, ge=1, le=65535, description="TCP port to listen on.")
+    data: Path = Field(default=Path("data"), description="Directory of blobs, secrets and the embedded servers.")
+    external_url: str | None = Field(
+        default=None, description="URL under which clients reach this registry; default: what the request's Host says."
+    )
+    workers: int = Field(default=2, ge=1, le=256, description="Processes that `serve` starts.")
+    admin_password: SecretStr | None = Field(
+        default=None, description="Password of `admin` at the first start; default: a random one."
+    )
+
+    database_url: SecretStr | None = Field(
+        default=None, description="postgresql:// URL; default: the embedded server of `portolan up`."
+    )
+    database_direct_url: SecretStr | None = Field(
+        default=None, description="The same database without a transaction pooler, for locks and LISTEN."
+    )
+    database_pool_max: int = Field(default=16, ge=1, le=1000, description="Database connections per process.")
+    redis_url: SecretStr | None = Field(
+        default=None, description="redis:// URL of Valkey or Redis; default: the embedded one of `portolan up`."
+    )
+
+    upload_ttl_s: int = Field(default=86_400, ge=60, description="Seconds after which an idle upload is removed.")
+    manifest_limit_bytes: int = Field(
+        default=4 * 1024 * 1024, ge=1024, le=64 * 1024 * 1024, description="Largest manifest accepted, in bytes."
+    )
+    token_ttl_s: int = Field(default=1800, ge=60, le=86_400, description="Seconds for which a bearer token is valid.")
+    stale_if_down_s: int = Field(
+        default=60, ge=0, description="Seconds for which cached answers are served while Postgres is unreachable."
+    )
+    body_idle_timeout_s: int = Field(
+        default=60, ge=1, description="Seconds without a byte after which a request body is given up."
+    )
+    shutdown_grace_s: int = Field(
+        default=20, ge=1, description="Seconds that requests and jobs in progress get at shutdown."
+    )
+
+    log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="Least level logged.")
+    log_format: Literal["auto", "json", "console"] = Field(
+        default="auto", description="json, console, or auto: console when stderr is a terminal."
+    )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Environment first, then the values of the file, which come in as keyword arguments."""
+        return env_settings, init_settings
+
+    @field_validator("data")
+    @classmethod
+    def _absolute(cls, path: Path) -> Path:
+        return Path(os.path.abspath(path.expanduser()))
+
+    @field_validator("external_url")
+    @classmethod
+    def _web_origin(cls, url: str | None) -> str | None:
+        if url is None:
+            return None
+        parts = urlsplit(url)
+        if parts.scheme not in {"http", "https"} or not parts.hostname or parts.path.strip("/") or parts.query:
+            raise ValueError("must be http://HOST[:PORT] or https://HOST[:PORT], without a path")
+        return url.rstrip("/")
+
+    @field_validator("database_url", "database_direct_url")
+    @classmethod
+    def _postgres_url(cls, url: SecretStr | None) -> SecretStr | None:
+        return _with_scheme(url, "postgresql", "postgres")
+
+    @field_validator("redis_url")
+    @classmethod
+    def _redis_url(cls, url: SecretStr | None) -> SecretStr | None:
+        return _with_scheme(url, "redis", "rediss", "unix")
+
+    @classmethod
+    def load(cls) -> Self:
+        """Read file and environment afresh. Raises ConfigError."""
+        values = _file_values()
+        _refuse_unknown_variables()
+        try:
+            return cls(**values)
+        except ValidationError as error:
+            raise ConfigError(_readable(error)) from None
+
+    @property
+    def secrets_dir(self) -> Path:
+        """Where the secrets lie that Portolan makes for itself; mode 0700."""
+        return self.data / "secrets"
+
+    @property
+    def run_dir(self) -> Path:
+        """Where the files of running processes lie; nothing here is worth a backup."""
+        return self.data / "run"
+
+    @property
+    def is_https(self) -> bool:
+        """Whether clients come by TLS."""
+        return self.external_url is not None and self.external_url.startswith("https://")
+
+    @property
+    def database_dsn(self) -> str | None:
+        """URL of the database: the configured one, else that of a `portolan up` on the same data, else None."""
+        return _revealed(self.database_url) or _read_line(self.run_dir / "database.url")
+
+    @property
+    def database_direct_dsn(self) -> str | None:
+        """URL of the database for session locks and LISTEN; as `database_dsn` when no other is configured."""
+        return _revealed(self.database_direct_url) or self.database_dsn
+
+    @property
+    def redis_dsn(self) -> str | None:
+        """URL of Valkey: the configured one, else that of a `portolan up` on the same data, else None."""
+        return _revealed(self.redis_url) or _read_line(self.run_dir / "redis.url")
+
+
+@lru_cache(maxsize=1)
+def get_config() -> Config:
+    """The configuration of this process, read at the first call. Raises ConfigError."""
+    return Config.load()
+
+
+def describe(config: Config | None = None) -> list[Setting]:
+    """Every setting with its value (secrets masked) and where it comes from, in the order of the fields."""
+    config = config or get_config()
+    file_keys = _file_values().keys()
+    return [Setting(key, _shown(getattr(config, key)), _source(key, file_keys)) for key in Config.model_fields]
+
+
+def mask_url(url: str) -> str:
+    """`url` with the password of its authority, and secrets in its query, replaced by a mask."""
+    try:
+        parts = urlsplit(url)
+        query = "&".join(_masked_parameter(parameter) for parameter in parts.query.split("&"))
+    except ValueError:
+        return MASK
+    return parts._replace(netloc=_masked_netloc(parts), query=query).geturl()
+
+
+def config_path() -> Path | None:
+    """The configuration file: PORTOLAN_CONFIG, else `portolan.yml` here, else None."""
+    if named := os.environ.get(CONFIG_PATH_VARIABLE):
+        return Path(named)
+    return DEFAULT_CONFIG_PATH if DEFAULT_CONFIG_PATH.is_file() else None
+
+
+def _masked_netloc(parts: SplitResult) -> str:
+    credentials, at, host = parts.netloc.rpartition("@")
+    user, colon, _ = credentials.partition(":")
+    return f"{user}{colon}{MASK if colon else ''}{at}{host}"
+
+
+def _masked_parameter(parameter: str) -> str:
+    name, equals, _ = parameter.partition("=")
+    return f"{name}{equals}{MASK}" if "password" in name.lower() else parameter
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, SecretStr):
+        secret = value.get_secret_value()
+        return mask_url(secret) if "://" in secret else MASK
+    return "" if value is None else str(value)
+
+
+def _source(key: str, file_keys: Any) -> str:
+    if _environment_value(key):
+        return f"environment {PREFIX}{key.upper()}"
+    return str(config_path()) if key in file_keys else "default"
+
+
+def _environment_value(key: str) -> str | None:
+    wanted = f"{PREFIX}{key}".upper()
+    return next((value for name, value in os.environ.items() if name.upper() == wanted), None)
+
+
+def _file_values() -> dict[str, Any]:
+    path = config_path()
+    if path is None:
+        return {}
+    try:
+        values = yaml.safe_load(path.read_text("utf-8")) or {}
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot read the configuration file {path}: {error}") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path} is not valid YAML{_position(error)}") from None
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path} must hold `key: value` lines, see `portolan settings`")
+    for key in values:
+        if key not in Config.model_fields:
+            raise ConfigError(f"{path}: unknown key {key!r}{_nearest(str(key), list(Config.model_fields))}")
+    return values
+
+
+def _position(error: yaml.YAMLError) -> str:
+    mark = getattr(error, "problem_mark", None)
+    return f", line {mark.line + 1}" if mark else ""
+
+
+def _refuse_unknown_variables() -> None:
+    known = [CONFIG_PATH_VARIABLE, *(f"{PREFIX}{key.upper()}" for key in Config.model_fields)]
+    for name in os.environ:
+        if name.upper().startswith(PREFIX) and name.upper() not in known:
+            raise ConfigError(f"unknown environment variable {name}{_nearest(name.upper(), known)}")
+
+
+def _nearest(name: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    return f", did you mean {close[0]}?" if close else "; `portolan settings` lists what there is"
+
+
+def _readable(error: ValidationError) -> str:
+    """One line per wrong setting. The value itself is left out: it may be a secret."""
+    problems = error.errors(include_input=False, include_url=False)
+    return "; ".join(
+        f"{PREFIX}{str(problem['loc'][0]).upper()}: {problem['msg'].removeprefix('Value error, ')}"
+        for problem in problems
+    )
+
+
+def _with_scheme(url: SecretStr | None, *schemes: str) -> SecretStr | None:
+    if url is not None and url.get_secret_value().partition("://")[0] not in schemes:
+        raise ValueError(f"must begin with {' or '.join(f'{scheme}://' for scheme in schemes)}")
+    return url
+
+
+def _revealed(secret: SecretStr | None) -> str | None:
+    return secret.get_secret_value() if secret is not None else None
+
+
+def _read_line(path: Path) -> str | None:
+    try:
+        return path.read_text("utf-8").strip() or None
+    except OSError:
+        return None

@@ -1,0 +1,214 @@
+"""Logging of every process: structlog, with the standard library, Django, Celery and granian routed through it.
+
+JSON lines when stderr is not a terminal, readable ones when it is. Secrets are taken out here, in one place, before
+anything is written; callers need not remember to.
+"""
+
+import datetime
+import logging
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any, TextIO
+
+import msgspec
+import structlog
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+from registry_core.config import MASK, Config, get_config
+
+_SECRET_KEY = re.compile(
+    r"passw(or)?d|secret|authori[sz]ation|credential|cookie|signature|api[_-]?key|private[_-]?key|^dsn$|(^|[_-])token$",
+    re.IGNORECASE,
+)
+_AUTHORIZATION = re.compile(r"\b(Bearer|Basic)\s+[A-Za-z0-9\-._~+/=]{4,}", re.IGNORECASE)
+_URL_PASSWORD = re.compile(r"(://[^\s/:@]*):[^\s/@]+@")
+_SECRET_PARAMETER = re.compile(
+    r"(?i)(?<![A-Za-z0-9])((?:[\w-]*(?:signature|credential|secret|passw(?:or)?d|token)|sig|code|state)=)[^&\s\"'#]+"
+)
+_CONTROL = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029]")
+
+
+class _AccessLine(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """One request, as logged. The field names are the keys of the JSON line."""
+
+    event: str
+    timestamp: str
+    level: str
+    request_id: str
+    method: str
+    path: str
+    status: int
+    bytes: int
+    duration_ms: float
+    user: str | None = None
+    action: str | None = None
+    repository: str | None = None
+
+
+class _Output:
+    """Where lines go; decided once per process by `configure`."""
+
+    is_json = True
+    is_access_logged = True
+
+
+_encode = msgspec.json.Encoder().encode
+
+
+def configure(config: Config | None = None, *, stream: TextIO | None = None) -> None:
+    """Route all logging of this process to `stream` (stderr by default). Safe to call again."""
+    config = config or get_config()
+    stream = stream or sys.stderr
+    _Output.is_json = config.log_format == "json" or (config.log_format == "auto" and not stream.isatty())
+    _Output.is_access_logged = config.log_level in {"debug", "info"}
+    structlog.configure(
+        processors=[*_shared_processors(), structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        wrapper_class=structlog.stdlib.BoundLogger,
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=True,
+    )
+    _route_standard_library(config.log_level.upper(), stream)
+
+
+def configure_django(_logging: Mapping[str, Any]) -> None:
+    """What Django's LOGGING_CONFIG calls: Django logs as everybody else."""
+    configure()
+
+
+def get_logger(name: str) -> structlog.stdlib.BoundLogger:
+    """A logger for module `name`; give facts as keyword arguments, not in the text."""
+    logger: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(name)
+    return logger
+
+
+def access(
+    *,
+    request_id: str,
+    method: str,
+    path: str,
+    status: int,
+    size_bytes: int,
+    duration_ms: float,
+    user: str | None = None,
+    action: str | None = None,
+    repository: str | None = None,
+) -> None:
+    """Log one answered request. Written without structlog's chain: this is on the path of every pull.
+
+    `path` may carry a query string; signatures and tokens in it are masked, control characters are escaped.
+    """
+    if not _Output.is_access_logged:
+        return
+    line = _AccessLine(
+        event="access",
+        timestamp=datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds"),
+        level="info",
+        request_id=_one_line(request_id),
+        method=_one_line(method),
+        path=_one_line(redact_text(path)),
+        status=status,
+        bytes=size_bytes,
+        duration_ms=round(duration_ms, 3),
+        user=user and _one_line(user),
+        action=action and _one_line(action),
+        repository=repository and _one_line(repository),
+    )
+    sys.stderr.write(_encode(line).decode() + "\n" if _Output.is_json else _readable(line))
+
+
+def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """structlog processor: no value of a secret key, no credentials and no signatures inside any text."""
+    return {key: _redacted(key, value) for key, value in event.items()}
+
+
+def redact_text(text: str) -> str:
+    """`text` without Bearer and Basic credentials, passwords in URLs and secret query parameters."""
+    if "://" in text:
+        text = _URL_PASSWORD.sub(rf"\1:{MASK}@", text)
+    if "=" in text:
+        text = _SECRET_PARAMETER.sub(rf"\1{MASK}", text)
+    return _AUTHORIZATION.sub(rf"\1 {MASK}", text)
+
+
+def granian_log_config() -> dict[str, Any]:
+    """granian's loggers without handlers of their own, so that its lines come out as ours."""
+    silent = {"handlers": [], "propagate": True, "level": "NOTSET"}
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {},
+        "handlers": {},
+        "loggers": {"_granian": silent, "granian.access": silent},
+    }
+
+
+def _redacted(key: object, value: Any) -> Any:
+    if isinstance(key, str) and _SECRET_KEY.search(key) and value is not None:
+        return MASK
+    if isinstance(value, str):
+        return redact_text(value)
+    if isinstance(value, bytes):
+        return redact_text(value.decode("utf-8", "replace"))
+    if isinstance(value, Mapping):
+        return {inner: _redacted(inner, item) for inner, item in value.items()}
+    if isinstance(value, Sequence):
+        return [_redacted(None, item) for item in value]
+    return value
+
+
+def _shared_processors() -> list[Processor]:
+    return [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.PositionalArgumentsFormatter(),
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.StackInfoRenderer(),
+        structlog.processors.format_exc_info,
+        redact,
+    ]
+
+
+def _route_standard_library(level: str, stream: TextIO) -> None:
+    renderer: Processor = structlog.processors.JSONRenderer() if _Output.is_json else _console_renderer(stream)
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[structlog.stdlib.ExtraAdder(), *_shared_processors()],
+            processors=[_without_internals, renderer],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level)
+    for name in ("kombu", "amqp", "asyncio", "urllib3", "httpx", "httpcore"):
+        logging.getLogger(name).setLevel("WARNING")
+
+
+def _console_renderer(stream: TextIO) -> Processor:
+    return structlog.dev.ConsoleRenderer(colors=stream.isatty())
+
+
+def _without_internals(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Drop what the formatter added, and what Django attaches to its records: objects, not facts."""
+    for key in ("_record", "_from_structlog", "request", "server_time", "status_code", "data"):
+        event.pop(key, None)
+    event["event"] = _one_line(str(event.get("event", "")))
+    return event
+
+
+def _one_line(text: str) -> str:
+    return _CONTROL.sub(lambda match: match.group().encode("unicode_escape").decode(), text)
+
+
+def _readable(line: _AccessLine) -> str:
+    who = " ".join(
+        f"{key}={value}"
+        for key, value in (("user", line.user), ("action", line.action), ("repository", line.repository))
+        if value
+    )
+    return (
+        f"{line.timestamp} {line.method} {line.path} {line.status} {line.bytes}B {line.duration_ms}ms "
+        f"{who} request_id={line.request_id}\n"
+    )

@@ -1,0 +1,144 @@
+"""Django's settings, derived from `registry_core.config`. Nothing is configured here that a deployment would change."""
+
+import secrets
+from typing import Any
+from urllib.parse import urlsplit
+
+from psycopg.conninfo import conninfo_to_dict
+
+from registry_core.config import get_config
+from registry_core.secretfiles import read_or_create_secret
+
+_config = get_config()
+
+
+def _database(dsn: str | None) -> dict[str, Any]:
+    """Django's description of the database at `dsn`; without one, a name that only fails when it is used."""
+    parts: dict[str, Any] = {key: value for key, value in conninfo_to_dict(dsn or "").items() if value is not None}
+    pool = {"min_size": 1, "max_size": _config.database_pool_max, "timeout": 5}
+    return {
+        "ENGINE": "django.db.backends.postgresql",
+        "NAME": parts.pop("dbname", "portolan"),
+        "USER": parts.pop("user", ""),
+        "PASSWORD": parts.pop("password", ""),
+        "HOST": parts.pop("host", ""),
+        "PORT": str(parts.pop("port", "")),
+        "CONN_MAX_AGE": 0,  # the pool keeps connections, Django must give them back
+        "DISABLE_SERVER_SIDE_CURSORS": True,  # they do not survive a transaction pooler
+        "OPTIONS": {**parts, "pool": pool},
+    }
+
+
+def _allowed_hosts() -> list[str]:
+    """The host of the external URL and the machine itself. Without an external URL clients may use any name of ours."""
+    if _config.external_url is None:
+        return ["*"]
+    return [str(urlsplit(_config.external_url).hostname), "localhost", "127.0.0.1", "[::1]"]
+
+
+DEBUG = False
+SECRET_KEY = read_or_create_secret(_config.secrets_dir / "django.key", make=lambda: secrets.token_urlsafe(64))
+ALLOWED_HOSTS = _allowed_hosts()
+ROOT_URLCONF = "registry_core.urls"
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+APPEND_SLASH = False
+LANGUAGE_CODE = "en-us"
+USE_TZ = True
+TIME_ZONE = "UTC"
+
+INSTALLED_APPS = [
+    "django.contrib.contenttypes",
+    "django.contrib.auth",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "rest_framework",
+    "drf_spectacular",
+    "registry_core",
+    "registry_core.content",
+    "registry_core.events",
+    "rbac",
+    "projects",
+    "replication",
+    "scanning",
+    "frontend",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "registry_core.security_headers.ContentSecurityPolicyMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+
+DATABASES = {"default": _database(_config.database_dsn)}
+
+AUTH_USER_MODEL = "rbac.User"
+PASSWORD_HASHERS = [
+    "django.contrib.auth.hashers.Argon2PasswordHasher",
+    "django.contrib.auth.hashers.PBKDF2PasswordHasher",
+]
+
+STATIC_URL = "/static/"
+
+SESSION_ENGINE = "django.contrib.sessions.backends.db"
+SESSION_COOKIE_NAME = "sid"
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = "Lax"
+SESSION_COOKIE_SECURE = _config.is_https
+CSRF_COOKIE_SAMESITE = "Lax"
+CSRF_COOKIE_SECURE = _config.is_https
+CSRF_HEADER_NAME = "HTTP_X_HARBOR_CSRF_TOKEN"
+CSRF_TRUSTED_ORIGINS = [_config.external_url] if _config.external_url else []
+
+X_FRAME_OPTIONS = "DENY"
+SECURE_CONTENT_TYPE_NOSNIFF = True
+SECURE_REFERRER_POLICY = "same-origin"
+SECURE_CROSS_ORIGIN_OPENER_POLICY = "same-origin"
+SECURE_HSTS_SECONDS = 31_536_000 if _config.is_https else 0
+CONTENT_SECURITY_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; "
+    "connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+)
+
+SILENCED_SYSTEM_CHECKS = [
+    "security.W005",  # HSTS for sub-domains: other hosts of the domain are not ours to bind
+    "security.W021",  # HSTS preload: likewise
+    "security.W008",  # redirect to TLS: done by the proxy that ends TLS, behind which this server speaks HTTP
+]
+if not _config.is_https:
+    SILENCED_SYSTEM_CHECKS += [
+        "security.W004",  # HSTS, and cookies for TLS only, would lock out the plain-HTTP installation on one machine
+        "security.W012",
+        "security.W016",
+    ]
+
+REST_FRAMEWORK: dict[str, Any] = {
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+}
+SPECTACULAR_SETTINGS: dict[str, Any] = {
+    "TITLE": "Portolan",
+    "VERSION": "2.0",
+    "SERVE_INCLUDE_SCHEMA": False,
+}
+
+LOGGING_CONFIG = "registry_core.logs.configure_django"
