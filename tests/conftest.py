@@ -1,0 +1,61 @@
+"""Fixtures that every test may use. The Postgres and Valkey below them: tests/support/environment.py."""
+
+import os
+import secrets
+from collections.abc import Callable, Generator, Iterator
+
+import pytest
+
+from tests.support.databases import create_database, drop_database
+from tests.support.server import Server
+
+ServerFactory = Callable[..., Server]
+
+
+@pytest.fixture(scope="session")
+def start_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerFactory]:
+    """Start a registry of one's own: `start_server(PORTOLAN_WORKERS="2")`. For tests that kill or configure it."""
+    cluster_url = os.environ["PORTOLAN_DATABASE_URL"]
+    started: list[tuple[Server, str]] = []
+
+    def start(**environment: str) -> Server:
+        database = f"portolan_server_{secrets.token_hex(4)}"
+        server = Server(
+            data=tmp_path_factory.mktemp("server") / "data",
+            database_url=create_database(cluster_url, database),
+            redis_url=os.environ["PORTOLAN_REDIS_URL"],
+            admin_password=secrets.token_urlsafe(12),
+            environment=environment,
+        )
+        started.append((server, database))
+        server.migrate()
+        server.start()
+        return server
+
+    yield start
+    for server, database in started:
+        server.stop()
+        drop_database(cluster_url, database)
+
+
+@pytest.fixture(scope="session")
+def server(start_server: ServerFactory) -> Server:
+    """The registry that the tests of one process share: each test makes the users and projects that it needs."""
+    return start_server()
+
+
+@pytest.fixture
+def unique() -> str:
+    """A short name that no other test uses, fit for projects, repositories and users."""
+    return f"t{secrets.token_hex(4)}"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A test that failed against a server shows the end of that server's log."""
+    report = yield
+    if report.failed:
+        for name, value in getattr(item, "funcargs", {}).items():
+            if isinstance(value, Server):
+                report.sections.append((f"log of {name}", value.log_tail()))
+    return report

@@ -1,0 +1,57 @@
+"""pytest plugin that is loaded before Django's settings (`-p tests.support.environment` in pyproject.toml).
+
+It starts one Postgres and one Valkey for the whole run and points the settings at them. Under xdist the controller
+starts them, and the workers inherit its environment; each worker then gets a database and a data folder of its own.
+A PORTOLAN_* variable or a portolan.yml of the developer's own is not looked at: tests never touch a real registry.
+"""
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from registry_core.supervisor.postgres import EmbeddedPostgres
+from registry_core.supervisor.valkey import EmbeddedValkey
+
+_running: list[EmbeddedPostgres | EmbeddedValkey] = []
+_folders: list[Path] = []
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_load_initial_conftests() -> None:
+    """Before pytest-django reads the settings."""
+    worker = os.environ.get("PYTEST_XDIST_WORKER")
+    if worker is None:
+        _forget_own_environment()
+        _start_servers()
+    os.environ["PORTOLAN_DATA"] = str(Path(os.environ["TEST_FOLDER"]) / (worker or "main"))
+
+
+def pytest_unconfigure() -> None:
+    """Stop what this process started, the last first."""
+    while _running:
+        _running.pop().stop()
+    while _folders:
+        shutil.rmtree(_folders.pop(), ignore_errors=True)
+
+
+def _forget_own_environment() -> None:
+    """Keep only PORTOLAN_REQUIRE_TOOLS, under a name that the registry does not take for a setting of its own."""
+    if os.environ.pop("PORTOLAN_REQUIRE_TOOLS", "") == "1":
+        os.environ["TEST_REQUIRE_TOOLS"] = "1"
+    for name in [name for name in os.environ if name.startswith("PORTOLAN_")]:
+        del os.environ[name]
+    os.environ["PORTOLAN_CONFIG"] = os.devnull
+
+
+def _start_servers() -> None:
+    folder = Path(tempfile.mkdtemp(prefix="portolan-tests-"))
+    folder.chmod(0o711)  # Postgres runs as a user of its own when the tests run as root, and must reach its folder
+    _folders.append(folder)
+    os.environ["TEST_FOLDER"] = str(folder)
+    postgres, valkey = EmbeddedPostgres(folder), EmbeddedValkey(folder)
+    _running.extend([postgres, valkey])
+    os.environ["PORTOLAN_DATABASE_URL"] = postgres.start()
+    os.environ["PORTOLAN_REDIS_URL"] = valkey.start()

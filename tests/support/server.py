@@ -1,0 +1,143 @@
+"""A real `portolan serve`: its processes on a free port, with a database and a data folder of its own."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import httpx
+import psutil
+
+from tests.support.waiting import free_port, wait_until
+
+PORTOLAN = Path(sys.executable).with_name("portolan")
+START_WITHIN_S = 60.0
+STOP_WITHIN_S = 20.0
+
+
+class Server:
+    """One registry under test. `start()` answers when /v2/ does."""
+
+    def __init__(
+        self,
+        *,
+        data: Path,
+        database_url: str,
+        redis_url: str,
+        admin_password: str,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        self.data = data
+        self.database_url = database_url
+        self.admin_password = admin_password
+        self.port = free_port()
+        self.log_path = data.with_name(f"{data.name}.log")
+        self.environment = self._environment(redis_url, environment or {})
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def host(self) -> str:
+        """What stands before the repository's name in an image reference."""
+        return f"localhost:{self.port}"
+
+    @property
+    def url(self) -> str:
+        return f"http://{self.host}"
+
+    def migrate(self) -> None:
+        """Bring the database to the newest schema and create the first administrator."""
+        self._run([str(PORTOLAN), "migrate"])
+
+    def start(self) -> None:
+        """Start `portolan serve` and return once it answers. Raises RuntimeError with the log when it ends instead."""
+        with self.log_path.open("ab") as log:
+            self._process = subprocess.Popen(
+                [str(PORTOLAN), "serve"],
+                env=self.environment,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        try:
+            wait_until(self._answers, what=f"{self.url}/v2/ answers", within_s=START_WITHIN_S)
+        except TimeoutError as error:
+            self.kill()
+            raise RuntimeError(f"{error}\n{self.log_tail()}") from error
+
+    def stop(self) -> None:
+        """Ask the server to end, as an init system does, and wait for it."""
+        if self._process is None:
+            return
+        self._process.terminate()
+        try:
+            self._process.wait(STOP_WITHIN_S)
+        finally:
+            self.kill()
+
+    def kill(self) -> None:
+        """kill -9 every process of the server at once, as the kernel's out-of-memory killer or a power cut would."""
+        if self._process is None:
+            return
+        for process in self._tree():
+            process.send_signal(signal.SIGKILL)
+        self._process.wait()
+        self._process = None
+
+    def restart(self) -> None:
+        """Stop the server when it runs, and start it again on the same port, data and database."""
+        self.stop()
+        self.start()
+
+    def pids(self) -> list[int]:
+        """The ids of all processes of the server, the parent first; empty when it does not run."""
+        return [process.pid for process in self._tree()]
+
+    def manage(self, code: str) -> str:
+        """Run Python `code` with Django set up in the server's environment, and return what it prints.
+
+        The way to arrange what a test needs through the application's own operations. Raises AssertionError with the
+        traceback when the code raises.
+        """
+        return self._run([sys.executable, "-c", f"import django; django.setup()\n{code}"])
+
+    def log_tail(self, *, lines: int = 60) -> str:
+        """The end of what the server printed."""
+        if not self.log_path.exists():
+            return ""
+        return "\n".join(self.log_path.read_text(errors="replace").splitlines()[-lines:])
+
+    def _environment(self, redis_url: str, more: Mapping[str, str]) -> dict[str, str]:
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("PORTOLAN_")}
+        return inherited | {
+            "DJANGO_SETTINGS_MODULE": "registry_core.settings",
+            "PORTOLAN_DATA": str(self.data),
+            "PORTOLAN_DATABASE_URL": self.database_url,
+            "PORTOLAN_REDIS_URL": redis_url,
+            "PORTOLAN_HOST": "127.0.0.1",
+            "PORTOLAN_PORT": str(self.port),
+            "PORTOLAN_EXTERNAL_URL": self.url,
+            "PORTOLAN_ADMIN_PASSWORD": self.admin_password,
+            **more,
+        }
+
+    def _run(self, command: list[str]) -> str:
+        done = subprocess.run(command, env=self.environment, capture_output=True, text=True, timeout=120, check=False)
+        assert done.returncode == 0, f"{command[:2]} ended with {done.returncode}\n{done.stdout}{done.stderr}"
+        return done.stdout
+
+    def _answers(self) -> bool:
+        assert self._process is not None
+        if self._process.poll() is not None:
+            raise RuntimeError(f"portolan serve ended with {self._process.returncode}\n{self.log_tail()}")
+        try:
+            return httpx.get(f"{self.url}/v2/", timeout=5).status_code in {200, 401}
+        except httpx.TransportError:
+            return False
+
+    def _tree(self) -> list[psutil.Process]:
+        if self._process is None or self._process.poll() is not None:
+            return []
+        parent = psutil.Process(self._process.pid)
+        return [parent, *parent.children(recursive=True)]

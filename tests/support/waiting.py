@@ -1,0 +1,23 @@
+"""Waiting for a condition, never for a time."""
+
+import socket
+import time
+from collections.abc import Callable
+
+POLL_S = 0.02
+
+
+def wait_until(condition: Callable[[], bool], *, what: str, within_s: float = 30) -> None:
+    """Return as soon as `condition()` is true. Raises TimeoutError naming `what` when it is not true `within_s`."""
+    deadline = time.monotonic() + within_s
+    while not condition():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{what}: not so within {within_s} s")
+        time.sleep(POLL_S)
+
+
+def free_port() -> int:
+    """A TCP port of 127.0.0.1 that nothing listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
