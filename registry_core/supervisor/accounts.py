@@ -1,0 +1,60 @@
+"""As whom the embedded PostgreSQL runs: it refuses root, so root starts it as an unprivileged account."""
+
+import os
+import pwd
+from dataclasses import dataclass
+from pathlib import Path
+
+from registry_core.supervisor.errors import SupervisorError
+
+_CANDIDATES = ("postgres", "nobody")
+
+
+@dataclass(frozen=True)
+class Account:
+    """A Unix account and the groups that it is in."""
+
+    name: str
+    uid: int
+    gid: int
+    groups: tuple[int, ...]
+
+    def can_enter(self, directory: Path) -> bool:
+        """Whether the account may pass through `directory`, judged by its mode."""
+        status = directory.stat()
+        if status.st_uid == self.uid:
+            return bool(status.st_mode & 0o100)
+        if status.st_gid in (self.gid, *self.groups):
+            return bool(status.st_mode & 0o010)
+        return bool(status.st_mode & 0o001)
+
+    def first_closed(self, path: Path) -> Path | None:
+        """The outermost directory on the way to `path`, itself included, that the account may not enter."""
+        return next((step for step in (*reversed(path.parents), path) if not self.can_enter(step)), None)
+
+
+def unprivileged_account() -> Account | None:
+    """The account to drop to, or None when this process is not root and stays who it is."""
+    if os.geteuid() != 0:
+        return None
+    for name in _CANDIDATES:
+        try:
+            entry = pwd.getpwnam(name)
+        except KeyError:
+            continue
+        return Account(name, entry.pw_uid, entry.pw_gid, tuple(os.getgrouplist(name, entry.pw_gid)))
+    raise SupervisorError(
+        "the embedded PostgreSQL refuses to run as root and there is neither an account `postgres` nor `nobody`: "
+        "start portolan as a normal user, or set PORTOLAN_DATABASE_URL"
+    )
+
+
+def require_reachable(account: Account, data: Path) -> None:
+    """Raise SupervisorError when `account` cannot come to `data` because of a directory above it, which is not ours."""
+    closed = account.first_closed(data.parent)
+    if closed is not None:
+        raise SupervisorError(
+            f"the embedded PostgreSQL cannot run as root, and the account {account.name!r} may not enter {closed}: "
+            f"set PORTOLAN_DATA (now {data}) to a directory that others may pass to, such as /var/lib/portolan, "
+            "or set PORTOLAN_DATABASE_URL to a PostgreSQL of your own"
+        )
