@@ -51,7 +51,8 @@ def _start_servers() -> None:
     folder.chmod(0o711)  # Postgres runs as a user of its own when the tests run as root, and must reach its folder
     _folders.append(folder)
     os.environ["TEST_FOLDER"] = str(folder)
-    postgres, valkey = EmbeddedPostgres(folder), EmbeddedValkey(folder)
-    _running.extend([postgres, valkey])
-    os.environ["PORTOLAN_DATABASE_URL"] = postgres.start()
-    os.environ["PORTOLAN_REDIS_URL"] = valkey.start()
+    with (folder / "servers.log").open("wb") as log:
+        postgres, valkey = EmbeddedPostgres(folder, log=log), EmbeddedValkey(folder, log=log)
+        _running.extend([postgres, valkey])
+        os.environ["PORTOLAN_DATABASE_URL"] = postgres.start()
+        os.environ["PORTOLAN_REDIS_URL"] = valkey.start()

@@ -10,7 +10,9 @@ from pathlib import Path
 import httpx
 import psutil
 
-from tests.support.waiting import free_port, wait_until
+from registry_core.supervisor.ports import free_port
+from registry_core.supervisor.processes import spawn
+from tests.support.waiting import wait_until
 
 PORTOLAN = Path(sys.executable).with_name("portolan")
 START_WITHIN_S = 60.0
@@ -53,13 +55,7 @@ class Server:
     def start(self) -> None:
         """Start `portolan serve` and return once it answers. Raises RuntimeError with the log when it ends instead."""
         with self.log_path.open("ab") as log:
-            self._process = subprocess.Popen(
-                [str(PORTOLAN), "serve"],
-                env=self.environment,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+            self._process = spawn([PORTOLAN, "serve"], death_signal=signal.SIGTERM, env=self.environment, log=log)
         try:
             wait_until(self._answers, what=f"{self.url}/v2/ answers", within_s=START_WITHIN_S)
         except TimeoutError as error:

@@ -1,6 +1,5 @@
 """Waiting for a condition, never for a time."""
 
-import socket
 import time
 from collections.abc import Callable
 
@@ -14,10 +13,3 @@ def wait_until(condition: Callable[[], bool], *, what: str, within_s: float = 30
         if time.monotonic() > deadline:
             raise TimeoutError(f"{what}: not so within {within_s} s")
         time.sleep(POLL_S)
-
-
-def free_port() -> int:
-    """A TCP port of 127.0.0.1 that nothing listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
