@@ -1,5 +1,6 @@
 """As whom the embedded PostgreSQL runs: it refuses root, so root starts it as an unprivileged account."""
 
+import contextlib
 import os
 import pwd
 from dataclasses import dataclass
@@ -33,16 +34,21 @@ class Account:
         return next((step for step in (*reversed(path.parents), path) if not self.can_enter(step)), None)
 
 
-def unprivileged_account() -> Account | None:
-    """The account to drop to, or None when this process is not root and stays who it is."""
+def unprivileged_account(*, owner_of: Path) -> Account | None:
+    """The account to drop to, or None when this process is not root and stays who it is.
+
+    That is the owner of `owner_of` when it exists (made by a normal user, later run by root), else one of the system.
+    """
     if os.geteuid() != 0:
         return None
-    for name in _CANDIDATES:
-        try:
+    candidates = list(_CANDIDATES)
+    with contextlib.suppress(FileNotFoundError, KeyError):
+        candidates.insert(0, pwd.getpwuid(owner_of.stat().st_uid).pw_name)
+    for name in candidates:
+        with contextlib.suppress(KeyError):
             entry = pwd.getpwnam(name)
-        except KeyError:
-            continue
-        return Account(name, entry.pw_uid, entry.pw_gid, tuple(os.getgrouplist(name, entry.pw_gid)))
+            if entry.pw_uid != 0:
+                return Account(name, entry.pw_uid, entry.pw_gid, tuple(os.getgrouplist(name, entry.pw_gid)))
     raise SupervisorError(
         "the embedded PostgreSQL refuses to run as root and there is neither an account `postgres` nor `nobody`: "
         "start portolan as a normal user, or set PORTOLAN_DATABASE_URL"

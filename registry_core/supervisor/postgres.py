@@ -67,7 +67,7 @@ class EmbeddedPostgres:
 
         Ends a server that a killed run left on the same cluster. Raises SupervisorError.
         """
-        self._account = unprivileged_account()
+        self._account = unprivileged_account(owner_of=self._cluster)
         self._prepare_directories()
         programs = server_programs(run_dir=self._run, account=self._account)
         if not (self._cluster / "PG_VERSION").exists():
@@ -112,7 +112,7 @@ class EmbeddedPostgres:
         shutil.rmtree(draft, ignore_errors=True)
         self._own_directory(draft)
         with self._password_file() as password_file:
-            command = [
+            command: list[str | Path] = [
                 programs / "initdb", f"--pgdata={draft}", "--username=postgres", f"--pwfile={password_file}",
                 "--auth=scram-sha-256", "--encoding=UTF8", "--locale=C", "--locale-provider=builtin",
                 "--builtin-locale=C.UTF-8", "--no-instructions",

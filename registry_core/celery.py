@@ -1,0 +1,58 @@
+"""The Celery application: how jobs reach their workers. What a job does is in the `tasks.py` of each app.
+
+The broker may lose everything; whatever must happen is found again in Postgres by the periodic tasks below.
+"""
+
+import os
+from typing import Any
+
+from celery import Celery
+from celery.signals import setup_logging
+
+from registry_core import logs
+from registry_core.config import get_config
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "registry_core.settings")
+
+
+@setup_logging.connect
+def _use_our_logging(**_: Any) -> None:
+    logs.configure()
+
+
+app = Celery("portolan")
+app.conf.update(
+    broker_url=get_config().redis_dsn or "redis://127.0.0.1:6379/0",
+    broker_connection_retry_on_startup=True,
+    broker_transport_options={"socket_timeout": 5, "socket_connect_timeout": 2, "visibility_timeout": 3600},
+    task_publish_retry=False,  # a request never waits for the broker: the row is written, a sweep re-sends
+    task_ignore_result=True,
+    task_acks_late=True,
+    task_reject_on_worker_lost=True,
+    worker_prefetch_multiplier=1,
+    worker_hijack_root_logger=False,
+    worker_redirect_stdouts=False,
+    task_serializer="json",
+    accept_content=["json"],
+    timezone="UTC",
+    enable_utc=True,
+)
+# a tick that no worker took before the next few is dropped: only the latest matters
+app.conf.beat_schedule = {
+    "relay events": {
+        "task": "registry_core.events.tasks.relay_events",
+        "schedule": 1.0,
+        "options": {"expires": 5},
+    },
+    "make partitions": {
+        "task": "registry_core.events.tasks.make_partitions",
+        "schedule": 86_400.0,
+        "options": {"expires": 86_400},
+    },
+    "sweep uploads": {
+        "task": "registry_core.content.tasks.sweep_uploads",
+        "schedule": 3600.0,
+        "options": {"expires": 3600},
+    },
+}
+app.autodiscover_tasks()

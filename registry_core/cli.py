@@ -1,0 +1,226 @@
+"""The command `portolan`: parses, calls one operation, presents. What an operation imports is imported when it runs."""
+
+import importlib.metadata
+import os
+import sys
+from importlib import import_module
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+from registry_core.config import CONFIG_PATH_VARIABLE, ConfigError, describe, get_config
+from registry_core.supervisor.errors import AlreadyRunning, PortBusy, SupervisorError
+
+EXIT_FAILED = 1
+EXIT_CONFIGURATION = 3
+EXIT_ALREADY_RUNNING = 4
+EXIT_PORT_BUSY = 5
+
+_HELP = """Portolan, an enterprise container registry.
+
+Settings come from PORTOLAN_* variables, then the configuration file, then defaults: see `portolan settings`.
+
+Exit codes: 0 ok, 1 failed, 2 wrong usage, 3 wrong configuration, 4 already running, 5 port busy.
+"""
+
+app = typer.Typer(help=_HELP, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+storage_app = typer.Typer(help="Look after the object store.", no_args_is_help=True)
+keys_app = typer.Typer(help="Look after the keys that sign tokens.", no_args_is_help=True)
+app.add_typer(storage_app, name="storage")
+app.add_typer(keys_app, name="keys")
+
+
+def main() -> NoReturn:
+    """Entry point of the console script: runs a command and turns what is known to go wrong into an exit code."""
+    try:
+        app()
+    except ConfigError as error:
+        _leave(EXIT_CONFIGURATION, error)
+    except AlreadyRunning as error:
+        _leave(EXIT_ALREADY_RUNNING, error)
+    except PortBusy as error:
+        _leave(EXIT_PORT_BUSY, error)
+    except (SupervisorError, OSError) as error:
+        _leave(EXIT_FAILED, error)
+    sys.exit(0)
+
+
+@app.callback()
+def _global_options(
+    config: Annotated[
+        Path | None,
+        typer.Option(help="Configuration file; default: $PORTOLAN_CONFIG, else ./portolan.yml if it is there."),
+    ] = None,
+) -> None:
+    if config is not None:
+        os.environ[CONFIG_PATH_VARIABLE] = str(config.absolute())
+        get_config.cache_clear()
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "registry_core.settings")
+
+
+@app.command()
+def up() -> None:
+    """Run everything on this machine: embedded Postgres and Valkey (unless configured), serve, worker, beat."""
+    from registry_core import logs
+    from registry_core.supervisor.up import run_up
+
+    config = get_config()
+    logs.configure(config)
+    raise typer.Exit(run_up(config))
+
+
+@app.command()
+def serve() -> None:
+    """Answer requests: the OCI endpoint, the REST API and the console."""
+    from registry_core import serve as server
+
+    config = get_config()
+    _require(config.database_dsn, "PORTOLAN_DATABASE_URL")
+    server.serve(config)
+
+
+@app.command()
+def worker(concurrency: Annotated[int, typer.Option(min=1, help="Jobs at a time.")] = 2) -> None:
+    """Run jobs: scans, replication, retention, garbage collection, webhooks."""
+    _celery("worker", f"--concurrency={concurrency}", "--without-gossip", "--without-mingle")
+
+
+@app.command()
+def beat() -> None:
+    """Tell the workers when periodic jobs are due. One per installation."""
+    run_dir = get_config().run_dir
+    run_dir.mkdir(parents=True, exist_ok=True)
+    _celery("beat", f"--schedule={run_dir / 'beat-schedule'}", "--pidfile=")
+
+
+@app.command()
+def migrate() -> None:
+    """Bring the database up to date; at the first time make the account admin and the project library."""
+    from registry_core import logs
+    from registry_core.migrate import migrate_database
+
+    logs.configure()
+    migrate_database()
+
+
+@app.command()
+def createuser(
+    username: Annotated[str, typer.Argument(help="Name to sign in with.")],
+    email: Annotated[str, typer.Option(help="Address of the user.")] = "",
+    is_sysadmin: Annotated[bool, typer.Option("--admin", help="May do everything.")] = False,
+    is_reset: Annotated[bool, typer.Option("--set-password", help="Set the password of a user who exists.")] = False,
+) -> None:
+    """Make a user, or set a user's password. The password is asked for, or read from standard input."""
+    users = _operation("rbac.services.users")
+    password = _ask_password()
+    if is_reset:
+        _present(lambda: users.set_password(username=username, password=password))
+        typer.echo(f"set the password of {username}")
+    else:
+        _present(lambda: users.create_user(username=username, password=password, email=email, is_sysadmin=is_sysadmin))
+        typer.echo(f"made the user {username}")
+
+
+@app.command()
+def check() -> None:
+    """Tell whether this installation is fit to serve; exit code 1 when something is wrong."""
+    from registry_core.checks import run_checks
+
+    results = list(run_checks())
+    for what, problem in results:
+        typer.echo(f"{'ok    ' if problem is None else 'FAILED'}  {what}{f': {problem}' if problem else ''}")
+    raise typer.Exit(EXIT_FAILED if any(problem for _, problem in results) else 0)
+
+
+@app.command()
+def settings() -> None:
+    """Show every setting, its value (secrets masked) and where it comes from."""
+    rows = describe(get_config())
+    key_width, value_width = (max(len(row[column]) for row in rows) for column in (0, 1))
+    for key, value, source in rows:
+        typer.echo(f"{key:<{key_width}}  {value:<{value_width}}  {source}")
+
+
+@app.command()
+def version() -> None:
+    """Show the version of Portolan."""
+    typer.echo(importlib.metadata.version("portolan"))
+
+
+@app.command()
+def openapi() -> None:
+    """Write the OpenAPI description of the REST API to standard output."""
+    import django
+    from django.core.management import call_command
+
+    django.setup()
+    call_command("spectacular")
+
+
+@storage_app.command("check")
+def storage_check() -> None:
+    """Compare the object store with the database; exit code 1 when they differ."""
+    report = _operation("registry_core.content.check").check_storage()
+    typer.echo(str(report))
+    raise typer.Exit(0 if getattr(report, "is_clean", not report) else EXIT_FAILED)
+
+
+@storage_app.command("sweep")
+def storage_sweep() -> None:
+    """Remove uploads that nobody went on with."""
+    typer.echo(f"removed: {_operation('registry_core.content.uploads').sweep_uploads()}")
+
+
+@keys_app.command("rotate")
+def keys_rotate() -> None:
+    """Sign new tokens with a new key; tokens of the old one are valid until they expire."""
+    typer.echo(f"new key: {_operation('registry_core.tokens.keys').rotate()}")
+
+
+def _celery(*arguments: str) -> None:
+    config = get_config()
+    _require(config.redis_dsn, "PORTOLAN_REDIS_URL")
+    _require(config.database_dsn, "PORTOLAN_DATABASE_URL")
+    from registry_core.celery import app as celery_app
+
+    celery_app.start(argv=[*arguments, f"--loglevel={config.log_level.upper()}"])
+
+
+def _operation(module: str) -> Any:
+    """The module of an operation, with Django ready. By name: this module is below the apps that it calls."""
+    _require(get_config().database_dsn, "PORTOLAN_DATABASE_URL")
+    import django
+
+    django.setup()
+    return import_module(module)
+
+
+def _present(operation: Any) -> None:
+    """Run `operation`; what it refuses is told in one line."""
+    from django.core.exceptions import ValidationError
+
+    try:
+        operation()
+    except ValidationError as error:
+        _leave(EXIT_FAILED, "; ".join(error.messages))
+
+
+def _ask_password() -> str:
+    if sys.stdin.isatty():
+        return str(typer.prompt("Password", hide_input=True, confirmation_prompt=True))
+    return sys.stdin.readline().rstrip("\n")
+
+
+def _require(url: str | None, variable: str) -> None:
+    if url is None:
+        raise ConfigError(f"{variable} is not set and no `portolan up` runs on {get_config().data}")
+
+
+def _leave(code: int, reason: object) -> NoReturn:
+    typer.echo(f"portolan: {reason}", err=True)
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,34 @@
+"""`portolan serve`: granian in front of the registry's RSGI application."""
+
+import os
+
+from granian import Granian
+from granian.constants import HTTPModes, Interfaces, Loops
+from granian.log import LogLevels
+
+from registry_core import logs
+from registry_core.config import Config
+from registry_core.supervisor.ports import require_free
+
+
+def serve(config: Config) -> None:
+    """Answer requests until SIGTERM or SIGINT; what is in progress gets `shutdown_grace_s`. Raises PortBusy."""
+    # granian shares the port with whoever asked for the same (SO_REUSEPORT): a second registry would go unnoticed
+    require_free(config.host, config.port)
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "registry_core.settings")
+    logs.configure(config)
+    Granian(
+        "registry_core.rsgi:app",
+        address=config.host,
+        port=config.port,
+        interface=Interfaces.RSGI,
+        workers=config.workers,
+        loop=Loops.uvloop,
+        http=HTTPModes.http1,  # on HTTP/2 a truncated body cannot be told from a whole one
+        websockets=False,
+        log_level=LogLevels.info,
+        log_dictconfig=logs.granian_log_config(),
+        log_access=False,
+        respawn_failed_workers=True,
+        workers_kill_timeout=config.shutdown_grace_s,
+    ).serve()

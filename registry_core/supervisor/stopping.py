@@ -1,0 +1,40 @@
+"""Being told to stop: SIGINT, SIGTERM and SIGHUP as something that a waiting loop can ask for."""
+
+import select
+import signal
+import socket
+from types import FrameType, TracebackType
+from typing import Self
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class StopSignal:
+    """While entered, the signals no longer end the process but make `wait` return True. Main thread only."""
+
+    def __init__(self) -> None:
+        self.is_set = False
+        self._bell, self._wakeup = socket.socketpair()
+
+    def __enter__(self) -> Self:
+        self._bell.setblocking(False)
+        self._wakeup.setblocking(False)
+        signal.set_wakeup_fd(self._wakeup.fileno(), warn_on_full_buffer=False)
+        self._previous = {number: signal.signal(number, self._note) for number in _SIGNALS}
+        return self
+
+    def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+        signal.set_wakeup_fd(-1)
+        self._bell.close()
+        self._wakeup.close()
+
+    def wait(self, timeout_s: float) -> bool:
+        """Wait up to `timeout_s` seconds; True as soon as one of the signals has come, now or before."""
+        if not self.is_set and select.select([self._bell], [], [], timeout_s)[0]:
+            self._bell.recv(64)
+        return self.is_set
+
+    def _note(self, _number: int, _frame: FrameType | None) -> None:
+        self.is_set = True

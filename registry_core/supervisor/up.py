@@ -1,0 +1,219 @@
+"""`portolan up`: start everything in order, keep it running, end it in order.
+
+postgres, valkey → migrate → serve, worker, beat; the end is beat, worker, serve (drains), valkey, postgres.
+"""
+
+import os
+import signal
+import sys
+import time
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from registry_core import logs
+from registry_core.config import Config
+from registry_core.secretfiles import write_secret
+from registry_core.supervisor.errors import StartFailed
+from registry_core.supervisor.pidfile import PidFile
+from registry_core.supervisor.ports import require_free
+from registry_core.supervisor.postgres import EmbeddedPostgres
+from registry_core.supervisor.processes import end, end_leftovers, spawn
+from registry_core.supervisor.programs import PortolanProcess, portolan_command
+from registry_core.supervisor.stopping import StopSignal
+from registry_core.supervisor.valkey import EmbeddedValkey
+
+ADMIN_PASSWORD_FILE = "admin.password"  # noqa: S105 - the name of a file
+_POLL_S = 0.2
+_BACKOFF_FIRST_S = 0.5
+_BACKOFF_MAX_S = 30.0
+_STABLE_S = 60.0
+_TRIES_BEFORE_READY = 5
+
+logger = logs.get_logger("portolan.up")
+
+
+class Service(Protocol):
+    """What the supervisor keeps running."""
+
+    name: str
+
+    def start(self) -> object:
+        """Start it; whatever it needs is up."""
+
+    def stop(self) -> None:
+        """End it; nothing of it is left."""
+
+    def exit_code(self) -> int | None:
+        """None while it runs."""
+
+    @property
+    def group(self) -> int:
+        """Its process group, 0 when it is not up."""
+
+
+@dataclass
+class _Watched:
+    """A service with the history of its failures."""
+
+    service: Service
+    started: float
+    failures: int = 0
+    restart_at: float | None = None
+
+
+def run_up(config: Config) -> int:
+    """Run the registry on this machine until a signal; the exit code. Raises SupervisorError when it cannot start."""
+    config.run_dir.mkdir(parents=True, exist_ok=True)
+    with PidFile(config.run_dir / "portolan.pid") as pid_file, StopSignal() as stop:
+        end_leftovers(pid_file.leftover_groups, data=config.data)
+        require_free(config.host, config.port)
+        return Supervisor(config, pid_file=pid_file, stop=stop).run()
+
+
+class Supervisor:
+    """One run of `portolan up`."""
+
+    def __init__(self, config: Config, *, pid_file: PidFile, stop: StopSignal) -> None:
+        self._config = config
+        self._pid_file = pid_file
+        self._stop = stop
+        self._watched: list[_Watched] = []
+        self._is_ready = False
+        self._env = {**os.environ, "PORTOLAN_DATA": str(config.data)}
+        self._written = [config.run_dir / "database.url", config.run_dir / "redis.url"]
+
+    def run(self) -> int:
+        """Start, watch, stop."""
+        try:
+            self._start_stores()
+            is_first_boot = not self._password_file.exists()
+            if not self._migrate():
+                return 0
+            for name in ("serve", "worker", "beat"):
+                self._start(PortolanProcess(name, env=self._env, grace_s=self._config.shutdown_grace_s))
+            self._watch(is_first_boot=is_first_boot)
+        finally:
+            self._end()
+        return 0
+
+    @property
+    def _password_file(self) -> Path:
+        return self._config.secrets_dir / ADMIN_PASSWORD_FILE
+
+    def _start_stores(self) -> None:
+        if self._config.database_url is None:
+            self._share("database", str(self._start(EmbeddedPostgres(self._config.data))))
+        if self._config.redis_url is None:
+            self._share("redis", str(self._start(EmbeddedValkey(self._config.data))))
+
+    def _share(self, kind: str, url: str) -> None:
+        """Tell the children by environment, and commands typed elsewhere by a file that only we can read."""
+        self._env[f"PORTOLAN_{kind.upper()}_URL"] = url
+        write_secret(self._config.run_dir / f"{kind}.url", url)
+
+    def _start(self, service: Service) -> object:
+        self._watched.append(_Watched(service, started=time.monotonic()))
+        result = service.start()
+        self._record()
+        return result
+
+    def _record(self) -> None:
+        self._pid_file.record({watched.service.name: watched.service.group for watched in self._watched})
+
+    def _migrate(self) -> bool:
+        """Bring the database up to date. False when we were told to stop meanwhile. Raises StartFailed."""
+        process = spawn(portolan_command("migrate"), death_signal=signal.SIGTERM, env=self._env)
+        while process.poll() is None:
+            if self._stop.wait(_POLL_S / 4):
+                end(process, steps=[(signal.SIGTERM, self._config.shutdown_grace_s)])
+                return False
+        if process.returncode != 0:
+            raise StartFailed(f"`portolan migrate` failed with code {process.returncode}; its reason is above")
+        return not self._stop.is_set
+
+    def _watch(self, *, is_first_boot: bool) -> None:
+        while not self._stop.wait(_POLL_S):
+            for watched in self._watched:
+                self._look_after(watched)
+            if not self._is_ready and answers(self._config.host, self._config.port):
+                self._is_ready = True
+                announce(self._config, is_first_boot=is_first_boot)
+
+    def _look_after(self, watched: _Watched) -> None:
+        now = time.monotonic()
+        if watched.restart_at is not None:
+            if now >= watched.restart_at:
+                self._restart(watched)
+        elif (code := watched.service.exit_code()) is not None:
+            self._plan_restart(watched, reason=f"ended with code {code}")
+
+    def _plan_restart(self, watched: _Watched, *, reason: str) -> None:
+        now = time.monotonic()
+        watched.failures = 1 if now - watched.started > _STABLE_S else watched.failures + 1
+        if not self._is_ready and watched.failures >= _TRIES_BEFORE_READY:
+            raise StartFailed(f"{watched.service.name} {reason}, {watched.failures} times; its reason is above")
+        delay_s = min(_BACKOFF_FIRST_S * 2 ** (watched.failures - 1), _BACKOFF_MAX_S)
+        watched.restart_at = now + delay_s
+        logger.error("process ended, restarting", process=watched.service.name, reason=reason, delay_s=delay_s)
+
+    def _restart(self, watched: _Watched) -> None:
+        watched.restart_at, watched.started = None, time.monotonic()
+        try:
+            watched.service.stop()
+            watched.service.start()
+        except (OSError, StartFailed) as error:
+            self._plan_restart(watched, reason=str(error))
+        else:
+            self._record()
+            logger.info("process restarted", process=watched.service.name)
+
+    def _end(self) -> None:
+        for watched in reversed(self._watched):
+            watched.service.stop()
+        for path in self._written:
+            path.unlink(missing_ok=True)
+
+
+def answers(host: str, port: int) -> bool:
+    """Whether the registry answers `GET /v2/` on `host`:`port`, with or without a demand to sign in."""
+    try:
+        with urllib.request.urlopen(f"http://{_reachable(host)}:{port}/v2/", timeout=2) as response:
+            return bool(response.status == 200)
+    except urllib.error.HTTPError as error:
+        return error.code == 401
+    except (OSError, ValueError):
+        return False
+
+
+def announce(config: Config, *, is_first_boot: bool) -> None:
+    """Say where the registry is and how to sign in."""
+    authority = f"{_reachable(config.host, is_for_people=True)}:{config.port}"
+    url = config.external_url or f"http://{authority}"
+    lines = [
+        f"Portolan is ready at {url}",
+        f"  sign in as admin {_how_to_sign_in(config, is_first_boot=is_first_boot)}",
+        f"  docker login {url.partition('://')[2]} -u admin",
+    ]
+    sys.stdout.write("\n".join(lines) + "\n")
+    sys.stdout.flush()
+
+
+def _how_to_sign_in(config: Config, *, is_first_boot: bool) -> str:
+    path = config.secrets_dir / ADMIN_PASSWORD_FILE
+    if not path.exists():
+        return "with the password that you set"
+    if is_first_boot:
+        return f"with the password {path.read_text('utf-8').strip()} (kept in {path})"
+    return f"with the password in {path}, unless it was changed"
+
+
+def _reachable(host: str, *, is_for_people: bool = False) -> str:
+    """`host` as a client of this machine writes it in a URL. Docker signs in to `localhost` by plain HTTP only."""
+    if host in {"0.0.0.0", "::", ""}:  # noqa: S104 - compared, not listened on
+        return "localhost" if is_for_people else ("[::1]" if host == "::" else "127.0.0.1")
+    if host == "127.0.0.1" and is_for_people:
+        return "localhost"
+    return f"[{host}]" if ":" in host else host
