@@ -1,6 +1,7 @@
 """Django's settings, derived from `registry_core.config`. Nothing is configured here that a deployment would change."""
 
 import secrets
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -67,6 +68,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "registry_core.security_headers.ContentSecurityPolicyMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -97,7 +99,14 @@ PASSWORD_HASHERS = [
     "django.contrib.auth.hashers.PBKDF2PasswordHasher",
 ]
 
+LOGIN_URL = "/sign-in"
+LOGIN_REDIRECT_URL = "/projects"
+
 STATIC_URL = "/static/"
+STATICFILES_DIRS = [Path(__file__).parents[1] / "frontend" / "static"]
+STATICFILES_FINDERS = ["django.contrib.staticfiles.finders.FileSystemFinder"]  # ours alone, no other app's
+WHITENOISE_USE_FINDERS = True
+WHITENOISE_MAX_AGE = 300  # seconds; the names carry no hash, so an upgrade is seen after that
 
 SESSION_ENGINE = "django.contrib.sessions.backends.db"
 SESSION_COOKIE_NAME = "sid"
@@ -106,6 +115,7 @@ SESSION_COOKIE_SAMESITE = "Lax"
 SESSION_COOKIE_SECURE = _config.is_https
 CSRF_COOKIE_SAMESITE = "Lax"
 CSRF_COOKIE_SECURE = _config.is_https
+CSRF_FAILURE_VIEW = "frontend.views.errors.csrf_failed"
 CSRF_HEADER_NAME = "HTTP_X_HARBOR_CSRF_TOKEN"
 CSRF_TRUSTED_ORIGINS = [_config.external_url] if _config.external_url else []
 
@@ -134,6 +144,11 @@ if not _config.is_https:
 REST_FRAMEWORK: dict[str, Any] = {
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "registry_core.api.negotiation.FirstRenderer",
+    "DEFAULT_AUTHENTICATION_CLASSES": [],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],  # a view that is open says so
+    "EXCEPTION_HANDLER": "registry_core.api.errors.exception_handler",
 }
 SPECTACULAR_SETTINGS: dict[str, Any] = {
     "TITLE": "Portolan",

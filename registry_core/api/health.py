@@ -1,0 +1,114 @@
+"""Whether the parts that the registry stands on answer: each is really asked, and given two seconds.
+
+An answer holds for `FRESH_S` in its process, so that an endpoint that needs no sign-in cannot be used to open database
+connections or to write to the store as fast as requests come.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Final
+
+import psycopg
+import redis
+
+from registry_core.config import get_config
+from registry_core.logs import get_logger
+from registry_core.storage.stores import default_store
+
+TIMEOUT_S: Final = 2
+FRESH_S: Final = 1.0
+HEALTHY: Final = "healthy"
+UNHEALTHY: Final = "unhealthy"
+
+log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Component:
+    """One part and how it is. `error` says what is wrong without saying where the part lives."""
+
+    name: str
+    is_healthy: bool
+    error: str = ""
+
+
+class HealthProbe:
+    """Asks every part at the same time and remembers the answer for `FRESH_S`. Shared by the threads of a process."""
+
+    def __init__(self, checks: dict[str, Callable[[], None]]) -> None:
+        self._checks = checks
+        self._lock = threading.Lock()
+        self._components: list[Component] = []
+        self._asked_at = -FRESH_S
+
+    def components(self) -> list[Component]:
+        """How each part is, in a fixed order."""
+        with self._lock:
+            if time.monotonic() - self._asked_at >= FRESH_S:
+                self._components = self._ask()
+                self._asked_at = time.monotonic()
+            return self._components
+
+    def _ask(self) -> list[Component]:
+        pool = ThreadPoolExecutor(max_workers=len(self._checks), thread_name_prefix="health")
+        answers = {name: pool.submit(_asked, name, check) for name, check in self._checks.items()}
+        try:
+            return [_awaited(name, answer.result) for name, answer in answers.items()]
+        finally:
+            pool.shutdown(wait=False)
+
+
+def _awaited(name: str, result: Callable[[float], Component]) -> Component:
+    try:
+        return result(TIMEOUT_S + 0.5)
+    except TimeoutError:
+        return Component(name, is_healthy=False, error=f"no answer within {TIMEOUT_S} s")
+
+
+def _asked(name: str, check: Callable[[], None]) -> Component:
+    try:
+        check()
+    except Exception as error:
+        log.warning("a component is unhealthy", component=name, error=str(error))
+        return Component(name, is_healthy=False, error="does not answer; the registry's log says more")
+    return Component(name, is_healthy=True)
+
+
+def check_database() -> None:
+    """Raises when a new connection to Postgres cannot run a query."""
+    dsn = get_config().database_dsn or ""
+    with psycopg.connect(
+        dsn, connect_timeout=TIMEOUT_S, options=f"-c statement_timeout={TIMEOUT_S * 1000}"
+    ) as database:
+        database.execute("SELECT 1")
+
+
+def check_redis() -> None:
+    """Raises when Valkey does not answer a ping, or none is configured."""
+    url = get_config().redis_dsn
+    if url is None:
+        raise LookupError("no Redis is configured")
+    with redis.Redis.from_url(url, socket_timeout=TIMEOUT_S, socket_connect_timeout=TIMEOUT_S) as client:
+        client.ping()
+
+
+def check_storage() -> None:
+    """Raises when the object store cannot keep and give back an object: full, read-only or gone."""
+    store = default_store()
+    key, content = store.new_key(), b"health"
+    try:
+        writer = store.writer(key, offset=0, parts=[])
+        writer.write(content)
+        writer.commit()
+        if b"".join(store.read(key)) != content:
+            raise OSError("the store gave back other bytes than it was given")
+    finally:
+        store.delete(key)
+
+
+probe = HealthProbe({"database": check_database, "redis": check_redis, "storage": check_storage})

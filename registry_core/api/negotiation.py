@@ -1,0 +1,41 @@
+"""How an answer's form is chosen: by the view alone, as Harbor does.
+
+Clients send all kinds of `Accept` to these paths; none of them should be told 406 for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from rest_framework.negotiation import BaseContentNegotiation
+from rest_framework.parsers import BaseParser
+from rest_framework.renderers import BaseRenderer
+from rest_framework.request import Request
+
+
+class FirstRenderer(BaseContentNegotiation):
+    """Takes the first renderer of the view and, for a body, the parser that fits its content type."""
+
+    def select_parser(self, request: Request, parsers: Sequence[BaseParser]) -> BaseParser | None:
+        """The parser for the request's body: the one named by its content type, else the first."""
+        content_type = (request.content_type or "").partition(";")[0].strip()
+        return next((parser for parser in parsers if parser.media_type == content_type), next(iter(parsers), None))
+
+    def select_renderer(
+        self, _request: Request, renderers: Sequence[BaseRenderer], _format_suffix: str | None = None
+    ) -> tuple[BaseRenderer, str]:
+        """The view's first renderer, whatever the client would accept."""
+        return renderers[0], str(renderers[0].media_type)
+
+
+class PlainText(BaseRenderer):
+    """An answer that is a piece of text. An error has its JSON form all the same."""
+
+    media_type = "text/plain"
+    format = "txt"
+    charset = "utf-8"
+
+    def render(self, data: Any, _accepted_media_type: str | None = None, _context: Any = None) -> bytes:
+        """The text as bytes."""
+        return str(data).encode()

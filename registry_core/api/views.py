@@ -1,0 +1,101 @@
+"""What `/api/v2.0` answers to anybody: ping, health, its schema, and 404 for what is not there."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.http import Http404, HttpRequest, JsonResponse
+from drf_spectacular.utils import OpenApiTypes, extend_schema
+from drf_spectacular.views import SpectacularJSONAPIView
+from rest_framework import serializers
+from rest_framework.permissions import AllowAny
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from registry_core.api.errors import NOT_FOUND_MESSAGE, SERVER_ERROR_MESSAGE, error_body
+from registry_core.api.health import HEALTHY, UNHEALTHY, probe
+from registry_core.api.negotiation import PlainText
+
+
+class PublicView(APIView):
+    """A view that asks nobody who they are."""
+
+    authentication_classes = ()
+    permission_classes = (AllowAny,)
+
+
+class PingView(PublicView):
+    """`GET /ping`: the process answers. Asks nothing else; `health` does."""
+
+    renderer_classes = (PlainText,)
+
+    @extend_schema(operation_id="getPing", tags=["ping"], responses={(200, "text/plain"): OpenApiTypes.STR})
+    def get(self, _request: Request) -> Response:
+        """Answer `Pong`."""
+        return Response("Pong")
+
+
+class ComponentSerializer(serializers.Serializer[Any]):
+    """One component of the health answer; `error` is there only when it is unhealthy."""
+
+    name = serializers.CharField()
+    status = serializers.ChoiceField(choices=[HEALTHY, UNHEALTHY])
+    error = serializers.CharField(required=False)
+
+
+class HealthSerializer(serializers.Serializer[Any]):
+    """The health of the whole and of each part."""
+
+    status = serializers.ChoiceField(choices=[HEALTHY, UNHEALTHY])
+    components = ComponentSerializer(many=True)
+
+
+class HealthView(PublicView):
+    """`GET /health`: how database, Redis and storage are. Always 200, as Harbor does: the answer itself is healthy."""
+
+    @extend_schema(operation_id="getHealth", tags=["health"], responses=HealthSerializer)
+    def get(self, _request: Request) -> Response:
+        """Ask every component and tell."""
+        components = probe.components()
+        return Response(
+            {
+                "status": _status(all(component.is_healthy for component in components)),
+                "components": [
+                    {"name": component.name, "status": _status(component.is_healthy)}
+                    | ({"error": component.error} if component.error else {})
+                    for component in components
+                ],
+            }
+        )
+
+
+class SchemaView(SpectacularJSONAPIView):
+    """`GET /openapi.json`: the description of this API, made from the views."""
+
+    authentication_classes = ()
+    permission_classes = (AllowAny,)
+
+
+class UnknownView(PublicView):
+    """Whatever else is asked for under `/api/v2.0`, by whatever method."""
+
+    schema = None
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        """Refuse before the method is looked at: an address that is not there has none. Raises Http404."""
+        raise Http404
+
+
+def not_found(_request: HttpRequest) -> JsonResponse:
+    """404 in the form of this API, for paths that no view claims."""
+    return JsonResponse(error_body(404, NOT_FOUND_MESSAGE), status=404)
+
+
+def server_error(_request: HttpRequest) -> JsonResponse:
+    """500 in the form of this API."""
+    return JsonResponse(error_body(500, SERVER_ERROR_MESSAGE), status=500)
+
+
+def _status(is_healthy: bool) -> str:
+    return HEALTHY if is_healthy else UNHEALTHY

@@ -1,0 +1,12 @@
+"""Which Django view answers which path. `/v2/` and `/service/token` never come here: the data path answers them."""
+
+from django.urls import URLPattern, URLResolver, include, path
+
+urlpatterns: list[URLPattern | URLResolver] = [
+    path("api/v2.0/", include("registry_core.api.urls")),
+    path("", include("frontend.urls")),
+]
+
+handler403 = "frontend.views.errors.forbidden"
+handler404 = "frontend.views.errors.not_found"
+handler500 = "frontend.views.errors.server_error"
