@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.people import Account, create_project, create_user
+from tests.support.people import Account, add_member, create_project, create_user
 from tests.support.server import Server
 from tests.support.tools import Outcome, run, tool
 from tests.support.waiting import wait_until
@@ -23,6 +23,7 @@ class Client:
 
     program: Path
     environment: Mapping[str, str]
+    login_options: tuple[str, ...] = ()
 
     def __call__(self, *arguments: str, stdin: str | None = None) -> Outcome:
         return run(self.program, *arguments, env=self.environment, stdin=stdin)
@@ -35,7 +36,8 @@ class Client:
 
     def login(self, host: str, account: Account) -> Outcome:
         """Sign in as a script does, with the password on stdin (docker, podman and skopeo)."""
-        return self("login", "--username", account.name, "--password-stdin", host, stdin=account.password)
+        arguments = ("--username", account.name, "--password-stdin", *self.login_options, host)
+        return self("login", *arguments, stdin=account.password)
 
 
 @dataclass(frozen=True)
@@ -52,10 +54,12 @@ class Engine:
 
 @dataclass(frozen=True)
 class House:
-    """Who and what the clients meet: an owner's private and public project, and someone who is a member of neither."""
+    """Who and what the clients meet: an owner's private project, the public one that every installation has, a guest of
+    the private one, and someone who is a member of neither."""
 
     host: str
     owner: Account
+    guest: Account
     stranger: Account
     private: str = "cellar"
     public: str = "library"
@@ -70,9 +74,11 @@ class House:
 @pytest.fixture(scope="session")
 def house(server: Server) -> House:
     """The people and projects, made once; each test uses a repository of its own in them."""
-    house = House(server.host, owner=create_user(server, "olive"), stranger=create_user(server, "stan"))
-    create_project(server, house.private, by=house.owner.name)
-    create_project(server, house.public, by=house.owner.name, is_public=True)
+    owner, guest, stranger = (create_user(server, name) for name in ("olive", "gus", "stan"))
+    house = House(server.host, owner=owner, guest=guest, stranger=stranger)
+    create_project(server, house.private, by=owner.name)
+    add_member(server, house.private, guest, role="GUEST")
+    add_member(server, house.public, owner, role="PROJECT_ADMIN")
     return house
 
 
@@ -83,7 +89,9 @@ def engine(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Engine:
     (folder / "storage.conf").write_text(
         f'[storage]\ndriver = "vfs"\nrunroot = "{folder}/run"\ngraphroot = "{folder}/graph"\n'
     )
-    (folder / "registries.conf").write_text(f'[[registry]]\nlocation = "{server.host}"\ninsecure = true\n')
+    registries = folder / ".config" / "containers" / "registries.conf"  # where skopeo looks, whatever its environment
+    registries.parent.mkdir(parents=True)
+    registries.write_text(f'[[registry]]\nlocation = "{server.host}"\ninsecure = true\n')
     (folder / "containers.conf").write_text('[engine]\nevents_logger = "file"\ncgroup_manager = "cgroupfs"\n')
     return Engine(
         folder,
@@ -91,7 +99,7 @@ def engine(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Engine:
             "PATH": os.environ["PATH"],
             "HOME": str(folder),
             "CONTAINERS_STORAGE_CONF": str(folder / "storage.conf"),
-            "CONTAINERS_REGISTRIES_CONF": str(folder / "registries.conf"),
+            "CONTAINERS_REGISTRIES_CONF": str(registries),
             "CONTAINERS_CONF": str(folder / "containers.conf"),
         },
     )
@@ -138,8 +146,9 @@ def engine_client(request: pytest.FixtureRequest) -> Client:
 
 @pytest.fixture
 def skopeo(engine: Engine, tmp_path: Path) -> Client:
-    """skopeo, signed in nowhere."""
-    return Client(tool("skopeo"), {**engine.environment, "REGISTRY_AUTH_FILE": str(_empty_auth(tmp_path, "skopeo"))})
+    """skopeo, signed in nowhere. Its login, unlike its other commands, does not read registries.conf."""
+    environment = {**engine.environment, "REGISTRY_AUTH_FILE": str(_empty_auth(tmp_path, "skopeo"))}
+    return Client(tool("skopeo"), environment, login_options=("--tls-verify=false",))
 
 
 @pytest.fixture

@@ -133,6 +133,21 @@ def test_someone_without_a_role_may_neither_pull_nor_push(
     assert _says_no(push.text), push.text
 
 
+def test_a_guest_may_pull_but_not_push(engine_client: Client, house: House, build_context: Path, unique: str) -> None:
+    reference = house.private_reference(f"{unique}:1.0")
+    image_id = _push_as_owner(engine_client, house, build_context, reference)
+    assert engine_client.login(house.host, house.guest).is_success
+
+    pull = engine_client("pull", reference)
+    assert pull.is_success, pull.text
+    assert _image_id(engine_client, reference) == image_id
+    engine_client.must("tag", reference, f"{reference}-moved")
+    push = engine_client("push", f"{reference}-moved")
+
+    assert not push.is_success
+    assert _says_no(push.text), push.text
+
+
 def test_a_push_to_a_project_that_does_not_exist_is_refused(
     engine_client: Client, house: House, build_context: Path, unique: str
 ) -> None:
@@ -158,19 +173,20 @@ def test_a_tag_that_does_not_exist_is_said_to_be_unknown(
 
 
 def test_podman_pushes_an_index_of_two_platforms_and_pulls_its_own(
-    podman: Client, house: House, build_context: Path, unique: str
+    podman: Client, skopeo: Client, house: House, build_context: Path, unique: str
 ) -> None:
     reference = house.private_reference(f"{unique}:multi")
     assert podman.login(house.host, house.owner).is_success
-    for architecture in ("amd64", "arm64"):
-        podman.must("build", "--arch", architecture, "--manifest", reference, str(build_context))
+    assert skopeo.login(house.host, house.owner).is_success
+    for architecture in ("amd64", "arm64"):  # without --no-cache the second is taken to be the first
+        podman.must("build", "--no-cache", "--arch", architecture, "--manifest", reference, str(build_context))
 
     push = podman("manifest", "push", "--all", reference, f"docker://{reference}")
 
     assert push.is_success, push.text
     podman.must("manifest", "rm", reference)
-    shown = json.loads(podman.must("manifest", "inspect", reference).stdout)
-    assert {entry["platform"]["architecture"] for entry in shown["manifests"]} == {"amd64", "arm64"}
+    index = json.loads(skopeo.must("inspect", "--raw", f"docker://{reference}").stdout)
+    assert {entry["platform"]["architecture"] for entry in index["manifests"]} == {"amd64", "arm64"}
     assert podman("pull", reference).is_success
 
 

@@ -40,3 +40,15 @@ def create_project(
         f"project.allows_sparse_manifests = {allows_sparse_manifests!r}\n"
         "project.save(update_fields=['allows_sparse_manifests'])"
     )
+
+
+def add_member(server: Server, project: str, account: Account, *, role: str) -> None:
+    """Give a user the role named `role` (of rbac.models.Role) in a project."""
+    server.manage(
+        "from rbac.models import Role, User\n"
+        "from rbac.services.members import add_member\n"
+        "from registry_core.access import SYSTEM\n"
+        "from registry_core.content.models import Project\n"
+        f"add_member(project=Project.objects.get(name={project!r}), role=Role[{role!r}], by=SYSTEM,"
+        f" user=User.objects.get(username={account.name!r}))"
+    )
