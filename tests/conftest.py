@@ -24,7 +24,7 @@ def start_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerFac
             data=tmp_path_factory.mktemp("server") / "data",
             database_url=create_database(cluster_url, database),
             redis_url=os.environ["PORTOLAN_REDIS_URL"],
-            admin_password=secrets.token_urlsafe(12),
+            admin_password=f"Admin-1-{secrets.token_urlsafe(9)}",
             environment=environment,
         )
         started.append((server, database))

@@ -36,7 +36,9 @@ def create_project(
     server.manage(
         "from projects.services import create_project\n"
         "from rbac.models import User\n"
-        f"project = create_project(name={name!r}, is_public={is_public!r}, by=User.objects.get(username={by!r}))\n"
+        "from registry_core.access import Subject, SubjectKind\n"
+        f"creator = Subject(SubjectKind.USER, User.objects.get(username={by!r}).pk, {by!r})\n"
+        f"project = create_project(name={name!r}, is_public={is_public!r}, by=creator)\n"
         f"project.allows_sparse_manifests = {allows_sparse_manifests!r}\n"
         "project.save(update_fields=['allows_sparse_manifests'])"
     )
