@@ -7,6 +7,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
+import django.db
+import psycopg
 import typer
 
 from registry_core.config import CONFIG_PATH_VARIABLE, ConfigError, describe, get_config
@@ -41,7 +43,7 @@ def main() -> NoReturn:
         _leave(EXIT_ALREADY_RUNNING, error)
     except PortBusy as error:
         _leave(EXIT_PORT_BUSY, error)
-    except (SupervisorError, OSError) as error:
+    except (SupervisorError, OSError, psycopg.OperationalError, django.db.OperationalError) as error:
         _leave(EXIT_FAILED, error)
     sys.exit(0)
 
@@ -112,14 +114,15 @@ def createuser(
     is_reset: Annotated[bool, typer.Option("--set-password", help="Set the password of a user who exists.")] = False,
 ) -> None:
     """Make a user, or set a user's password. The password is asked for, or read from standard input."""
-    users = _operation("rbac.services.users")
-    password = _ask_password()
-    if is_reset:
-        _present(lambda: users.set_password(username=username, password=password))
-        typer.echo(f"set the password of {username}")
-    else:
-        _present(lambda: users.create_user(username=username, password=password, email=email, is_sysadmin=is_sysadmin))
-        typer.echo(f"made the user {username}")
+    users, password = _operation("rbac.services.users"), _ask_password()
+    try:
+        if is_reset:
+            users.set_password(user=_user(username), password=password)
+        else:
+            users.create_user(username=username, password=password, email=email, is_sysadmin=is_sysadmin)
+    except import_module("rbac.errors").RbacError as error:
+        _leave(EXIT_FAILED, error)
+    typer.echo(f"set the password of {username}" if is_reset else f"made the user {username}")
 
 
 @app.command()
@@ -151,7 +154,6 @@ def version() -> None:
 @app.command()
 def openapi() -> None:
     """Write the OpenAPI description of the REST API to standard output."""
-    import django
     from django.core.management import call_command
 
     django.setup()
@@ -190,20 +192,16 @@ def _celery(*arguments: str) -> None:
 def _operation(module: str) -> Any:
     """The module of an operation, with Django ready. By name: this module is below the apps that it calls."""
     _require(get_config().database_dsn, "PORTOLAN_DATABASE_URL")
-    import django
-
     django.setup()
     return import_module(module)
 
 
-def _present(operation: Any) -> None:
-    """Run `operation`; what it refuses is told in one line."""
-    from django.core.exceptions import ValidationError
+def _user(username: str) -> Any:
+    from django.contrib.auth import get_user_model
 
-    try:
-        operation()
-    except ValidationError as error:
-        _leave(EXIT_FAILED, "; ".join(error.messages))
+    users = get_user_model()._default_manager
+    user = users.filter(username__iexact=username, deleted_at=None).first()
+    return user or _leave(EXIT_FAILED, f"there is no user {username!r}")
 
 
 def _ask_password() -> str:

@@ -63,6 +63,9 @@ class Config(BaseSettings):
     manifest_limit_bytes: int = Field(
         default=4 * 1024 * 1024, ge=1024, le=64 * 1024 * 1024, description="Largest manifest accepted, in bytes."
     )
+    deleted_retention_days: int = Field(
+        default=14, ge=0, description="Days for which what was deleted can be brought back; 0: not at all."
+    )
     token_ttl_s: int = Field(default=1800, ge=60, le=86_400, description="Seconds for which a bearer token is valid.")
     stale_if_down_s: int = Field(
         default=60, ge=0, description="Seconds for which cached answers are served while Postgres is unreachable."

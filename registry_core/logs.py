@@ -26,6 +26,11 @@ _URL_PASSWORD = re.compile(r"(://[^\s/:@]*):[^\s/@]+@")
 _SECRET_PARAMETER = re.compile(
     r"(?i)(?<![A-Za-z0-9])((?:[\w-]*(?:signature|credential|secret|passw(?:or)?d|token)|sig|code|state)=)[^&\s\"'#]+"
 )
+# libraries that tell of every step; Celery of every tick of the clock, each second
+_CHATTY = (
+    "kombu", "amqp", "asyncio", "urllib3", "httpx", "httpcore",
+    "celery.beat", "celery.worker.strategy", "celery.app.trace",
+)  # fmt: skip
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029]")
 
 
@@ -182,8 +187,8 @@ def _route_standard_library(level: str, stream: TextIO) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
-    for name in ("kombu", "amqp", "asyncio", "urllib3", "httpx", "httpcore"):
-        logging.getLogger(name).setLevel("WARNING")
+    for name in _CHATTY:
+        logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
 
 
 def _console_renderer(stream: TextIO) -> Processor:

@@ -9,13 +9,9 @@ import psycopg
 from django.core.management import call_command
 from django.utils.module_loading import import_string
 
-from registry_core import logs
-from registry_core.config import Config, ConfigError, get_config
-from registry_core.secretfiles import write_secret
+from registry_core.config import ConfigError, get_config
 
 _LOCK_KEY = 0x706F72746F6C616E  # "portolan"
-
-logger = logs.get_logger("portolan.migrate")
 
 
 def migrate_database() -> None:
@@ -24,14 +20,13 @@ def migrate_database() -> None:
     A second process that comes at the same time waits and finds nothing to do. Works on the direct connection, as a
     pooler would lose the lock. Raises ConfigError without a database, psycopg.OperationalError when it is away.
     """
-    config = get_config()
-    dsn = config.database_direct_dsn
+    dsn = get_config().database_direct_dsn
     if dsn is None:
         raise ConfigError("no database: set PORTOLAN_DATABASE_URL, or start `portolan up`")
     with _only_one(dsn):
         _set_up_django(dsn)
         call_command("migrate", interactive=False, verbosity=1)
-        _first_rows(config)
+        _first_rows()
 
 
 @contextmanager
@@ -49,12 +44,7 @@ def _set_up_django(dsn: str) -> None:
     django.setup()
 
 
-def _first_rows(config: Config) -> None:
+def _first_rows() -> None:
     """What no migration can hold: rows of apps above this one, which are therefore called by name."""
-    password = import_string("rbac.bootstrap.ensure_admin")(
-        password=config.admin_password.get_secret_value() if config.admin_password else None
-    )
-    if password is not None:
-        write_secret(config.secrets_dir / "admin.password", password)
-        logger.info("made the account admin", kept_in=str(config.secrets_dir / "admin.password"))
+    import_string("rbac.bootstrap.ensure_admin")()
     import_string("projects.bootstrap.ensure_library")()
