@@ -1,0 +1,114 @@
+"""The command line, as somebody who types it sees it: output, exit codes, log lines."""
+
+import json
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from registry_core.supervisor.ports import free_port
+from tests.support.server import PORTOLAN, Server
+
+
+def portolan(*arguments: str, data: Path, stdin: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run one command in an environment of its own."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("PORTOLAN_")}
+    env = inherited | {"PORTOLAN_DATA": str(data), "PORTOLAN_CONFIG": os.devnull} | environment
+    return subprocess.run(
+        [str(PORTOLAN), *arguments], env=env, input=stdin, capture_output=True, text=True, timeout=120, check=False
+    )
+
+
+def test_version_is_that_of_the_package(tmp_path: Path) -> None:
+    result = portolan("version", data=tmp_path)
+    assert (result.returncode, result.stdout) == (0, "0.1.0\n")
+
+
+def test_help_documents_the_exit_codes(tmp_path: Path) -> None:
+    assert "4 already running" in " ".join(portolan("--help", data=tmp_path).stdout.split())
+
+
+def test_unknown_command_is_wrong_usage(tmp_path: Path) -> None:
+    assert portolan("sail", data=tmp_path).returncode == 2
+
+
+def test_unknown_variable_is_wrong_configuration(tmp_path: Path) -> None:
+    result = portolan("settings", data=tmp_path, PORTOLAN_WORKER="3")
+    assert result.returncode == 3
+    assert "did you mean PORTOLAN_WORKERS?" in result.stderr
+
+
+def test_settings_come_from_the_file_given_by_option(tmp_path: Path) -> None:
+    (tmp_path / "mine.yml").write_text("workers: 5\nadmin_password: hunter2\n")
+    result = portolan("--config", str(tmp_path / "mine.yml"), "settings", data=tmp_path)
+    assert result.returncode == 0
+    assert any(line.split()[:2] == ["workers", "5"] for line in result.stdout.splitlines())
+    assert "hunter2" not in result.stdout
+
+
+@pytest.mark.parametrize("command", ["serve", "worker", "beat", "migrate"])
+def test_command_without_a_database_says_which_setting_is_missing(command: str, tmp_path: Path) -> None:
+    result = portolan(command, data=tmp_path)
+    assert result.returncode == 3
+    assert "portolan up" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_check_without_stores_fails_and_says_why(tmp_path: Path) -> None:
+    result = portolan("check", data=tmp_path)
+    assert result.returncode == 1
+    assert "PORTOLAN_DATABASE_URL" in result.stdout
+
+
+def test_database_that_is_away_is_one_line(tmp_path: Path) -> None:
+    url = f"postgresql://ada:hunter2@127.0.0.1:{free_port()}/portolan"
+    result = portolan("migrate", data=tmp_path, PORTOLAN_DATABASE_URL=url)
+    assert result.returncode == 1
+    assert "hunter2" not in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_check_of_a_sound_installation_passes(server: Server) -> None:
+    result = portolan_for(server, "check")
+    assert (result.returncode, "FAILED" in result.stdout) == (0, False), result.stdout
+
+
+def test_two_migrations_at_once_both_succeed(server: Server) -> None:
+    with ThreadPoolExecutor(2) as pool:
+        results = list(pool.map(lambda _: portolan_for(server, "migrate"), range(2)))
+    assert [result.returncode for result in results] == [0, 0], results[0].stderr + results[1].stderr
+
+
+def test_user_made_on_the_command_line_has_a_password_that_can_be_set(server: Server, unique: str) -> None:
+    assert portolan_for(server, "createuser", unique, stdin="Sextant-1908\n").returncode == 0
+    assert portolan_for(server, "createuser", unique, "--set-password", stdin="Astrolabe-1909\n").returncode == 0
+    again = portolan_for(server, "createuser", unique, stdin="Sextant-1908\n")
+    assert again.returncode == 1
+    assert "Traceback" not in again.stderr
+
+
+def test_password_of_nobody_cannot_be_set(server: Server, unique: str) -> None:
+    result = portolan_for(server, "createuser", unique, "--set-password", stdin="Sextant-1908\n")
+    assert result.returncode == 1
+    assert f"there is no user '{unique}'" in result.stderr
+
+
+def test_access_line_is_json_without_line_breaks_and_signatures(tmp_path: Path) -> None:
+    code = (
+        "from registry_core import logs; logs.configure(); logs.access(request_id='r', method='GET',"
+        "path='/v2/?sig=hunter2\\nforged', status=200, size_bytes=3, duration_ms=1.5, user='ada')"
+    )
+    env = {**os.environ, "PORTOLAN_DATA": str(tmp_path)}
+    result = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
+    assert "hunter2" not in result.stderr
+    line = json.loads(result.stderr)
+    assert (line["status"], line["bytes"], line["user"], "\n" in line["path"]) == (200, 3, "ada", False)
+
+
+def portolan_for(server: Server, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    """Run one command on the data and database of `server`."""
+    settings = {name: value for name, value in server.environment.items() if name.startswith("PORTOLAN_")}
+    return portolan(*arguments, stdin=stdin, data=Path(settings.pop("PORTOLAN_DATA")), **settings)

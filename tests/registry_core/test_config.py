@@ -1,0 +1,156 @@
+"""What a setting is worth: environment over file over default, and no secret ever shown."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from registry_core.config import MASK, Config, ConfigError, describe, mask_url
+from registry_core.logs import redact, redact_text
+from registry_core.secretfiles import read_or_create_secret, write_secret
+
+
+@pytest.fixture(autouse=True)
+def empty_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in [name for name in os.environ if name.startswith("PORTOLAN_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+
+
+def write_config(text: str) -> None:
+    Path("portolan.yml").write_text(text)
+
+
+def source_of(key: str) -> str:
+    return next(setting.source for setting in describe(Config.load()) if setting.key == key)
+
+
+def test_default_holds_when_nothing_is_set() -> None:
+    assert Config.load().port == 5080
+    assert source_of("port") == "default"
+
+
+def test_file_wins_over_default() -> None:
+    write_config("port: 6001\n")
+    assert Config.load().port == 6001
+    assert source_of("port") == "portolan.yml"
+
+
+def test_environment_wins_over_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    write_config("port: 6001\nworkers: 3\n")
+    monkeypatch.setenv("PORTOLAN_PORT", "6002")
+    config = Config.load()
+    assert (config.port, config.workers) == (6002, 3)
+    assert source_of("port") == "environment PORTOLAN_PORT"
+
+
+def test_file_named_by_the_environment_is_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "other.yml").write_text("workers: 7\n")
+    monkeypatch.setenv("PORTOLAN_CONFIG", str(tmp_path / "other.yml"))
+    assert Config.load().workers == 7
+
+
+def test_missing_file_that_was_named_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PORTOLAN_CONFIG", "/nowhere/portolan.yml")
+    with pytest.raises(ConfigError, match=r"/nowhere/portolan\.yml"):
+        Config.load()
+
+
+def test_unknown_variable_names_the_nearest(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PORTOLAN_PROT", "1")
+    with pytest.raises(ConfigError, match="PORTOLAN_PROT, did you mean PORTOLAN_PORT"):
+        Config.load()
+
+
+def test_unknown_key_names_the_nearest() -> None:
+    write_config("databse_url: x\n")
+    with pytest.raises(ConfigError, match="did you mean database_url"):
+        Config.load()
+
+
+@pytest.mark.parametrize("text", ["- a\n- b\n", "port: [\n", "port: {}\n", "port: 99999\n", "text"])
+def test_file_that_makes_no_sense_is_an_error(text: str) -> None:
+    write_config(text)
+    with pytest.raises(ConfigError):
+        Config.load()
+
+
+def test_wrong_secret_is_not_repeated_in_the_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PORTOLAN_DATABASE_URL", "mysql://user:hunter2@host/db")
+    with pytest.raises(ConfigError, match="PORTOLAN_DATABASE_URL") as caught:
+        Config.load()
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize("url", ["ftp://host", "http://host/path", "host:80", "https://"])
+def test_external_url_must_be_an_origin(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PORTOLAN_EXTERNAL_URL", url)
+    with pytest.raises(ConfigError, match="EXTERNAL_URL"):
+        Config.load()
+
+
+def test_described_settings_hide_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PORTOLAN_ADMIN_PASSWORD", "hunter2")
+    monkeypatch.setenv("PORTOLAN_DATABASE_URL", "postgresql://ada:hunter2@db:5432/portolan?sslmode=require")
+    monkeypatch.setenv("PORTOLAN_REDIS_URL", "redis://:hunter2@cache/0")
+    shown = {setting.key: setting.value for setting in describe(Config.load())}
+    assert "hunter2" not in str(shown) + repr(Config.load())
+    assert shown["admin_password"] == MASK
+    assert shown["database_url"] == f"postgresql://ada:{MASK}@db:5432/portolan?sslmode=require"
+
+
+def test_urls_of_a_running_up_are_found_in_its_run_directory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PORTOLAN_DATA", str(tmp_path))
+    assert Config.load().database_dsn is None
+    write_secret(tmp_path / "run" / "database.url", "postgresql://x@127.0.0.1/y")
+    assert Config.load().database_dsn == "postgresql://x@127.0.0.1/y"
+    assert Config.load().database_direct_dsn == "postgresql://x@127.0.0.1/y"
+
+
+def test_every_setting_is_described() -> None:
+    assert all(field.description for field in Config.model_fields.values())
+
+
+@given(st.text(alphabet=st.characters(exclude_characters="@/?#[]:", min_codepoint=33, max_codepoint=126), min_size=9))
+def test_password_of_a_url_never_survives_masking(password: str) -> None:
+    assert f":{password}@" not in mask_url(f"postgresql://user:{password}@host/db")
+
+
+@given(st.text())
+def test_masking_takes_any_text(text: str) -> None:
+    mask_url(text)
+    redact_text(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Authorization: Bearer hunter2hunter2",
+        "Basic aHVudGVyMjpodW50ZXIyhunter2",
+        "GET /blob?X-Amz-Signature=hunter2&x=1",
+        "GET /v2/?sig=hunter2",
+        "redis://:hunter2@cache/0",
+        "GET /c/oidc/callback?code=hunter2&state=hunter2",
+    ],
+)
+def test_secrets_in_text_are_not_logged(text: str) -> None:
+    assert "hunter2" not in redact_text(text)
+
+
+def test_secrets_under_telling_keys_are_not_logged() -> None:
+    event = {"password": "hunter2", "headers": {"Authorization": "hunter2"}, "token": b"hunter2", "repository": "a/b"}
+    logged = redact(None, "info", event)
+    assert "hunter2" not in json.dumps(logged)
+    assert logged["repository"] == "a/b"
+
+
+def test_secret_file_is_made_once_and_private(tmp_path: Path) -> None:
+    path = tmp_path / "secrets" / "key"
+    first = read_or_create_secret(path, make=lambda: "one")
+    assert (first, read_or_create_secret(path, make=lambda: "two")) == ("one", "one")
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert path.parent.stat().st_mode & 0o777 == 0o700
+    assert list(path.parent.iterdir()) == [path]
