@@ -1,0 +1,22 @@
+"""The first start: the public project that everyone expects."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from projects.services import create_project
+from rbac.errors import AlreadyExists
+from registry_core.access import SYSTEM
+from registry_core.content.models import Project
+
+LIBRARY: Final = "library"
+
+
+def ensure_library() -> None:
+    """Create the public project `library`, once: a deleted one does not come back."""
+    if Project.objects.filter(name=LIBRARY).exists():
+        return
+    try:
+        create_project(name=LIBRARY, is_public=True, by=SYSTEM)
+    except AlreadyExists:
+        return  # another process was first

@@ -1,0 +1,71 @@
+"""The authority that the registry asks (`registry_core.access.Authority`): answers from users, roles and robots."""
+
+from __future__ import annotations
+
+from rbac.models import Robot, User
+from rbac.services import authentication, permissions, refresh_tokens
+from rbac.services.robots import robot_subject
+from registry_core.access import (
+    ALL_ACTIONS,
+    ANONYMOUS,
+    DELETE,
+    NO_ACTIONS,
+    PULL,
+    PUSH,
+    SYSTEM,
+    Subject,
+    SubjectKind,
+)
+
+
+class RbacAuthority:
+    """Stateless: each answer is read from Postgres; whoever remembers it watches the generations."""
+
+    def authenticate(self, *, username: str, secret: str, client: str) -> Subject:
+        """The subject with these credentials. Raises Unauthenticated or TooManyAttempts."""
+        return authentication.authenticate(username=username, secret=secret, client=client)
+
+    def subject(self, *, kind: SubjectKind, id: int) -> Subject | None:
+        """The subject as it is now; None when it is gone, disabled or expired."""
+        if kind is SubjectKind.USER:
+            user = permissions.living_user(id)
+            return user.subject if user else None
+        if kind is SubjectKind.ROBOT:
+            robot = permissions.living_robot(id)
+            return robot_subject(robot) if robot else None
+        return SYSTEM if kind is SubjectKind.SYSTEM else ANONYMOUS
+
+    def credential_version(self, subject: Subject) -> int:
+        """Grows whenever the subject's tokens must die; 0 for those without credentials, -1 for one that is gone."""
+        if subject.kind is SubjectKind.USER:
+            versions = User.objects.filter(pk=subject.id, is_active=True, deleted_at=None)
+            return versions.values_list("credential_version", flat=True).first() or -1
+        if subject.kind is SubjectKind.ROBOT:
+            robots = Robot.objects.filter(pk__in=permissions.living_robots().filter(pk=subject.id).values("pk"))
+            return robots.values_list("credential_version", flat=True).first() or -1
+        return 0
+
+    def repository_actions(self, *, subject: Subject, project_id: int) -> frozenset[str]:
+        """The actions (pull, push, delete) that the subject has now on the repositories of a project."""
+        if subject.kind is SubjectKind.SYSTEM:
+            return ALL_ACTIONS
+        held = permissions.project_permissions(subject=subject, project_id=project_id)
+        needed = {PULL: {("repository", "pull")}, PUSH: {("repository", "push")}}
+        needed[DELETE] = {("repository", "delete"), ("artifact", "delete")}
+        return NO_ACTIONS | {action for action, one_of in needed.items() if held & one_of}
+
+    def pullable_projects(self, subject: Subject) -> list[int] | None:
+        """Ids of the projects that the subject may pull from; None means all of them."""
+        return permissions.pullable_projects(subject)
+
+    def may_list_catalog(self, subject: Subject) -> bool:
+        """Whether the subject may ask for the catalog: administrators, and robots with the permission."""
+        return permissions.has_system_permission(subject=subject, resource="catalog", action="read")
+
+    def issue_refresh_token(self, *, subject: Subject, device: str, client: str) -> str:
+        """A new refresh token for a subject that has just authenticated."""
+        return refresh_tokens.issue(authority=self, subject=subject, device=device, client=client)
+
+    def redeem_refresh_token(self, *, token: str) -> Subject:
+        """The subject of a living refresh token. Raises Unauthenticated."""
+        return refresh_tokens.redeem(authority=self, token=token)

@@ -1,0 +1,38 @@
+"""The frame of every change of rights: marked for the caches, in one transaction, with its event."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from django.db import transaction
+
+from registry_core.access import Subject
+from registry_core.events import outbox
+from registry_core.state import generations
+
+
+@contextmanager
+def rights_change(
+    *keys: str, kind: str, by: Subject, project_id: int | None = None, payload: dict[str, Any] | None = None
+) -> Iterator[None]:
+    """Run the block in a transaction that makes what is remembered under `keys` stale and writes the event `kind`."""
+    with generations().changing(keys), transaction.atomic():
+        yield
+        outbox.emit(kind=kind, subject=by, project_id=project_id, payload=payload, changed=keys)
+
+
+def project_key(project_id: int) -> str:
+    """The project as one word for the generations: `project:7`."""
+    return f"project:{project_id}"
+
+
+def user_key(user_id: int) -> str:
+    """The user as one word for the generations, as `Subject.key` has it."""
+    return f"user:{user_id}"
+
+
+def robot_key(robot_id: int) -> str:
+    """The robot as one word for the generations, as `Subject.key` has it."""
+    return f"robot:{robot_id}"

@@ -1,0 +1,62 @@
+"""Who is a member of a project, in which role. Each function is one transaction."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+
+from django.db import IntegrityError
+
+from rbac.errors import AlreadyExists, InvalidInput
+from rbac.models import Group, GroupMember, ProjectMember, Role, User
+from rbac.services.changes import project_key, rights_change, user_key
+from registry_core.access import SYSTEM, Subject
+from registry_core.content.models import Project
+
+
+def add_member(
+    *, project: Project, role: Role, by: Subject, user: User | None = None, group: Group | None = None
+) -> ProjectMember:
+    """Give a user or a group a role in a project. Raises InvalidInput or AlreadyExists."""
+    if (user is None) == (group is None):
+        raise InvalidInput("a member is either a user or a group")
+    member = ProjectMember(project=project, user=user, group=group, role=_known(role))
+    try:
+        with _members_change(member, kind="member.created", by=by):
+            member.save(force_insert=True)
+    except IntegrityError:
+        raise AlreadyExists("is a member of this project already: change the role instead") from None
+    return member
+
+
+def change_role(*, member: ProjectMember, role: Role, by: Subject) -> None:
+    """Give a member another role. Raises InvalidInput when there is no such role."""
+    member.role = _known(role)
+    with _members_change(member, kind="member.updated", by=by):
+        member.save(update_fields=["role"])
+
+
+def remove_member(*, member: ProjectMember, by: Subject) -> None:
+    """Take a member's role away."""
+    with _members_change(member, kind="member.deleted", by=by):
+        ProjectMember.objects.filter(pk=member.pk).delete()
+
+
+def set_groups(*, user: User, groups: list[Group], by: Subject = SYSTEM) -> None:
+    """Make `groups` the groups of a user, as the last sign-in told them."""
+    with rights_change(user_key(user.pk), kind="user.groups_changed", by=by):
+        GroupMember.objects.filter(user=user).exclude(group__in=groups).delete()
+        links = [GroupMember(user=user, group=group) for group in groups]
+        GroupMember.objects.bulk_create(links, ignore_conflicts=True)
+
+
+def _known(role: int) -> Role:
+    try:
+        return Role(role)
+    except ValueError:
+        raise InvalidInput(f"there is no role {role}: use one of {', '.join(map(str, Role.values))}") from None
+
+
+def _members_change(member: ProjectMember, *, kind: str, by: Subject) -> AbstractContextManager[None]:
+    keys = [project_key(member.project_id)] + ([user_key(member.user_id)] if member.user_id else [])
+    payload = {"user_id": member.user_id, "group_id": member.group_id, "role": member.role}
+    return rights_change(*keys, kind=kind, by=by, project_id=member.project_id, payload=payload)

@@ -1,0 +1,79 @@
+"""Secrets that people choose: the rule they keep, and argon2 in a bounded pool.
+
+Argon2 takes about 100 MiB and a core for a tenth of a second, so at most one check per core runs, and only a few
+callers may wait: whoever comes later is told to come back, instead of everyone becoming slow.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import secrets
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from django.contrib.auth.hashers import check_password, make_password
+
+from rbac.errors import InvalidInput
+from registry_core.access import TooManyAttempts
+
+SECRET_MIN: Final = 8
+SECRET_MAX: Final = 128
+_WORKERS: Final = os.cpu_count() or 1
+_WAITING: Final = 4
+_WAIT_S: Final = 2.0
+_running = threading.BoundedSemaphore(_WORKERS)
+_admitted = threading.BoundedSemaphore(_WORKERS + _WAITING)
+
+
+def check_strength(secret: str) -> None:
+    """Raises InvalidInput unless `secret` has 8 to 128 characters with upper case, lower case and a digit."""
+    kinds = (str.isupper, str.islower, str.isdigit)
+    if not SECRET_MIN <= len(secret) <= SECRET_MAX or not all(any(kind(c) for c in secret) for kind in kinds):
+        raise InvalidInput(
+            f"use {SECRET_MIN} to {SECRET_MAX} characters with an upper case letter, a lower case letter and a digit"
+        )
+
+
+def hash_chosen(secret: str) -> str:
+    """The slow hash of a chosen secret. Raises InvalidInput when it is too weak."""
+    check_strength(secret)
+    return make_password(secret)
+
+
+def is_chosen_secret(secret: str, stored_hash: str | None) -> bool:
+    """Whether `secret` is the chosen one with this hash; without a hash the answer is no, and takes as long.
+
+    Raises TooManyAttempts when the pool is full.
+    """
+    with _slot():
+        encoded = stored_hash or _hash_of_nobody()
+        is_right = len(secret) <= SECRET_MAX and check_password(secret, encoded)
+        return is_right and stored_hash is not None
+
+
+@contextmanager
+def _slot() -> Iterator[None]:
+    if not _admitted.acquire(blocking=False):
+        raise TooManyAttempts(1)
+    try:
+        if not _running.acquire(timeout=_WAIT_S):
+            raise TooManyAttempts(1)
+        try:
+            yield
+        finally:
+            _running.release()
+    finally:
+        _admitted.release()
+
+
+@functools.cache
+def _hash_of_nobody() -> str:
+    return make_password(secrets.token_urlsafe(32))
+
+
+def warm_up() -> None:
+    """Make the hash that unknown names are checked against, so that the first of them costs no more than the others."""
+    _hash_of_nobody()
