@@ -52,9 +52,12 @@ def test_everyone_pulls_from_a_public_project_and_nobody_from_a_private_one() ->
 
 def test_scan_report_of_a_public_project_is_for_those_signed_in() -> None:
     public = arrange.project("public", is_public=True)
-    may_read = {"project_id": public.pk, "resource": "scan", "action": "read"}
-    assert has_project_permission(subject=arrange.user("anna").subject, **may_read)
-    assert not has_project_permission(subject=ANONYMOUS, **may_read)
+
+    def may_read(subject: Subject) -> bool:
+        return has_project_permission(subject=subject, project_id=public.pk, resource="scan", action="read")
+
+    assert may_read(arrange.user("anna").subject)
+    assert not may_read(ANONYMOUS)
 
 
 def test_administrator_may_all_until_no_longer_one() -> None:

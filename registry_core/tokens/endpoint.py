@@ -1,0 +1,183 @@
+"""`GET` and `POST /service/token`: credentials in, a bearer token out.
+
+GET takes Basic credentials or none (docker's "Token Authentication Specification"), POST a form with the OAuth2 grant
+types `password` and `refresh_token` ("OAuth2 Token Authentication"). What is asked for but not allowed is left out.
+"""
+
+from __future__ import annotations
+
+import binascii
+from base64 import b64decode
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+from urllib.parse import parse_qs
+
+import msgspec
+
+from registry_core.access import ANONYMOUS, Subject, TooManyAttempts, Unauthenticated, authority, refresh_tokens
+from registry_core.config import get_config
+from registry_core.http.messages import BodyTooLarge, Header, Request, Response, json_response
+from registry_core.threads import run
+from registry_core.tokens.grants import grants_for
+from registry_core.tokens.jwt import AUDIENCE, mint
+from registry_core.tokens.scopes import parse_scopes
+
+FORM_MAX_BYTES: Final = 65_536
+BASIC_CHALLENGE: Final = 'Basic realm="portolan"'
+_WRONG: Final = "the user name or the password is wrong"
+
+
+class BadTokenRequest(Exception):
+    """The request is not one for a token; the message says what is wrong with it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """A name and a secret, as presented."""
+
+    username: str
+    secret: str
+
+
+@dataclass(frozen=True, slots=True)
+class TokenRequest:
+    """What one request asks for. `is_offline`: a refresh token as well."""
+
+    client: str
+    scopes: tuple[str, ...]
+    credentials: Credentials | None
+    refresh_token: str | None = None
+    is_offline: bool = False
+    device: str = ""
+
+
+class TokenAnswer(msgspec.Struct, omit_defaults=True):
+    """The answer's JSON. `expires_in` in seconds, `issued_at` as in RFC 3339."""
+
+    token: str
+    access_token: str
+    expires_in: int
+    issued_at: str
+    refresh_token: str | None = None
+
+
+async def service_token(request: Request) -> Response:
+    """Answer a request for a token: 200, 400, 401, 413 or 429; 405 for other methods."""
+    try:
+        asked = await _parse(request)
+        answer, subject = await run(issue, asked)
+    except Unauthenticated as error:
+        return _error(401, "UNAUTHORIZED", str(error), ("www-authenticate", BASIC_CHALLENGE))
+    except TooManyAttempts as error:
+        return _error(429, "TOOMANYREQUESTS", str(error), ("retry-after", str(error.retry_after_s)))
+    except BodyTooLarge:
+        return _error(413, "REQUEST_ENTITY_TOO_LARGE", f"the form may have {FORM_MAX_BYTES} bytes")
+    except BadTokenRequest as error:
+        return _error(400, "BAD_REQUEST", str(error))
+    request.user = subject.name
+    return json_response(200, answer, [("cache-control", "no-store")])
+
+
+def issue(asked: TokenRequest) -> tuple[TokenAnswer, Subject]:
+    """Authenticate, look up and mint. Raises Unauthenticated or TooManyAttempts."""
+    subject = _subject(asked)
+    scopes = parse_scopes(asked.scopes)
+    if subject.is_anonymous and not scopes:
+        raise Unauthenticated("sign in, or name a scope")
+    ttl_s = get_config().token_ttl_s
+    # The version is read before the rights: a change in between makes the token void, never too strong.
+    version = authority().credential_version(subject)
+    if version < 0:
+        raise Unauthenticated(_WRONG)
+    grants = grants_for(subject=subject, scopes=scopes)
+    token = mint(subject=subject, grants=grants, ttl_s=ttl_s, credential_version=version)
+    issued_at = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    return TokenAnswer(token, token, ttl_s, issued_at, _refresh_token(asked, subject)), subject
+
+
+def _subject(asked: TokenRequest) -> Subject:
+    if asked.refresh_token is not None:
+        known = refresh_tokens()
+        if known is None:
+            raise Unauthenticated("refresh tokens are not known here: sign in with a password")
+        return known.redeem_refresh_token(token=asked.refresh_token)
+    if asked.credentials is None:
+        return ANONYMOUS
+    name, secret = asked.credentials.username, asked.credentials.secret
+    return authority().authenticate(username=name, secret=secret, client=asked.client)
+
+
+def _refresh_token(asked: TokenRequest, subject: Subject) -> str | None:
+    """A new refresh token where one is asked for; who came with one keeps it."""
+    known = refresh_tokens()
+    if asked.refresh_token is not None:
+        return asked.refresh_token
+    if not asked.is_offline or subject.is_anonymous or known is None:
+        return None
+    return known.issue_refresh_token(subject=subject, device=asked.device, client=asked.client)
+
+
+async def _parse(request: Request) -> TokenRequest:
+    if request.method == "POST":
+        return _parse_form(request, await request.read(limit_bytes=FORM_MAX_BYTES))
+    fields = _fields(request.query_string)
+    _check_service(fields)
+    return TokenRequest(
+        client=request.client,
+        scopes=tuple(fields.get("scope", [])),
+        credentials=basic_credentials(request.headers.get("authorization", "")),
+        is_offline=_last(fields, "offline_token").lower() in {"true", "1"},
+        device=_last(fields, "client_id"),
+    )
+
+
+def _parse_form(request: Request, body: bytes) -> TokenRequest:
+    fields = _fields(body.decode(errors="replace"))
+    _check_service(fields)
+    grant_type = _last(fields, "grant_type")
+    if grant_type not in {"password", "refresh_token"}:
+        raise BadTokenRequest("grant_type must be password or refresh_token")
+    is_password = grant_type == "password"
+    return TokenRequest(
+        client=request.client,
+        scopes=tuple(fields.get("scope", [])),
+        credentials=Credentials(_last(fields, "username"), _last(fields, "password")) if is_password else None,
+        refresh_token=None if is_password else _last(fields, "refresh_token"),
+        is_offline=_last(fields, "access_type") == "offline",
+        device=_last(fields, "client_id"),
+    )
+
+
+def basic_credentials(header: str) -> Credentials | None:
+    """The credentials of an `Authorization` header (RFC 7617); None when there is none. Raises Unauthenticated."""
+    if not header:
+        return None
+    scheme, _, encoded = header.partition(" ")
+    try:
+        username, colon, secret = b64decode(encoded.strip(), validate=True).decode().partition(":")
+    except (binascii.Error, ValueError):
+        raise Unauthenticated(_WRONG) from None
+    if scheme.lower() != "basic" or not colon:
+        raise Unauthenticated(_WRONG)
+    return Credentials(username, secret)
+
+
+def _fields(text: str) -> dict[str, list[str]]:
+    try:
+        return parse_qs(text, keep_blank_values=True, max_num_fields=200)
+    except ValueError:
+        raise BadTokenRequest("too many parameters") from None
+
+
+def _last(fields: dict[str, list[str]], name: str) -> str:
+    return fields.get(name, [""])[-1]
+
+
+def _check_service(fields: dict[str, list[str]]) -> None:
+    if _last(fields, "service") not in {"", AUDIENCE}:
+        raise BadTokenRequest(f"there are no tokens for this service here: ask for service={AUDIENCE}")
+
+
+def _error(status: int, code: str, message: str, *headers: Header) -> Response:
+    return json_response(status, {"errors": [{"code": code, "message": message}]}, list(headers))

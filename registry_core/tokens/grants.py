@@ -1,0 +1,80 @@
+"""From what was asked to what is granted: scopes looked up and bound to ids. Synchronous, on Django's database."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from django.db.models import Q
+
+from registry_core.access import ALL_ACTIONS, Subject, authority
+from registry_core.content.models import Project, Repository
+from registry_core.names import InvalidName, RepositoryName
+from registry_core.tokens.jwt import Grant
+from registry_core.tokens.scopes import Scope
+
+EVERY_ACTION: Final = "*"
+CATALOG: Final = ("registry", "catalog")
+
+
+@dataclass(frozen=True, slots=True)
+class _Living:
+    """The ids of the projects and repositories that were asked for and live."""
+
+    projects: dict[str, int]
+    repositories: dict[RepositoryName, int]
+
+
+def grants_for(*, subject: Subject, scopes: Sequence[Scope]) -> list[Grant]:
+    """One grant per scope: the actions asked for that the subject has now, possibly none."""
+    names = {scope.name: name for scope in scopes if scope.type == "repository" and (name := _name(scope.name))}
+    living = _living(names.values())
+    held = {project_id: _actions(subject, project_id) for project_id in living.projects.values()}
+    return [_grant(scope, names.get(scope.name), living, held, subject) for scope in scopes]
+
+
+def _grant(
+    scope: Scope, name: RepositoryName | None, living: _Living, held: dict[int, frozenset[str]], subject: Subject
+) -> Grant:
+    if (scope.type, scope.name) == CATALOG and authority().may_list_catalog(subject):
+        return Grant(scope.type, scope.name, _asked(scope, frozenset({EVERY_ACTION})))
+    project_id = living.projects.get(name.project) if name and scope.type == "repository" else None
+    if name is None or project_id is None:
+        return Grant(scope.type, scope.name, ())
+    actions = _asked(scope, held[project_id])
+    if not actions:  # the ids would tell a stranger that the project and the repository exist
+        return Grant(scope.type, scope.name, ())
+    return Grant(scope.type, scope.name, actions, project_id, living.repositories.get(name))
+
+
+def _asked(scope: Scope, held: frozenset[str]) -> tuple[str, ...]:
+    is_every = EVERY_ACTION in scope.actions
+    return tuple(sorted(held if is_every else held.intersection(scope.actions)))
+
+
+def _actions(subject: Subject, project_id: int) -> frozenset[str]:
+    return authority().repository_actions(subject=subject, project_id=project_id) & ALL_ACTIONS
+
+
+def _name(text: str) -> RepositoryName | None:
+    try:
+        return RepositoryName.parse(text)
+    except InvalidName:
+        return None
+
+
+def _living(names: Iterable[RepositoryName]) -> _Living:
+    wanted = list(names)
+    if not wanted:
+        return _Living({}, {})
+    projects = dict(
+        Project.objects.filter(name__in={name.project for name in wanted}, deleted_at=None).values_list("name", "pk")
+    )
+    is_wanted = Q(pk__in=[])
+    for name in wanted:
+        if name.project in projects:
+            is_wanted |= Q(project_id=projects[name.project], name=name.path)
+    rows = Repository.objects.filter(is_wanted, deleted_at=None).values_list("project_id", "name", "pk")
+    by_id = {project_id: name for name, project_id in projects.items()}
+    return _Living(projects, {RepositoryName(by_id[project_id], path): pk for project_id, path, pk in rows})
