@@ -13,7 +13,7 @@ from typing import Any, Final, Generic, TypeVar
 from django.db.models import IntegerField, OuterRef, Q, QuerySet, Subquery
 from django.http import Http404
 
-from registry_core.access import PULL, Subject, authority
+from registry_core.access import Subject, authority
 from registry_core.content.models import Artifact, Project, Repository, Tag
 
 PAGE_ROWS: Final = 50
@@ -51,7 +51,7 @@ def projects_page(subject: Subject, listing: Listing) -> Page[Project]:
 def visible_project(subject: Subject, name: str) -> Project:
     """The project with that name. Raises Http404 when there is none, or none that the subject may see."""
     project = Project.objects.filter(name=name, deleted_at=None).first() if _is_storable(name) else None
-    if project is None or PULL not in authority().repository_actions(subject=subject, project_id=project.pk):
+    if project is None or not _may_see(subject, project.pk):
         raise Http404("no such project")
     return project
 
@@ -71,10 +71,11 @@ def repositories_page(project: Project, listing: Listing) -> Page[Repository]:
     return _page(Repository.objects.filter(project=project, deleted_at=None), listing, counted)
 
 
-def living_repository(project: Project, name: str) -> Repository:
-    """The project's repository with that name. Raises Http404."""
-    repository = project.repositories.filter(name=name, deleted_at=None).first() if _is_storable(name) else None
-    if repository is None:
+def visible_repository(subject: Subject, *, project: str, name: str) -> Repository:
+    """The repository `name` of a project, with its project. Raises Http404 as `visible_project` does."""
+    living = Repository.objects.filter(deleted_at=None, project__deleted_at=None).select_related("project")
+    repository = living.filter(project__name=project, name=name).first() if _is_storable(project + name) else None
+    if repository is None or not _may_see(subject, repository.project_id):
         raise Http404("no such repository")
     return repository
 
@@ -101,6 +102,11 @@ def _page(rows: QuerySet[Row], listing: Listing, annotated: Callable[[QuerySet[R
     found = list(annotated(rows.filter(wanted).order_by("name"))[: PAGE_ROWS + 1])
     shown = found[:PAGE_ROWS]
     return Page(shown, shown[-1].name if len(found) > PAGE_ROWS else "")
+
+
+def _may_see(subject: Subject, project_id: int) -> bool:
+    visible = authority().pullable_projects(subject)
+    return visible is None or project_id in visible
 
 
 def _is_storable(name: str) -> bool:

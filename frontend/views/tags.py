@@ -2,7 +2,7 @@
 
 from django.http import HttpRequest, HttpResponse
 
-from frontend.queries import living_repository, tags_page, visible_project
+from frontend.queries import tags_page, visible_repository
 from frontend.views.shared import listing_of, page, render_list, subject_of
 
 
@@ -10,10 +10,9 @@ from frontend.views.shared import listing_of, page, render_list, subject_of
 def tag_list(request: HttpRequest, project: str, repository: str) -> HttpResponse:
     """The tags of a repository. 404 also when its project is private and the user may not see it."""
     listing = listing_of(request)
-    owner = visible_project(subject_of(request), project)
-    shown = living_repository(owner, repository)
+    shown = visible_repository(subject_of(request), project=project, name=repository)
     return render_list(
         request,
         "projects/tags",
-        {"project": owner, "repository": shown, "listing": listing, "page": tags_page(shown, listing)},
+        {"project": shown.project, "repository": shown, "listing": listing, "page": tags_page(shown, listing)},
     )

@@ -80,13 +80,19 @@ def system_permissions_of(robot: Robot) -> frozenset[Permission]:
 
 def pullable_projects(subject: Subject) -> list[int] | None:
     """Ids of the living projects that the subject may pull from, in order; None: all of them."""
-    if is_sysadmin(subject):
+    if subject.kind is SubjectKind.SYSTEM:
         return None
-    is_pullable = Q(is_public=True) if _is_alive(subject) else Q(pk__in=[])
+    is_pullable = Q(is_public=True)
     if subject.kind is SubjectKind.USER:
+        user = living_user(subject.id)
+        if user is None or user.is_sysadmin:
+            return [] if user is None else None
         pulling_roles = [role for role, permissions in ROLE_PERMISSIONS.items() if PULL in permissions]
-        is_pullable |= Q(pk__in=memberships(subject.id).filter(role__in=pulling_roles).values("project_id"))
-    if subject.kind is SubjectKind.ROBOT and (robot := living_robot(subject.id)):
+        is_pullable |= Q(pk__in=memberships(user.pk).filter(role__in=pulling_roles).values("project_id"))
+    if subject.kind is SubjectKind.ROBOT:
+        robot = living_robot(subject.id)
+        if robot is None:
+            return []
         is_pullable |= _projects_that_robot_pulls(robot)
     return list(Project.objects.filter(is_pullable, deleted_at=None).order_by("pk").values_list("pk", flat=True))
 
@@ -99,12 +105,6 @@ def memberships(user_id: int) -> QuerySet[ProjectMember]:
         group__user_links__user__deleted_at=None,
     )
     return ProjectMember.objects.filter(is_his)
-
-
-def _is_alive(subject: Subject) -> bool:
-    if subject.kind is SubjectKind.USER:
-        return living_user(subject.id) is not None
-    return subject.is_anonymous or living_robot(subject.id) is not None
 
 
 def _of_user(user: User, project_id: int, is_public: bool) -> frozenset[Permission]:

@@ -9,9 +9,8 @@ from __future__ import annotations
 from typing import Any, Final
 
 from django.core.exceptions import PermissionDenied
-from django.http import Http404
+from django.http import Http404, JsonResponse
 from rest_framework import exceptions, status
-from rest_framework.response import Response
 
 from registry_core.access import TooManyAttempts, Unauthenticated
 
@@ -37,12 +36,15 @@ def error_body(status_code: int, *messages: str) -> dict[str, list[dict[str, str
     return {"errors": [{"code": code, "message": message} for message in messages]}
 
 
-def exception_handler(exception: Exception, _context: dict[str, Any]) -> Response | None:
-    """The answer to `exception`; None when it is not one that a client can do something about."""
+def exception_handler(exception: Exception, _context: dict[str, Any]) -> JsonResponse | None:
+    """The answer to `exception`; None when it is not one that a client can do something about.
+
+    JSON whatever the view's renderer makes of its own answers.
+    """
     error = _as_api_exception(exception)
     if error is None:
         return None
-    response = Response(error_body(error.status_code, *_messages(error.detail)), status=error.status_code)
+    response = JsonResponse(error_body(error.status_code, *_messages(error.detail)), status=error.status_code)
     if wait_s := getattr(error, "wait", None):
         response["Retry-After"] = str(int(wait_s))
     if challenge := getattr(error, "auth_header", None):

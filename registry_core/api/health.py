@@ -79,18 +79,18 @@ def _asked(name: str, check: Callable[[], None]) -> Component:
     return Component(name, is_healthy=True)
 
 
-def check_database() -> None:
-    """Raises when a new connection to Postgres cannot run a query."""
-    dsn = get_config().database_dsn or ""
+def check_database(dsn: str | None) -> None:
+    """Raises when a new connection to the Postgres at `dsn` cannot run a query."""
+    if dsn is None:
+        raise LookupError("no database is configured")
     with psycopg.connect(
         dsn, connect_timeout=TIMEOUT_S, options=f"-c statement_timeout={TIMEOUT_S * 1000}"
     ) as database:
         database.execute("SELECT 1")
 
 
-def check_redis() -> None:
-    """Raises when Valkey does not answer a ping, or none is configured."""
-    url = get_config().redis_dsn
+def check_redis(url: str | None) -> None:
+    """Raises when the Valkey at `url` does not answer a ping."""
     if url is None:
         raise LookupError("no Redis is configured")
     with redis.Redis.from_url(url, socket_timeout=TIMEOUT_S, socket_connect_timeout=TIMEOUT_S) as client:
@@ -111,4 +111,10 @@ def check_storage() -> None:
         store.delete(key)
 
 
-probe = HealthProbe({"database": check_database, "redis": check_redis, "storage": check_storage})
+probe = HealthProbe(
+    {
+        "database": lambda: check_database(get_config().database_dsn),
+        "redis": lambda: check_redis(get_config().redis_dsn),
+        "storage": check_storage,
+    }
+)

@@ -5,7 +5,7 @@ Clients send all kinds of `Accept` to these paths; none of them should be told 4
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any
 
 from rest_framework.negotiation import BaseContentNegotiation
@@ -17,20 +17,22 @@ from rest_framework.request import Request
 class FirstRenderer(BaseContentNegotiation):
     """Takes the first renderer of the view and, for a body, the parser that fits its content type."""
 
-    def select_parser(self, request: Request, parsers: Sequence[BaseParser]) -> BaseParser | None:
+    def select_parser(self, request: Request, parsers: Iterable[BaseParser]) -> BaseParser | None:
         """The parser for the request's body: the one named by its content type, else the first."""
         content_type = (request.content_type or "").partition(";")[0].strip()
-        return next((parser for parser in parsers if parser.media_type == content_type), next(iter(parsers), None))
+        known = list(parsers)
+        return next((parser for parser in known if parser.media_type == content_type), next(iter(known), None))
 
     def select_renderer(
-        self, _request: Request, renderers: Sequence[BaseRenderer], _format_suffix: str | None = None
+        self, _request: Request, renderers: Iterable[BaseRenderer], _format_suffix: str | None = None
     ) -> tuple[BaseRenderer, str]:
         """The view's first renderer, whatever the client would accept."""
-        return renderers[0], str(renderers[0].media_type)
+        first = next(iter(renderers))
+        return first, str(first.media_type)
 
 
 class PlainText(BaseRenderer):
-    """An answer that is a piece of text. An error has its JSON form all the same."""
+    """An answer that is a piece of text."""
 
     media_type = "text/plain"
     format = "txt"

@@ -1,0 +1,139 @@
+"""The REST endpoints that ask nobody who they are, and the form of errors under `/api`."""
+
+from __future__ import annotations
+
+import json
+import socket
+import time
+
+import pytest
+from django.test import Client
+from rest_framework import exceptions
+
+from registry_core.access import TooManyAttempts, Unauthenticated
+from registry_core.api.errors import exception_handler
+from registry_core.api.health import FRESH_S, TIMEOUT_S, HealthProbe, check_database, check_redis, check_storage
+
+NOT_FOUND = {"errors": [{"code": "NOT_FOUND", "message": "there is nothing at this address"}]}
+
+
+@pytest.mark.parametrize("accept", ["*/*", "application/json", "text/html", "nonsense"])
+def test_ping_answers_pong_whatever_is_accepted(client: Client, accept: str) -> None:
+    answer = client.get("/api/v2.0/ping", headers={"Accept": accept})
+    assert (answer.status_code, answer.content) == (200, b"Pong")
+    assert answer.headers["Content-Type"] == "text/plain; charset=utf-8"
+
+
+def test_health_asks_database_redis_and_storage(client: Client) -> None:
+    answer = client.get("/api/v2.0/health")
+    names = ("database", "redis", "storage")
+    assert answer.json() == {
+        "status": "healthy",
+        "components": [{"name": name, "status": "healthy"} for name in names],
+    }
+
+
+def test_one_ill_component_makes_the_whole_unhealthy_and_says_no_address() -> None:
+    def refuse() -> None:
+        raise ConnectionError("10.0.0.7 refused")
+
+    ill, well = HealthProbe({"redis": refuse, "database": lambda: None}).components()
+    assert (ill.is_healthy, well.is_healthy) == (False, True)
+    assert "10.0.0.7" not in ill.error
+
+
+def test_health_with_silent_servers_is_200_and_unhealthy_in_time(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # accepts, and never says a word
+        address = f"127.0.0.1:{silent.getsockname()[1]}"
+        checks = {
+            "database": lambda: check_database(f"postgresql://u@{address}/x"),
+            "redis": lambda: check_redis(f"redis://{address}/0"),
+            "storage": check_storage,
+        }
+        monkeypatch.setattr("registry_core.api.views.probe", HealthProbe(checks))
+        started = time.monotonic()
+        answer = client.get("/api/v2.0/health")
+    assert time.monotonic() - started < TIMEOUT_S + 2
+    assert answer.status_code == 200
+    assert answer.json()["status"] == "unhealthy"
+    assert [part["status"] for part in answer.json()["components"]] == ["unhealthy", "unhealthy", "healthy"]
+
+
+def test_health_of_many_callers_is_asked_once_in_its_time() -> None:
+    asked: list[float] = []
+    probe = HealthProbe({"database": lambda: asked.append(time.monotonic())})
+    until = time.monotonic() + FRESH_S / 2
+    while time.monotonic() < until:
+        probe.components()
+    assert len(asked) == 1
+
+
+def test_storage_check_leaves_nothing_behind() -> None:
+    from registry_core.storage.stores import default_store
+
+    before = list(default_store().objects())
+    check_storage()
+    assert list(default_store().objects()) == before
+
+
+def test_schema_is_public_and_names_its_paths(client: Client) -> None:
+    schema = client.get("/api/v2.0/openapi.json").json()
+    assert schema["openapi"].startswith("3.")
+    assert {"/api/v2.0/ping", "/api/v2.0/health"} <= set(schema["paths"])
+
+
+@pytest.mark.parametrize("method", ["get", "post", "put", "patch", "delete", "options"])
+@pytest.mark.parametrize("path", ["/api/v2.0/", "/api/v2.0/nothing/here", "/api/v2.0/ping/"])
+def test_unknown_address_under_the_api_is_404_in_its_form(client: Client, method: str, path: str) -> None:
+    answer = getattr(client, method)(path)
+    assert (answer.status_code, answer.json()) == (404, NOT_FOUND)
+
+
+def test_unknown_version_is_404_in_the_same_form(client: Client) -> None:
+    answer = client.get("/api/v9/ping")
+    assert (answer.status_code, answer.json()) == (404, NOT_FOUND)
+
+
+def test_wrong_method_is_405_in_the_form_of_errors(client: Client) -> None:
+    answer = client.post("/api/v2.0/ping")
+    assert answer.status_code == 405
+    assert answer.json()["errors"][0]["code"] == "METHOD_NOT_ALLOWED"
+
+
+@pytest.mark.parametrize(
+    ("exception", "status", "code"),
+    [
+        (exceptions.ValidationError({"name": ["is too long"], "size": ["is negative"]}), 400, "BAD_REQUEST"),
+        (exceptions.ParseError(), 400, "BAD_REQUEST"),
+        (exceptions.UnsupportedMediaType("x/y"), 415, "BAD_REQUEST"),
+        (Unauthenticated("the user name or the password is wrong"), 401, "UNAUTHORIZED"),
+        (exceptions.PermissionDenied(), 403, "FORBIDDEN"),
+        (TooManyAttempts(7), 429, "TOO_MANY_REQUEST"),
+    ],
+)
+def test_known_exception_becomes_its_status_and_code(exception: Exception, status: int, code: str) -> None:
+    answer = exception_handler(exception, {})
+    assert answer is not None
+    assert answer.status_code == status
+    assert {error["code"] for error in json.loads(answer.content)["errors"]} == {code}
+
+
+def test_each_wrong_field_has_its_message() -> None:
+    answer = exception_handler(exceptions.ValidationError({"name": ["is too long"], "size": ["is negative"]}), {})
+    assert answer is not None
+    assert [error["message"] for error in json.loads(answer.content)["errors"]] == [
+        "name: is too long",
+        "size: is negative",
+    ]
+
+
+def test_throttled_client_is_told_how_long_to_wait() -> None:
+    answer = exception_handler(TooManyAttempts(7), {})
+    assert answer is not None
+    assert answer["Retry-After"] == "7"
+
+
+def test_fault_of_ours_is_left_to_be_logged() -> None:
+    assert exception_handler(ZeroDivisionError(), {}) is None
