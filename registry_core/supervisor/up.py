@@ -13,10 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+import psycopg
+
 from registry_core import logs
 from registry_core.config import Config
 from registry_core.secretfiles import write_secret
-from registry_core.supervisor.errors import StartFailed
+from registry_core.supervisor.errors import StartFailed, SupervisorError
 from registry_core.supervisor.pidfile import PidFile
 from registry_core.supervisor.ports import require_free
 from registry_core.supervisor.postgres import EmbeddedPostgres
@@ -164,7 +166,7 @@ class Supervisor:
         try:
             watched.service.stop()
             watched.service.start()
-        except (OSError, StartFailed) as error:
+        except (OSError, SupervisorError, psycopg.Error) as error:
             self._plan_restart(watched, reason=str(error))
         else:
             self._record()

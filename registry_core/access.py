@@ -1,0 +1,128 @@
+"""Who asks, and what they may do: the types, and the door through which an app above answers.
+
+`registry_core` knows subjects and actions but neither users nor roles. The app that does (rbac) registers one
+`Authority` when Django starts; the data path, the token endpoint and the REST API all ask that one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Literal, Protocol, runtime_checkable
+
+Action = Literal["pull", "push", "delete"]
+PULL: Action = "pull"
+PUSH: Action = "push"
+DELETE: Action = "delete"
+NO_ACTIONS: frozenset[str] = frozenset()
+ALL_ACTIONS: frozenset[str] = frozenset({PULL, PUSH, DELETE})
+
+
+class SubjectKind(IntEnum):
+    """The kinds of subject; the numbers are stored."""
+
+    ANONYMOUS = 0
+    USER = 1
+    ROBOT = 2
+    SYSTEM = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """Someone or something that asks: identified by kind and id, never by name."""
+
+    kind: SubjectKind
+    id: int
+    name: str
+
+    @property
+    def is_anonymous(self) -> bool:
+        return self.kind is SubjectKind.ANONYMOUS
+
+    @property
+    def key(self) -> str:
+        """The subject as one word, for the generations and the logs: `user:12`."""
+        return f"{self.kind.name.lower()}:{self.id}"
+
+
+ANONYMOUS = Subject(SubjectKind.ANONYMOUS, 0, "anonymous")
+SYSTEM = Subject(SubjectKind.SYSTEM, 0, "system")
+
+
+class AccessError(Exception):
+    """Base of what an authority may refuse; the message is for the person who asked."""
+
+
+class Unauthenticated(AccessError):
+    """The credentials are wrong, expired or revoked. Says no more than that, so that names cannot be probed."""
+
+
+class TooManyAttempts(AccessError):
+    """Throttled, or the password workers are all busy: try again after `retry_after_s` seconds."""
+
+    def __init__(self, retry_after_s: int) -> None:
+        super().__init__(f"too many attempts; try again in {retry_after_s} seconds")
+        self.retry_after_s = retry_after_s
+
+
+class Authority(Protocol):
+    """What the registry asks of the app that knows users and roles. Plain synchronous functions on Django's database."""
+
+    def authenticate(self, *, username: str, secret: str, client: str) -> Subject:
+        """The subject with these credentials. Raises Unauthenticated or TooManyAttempts."""
+        ...
+
+    def subject(self, *, kind: SubjectKind, id: int) -> Subject | None:
+        """The subject as it is now; None when it is gone, disabled or expired."""
+        ...
+
+    def credential_version(self, subject: Subject) -> int:
+        """Grows whenever the subject's tokens must die: password changed, secret refreshed, all sessions revoked."""
+        ...
+
+    def repository_actions(self, *, subject: Subject, project_id: int) -> frozenset[str]:
+        """The actions (pull, push, delete) that the subject has now on the repositories of a project."""
+        ...
+
+    def pullable_projects(self, subject: Subject) -> list[int] | None:
+        """Ids of the projects that the subject may pull from; None means all of them."""
+        ...
+
+    def may_list_catalog(self, subject: Subject) -> bool:
+        """Whether the subject may ask for the catalog at all (what it shows is bounded by pullable_projects)."""
+        ...
+
+
+_authority: Authority | None = None
+
+
+def register_authority(authority: Authority) -> None:
+    """Make `authority` the one that answers; called once, from the `ready` of the app that knows users."""
+    global _authority
+    _authority = authority
+
+
+def authority() -> Authority:
+    """The registered authority. Raises RuntimeError when no app registered one."""
+    if _authority is None:
+        raise RuntimeError("no authority is registered: is the rbac app installed?")
+    return _authority
+
+
+@runtime_checkable
+class RefreshTokens(Protocol):
+    """What an authority may offer besides: logins of command-line clients that outlive a bearer token."""
+
+    def issue_refresh_token(self, *, subject: Subject, device: str, client: str) -> str:
+        """A new refresh token for a subject that has just authenticated."""
+        ...
+
+    def redeem_refresh_token(self, *, token: str) -> Subject:
+        """The subject of a living refresh token. Raises Unauthenticated."""
+        ...
+
+
+def refresh_tokens() -> RefreshTokens | None:
+    """The registered authority, when it knows refresh tokens."""
+    known = authority()
+    return known if isinstance(known, RefreshTokens) else None

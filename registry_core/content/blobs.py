@@ -1,0 +1,142 @@
+"""Blobs: made from uploads, mounted between repositories, deleted from one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from django.db import connection
+
+from registry_core.access import Subject
+from registry_core.content.errors import BlobUnknown, ContentInUse
+from registry_core.content.links import link, unlink
+from registry_core.content.models import Blob
+from registry_core.content.repositories import RepositoryRef, changing, retried
+from registry_core.digests import Digest
+from registry_core.events.outbox import emit
+
+
+@dataclass(frozen=True, slots=True)
+class BlobRef:
+    """A blob and where its bytes are."""
+
+    id: int
+    digest: Digest
+    size_bytes: int
+    store: str
+    storage_key: str
+
+
+def store_blob(*, repository: RepositoryRef, blob: BlobRef, reserved_bytes: int = 0) -> BlobRef:
+    """Make durable bytes a blob and link it; the blob that now has the digest, which may be an earlier one with another key.
+
+    Runs within the caller's transaction. Bytes pushed again heal a blob that was quarantined and revive one that was about
+    to be deleted. Raises QuotaExceeded.
+    """
+    stored = _insert(blob) or _existing(blob)
+    link(repository=repository, sizes_bytes={stored.id: stored.size_bytes}, reserved_bytes=reserved_bytes)
+    return stored
+
+
+def _insert(blob: BlobRef) -> BlobRef | None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            INSERT INTO content_blob (digest, size_bytes, store, storage_key, state) VALUES (%s, %s, %s, %s, %s)
+            ON CONFLICT (digest) DO NOTHING RETURNING id
+            """,
+            [blob.digest.raw, blob.size_bytes, blob.store, blob.storage_key, Blob.State.LIVE],
+        )
+        row = cursor.fetchone()
+    return None if row is None else BlobRef(row[0], blob.digest, blob.size_bytes, blob.store, blob.storage_key)
+
+
+def _existing(blob: BlobRef) -> BlobRef:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            UPDATE content_blob SET store = %s, storage_key = %s, size_bytes = %s, state = %s
+            WHERE digest = %s AND state <> %s
+            """,
+            [blob.store, blob.storage_key, blob.size_bytes, Blob.State.LIVE, blob.digest.raw, Blob.State.LIVE],
+        )
+        cursor.execute(
+            "SELECT id, size_bytes, store, storage_key FROM content_blob WHERE digest = %s FOR KEY SHARE",
+            [blob.digest.raw],
+        )
+        row = cursor.fetchone()
+    return BlobRef(row[0], blob.digest, row[1], row[2], row[3])
+
+
+_MOUNTABLE = """
+    SELECT blob.id, blob.size_bytes, blob.store, blob.storage_key
+    FROM content_blob AS blob
+    JOIN content_repositoryblob AS link ON link.blob_id = blob.id
+    JOIN content_repository AS source ON source.id = link.repository_id AND source.deleted_at IS NULL
+    JOIN content_project AS project ON project.id = source.project_id AND project.deleted_at IS NULL
+    WHERE blob.digest = %s AND blob.state = %s
+      AND (%s::bigint IS NULL OR source.id = %s) AND (%s::bigint[] IS NULL OR source.project_id = ANY(%s))
+    LIMIT 1 FOR KEY SHARE OF link, blob
+"""
+
+
+@retried
+def mount_blob(
+    *, repository: RepositoryRef, digest: Digest, source_id: int | None, readable_projects: list[int] | None
+) -> BlobRef | None:
+    """Link a blob that the caller may read elsewhere; None when there is none.
+
+    `source_id` names the repository to take it from, otherwise any one of `readable_projects` (None: all of them) will do.
+    Raises QuotaExceeded.
+    """
+    with changing(), connection.cursor() as cursor:
+        cursor.execute(
+            _MOUNTABLE, [digest.raw, Blob.State.LIVE, source_id, source_id, readable_projects, readable_projects]
+        )
+        row = cursor.fetchone()
+        if row is None:
+            return None
+        link(repository=repository, sizes_bytes={row[0]: row[1]}, reason="mount")
+    return BlobRef(row[0], digest, row[1], row[2], row[3])
+
+
+@retried
+def delete_blob(*, repository: RepositoryRef, digest: Digest, by: Subject) -> None:
+    """Take the blob away from the repository. Raises BlobUnknown, or ContentInUse while a living manifest uses it."""
+    with changing(repository.key), connection.cursor() as cursor:
+        cursor.execute(
+            """
+            SELECT blob.id FROM content_blob AS blob
+            JOIN content_repositoryblob AS link ON link.blob_id = blob.id
+            WHERE link.repository_id = %s AND blob.digest = %s FOR UPDATE OF link
+            """,
+            [repository.id, digest.raw],
+        )
+        row = cursor.fetchone()
+        if row is None:
+            raise BlobUnknown(f"this repository has no blob {digest}", {"digest": str(digest)})
+        _refuse_if_used(repository, row[0], digest)
+        unlink(repository_id=repository.id, project_id=repository.project.id, blob_ids=[row[0]], reason="delete")
+        emit(
+            kind="blob.deleted",
+            subject=by,
+            project_id=repository.project.id,
+            repository_id=repository.id,
+            payload={"digest": str(digest)},
+            changed=[repository.key],
+        )
+
+
+def _refuse_if_used(repository: RepositoryRef, blob_id: int, digest: Digest) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            SELECT artifact.digest FROM content_artifactblob AS used
+            JOIN content_artifact AS artifact ON artifact.id = used.artifact_id
+            WHERE used.repository_id = %s AND used.blob_id = %s AND NOT used.is_trashed LIMIT 1
+            """,
+            [repository.id, blob_id],
+        )
+        row = cursor.fetchone()
+    if row is not None:
+        user = Digest(bytes(row[0]))
+        raise ContentInUse(f"the manifest {user} uses {digest}: delete the manifest first", {"manifest": str(user)})

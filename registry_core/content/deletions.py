@@ -1,0 +1,22 @@
+"""Deletions: one row that groups what a delete took along, and says how long it can be undone."""
+
+from __future__ import annotations
+
+from django.db import connection
+
+from registry_core.access import Subject
+from registry_core.config import get_config
+from registry_core.content.repositories import RepositoryRef
+
+
+def begin_deletion(*, repository: RepositoryRef, by: Subject, reason: str) -> int:
+    """The id of a new deletion in the repository. Runs within the caller's transaction."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            INSERT INTO content_deletion (repository_id, subject_kind, subject_id, reason, expires_at)
+            VALUES (%s, %s, %s, %s, now() + make_interval(days => %s)) RETURNING id
+            """,
+            [repository.id, int(by.kind), by.id, reason, get_config().deleted_retention_days],
+        )
+        return int(cursor.fetchone()[0])

@@ -1,0 +1,314 @@
+"""Manifests: put with their tags in one transaction, deleted as tombstones with what belongs to them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from django.db import connection
+from psycopg.types.json import Jsonb
+
+from registry_core.access import Subject
+from registry_core.content.deletions import begin_deletion
+from registry_core.content.errors import ContentInUse, ManifestUnknown, ReferenceMissing, RepositoryUnknown
+from registry_core.content.links import GRACE, link, unlink
+from registry_core.content.models import Blob
+from registry_core.content.parsing import Descriptor, ParsedManifest, Role
+from registry_core.content.repositories import RepositoryRef, changing, retried
+from registry_core.content.tags import bury_tags, move_tag
+from registry_core.digests import Digest
+from registry_core.distribution.hooks import PutContext, hooks
+from registry_core.events.outbox import emit
+
+
+@dataclass(frozen=True, slots=True)
+class PutResult:
+    """What a put made: the artifact, and the tags that point at it now."""
+
+    artifact_id: int
+    digest: Digest
+    tags: tuple[str, ...]
+
+
+@retried
+def put_manifest(
+    *, repository: RepositoryRef, manifest: ParsedManifest, tags: Iterable[str], by: Subject, reason: str = "client"
+) -> PutResult:
+    """Store a manifest in a repository and point `tags` at it, all or nothing.
+
+    What it refers to must be there (non-distributable layers and the subject excepted) unless the project allows sparse
+    manifests. Raises RepositoryUnknown, ReferenceMissing, QuotaExceeded, or Refused by a hook.
+    """
+    names = tuple(dict.fromkeys(tags))
+    with changing(repository.key):
+        _hold_repository(repository)
+        _hold_artifact(repository, manifest.digest)
+        blob_ids = _hold_blobs(repository, manifest.descriptors)
+        _hold_children(repository, manifest.descriptors)
+        hooks.before_put(PutContext(by, repository, manifest.digest, manifest.media_type, names, reason))
+        manifest_id = _store_manifest(manifest)
+        artifact_id = _store_artifact(repository, manifest, manifest_id, blob_ids)
+        for name in sorted(names):
+            move_tag(
+                repository=repository, tag=name, artifact_id=artifact_id, digest=manifest.digest, by=by, reason=reason
+            )
+        emit(
+            kind="artifact.pushed",
+            subject=by,
+            project_id=repository.project.id,
+            repository_id=repository.id,
+            payload={"artifact": artifact_id, "digest": str(manifest.digest), "tags": list(names), "reason": reason},
+            changed=[repository.key],
+        )
+    return PutResult(artifact_id, manifest.digest, names)
+
+
+def _hold_repository(repository: RepositoryRef) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            SELECT 1 FROM content_repository AS repository
+            JOIN content_project AS project ON project.id = repository.project_id AND project.deleted_at IS NULL
+            WHERE repository.id = %s AND repository.deleted_at IS NULL FOR KEY SHARE OF repository, project
+            """,
+            [repository.id],
+        )
+        if cursor.fetchone() is None:
+            raise RepositoryUnknown(f"the repository {repository.name} was deleted")
+
+
+def _hold_artifact(repository: RepositoryRef, digest: Digest) -> None:
+    # Deleting locks the artifact first and its links then; putting it again must take them in the same order.
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT 1 FROM content_artifact WHERE repository_id = %s AND digest = %s AND deleted_at IS NULL FOR NO KEY UPDATE",
+            [repository.id, digest.raw],
+        )
+
+
+_LINKED = """
+    SELECT blob.digest, blob.id, blob.size_bytes FROM content_blob AS blob
+    JOIN content_repositoryblob AS link ON link.blob_id = blob.id AND link.repository_id = %s
+    WHERE blob.digest = ANY(%s) AND blob.state = %s ORDER BY blob.digest FOR KEY SHARE OF link
+"""
+# Between a client's HEAD and its manifest a delete may have taken the last use of a blob away, and the link with it.
+_LINKED_LATELY = f"""
+    SELECT DISTINCT blob.digest, blob.id, blob.size_bytes FROM content_blob AS blob
+    JOIN content_artifactblob AS used ON used.blob_id = blob.id AND used.repository_id = %s AND used.is_trashed
+    JOIN content_artifact AS artifact ON artifact.id = used.artifact_id
+    WHERE blob.digest = ANY(%s) AND blob.state = %s AND artifact.deleted_at > now() - interval '{GRACE}'
+"""  # noqa: S608 the interval is a constant
+
+
+def _hold_blobs(repository: RepositoryRef, descriptors: Iterable[Descriptor]) -> list[int]:
+    """Lock the links of the blobs that the manifest uses, in digest order, so that none goes away; the blobs' ids."""
+    wanted = {d.digest.raw: d for d in descriptors if d.role != Role.MANIFEST}
+    found = _blobs(_LINKED, repository, list(wanted))
+    missing = [raw for raw in wanted if raw not in found]
+    if missing:
+        lately = _blobs(_LINKED_LATELY, repository, missing)
+        if lately:
+            link(repository=repository, sizes_bytes=dict(lately.values()), reason="push")
+        found |= lately
+        _refuse_missing(repository, [wanted[raw] for raw in missing if raw not in found])
+    return sorted(blob_id for blob_id, _ in found.values())
+
+
+def _blobs(statement: str, repository: RepositoryRef, digests: list[bytes]) -> dict[bytes, tuple[int, int]]:
+    with connection.cursor() as cursor:
+        cursor.execute(statement, [repository.id, digests, Blob.State.LIVE])
+        return {bytes(digest): (blob_id, size) for digest, blob_id, size in cursor.fetchall()}
+
+
+def _refuse_missing(repository: RepositoryRef, descriptors: Iterable[Descriptor]) -> None:
+    if repository.project.allows_sparse_manifests:
+        return
+    for descriptor in descriptors:
+        if not descriptor.is_foreign:
+            raise ReferenceMissing(descriptor.digest)
+
+
+def _hold_children(repository: RepositoryRef, descriptors: Iterable[Descriptor]) -> None:
+    """Lock the artifacts that an index refers to, in digest order, so that none goes away."""
+    wanted = {d.digest.raw: d for d in descriptors if d.role == Role.MANIFEST}
+    if not wanted:
+        return
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            SELECT digest FROM content_artifact
+            WHERE repository_id = %s AND digest = ANY(%s) AND deleted_at IS NULL ORDER BY digest FOR KEY SHARE
+            """,
+            [repository.id, list(wanted)],
+        )
+        found = {bytes(row[0]) for row in cursor.fetchall()}
+    _refuse_missing(repository, [descriptor for raw, descriptor in wanted.items() if raw not in found])
+
+
+def _store_manifest(manifest: ParsedManifest) -> int:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            INSERT INTO content_manifest (digest, content, annotations) VALUES (%s, %s, %s)
+            ON CONFLICT (digest) DO NOTHING RETURNING id
+            """,
+            [manifest.digest.raw, manifest.content, manifest.annotations],
+        )
+        row = cursor.fetchone()
+        if row is None:
+            cursor.execute("SELECT id FROM content_manifest WHERE digest = %s FOR KEY SHARE", [manifest.digest.raw])
+            return int(cursor.fetchone()[0])
+        cursor.executemany(
+            """
+            INSERT INTO content_manifestdescriptor
+            (manifest_id, ordinal, role, digest, media_type, size_bytes, platform, is_foreign)
+            VALUES (%s, %s, %s, %s, %s, %s, %s, %s)
+            """,
+            [_descriptor_row(row[0], ordinal, d) for ordinal, d in enumerate(manifest.descriptors)],
+        )
+    return int(row[0])
+
+
+def _descriptor_row(manifest_id: int, ordinal: int, d: Descriptor) -> list[Any]:
+    platform = None if d.platform is None else Jsonb(d.platform)
+    return [manifest_id, ordinal, d.role, d.digest.raw, d.media_type, d.size_bytes, platform, d.is_foreign]
+
+
+def _store_artifact(repository: RepositoryRef, manifest: ParsedManifest, manifest_id: int, blob_ids: list[int]) -> int:
+    subject = manifest.subject.raw if manifest.subject else None
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            INSERT INTO content_artifact (repository_id, manifest_id, digest, media_type, artifact_type, subject_digest,
+                                          size_bytes, pull_count)
+            VALUES (%s, %s, %s, %s, %s, %s, %s, 0)
+            ON CONFLICT (repository_id, digest) WHERE deleted_at IS NULL
+            DO UPDATE SET media_type = excluded.media_type, pushed_at = now() RETURNING id
+            """,
+            [
+                repository.id,
+                manifest_id,
+                manifest.digest.raw,
+                manifest.media_type,
+                manifest.artifact_type,
+                subject,
+                manifest.size_bytes,
+            ],
+        )
+        artifact_id = int(cursor.fetchone()[0])
+        cursor.execute(
+            """
+            INSERT INTO content_artifactblob (repository_id, blob_id, artifact_id, is_trashed)
+            SELECT %s, blob_id, %s, false FROM unnest(%s::bigint[]) AS blob_id ON CONFLICT DO NOTHING
+            """,
+            [repository.id, artifact_id, blob_ids],
+        )
+    return artifact_id
+
+
+@retried
+def delete_manifest(*, repository: RepositoryRef, digest: Digest, by: Subject, reason: str = "client") -> None:
+    """Delete an artifact with its tags and the artifacts that are about it (signatures, SBOMs), as one deletion.
+
+    Raises ManifestUnknown, or ContentInUse while a living index refers to it.
+    """
+    with changing(repository.key):
+        if not _lock_artifacts(repository, "digest = %s", [digest.raw]):
+            raise ManifestUnknown(f"this repository has no manifest {digest}", {"digest": str(digest)})
+        deletion_id = begin_deletion(repository=repository, by=by, reason=reason)
+        buried = _bury(repository, _with_referrers(repository, digest), deletion_id, by, reason)
+        emit(
+            kind="artifact.deleted",
+            subject=by,
+            project_id=repository.project.id,
+            repository_id=repository.id,
+            payload={"digest": str(digest), "deletion": deletion_id, "artifacts": buried, "reason": reason},
+            changed=[repository.key],
+        )
+
+
+def _lock_artifacts(repository: RepositoryRef, condition: str, values: list[Any]) -> dict[int, bytes]:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"""
+            SELECT id, digest FROM content_artifact
+            WHERE repository_id = %s AND deleted_at IS NULL AND {condition} ORDER BY digest FOR UPDATE
+            """,  # noqa: S608 the conditions are constants
+            [repository.id, *values],
+        )
+        return {artifact_id: bytes(raw) for artifact_id, raw in cursor.fetchall()}
+
+
+def _with_referrers(repository: RepositoryRef, digest: Digest) -> list[int]:
+    """The artifact and, level by level, what refers to it as its subject: what nothing else holds goes with it."""
+    level = _lock_artifacts(repository, "digest = %s", [digest.raw])
+    _refuse_if_child(repository, list(level.values()), raises=True)
+    found: dict[int, bytes] = {}
+    while level:
+        found |= level
+        above = _lock_artifacts(repository, "subject_digest = ANY(%s)", [list(level.values())])
+        held = _refuse_if_child(repository, list(above.values()), raises=False)
+        level = {i: raw for i, raw in above.items() if i not in found and raw not in held}
+    return sorted(found)
+
+
+def _refuse_if_child(repository: RepositoryRef, digests: list[bytes], *, raises: bool) -> set[bytes]:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            SELECT entry.digest, parent.digest FROM content_manifestdescriptor AS entry
+            JOIN content_artifact AS parent ON parent.manifest_id = entry.manifest_id
+            WHERE entry.role = 3 AND entry.digest = ANY(%s) AND parent.repository_id = %s AND parent.deleted_at IS NULL
+            """,
+            [digests, repository.id],
+        )
+        rows = cursor.fetchall()
+    if rows and raises:
+        child, parent = Digest(bytes(rows[0][0])), Digest(bytes(rows[0][1]))
+        raise ContentInUse(f"the index {parent} refers to {child}: delete the index first", {"index": str(parent)})
+    return {bytes(child) for child, _ in rows}
+
+
+def _bury(repository: RepositoryRef, artifact_ids: list[int], deletion_id: int, by: Subject, reason: str) -> list[int]:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT id FROM content_tag WHERE artifact_id = ANY(%s) AND deleted_at IS NULL ORDER BY name FOR UPDATE",
+            [artifact_ids],
+        )
+        tag_ids = [row[0] for row in cursor.fetchall()]
+        bury_tags(repository=repository, tag_ids=tag_ids, deletion_id=deletion_id, by=by, reason=reason)
+        cursor.execute(
+            "UPDATE content_artifact SET deleted_at = clock_timestamp(), deletion_id = %s WHERE id = ANY(%s)",
+            [deletion_id, artifact_ids],
+        )
+        cursor.execute(
+            "UPDATE content_artifactblob SET is_trashed = true WHERE artifact_id = ANY(%s) RETURNING blob_id",
+            [artifact_ids],
+        )
+        touched = sorted({row[0] for row in cursor.fetchall()})
+    _unlink_unused(repository, touched)
+    return artifact_ids
+
+
+def _unlink_unused(repository: RepositoryRef, blob_ids: list[int]) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            SELECT link.blob_id FROM content_repositoryblob AS link
+            WHERE link.repository_id = %s AND link.blob_id = ANY(%s) ORDER BY link.blob_id FOR UPDATE
+            """,
+            [repository.id, blob_ids],
+        )
+        locked = [row[0] for row in cursor.fetchall()]
+        cursor.execute(
+            """
+            SELECT blob_id FROM content_artifactblob
+            WHERE repository_id = %s AND blob_id = ANY(%s) AND NOT is_trashed
+            """,
+            [repository.id, locked],
+        )
+        used = {row[0] for row in cursor.fetchall()}
+    unused = [blob_id for blob_id in locked if blob_id not in used]
+    if unused:
+        unlink(repository_id=repository.id, project_id=repository.project.id, blob_ids=unused, reason="delete")

@@ -1,0 +1,287 @@
+"""What the registry stores. `docs/data-model.md` says why each table, column and index is as it is.
+
+Digests are bytes (`registry_core.digests`). Names sort by bytes. What can be deleted and brought back carries
+`deleted_at` and the `Deletion` it went with; names are unique among the living.
+"""
+
+from __future__ import annotations
+
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Now
+
+UNLIMITED = -1
+
+
+class Project(models.Model):
+    """A namespace with members and policy. Its rights live in rbac, its settings in projects."""
+
+    name = models.CharField(max_length=255, db_collation="C")
+    is_public = models.BooleanField(default=False)
+    allows_sparse_manifests = models.BooleanField(default=False)
+    storage_limit_bytes = models.BigIntegerField(default=UNLIMITED)
+    created_at = models.DateTimeField(db_default=Now())
+    deleted_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["name"], condition=Q(deleted_at=None), name="project_name_living"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Repository(models.Model):
+    """A named collection of artifacts in a project; made by the first push into it."""
+
+    project = models.ForeignKey(Project, models.PROTECT, related_name="repositories")
+    name = models.CharField(max_length=255, db_collation="C", help_text="without the project")
+    created_at = models.DateTimeField(db_default=Now())
+    deleted_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["project", "name"], condition=Q(deleted_at=None), name="repository_name_living"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.project.name}/{self.name}"
+
+
+class Blob(models.Model):
+    """Bytes in the object store: which digest lies under which opaque key."""
+
+    class State(models.IntegerChoices):
+        LIVE = 1
+        QUARANTINED = 2
+        DELETING = 3
+
+    digest = models.BinaryField(max_length=65, unique=True)
+    size_bytes = models.BigIntegerField()
+    store = models.CharField(max_length=32)
+    storage_key = models.CharField(max_length=255)
+    state = models.PositiveSmallIntegerField(choices=State.choices, default=State.LIVE)
+    created_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["store", "storage_key"], name="blob_storage_key")]
+
+    def __str__(self) -> str:
+        return f"blob {self.pk}"
+
+
+class RepositoryBlob(models.Model):
+    """The right to read a blob in a repository. `grace_until` protects a link that no manifest uses yet."""
+
+    pk = models.CompositePrimaryKey("repository_id", "blob_id")
+    repository = models.ForeignKey(Repository, models.CASCADE, db_index=False, related_name="+")
+    blob = models.ForeignKey(Blob, models.PROTECT, related_name="repository_links")
+    grace_until = models.DateTimeField()
+    created_at = models.DateTimeField(db_default=Now())
+
+
+class ProjectBlob(models.Model):
+    """A blob that a project pays for, once, however many of its repositories link it (`links` of them)."""
+
+    pk = models.CompositePrimaryKey("project_id", "blob_id")
+    project = models.ForeignKey(Project, models.CASCADE, db_index=False, related_name="+")
+    blob = models.ForeignKey(Blob, models.PROTECT, related_name="+")
+    links = models.PositiveIntegerField()
+
+
+class Manifest(models.Model):
+    """The bytes of a manifest, once per digest, and what the pages read of them."""
+
+    digest = models.BinaryField(max_length=65, unique=True)
+    content = models.BinaryField()
+    annotations = models.BinaryField(null=True, help_text="JSON as bytes: jsonb cannot hold every string that JSON can")
+    created_at = models.DateTimeField(db_default=Now())
+
+    def __str__(self) -> str:
+        return f"manifest {self.pk}"
+
+
+class ManifestDescriptor(models.Model):
+    """What a manifest refers to, in its order. Derived from the bytes alone."""
+
+    class Role(models.IntegerChoices):
+        CONFIG = 1
+        LAYER = 2
+        MANIFEST = 3
+        BLOB = 4
+
+    pk = models.CompositePrimaryKey("manifest_id", "ordinal")
+    manifest = models.ForeignKey(Manifest, models.CASCADE, db_index=False, related_name="descriptors")
+    ordinal = models.PositiveIntegerField()
+    role = models.PositiveSmallIntegerField(choices=Role.choices)
+    digest = models.BinaryField(max_length=65)
+    media_type = models.CharField(max_length=255)
+    size_bytes = models.BigIntegerField()
+    platform = models.JSONField(null=True, blank=True)
+    is_foreign = models.BooleanField(default=False)
+
+    class Meta:
+        indexes = [models.Index(fields=["digest"], condition=Q(role=3), name="descriptor_child")]
+
+
+class Deletion(models.Model):
+    """Groups what one delete took along, so that undelete restores exactly that."""
+
+    repository = models.ForeignKey(Repository, models.CASCADE, related_name="+")
+    subject_kind = models.PositiveSmallIntegerField()
+    subject_id = models.BigIntegerField()
+    reason = models.CharField(max_length=32)
+    deleted_at = models.DateTimeField(db_default=Now())
+    expires_at = models.DateTimeField()
+
+    class Meta:
+        indexes = [models.Index(fields=["expires_at"], name="deletion_expiry")]
+
+    def __str__(self) -> str:
+        return f"deletion {self.pk}"
+
+
+class Artifact(models.Model):
+    """A manifest in a repository. The content type belongs here: the same bytes may be pushed under another."""
+
+    repository = models.ForeignKey(Repository, models.PROTECT, db_index=False, related_name="artifacts")
+    manifest = models.ForeignKey(Manifest, models.PROTECT, related_name="artifacts")
+    digest = models.BinaryField(max_length=65)
+    media_type = models.CharField(max_length=255)
+    artifact_type = models.CharField(max_length=255, blank=True)
+    subject_digest = models.BinaryField(max_length=65, null=True, blank=True)
+    size_bytes = models.BigIntegerField()
+    pushed_at = models.DateTimeField(db_default=Now())
+    pulled_at = models.DateTimeField(null=True, blank=True)
+    pull_count = models.BigIntegerField(default=0)
+    deleted_at = models.DateTimeField(null=True, blank=True)
+    deletion = models.ForeignKey(Deletion, models.SET_NULL, null=True, blank=True, related_name="artifacts")
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["repository", "digest"], condition=Q(deleted_at=None), name="artifact_digest_living"
+            ),
+        ]
+        indexes = [
+            models.Index(
+                fields=["repository", "subject_digest", "digest"],
+                condition=Q(deleted_at=None, subject_digest__isnull=False),
+                name="artifact_referrers",
+            ),
+            models.Index(fields=["repository", "-id"], condition=Q(deleted_at=None), name="artifact_newest"),
+        ]
+
+    def __str__(self) -> str:
+        return f"artifact {self.pk}"
+
+
+class ArtifactBlob(models.Model):
+    """Which artifact uses which blob: "is this blob still used here?" is one probe of the key."""
+
+    pk = models.CompositePrimaryKey("repository_id", "blob_id", "artifact_id")
+    repository = models.ForeignKey(Repository, models.CASCADE, db_index=False, related_name="+")
+    blob = models.ForeignKey(Blob, models.PROTECT, related_name="+")
+    artifact = models.ForeignKey(Artifact, models.CASCADE, related_name="blob_uses")
+    is_trashed = models.BooleanField(default=False)
+
+
+class Tag(models.Model):
+    """A name that points at an artifact of its repository."""
+
+    repository = models.ForeignKey(Repository, models.PROTECT, db_index=False, related_name="tags")
+    artifact = models.ForeignKey(Artifact, models.PROTECT, related_name="tags")
+    name = models.CharField(max_length=128, db_collation="C")
+    pushed_at = models.DateTimeField(db_default=Now())
+    pulled_at = models.DateTimeField(null=True, blank=True)
+    deleted_at = models.DateTimeField(null=True, blank=True)
+    deletion = models.ForeignKey(Deletion, models.SET_NULL, null=True, blank=True, related_name="tags")
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["repository", "name"], condition=Q(deleted_at=None), name="tag_name_living"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class TagHistory(models.Model):
+    """Who moved which tag from which digest to which, and when. Append only; partitioned by month."""
+
+    id = models.BigAutoField(primary_key=True)
+    repository_id = models.BigIntegerField()
+    tag = models.CharField(max_length=128, db_collation="C")
+    old_digest = models.BinaryField(max_length=65, null=True)
+    new_digest = models.BinaryField(max_length=65, null=True)
+    subject_kind = models.PositiveSmallIntegerField()
+    subject_id = models.BigIntegerField()
+    reason = models.CharField(max_length=32)
+    at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        managed = False
+        db_table = "content_taghistory"
+
+    def __str__(self) -> str:
+        return f"{self.tag} at {self.at}"
+
+
+class Upload(models.Model):
+    """A blob on its way in: whose, where its bytes are, and how far they are known."""
+
+    token = models.CharField(max_length=64, unique=True, db_collation="C", help_text="its unguessable public id")
+    repository = models.ForeignKey(Repository, models.CASCADE, related_name="+")
+    subject_kind = models.PositiveSmallIntegerField()
+    subject_id = models.BigIntegerField()
+    store = models.CharField(max_length=32)
+    storage_key = models.CharField(max_length=255)
+    algorithm = models.CharField(max_length=16, default="sha256")
+    offset_bytes = models.BigIntegerField(default=0)
+    hash_state = models.BinaryField(null=True)
+    parts = models.JSONField(default=list)
+    reserved_bytes = models.BigIntegerField(default=0)
+    version = models.BigIntegerField(default=0, help_text="fencing: grows with each writer")
+    writer = models.CharField(max_length=64, blank=True, help_text="the process that writes it now")
+    writer_until = models.DateTimeField(null=True)
+    created_at = models.DateTimeField(db_default=Now())
+    updated_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        indexes = [models.Index(fields=["updated_at"], name="upload_age")]
+
+    def __str__(self) -> str:
+        return f"upload {self.pk}"
+
+
+class QuotaStripe(models.Model):
+    """A part of a project's storage counter: what was used through it and how far it may go without asking."""
+
+    pk = models.CompositePrimaryKey("project_id", "stripe")
+    project = models.ForeignKey(Project, models.CASCADE, db_index=False, related_name="+")
+    stripe = models.PositiveSmallIntegerField()
+    used_bytes = models.BigIntegerField(default=0)
+    allowance_bytes = models.BigIntegerField()
+
+
+class QuotaEntry(models.Model):
+    """The storage ledger: each change of what a project pays, with its reason. Append only; partitioned by month."""
+
+    id = models.BigAutoField(primary_key=True)
+    project_id = models.BigIntegerField()
+    blob_id = models.BigIntegerField(null=True)
+    delta_bytes = models.BigIntegerField()
+    reason = models.CharField(max_length=32)
+    at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        managed = False
+        db_table = "content_quotaentry"
+
+    def __str__(self) -> str:
+        return f"{self.delta_bytes:+d} {self.reason}"

@@ -1,0 +1,102 @@
+"""What a project's blobs cost it: counted once per project, kept exact, without a row that every push must lock.
+
+A project's counter is striped. A change goes to one stripe and needs no other row while the stripe stays within its allowance.
+Only when an allowance is spent are the project and its stripes locked, the truth summed, and what is left dealt out anew; so the
+sum of the allowances never exceeds the limit, and a refusal is exact to the byte.
+"""
+
+from __future__ import annotations
+
+import threading
+
+from django.db import connection
+
+from registry_core.content.errors import QuotaExceeded
+
+STRIPES = 16
+_NO_LIMIT_ALLOWANCE = 1 << 60
+
+
+def charge(*, project_id: int, delta_bytes: int) -> None:
+    """Add `delta_bytes` (negative: give back) to what the project uses. At most once per transaction, within it.
+
+    Raises QuotaExceeded.
+    """
+    if delta_bytes == 0:
+        return
+    stripe = threading.get_ident() // 4096 % STRIPES
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            UPDATE content_quotastripe SET used_bytes = used_bytes + %s
+            WHERE project_id = %s AND stripe = %s AND (%s < 0 OR used_bytes + %s <= allowance_bytes)
+            """,
+            [delta_bytes, project_id, stripe, delta_bytes, delta_bytes],
+        )
+        is_done = cursor.rowcount == 1
+    if not is_done:
+        _deal_out(project_id, stripe, delta_bytes)
+
+
+def record(*, project_id: int, blob_ids: list[int], deltas_bytes: list[int], reason: str) -> None:
+    """Write the ledger's entries for what a transaction linked or unlinked."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            INSERT INTO content_quotaentry (project_id, blob_id, delta_bytes, reason)
+            SELECT %s, blob_id, delta, %s FROM unnest(%s::bigint[], %s::bigint[]) AS change (blob_id, delta)
+            """,
+            [project_id, reason, blob_ids, deltas_bytes],
+        )
+
+
+def used_bytes(project_id: int) -> int:
+    """What the project uses by the stripes, reservations of running uploads included."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT coalesce(sum(used_bytes), 0) FROM content_quotastripe WHERE project_id = %s", [project_id]
+        )
+        return int(cursor.fetchone()[0])
+
+
+def _deal_out(project_id: int, stripe: int, delta_bytes: int) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT storage_limit_bytes FROM content_project WHERE id = %s FOR NO KEY UPDATE", [project_id])
+        limit = cursor.fetchone()[0]
+        cursor.execute(
+            """
+            INSERT INTO content_quotastripe (project_id, stripe, used_bytes, allowance_bytes)
+            SELECT %s, stripe, 0, 0 FROM generate_series(0, %s) AS stripe ON CONFLICT DO NOTHING
+            """,
+            [project_id, STRIPES - 1],
+        )
+        cursor.execute(
+            "SELECT used_bytes FROM content_quotastripe WHERE project_id = %s ORDER BY stripe FOR UPDATE", [project_id]
+        )
+        used = sum(row[0] for row in cursor.fetchall())
+        if delta_bytes > 0 and 0 <= limit < used + delta_bytes:
+            raise QuotaExceeded(limit, used, delta_bytes)
+        headroom = _NO_LIMIT_ALLOWANCE if limit < 0 else max(0, limit - used - delta_bytes) // STRIPES
+        cursor.execute(
+            """
+            UPDATE content_quotastripe
+            SET used_bytes = used_bytes + CASE WHEN stripe = %s THEN %s ELSE 0 END,
+                allowance_bytes = used_bytes + CASE WHEN stripe = %s THEN %s ELSE 0 END + %s
+            WHERE project_id = %s
+            """,
+            [stripe, delta_bytes, stripe, delta_bytes, headroom, project_id],
+        )
+
+
+def set_limit(*, project_id: int, limit_bytes: int) -> None:
+    """Set the project's limit (-1: none). What is over it stays; nothing more comes in. Call it within a transaction."""
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE content_project SET storage_limit_bytes = %s WHERE id = %s", [limit_bytes, project_id])
+        cursor.execute(
+            """
+            WITH locked AS (SELECT stripe FROM content_quotastripe WHERE project_id = %s ORDER BY stripe FOR UPDATE)
+            UPDATE content_quotastripe SET allowance_bytes = used_bytes
+            WHERE project_id = %s AND stripe IN (SELECT stripe FROM locked)
+            """,
+            [project_id, project_id],
+        )

@@ -1,0 +1,97 @@
+"""Projects and repositories as the operations see them: found by name, made by the first push."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import ParamSpec, TypeVar
+
+from django.db import OperationalError, connection, transaction
+from psycopg.errors import DeadlockDetected, SerializationFailure
+
+from registry_core.names import RepositoryName
+from registry_core.state import generations
+
+P = ParamSpec("P")
+T = TypeVar("T")
+RETRIES = 4
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectRef:
+    """A living project."""
+
+    id: int
+    name: str
+    is_public: bool
+    allows_sparse_manifests: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RepositoryRef:
+    """A living repository and its project."""
+
+    id: int
+    name: RepositoryName
+    project: ProjectRef
+
+    @property
+    def key(self) -> str:
+        """The key of its generation."""
+        return repository_key(self.id)
+
+
+def repository_key(repository_id: int) -> str:
+    """The generation of what a repository holds: tags, manifests, links."""
+    return f"repository:{repository_id}"
+
+
+def name_key(name: str) -> str:
+    """The generation of which project or repository a name means."""
+    return f"name:{name}"
+
+
+@contextmanager
+def changing(*keys: str) -> Iterator[None]:
+    """One transaction that changes what `keys` name: marked before its commit, bumped after it."""
+    with generations().changing(keys), transaction.atomic():
+        yield
+
+
+def retried(operation: Callable[P, T]) -> Callable[P, T]:
+    """Run a whole operation again when Postgres chose it as the victim of a deadlock or a serialization failure."""
+
+    @functools.wraps(operation)
+    def call(*args: P.args, **kwargs: P.kwargs) -> T:
+        for _ in range(RETRIES):
+            try:
+                return operation(*args, **kwargs)
+            except OperationalError as error:
+                if not isinstance(error.__cause__, DeadlockDetected | SerializationFailure):
+                    raise
+        return operation(*args, **kwargs)
+
+    return call
+
+
+@retried
+def ensure_repository(*, project: ProjectRef, name: RepositoryName) -> RepositoryRef:
+    """The repository of that name in a living project, made when it is not there yet."""
+    with changing(name_key(str(name))), connection.cursor() as cursor:
+        cursor.execute(
+            """
+            INSERT INTO content_repository (project_id, name) VALUES (%s, %s)
+            ON CONFLICT (project_id, name) WHERE deleted_at IS NULL DO NOTHING RETURNING id
+            """,
+            [project.id, name.path],
+        )
+        row = cursor.fetchone()
+        if row is None:
+            cursor.execute(
+                "SELECT id FROM content_repository WHERE project_id = %s AND name = %s AND deleted_at IS NULL",
+                [project.id, name.path],
+            )
+            row = cursor.fetchone()
+    return RepositoryRef(row[0], name, project)

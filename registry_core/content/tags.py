@@ -1,0 +1,112 @@
+"""Tags: moved, deleted, and every move written down."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from django.db import connection
+
+from registry_core.access import Subject
+from registry_core.content.deletions import begin_deletion
+from registry_core.content.errors import ManifestUnknown
+from registry_core.content.repositories import RepositoryRef, changing, retried
+from registry_core.digests import Digest
+from registry_core.events.outbox import emit
+
+_HISTORY = """
+    INSERT INTO content_taghistory (repository_id, tag, old_digest, new_digest, subject_kind, subject_id, reason, at)
+    VALUES (%s, %s, %s, %s, %s, %s, %s, %s)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class TagMove:
+    """What happened to a tag: from which digest (None: it was not there) to which (None: it is gone)."""
+
+    tag: str
+    old: bytes | None
+    new: bytes | None
+
+
+def move_tag(
+    *, repository: RepositoryRef, tag: str, artifact_id: int, digest: Digest, by: Subject, reason: str
+) -> TagMove:
+    """Point a tag at an artifact and write its history, under the tag's row lock. Runs within the caller's transaction."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            INSERT INTO content_tag (repository_id, name, artifact_id) VALUES (%s, %s, %s)
+            ON CONFLICT (repository_id, name) WHERE deleted_at IS NULL DO NOTHING RETURNING pushed_at
+            """,
+            [repository.id, tag, artifact_id],
+        )
+        row = cursor.fetchone()
+        if row is not None:
+            move = TagMove(tag, None, digest.raw)
+            cursor.execute(_HISTORY, [repository.id, tag, None, digest.raw, int(by.kind), by.id, reason, row[0]])
+            return move
+        cursor.execute(
+            """
+            WITH locked AS (
+                SELECT tag.id, artifact.digest AS old, tag.pushed_at FROM content_tag AS tag
+                JOIN content_artifact AS artifact ON artifact.id = tag.artifact_id
+                WHERE tag.repository_id = %s AND tag.name = %s AND tag.deleted_at IS NULL FOR UPDATE OF tag
+            )
+            UPDATE content_tag AS tag
+            SET artifact_id = %s, pushed_at = greatest(clock_timestamp(), locked.pushed_at + interval '1 microsecond')
+            FROM locked WHERE tag.id = locked.id RETURNING locked.old, tag.pushed_at
+            """,
+            [repository.id, tag, artifact_id],
+        )
+        row = cursor.fetchone()
+        if row is None:
+            # The tag was deleted between the two statements: it is free now.
+            return move_tag(
+                repository=repository, tag=tag, artifact_id=artifact_id, digest=digest, by=by, reason=reason
+            )
+        old, moved_at = bytes(row[0]), row[1]
+        if old != digest.raw:
+            cursor.execute(_HISTORY, [repository.id, tag, old, digest.raw, int(by.kind), by.id, reason, moved_at])
+    return TagMove(tag, old, digest.raw)
+
+
+@retried
+def delete_tag(*, repository: RepositoryRef, tag: str, by: Subject, reason: str = "client") -> None:
+    """Delete a tag; its artifact stays. Raises ManifestUnknown when there is no such tag."""
+    with changing(repository.key), connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT id FROM content_tag WHERE repository_id = %s AND name = %s AND deleted_at IS NULL FOR UPDATE",
+            [repository.id, tag],
+        )
+        row = cursor.fetchone()
+        if row is None:
+            raise ManifestUnknown(f"this repository has no tag {tag}", {"tag": tag})
+        deletion_id = begin_deletion(repository=repository, by=by, reason=reason)
+        bury_tags(repository=repository, tag_ids=[row[0]], deletion_id=deletion_id, by=by, reason=reason)
+        emit(
+            kind="tag.deleted",
+            subject=by,
+            project_id=repository.project.id,
+            repository_id=repository.id,
+            payload={"tag": tag, "deletion": deletion_id},
+            changed=[repository.key],
+        )
+
+
+def bury_tags(*, repository: RepositoryRef, tag_ids: list[int], deletion_id: int, by: Subject, reason: str) -> None:
+    """Make tags tombstones of a deletion and write their history. Runs within the caller's transaction."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            WITH buried AS (
+                UPDATE content_tag AS tag
+                SET deletion_id = %s, deleted_at = greatest(clock_timestamp(), tag.pushed_at + interval '1 microsecond')
+                FROM content_artifact AS artifact
+                WHERE tag.id = ANY(%s) AND tag.deleted_at IS NULL AND artifact.id = tag.artifact_id
+                RETURNING tag.name, artifact.digest, tag.deleted_at
+            )
+            INSERT INTO content_taghistory (repository_id, tag, old_digest, new_digest, subject_kind, subject_id, reason, at)
+            SELECT %s, name, digest, NULL, %s, %s, %s, deleted_at FROM buried
+            """,
+            [deletion_id, tag_ids, repository.id, int(by.kind), by.id, reason],
+        )

@@ -1,0 +1,312 @@
+"""Uploads: a blob on its way in, from its first byte to its row.
+
+An upload belongs to one repository and one subject. A request that writes it claims it (a lease and a fencing version), so that
+no two write at once; a claim whose process died is taken over. What is durable is known by the row: offset and hash state.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from django.db import connection, transaction
+
+from registry_core.access import Subject
+from registry_core.content import quota
+from registry_core.content.blobs import BlobRef, store_blob
+from registry_core.content.errors import DigestMismatch, UploadBusy, UploadUnknown
+from registry_core.content.repositories import RepositoryRef
+from registry_core.digests import ALGORITHMS, Digest
+from registry_core.generations import process_start_time
+from registry_core.state import machine_id
+from registry_core.storage.hashing import RunningHash, new_hash, restored_hash
+from registry_core.storage.stores import default_store, store_named
+
+CHECKPOINT_BYTES = 32 << 20
+RESERVATION_BYTES = 64 << 20
+LEASE_S = 120
+RENEW_S = 30
+
+
+@dataclass(frozen=True, slots=True)
+class UploadState:
+    """How far an upload is."""
+
+    token: str
+    offset_bytes: int
+
+
+def _process() -> str:
+    pid = os.getpid()
+    return f"{machine_id()[:16]}:{pid}:{process_start_time(pid)}"
+
+
+def _is_dead(writer: str) -> bool:
+    """Whether a claim's process is known to be gone; of another machine's process nothing is known."""
+    machine, pid, started = writer.split(":")
+    return machine == machine_id()[:16] and process_start_time(int(pid)) != int(started)
+
+
+def _bookkeeping() -> None:
+    # An upload's row may be lost with the machine's power: the client begins again. Content never is.
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL synchronous_commit = off")
+
+
+@transaction.atomic
+def start_upload(*, repository: RepositoryRef, by: Subject, algorithm: str = "sha256") -> UploadState:
+    """Begin an upload of a blob whose digest will be by `algorithm`."""
+    store = default_store()
+    token = secrets.token_urlsafe(32)
+    _bookkeeping()
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            INSERT INTO content_upload (token, repository_id, subject_kind, subject_id, store, storage_key, algorithm,
+                                        offset_bytes, parts, reserved_bytes, version, writer)
+            VALUES (%s, %s, %s, %s, %s, %s, %s, 0, '[]', 0, 0, '')
+            """,
+            [token, repository.id, int(by.kind), by.id, store.name, store.new_key(), algorithm],
+        )
+    return UploadState(token, 0)
+
+
+def upload_state(*, repository: RepositoryRef, by: Subject, token: str) -> UploadState:
+    """How far the upload is. Raises UploadUnknown."""
+    return UploadState(token, _row(repository, by, token)["offset_bytes"])
+
+
+def cancel_upload(*, repository: RepositoryRef, by: Subject, token: str) -> None:
+    """Forget the upload and its bytes. Raises UploadUnknown or UploadBusy."""
+    session = claim_upload(repository=repository, by=by, token=token)
+    session.discard()
+
+
+def claim_upload(*, repository: RepositoryRef, by: Subject, token: str) -> UploadSession:
+    """Claim an upload for writing. Raises UploadUnknown, or UploadBusy while another request writes it."""
+    row = _claim(repository, by, token)
+    return UploadSession(repository, by, row)
+
+
+@transaction.atomic
+def _claim(repository: RepositoryRef, by: Subject, token: str) -> dict[str, Any]:
+    _bookkeeping()
+    row = _row(repository, by, token, lock="FOR UPDATE")
+    if row["writer"] and row["is_leased"] and not _is_dead(row["writer"]):
+        raise UploadBusy("another request is writing this upload: wait for it, then ask for its state")
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"""
+            UPDATE content_upload SET version = version + 1, writer = %s, updated_at = now(),
+                   writer_until = now() + interval '{LEASE_S} seconds'
+            WHERE id = %s RETURNING version
+            """,  # noqa: S608 the interval is a constant
+            [_process(), row["id"]],
+        )
+        row["version"] = cursor.fetchone()[0]
+    return row
+
+
+_COLUMNS = (
+    "id",
+    "token",
+    "store",
+    "storage_key",
+    "algorithm",
+    "offset_bytes",
+    "hash_state",
+    "parts::text",
+    "reserved_bytes",
+    "version",
+    "writer",
+)
+_KEYS = (*(column.removesuffix("::text") for column in _COLUMNS), "is_leased")
+
+
+def _row(repository: RepositoryRef, by: Subject, token: str, lock: str = "") -> dict[str, Any]:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"""
+            SELECT {", ".join(_COLUMNS)}, coalesce(writer_until > now(), false)
+            FROM content_upload
+            WHERE token = %s AND repository_id = %s AND subject_kind = %s AND subject_id = %s {lock}
+            """,  # noqa: S608 columns and lock are constants
+            [token, repository.id, int(by.kind), by.id],
+        )
+        row = cursor.fetchone()
+    if row is None:
+        raise UploadUnknown("there is no such upload: it was finished, cancelled or has expired; begin a new one")
+    return dict(zip(_KEYS, row, strict=True))
+
+
+class UploadSession:
+    """A claimed upload: takes bytes, then is released, discarded, or committed as a blob."""
+
+    def __init__(self, repository: RepositoryRef, by: Subject, row: dict[str, Any]) -> None:
+        self.token: str = row["token"]
+        self.offset_bytes: int = row["offset_bytes"]
+        self.algorithm: str = row["algorithm"]
+        self._repository = repository
+        self._by = by
+        self._id: int = row["id"]
+        self._version: int = row["version"]
+        self._store = store_named(row["store"])
+        self._key: str = row["storage_key"]
+        self._reserved_bytes: int = row["reserved_bytes"]
+        self._saved_bytes = self.offset_bytes
+        self._saved_at_s = time.monotonic()
+        self._is_held = True
+        self._parts: list[Any] = json.loads(row["parts"])
+        self._writer = self._store.writer(self._key, offset=self.offset_bytes, parts=self._parts)
+        self._hash = self._restore_hash(row["hash_state"])
+
+    def write(self, chunk: bytes | bytearray) -> None:
+        """Append bytes. Raises StorageFull or StorageError (what came before is kept), QuotaExceeded, UploadBusy when fenced."""
+        self._reserve(self.offset_bytes + len(chunk))
+        self._writer.write(chunk)
+        self._hash.update(chunk)
+        self.offset_bytes += len(chunk)
+        is_due = self.offset_bytes - self._saved_bytes >= CHECKPOINT_BYTES
+        if is_due or time.monotonic() - self._saved_at_s > RENEW_S:
+            self._save(is_releasing=False)
+
+    def release(self) -> None:
+        """Keep what was written and let another request go on."""
+        self._is_held = False
+        try:
+            self._save(is_releasing=True)
+        finally:
+            self._writer.close()
+
+    def release_if_held(self) -> None:
+        """Release a session whose work failed; one that ended, or was taken over, is left alone."""
+        if self._is_held:
+            with suppress(UploadBusy):
+                self.release()
+
+    def discard(self) -> None:
+        """Forget the upload, its bytes and its reservation."""
+        self._is_held = False
+        self._writer.close()
+        with transaction.atomic():
+            self._delete_row()
+            quota.charge(project_id=self._repository.project.id, delta_bytes=-self._reserved_bytes)
+        self._store.delete(self._key)
+
+    def commit(self, stated: Digest) -> BlobRef:
+        """Make the bytes the blob `stated`: durable, then one transaction. Raises DigestMismatch (the upload is gone then)."""
+        computed = self._digest(stated.algorithm)
+        if computed != stated:
+            self.discard()
+            raise DigestMismatch(stated, computed)
+        self._writer.commit()
+        self._store.note(stated, self._key, self.offset_bytes)
+        ours = BlobRef(0, stated, self.offset_bytes, self._store.name, self._key)
+        with transaction.atomic():
+            self._delete_row()
+            blob = store_blob(repository=self._repository, blob=ours, reserved_bytes=self._reserved_bytes)
+        self._is_held = False
+        if blob.storage_key != self._key:
+            self._store.delete(self._key)
+        return blob
+
+    def _digest(self, algorithm: str) -> Digest:
+        if algorithm == self.algorithm:
+            return Digest(bytes([ALGORITHMS[algorithm]]) + self._hash.digest())
+        again = new_hash(algorithm)
+        for chunk in self._store.read(self._key, end=self.offset_bytes):
+            again.update(chunk)
+        return Digest(bytes([ALGORITHMS[algorithm]]) + again.digest())
+
+    def _restore_hash(self, state: bytes | None) -> RunningHash:
+        if self.offset_bytes == 0:
+            return new_hash(self.algorithm)
+        restored = restored_hash(self.algorithm, bytes(state)) if state else None
+        if restored is not None:
+            return restored
+        again = new_hash(self.algorithm)
+        for chunk in self._store.read(self._key, end=self.offset_bytes):
+            again.update(chunk)
+        return again
+
+    def _reserve(self, needed_bytes: int) -> None:
+        if needed_bytes <= max(self._reserved_bytes, RESERVATION_BYTES):
+            return
+        more = RESERVATION_BYTES * -(-(needed_bytes - self._reserved_bytes) // RESERVATION_BYTES)
+        with transaction.atomic():
+            _bookkeeping()
+            quota.charge(project_id=self._repository.project.id, delta_bytes=more)
+            self._update("reserved_bytes = %s", [self._reserved_bytes + more])
+        self._reserved_bytes += more
+
+    def _save(self, *, is_releasing: bool) -> None:
+        if self.offset_bytes - self._saved_bytes >= CHECKPOINT_BYTES:
+            self._parts = self._writer.checkpoint()
+        writer = "" if is_releasing else _process()
+        with transaction.atomic():
+            _bookkeeping()
+            self._update(
+                "offset_bytes = %s, hash_state = %s, parts = %s::jsonb, writer = %s",
+                [self.offset_bytes, self._hash.export(), json.dumps(self._parts), writer],
+            )
+        self._saved_bytes = self.offset_bytes
+        self._saved_at_s = time.monotonic()
+
+    def _update(self, assignments: str, values: list[Any]) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute(
+                f"""
+                UPDATE content_upload SET {assignments}, updated_at = now(),
+                       writer_until = now() + interval '{LEASE_S} seconds'
+                WHERE id = %s AND version = %s
+                """,  # noqa: S608 the assignments are constants
+                [*values, self._id, self._version],
+            )
+            if cursor.rowcount != 1:
+                raise UploadBusy("another request has taken this upload over")
+
+    def _delete_row(self) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute("DELETE FROM content_upload WHERE id = %s AND version = %s", [self._id, self._version])
+            if cursor.rowcount != 1:
+                raise UploadBusy("another request has taken this upload over")
+
+
+def sweep_uploads(*, ttl_s: int) -> int:
+    """Remove the uploads that nobody touched for `ttl_s` seconds, with their bytes; how many there were."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            SELECT id FROM content_upload WHERE updated_at < now() - make_interval(secs => %s)
+            AND (writer = '' OR writer_until < now()) ORDER BY updated_at
+            """,
+            [ttl_s],
+        )
+        ids = [row[0] for row in cursor.fetchall()]
+    return sum(_sweep_one(upload_id) for upload_id in ids)
+
+
+def _sweep_one(upload_id: int) -> bool:
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(
+            """
+            DELETE FROM content_upload AS upload USING content_repository AS repository
+            WHERE upload.id = (SELECT id FROM content_upload WHERE id = %s AND (writer = '' OR writer_until < now())
+                               FOR UPDATE SKIP LOCKED)
+            AND repository.id = upload.repository_id
+            RETURNING upload.store, upload.storage_key, upload.reserved_bytes, repository.project_id
+            """,
+            [upload_id],
+        )
+        row = cursor.fetchone()
+        if row is None:
+            return False
+        quota.charge(project_id=row[3], delta_bytes=-row[2])
+    with suppress(LookupError):
+        store_named(row[0]).delete(row[1])
+    return True

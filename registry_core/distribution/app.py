@@ -1,0 +1,45 @@
+"""The OCI endpoint as a whole: a request in, a response out, whatever happens in between."""
+
+from __future__ import annotations
+
+import structlog
+
+from registry_core.distribution.errors import OciError, respond
+from registry_core.distribution.router import MethodNotAllowed, NotFound, find
+from registry_core.distribution.services import Services
+from registry_core.http.messages import ClientGone, Request, Response
+
+API_VERSION = ("docker-distribution-api-version", "registry/2.0")
+_log = structlog.get_logger(__name__)
+
+
+async def answer(request: Request, services: Services) -> Response:
+    """Answer a request to /v2/. Raises ClientGone, for which there is nobody to answer."""
+    try:
+        response = await _handle(request, services)
+    except ClientGone:
+        raise
+    except Exception as error:
+        response = respond(request, error) or _unforeseen(request)
+    response.headers.append(API_VERSION)
+    return response
+
+
+async def _handle(request: Request, services: Services) -> Response:
+    try:
+        match = find(request.method, request.path)
+    except NotFound:
+        raise OciError(404, "UNSUPPORTED", "the registry API has no such path") from None
+    except MethodNotAllowed as error:
+        allowed = ", ".join(error.allowed)
+        raise OciError(405, "UNSUPPORTED", f"this path allows {allowed}", headers=[("allow", allowed)]) from None
+    request.action = match.action
+    return await match(request, services)
+
+
+def _unforeseen(request: Request) -> Response:
+    _log.exception("a request failed for a reason nobody foresaw", request_id=request.id, path=request.path)
+    known = respond(
+        request, OciError(500, "UNKNOWN", f"the registry failed; its log has the reason under {request.id}")
+    )
+    return known or Response(500)

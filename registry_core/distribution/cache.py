@@ -1,0 +1,70 @@
+"""What the data path remembers: bounded, least recently used first out, and checked by generation at each use."""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from registry_core.generations import Generations
+
+V = TypeVar("V")
+_Seen = tuple[tuple[int, int], ...]
+
+
+@dataclass(slots=True)
+class _Entry(Generic[V]):
+    value: V
+    seen: _Seen
+    size_bytes: int
+    expires_at_s: float
+
+
+class GenerationCache(Generic[V]):
+    """Values by key, each good while the generations it was read under stay the same. For one thread: the event loop's."""
+
+    def __init__(self, generations: Generations, *, limit_bytes: int) -> None:
+        self._generations = generations
+        self._limit_bytes = limit_bytes
+        self._size_bytes = 0
+        self._entries: OrderedDict[object, _Entry[V]] = OrderedDict()
+        self.hits = 0
+        self.misses = 0
+
+    def get(self, key: object) -> V | None:
+        """The value, when there is one and nothing it depends on has changed since it was read."""
+        entry = self._entries.get(key)
+        if entry is None:
+            self.misses += 1
+            return None
+        value = self._generations.value
+        if entry.expires_at_s < time.monotonic() or any(value(slot) != seen for slot, seen in entry.seen):
+            self._forget(key)
+            self.misses += 1
+            return None
+        self._entries.move_to_end(key)
+        self.hits += 1
+        return entry.value
+
+    def begin(self, keys: Iterable[str]) -> _Seen:
+        """Look at the generations *before* reading what they stand for; give the result to `put`."""
+        slots = [self._generations.slot(key) for key in keys]
+        return tuple((slot, self._generations.value(slot)) for slot in slots)
+
+    def put(self, key: object, value: V, *, seen: _Seen, size_bytes: int = 256, ttl_s: float = 3600) -> None:
+        """Remember a value that was read after `seen`; not while one of its generations is being changed."""
+        if not all(self._generations.is_clean(generation) for _, generation in seen):
+            return
+        self._forget(key)
+        self._entries[key] = _Entry(value, seen, size_bytes, time.monotonic() + ttl_s)
+        self._size_bytes += size_bytes
+        while self._size_bytes > self._limit_bytes:
+            _, oldest = self._entries.popitem(last=False)
+            self._size_bytes -= oldest.size_bytes
+
+    def _forget(self, key: object) -> None:
+        entry = self._entries.pop(key, None)
+        if entry is not None:
+            self._size_bytes -= entry.size_bytes

@@ -1,0 +1,113 @@
+"""Errors of the OCI endpoint: one place where what went wrong becomes a status, a code and a body.
+
+OCI distribution-spec 1.1 §error-codes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import psycopg
+from django.db import Error as DatabaseError
+from psycopg_pool import PoolTimeout
+
+from registry_core.access import TooManyAttempts, Unauthenticated
+from registry_core.content import errors as content
+from registry_core.digests import DigestError
+from registry_core.http.messages import BodyTooLarge, Header, Request, Response, json_response
+from registry_core.names import InvalidName
+from registry_core.storage.interface import StorageError, StorageFull
+
+
+class OciError(Exception):
+    """An answer that is an error: raised in a handler, sent as it is."""
+
+    def __init__(
+        self, status: int, code: str, message: str, detail: Any = None, headers: list[Header] | None = None
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.message = message
+        self.detail = detail
+        self.headers = headers or []
+
+
+_CONTENT: dict[type[content.ContentError], tuple[int, str]] = {
+    content.RepositoryUnknown: (404, "NAME_UNKNOWN"),
+    content.ManifestUnknown: (404, "MANIFEST_UNKNOWN"),
+    content.BlobUnknown: (404, "BLOB_UNKNOWN"),
+    content.UploadUnknown: (404, "BLOB_UPLOAD_UNKNOWN"),
+    content.UploadBusy: (409, "BLOB_UPLOAD_INVALID"),
+    content.DigestMismatch: (400, "DIGEST_INVALID"),
+    content.ManifestInvalid: (400, "MANIFEST_INVALID"),
+    content.ManifestTooLarge: (413, "MANIFEST_INVALID"),
+    content.ReferenceMissing: (400, "MANIFEST_BLOB_UNKNOWN"),
+    content.ContentInUse: (409, "DENIED"),
+    content.QuotaExceeded: (403, "DENIED"),
+}
+
+
+def respond(request: Request, error: Exception) -> Response | None:
+    """The answer for a known error; None for one that nobody foresaw."""
+    known = _translate(request, error)
+    if known is None:
+        return None
+    body: dict[str, Any] = {"code": known.code, "message": known.message}
+    if known.detail:
+        body["detail"] = known.detail
+    return json_response(known.status, {"errors": [body]}, known.headers)
+
+
+def _translate(request: Request, error: Exception) -> OciError | None:
+    match error:
+        case OciError():
+            return error
+        case content.UploadOutOfOrder():
+            return _out_of_order(request, error)
+        case content.Refused():
+            return OciError(error.status, error.code, error.message, error.detail)
+        case content.ContentError():
+            status, code = _CONTENT[type(error)]
+            return OciError(status, code, error.message, error.detail)
+        case InvalidName():
+            return OciError(400, "NAME_INVALID", str(error))
+        case DigestError():
+            return OciError(400, "DIGEST_INVALID", str(error))
+        case BodyTooLarge():
+            return OciError(413, "SIZE_INVALID", "the request body is too large")
+        case Unauthenticated():
+            return unauthorized(request, "the user name or password, or the token, is wrong or has expired")
+        case TooManyAttempts():
+            wait = [("retry-after", str(error.retry_after_s))]
+            return OciError(429, "TOOMANYREQUESTS", str(error), headers=wait)
+        case StorageFull():
+            return OciError(
+                507, "UNAVAILABLE", f"the registry's storage takes no more data ({error}): tell its operator"
+            )
+        case StorageError():
+            return OciError(
+                503, "UNAVAILABLE", f"the registry's storage failed ({error})", headers=[("retry-after", "5")]
+            )
+        case DatabaseError() | psycopg.OperationalError() | PoolTimeout():
+            return OciError(
+                503,
+                "UNAVAILABLE",
+                "the registry's database is not available: try again",
+                headers=[("retry-after", "5")],
+            )
+    return None
+
+
+def _out_of_order(request: Request, error: content.UploadOutOfOrder) -> OciError:
+    location = f"/v2/{request.repository}/blobs/uploads/{error.token}"
+    headers = [("location", location), ("range", f"0-{max(0, error.offset_bytes - 1)}")]
+    return OciError(416, "BLOB_UPLOAD_INVALID", error.message, error.detail, headers)
+
+
+def unauthorized(request: Request, message: str, *, scope: str = "", reason: str = "") -> OciError:
+    """A 401 that says where a token comes from (and which scope it needs)."""
+    challenge = f'Bearer realm="{request.state["base_url"]}/service/token",service="harbor-registry"'
+    challenge += f',scope="{scope}"' if scope else ""
+    challenge += f',error="{reason}"' if reason else ""
+    return OciError(401, "DENIED" if reason else "UNAUTHORIZED", message, headers=[("www-authenticate", challenge)])

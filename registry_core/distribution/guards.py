@@ -1,0 +1,133 @@
+"""What stands above a handler: the name is one, the caller is known, and may do this here.
+
+A token narrows what its subject may do, it never widens it: the grant must be in the token *and* the subject must have the right now.
+"""
+
+from __future__ import annotations
+
+from registry_core import threads
+from registry_core.access import NO_ACTIONS, PULL, PUSH, authority
+from registry_core.content.errors import RepositoryUnknown
+from registry_core.content.repositories import ProjectRef, RepositoryRef, ensure_repository, name_key
+from registry_core.distribution.errors import OciError, unauthorized
+from registry_core.distribution.identity import Identity, identify
+from registry_core.distribution.reads import Located
+from registry_core.distribution.services import Services
+from registry_core.http.messages import Request
+from registry_core.names import RepositoryName
+
+
+async def readable_project(request: Request, services: Services, name: str) -> tuple[Identity, Located]:
+    """The caller and what `name` means, when the caller may pull there; the repository need not exist."""
+    return await _admitted(request, services, name, PULL)
+
+
+async def readable(request: Request, services: Services, name: str) -> tuple[Identity, RepositoryRef]:
+    """The caller and the repository, when the caller may pull from it. Raises RepositoryUnknown."""
+    identity, located = await _admitted(request, services, name, PULL)
+    return identity, _existing(located, name)
+
+
+async def deletable(request: Request, services: Services, name: str) -> tuple[Identity, RepositoryRef]:
+    """The caller and the repository, when the caller may delete from it. Raises RepositoryUnknown."""
+    identity, located = await _admitted(request, services, name, "delete")
+    return identity, _existing(located, name)
+
+
+async def writable(request: Request, services: Services, name: str) -> tuple[Identity, RepositoryRef]:
+    """The caller and the repository, made by this if need be, when the caller may push to it."""
+    identity, located = await _admitted(request, services, name, PUSH)
+    if located.repository is not None:
+        return identity, located.repository
+    if located.project is None:
+        raise RepositoryUnknown(f"there is no project for {name}")
+    made = await threads.run(ensure_repository, project=located.project, name=RepositoryName.parse(name))
+    return identity, made
+
+
+async def source_of_mount(services: Services, identity: Identity, name: str) -> RepositoryRef | None:
+    """The repository to mount from, when the caller may pull from it; None otherwise, whatever the reason."""
+    located = await locate(services, RepositoryName.parse(name))
+    if located.repository is None or located.project is None:
+        return None
+    is_allowed = PULL in await actions(services, identity, located.project) and _token_allows(
+        identity, located, name, PULL
+    )
+    return located.repository if is_allowed else None
+
+
+async def locate(services: Services, name: RepositoryName) -> Located:
+    """What a name means now, from memory where that is still true."""
+    key = str(name)
+    located = services.names.get(key)
+    if located is None:
+        seen = services.names.begin([name_key(key), name_key(name.project)])
+        located = await services.reads.locate(name)
+        if located.repository is not None:
+            services.names.put(key, located, seen=seen)
+    return located
+
+
+async def actions(services: Services, identity: Identity, project: ProjectRef) -> frozenset[str]:
+    """What the subject may do now in the project, whatever its token says."""
+    subject = identity.subject
+    key = (subject.kind, subject.id, project.id)
+    known = services.actions.get(key)
+    if known is None:
+        seen = services.actions.begin([subject.key, f"project:{project.id}"])
+        known = await threads.run(authority().repository_actions, subject=subject, project_id=project.id)
+        services.actions.put(key, known, seen=seen)
+    return known
+
+
+async def _admitted(request: Request, services: Services, name: str, action: str) -> tuple[Identity, Located]:
+    request.repository = name
+    parsed = RepositoryName.parse(name)
+    identity = await identify(request, services)
+    located = await locate(services, parsed)
+    allowed = await actions(services, identity, located.project) if located.project else NO_ACTIONS
+    if action not in allowed or not _token_allows(identity, located, name, action):
+        raise _refusal(request, identity, name, action, is_known=PULL in allowed)
+    return identity, located
+
+
+def _existing(located: Located, name: str) -> RepositoryRef:
+    if located.repository is None:
+        raise RepositoryUnknown(f"there is no repository {name}: nothing was pushed to it yet", {"name": name})
+    return located.repository
+
+
+def _token_allows(identity: Identity, located: Located, name: str, action: str) -> bool:
+    """Whether the token grants the action on what the name means now, which may be another than when it was issued."""
+    if identity.claims is None:
+        return True
+    if located.project is None:
+        return False
+    return action in identity.claims.actions_on(
+        name=name,
+        project_id=located.project.id,
+        repository_id=located.repository.id if located.repository else None,
+        created_at=located.created_at,
+    )
+
+
+def _refusal(request: Request, identity: Identity, name: str, action: str, *, is_known: bool) -> OciError:
+    scope = f"repository:{name}:" + ("pull" if action == PULL else "pull,push" if action == PUSH else action)
+    if identity.claims is None and identity.subject.is_anonymous:
+        return unauthorized(request, "authentication required: log in first", scope=scope)
+    message = _refusal_message(name, action, is_known)
+    if identity.claims is not None:
+        return unauthorized(request, message, scope=scope, reason="insufficient_scope")
+    return OciError(403, "DENIED", message)
+
+
+def _refusal_message(name: str, action: str, is_known: bool) -> str:
+    if is_known and action != PULL:
+        return f"you may pull from {name} but not {action}"
+    if action != PUSH:
+        return f"{name} does not exist or you may not {action} it"
+    project = name.partition("/")[0]
+    return (
+        f"project {project} does not exist or you may not push to it; "
+        "create it in the console or with POST /api/v2.0/projects"
+    )

@@ -1,0 +1,94 @@
+"""Who is asking: the `Authorization` header verified, once, and remembered until it may have changed."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import time
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import TYPE_CHECKING
+
+from registry_core import threads
+from registry_core.access import ANONYMOUS, Subject, Unauthenticated, authority
+from registry_core.http.messages import Request
+from registry_core.tokens.jwt import Claims, TokenError, verify
+
+if TYPE_CHECKING:
+    from registry_core.distribution.services import Services
+
+BASIC_REMEMBERED_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """A subject, and the token it came with (None: it came with its own credentials, or with none)."""
+
+    subject: Subject
+    claims: Claims | None
+
+
+_NOBODY = Identity(ANONYMOUS, None)
+
+
+async def identify(request: Request, services: Services) -> Identity:
+    """The identity behind a request. Raises Unauthenticated or TooManyAttempts."""
+    header = request.headers.get("authorization", "")
+    if not header:
+        return _NOBODY
+    key = sha256(header.encode()).digest()
+    identity = services.identities.get(key)
+    if identity is None:
+        identity = await _verify(header, key, request, services)
+    request.user = identity.subject.name
+    return identity
+
+
+async def _verify(header: str, key: bytes, request: Request, services: Services) -> Identity:
+    scheme, _, credentials = header.partition(" ")
+    if scheme.lower() == "bearer":
+        return await _bearer(credentials.strip(), key, services)
+    if scheme.lower() == "basic":
+        return await _basic(credentials.strip(), key, request, services)
+    raise Unauthenticated("the Authorization header is neither Basic nor Bearer")
+
+
+async def _bearer(token: str, key: bytes, services: Services) -> Identity:
+    try:
+        claims = verify(token)
+    except TokenError as error:
+        raise Unauthenticated(str(error)) from None
+    seen = services.identities.begin([claims.subject.key])
+    subject = await threads.run(_living_subject, claims)
+    identity = Identity(subject, claims)
+    left_s = claims.exp - time.time()
+    services.identities.put(key, identity, seen=seen, size_bytes=2048, ttl_s=left_s)
+    return identity
+
+
+def _living_subject(claims: Claims) -> Subject:
+    if claims.subject.is_anonymous:
+        return ANONYMOUS
+    subject = authority().subject(kind=claims.subject.kind, id=claims.subject.id)
+    if subject is None or authority().credential_version(subject) != claims.cv:
+        raise Unauthenticated("the token was revoked")
+    return subject
+
+
+async def _basic(credentials: str, key: bytes, request: Request, services: Services) -> Identity:
+    try:
+        username, colon, secret = base64.b64decode(credentials, validate=True).decode().partition(":")
+    except (binascii.Error, UnicodeDecodeError):
+        raise Unauthenticated("the Basic credentials are not base64 of name:password") from None
+    if not colon or "\0" in username + secret:
+        raise Unauthenticated("the Basic credentials are not base64 of name:password")
+    address = request.client.rpartition(":")[0]
+    subject = await threads.run(authority().authenticate, username=username, secret=secret, client=address)
+    # Read only now, as the subject was not known before: who it is cannot be stale, and a change since is seen by its version.
+    seen = services.identities.begin([subject.key])
+    still = await threads.run(authority().subject, kind=subject.kind, id=subject.id)
+    if still is None:
+        raise Unauthenticated("the account is disabled")
+    identity = Identity(still, None)
+    services.identities.put(key, identity, seen=seen, size_bytes=512, ttl_s=BASIC_REMEMBERED_S)
+    return identity

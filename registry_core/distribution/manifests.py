@@ -1,0 +1,137 @@
+"""Manifests: pulled, pushed with their tags, deleted. OCI distribution-spec 1.1, "Pulling/Pushing/Deleting manifests"."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from registry_core import threads
+from registry_core.config import get_config
+from registry_core.content.errors import ManifestInvalid, ManifestTooLarge, ManifestUnknown
+from registry_core.content.manifests import PutResult, delete_manifest, put_manifest
+from registry_core.content.parsing import ParsedManifest, parse_manifest
+from registry_core.content.repositories import RepositoryRef
+from registry_core.content.tags import delete_tag
+from registry_core.digests import Digest
+from registry_core.distribution.errors import OciError
+from registry_core.distribution.guards import deletable, readable, writable
+from registry_core.distribution.reads import StoredManifest
+from registry_core.distribution.services import Services
+from registry_core.http.messages import BodyTooLarge, Request, Response
+from registry_core.names import InvalidName, is_tag, parse_reference
+
+MAX_TAGS = 100
+
+
+async def get(request: Request, services: Services, name: str, reference: str) -> Response:
+    """GET and HEAD: the manifest that a tag or a digest means."""
+    _, repository = await readable(request, services, name)
+    wanted = _reference(reference)
+    manifest = await _load(services, repository, wanted)
+    if request.method == "GET":
+        services.pulls.count(manifest.artifact_id, wanted if isinstance(wanted, str) else "")
+    headers = [
+        ("content-type", manifest.media_type),
+        ("docker-content-digest", str(manifest.digest)),
+        ("etag", f'"{manifest.digest}"'),
+        ("content-length", str(len(manifest.content))),
+    ]
+    if is_known_to_client(request, manifest.digest):
+        return Response(304, headers[1:3])
+    return Response(200, headers, manifest.content)
+
+
+async def put(request: Request, services: Services, name: str, reference: str) -> Response:
+    """PUT: store a manifest, and let the reference and every `tag` parameter point at it."""
+    identity, repository = await writable(request, services, name)
+    wanted = _reference(reference)
+    tags = _tags(request, wanted)
+    content = await _read(request)
+    manifest = await threads.run_plain(_parse, content, request.headers.get("content-type", ""), wanted)
+    result = await threads.run(put_manifest, repository=repository, manifest=manifest, tags=tags, by=identity.subject)
+    return _created(name, reference, manifest, result)
+
+
+async def delete(request: Request, services: Services, name: str, reference: str) -> Response:
+    """DELETE: a tag alone, or by digest the manifest with its tags."""
+    identity, repository = await deletable(request, services, name)
+    wanted = _reference(reference)
+    if isinstance(wanted, Digest):
+        await threads.run(delete_manifest, repository=repository, digest=wanted, by=identity.subject)
+    else:
+        await threads.run(delete_tag, repository=repository, tag=wanted, by=identity.subject)
+    return Response(202, [("content-length", "0")])
+
+
+def is_known_to_client(request: Request, digest: Digest) -> bool:
+    """Whether `If-None-Match` names the digest (RFC 9110 §13.1.2, weak comparison)."""
+    header = request.headers.get("if-none-match", "")
+    if not header:
+        return False
+    tags = {tag.strip().removeprefix("W/").strip('"') for tag in header.split(",")}
+    return "*" in tags or str(digest) in tags
+
+
+async def _load(services: Services, repository: RepositoryRef, wanted: str | Digest) -> StoredManifest:
+    key = (repository.id, wanted)
+    manifest = services.manifests.get(key)
+    if manifest is None:
+        seen = services.manifests.begin([repository.key])
+        manifest = await services.reads.manifest(repository.id, wanted)
+        if manifest is None:
+            raise ManifestUnknown(f"{repository.name} has no manifest {wanted}", {"reference": str(wanted)})
+        services.manifests.put(key, manifest, seen=seen, size_bytes=512 + len(manifest.content))
+    return manifest
+
+
+async def _read(request: Request) -> bytes:
+    limit = get_config().manifest_limit_bytes
+    try:
+        return await request.read(limit_bytes=limit)
+    except BodyTooLarge:
+        raise ManifestTooLarge(f"a manifest has at most {limit} bytes") from None
+
+
+def _parse(content: bytes, content_type: str, wanted: str | Digest) -> ParsedManifest:
+    algorithm = wanted.algorithm if isinstance(wanted, Digest) else "sha256"
+    manifest = parse_manifest(content, content_type=content_type, algorithm=algorithm)
+    if isinstance(wanted, Digest) and manifest.digest != wanted:
+        raise OciError(
+            400,
+            "DIGEST_INVALID",
+            "the manifest does not have the digest it was pushed by",
+            {"stated": str(wanted), "computed": str(manifest.digest)},
+        )
+    return manifest
+
+
+def _tags(request: Request, wanted: str | Digest) -> tuple[str, ...]:
+    extra = request.query().get("tag", [])
+    if len(extra) > MAX_TAGS:
+        raise OciError(414, "UNSUPPORTED", f"one request may push at most {MAX_TAGS} tags")
+    for tag in extra:
+        if not is_tag(tag):
+            raise OciError(400, "MANIFEST_INVALID", f"{tag[:140]!r} is not a tag")
+    return (*extra,) if isinstance(wanted, Digest) else (wanted, *extra)
+
+
+def _created(name: str, reference: str, manifest: ParsedManifest, result: PutResult) -> Response:
+    headers = [
+        ("location", f"/v2/{name}/manifests/{manifest.digest}"),
+        ("docker-content-digest", str(manifest.digest)),
+        ("content-length", "0"),
+        *_tag_headers(result.tags),
+    ]
+    if manifest.subject is not None:
+        headers.append(("oci-subject", str(manifest.subject)))
+    return Response(201, headers)
+
+
+def _tag_headers(tags: Iterable[str]) -> list[tuple[str, str]]:
+    return [("oci-tag", tag) for tag in tags]
+
+
+def _reference(text: str) -> str | Digest:
+    try:
+        return parse_reference(text)
+    except InvalidName as error:
+        raise ManifestInvalid(str(error)) from None

@@ -1,0 +1,169 @@
+"""What the data path reads: asynchronous SQL, each statement one index probe or one page, behind the caches."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from psycopg_pool import AsyncConnectionPool
+
+from registry_core.content.blobs import BlobRef
+from registry_core.content.repositories import ProjectRef, RepositoryRef
+from registry_core.digests import Digest
+from registry_core.names import RepositoryName
+
+
+@dataclass(frozen=True, slots=True)
+class Located:
+    """What a repository's name means now: its project (None: no such), and the repository in it (None: never pushed to)."""
+
+    project: ProjectRef | None
+    repository: RepositoryRef | None
+    created_at: dt.datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredManifest:
+    """A manifest of a repository, ready to be served."""
+
+    artifact_id: int
+    digest: Digest
+    media_type: str
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Referrer:
+    """An artifact whose subject was asked for."""
+
+    digest: Digest
+    media_type: str
+    size_bytes: int
+    artifact_type: str
+    annotations: bytes | None
+
+
+class Reads:
+    """The statements, on one pool."""
+
+    def __init__(self, pool: AsyncConnectionPool[Any]) -> None:
+        self._pool = pool
+
+    async def _rows(self, statement: str, values: Sequence[object]) -> list[Any]:
+        async with self._pool.connection() as connection:
+            cursor = await connection.execute(statement, values)
+            rows: list[Any] = await cursor.fetchall()
+            return rows
+
+    async def locate(self, name: RepositoryName) -> Located:
+        """What `name` means."""
+        rows = await self._rows(
+            """
+            SELECT project.id, project.is_public, project.allows_sparse_manifests, repository.id, repository.created_at
+            FROM content_project AS project
+            LEFT JOIN content_repository AS repository ON repository.project_id = project.id
+                 AND repository.name = %s AND repository.deleted_at IS NULL
+            WHERE project.name = %s AND project.deleted_at IS NULL
+            """,
+            [name.path, name.project],
+        )
+        if not rows:
+            return Located(None, None, None)
+        project_id, is_public, allows_sparse, repository_id, created_at = rows[0]
+        project = ProjectRef(project_id, name.project, is_public, allows_sparse)
+        if repository_id is None:
+            return Located(project, None, None)
+        return Located(project, RepositoryRef(repository_id, name, project), created_at)
+
+    async def manifest(self, repository_id: int, reference: str | Digest) -> StoredManifest | None:
+        """The manifest by digest, or the one that a tag points at."""
+        if isinstance(reference, Digest):
+            joined, condition, value = "", "artifact.digest = %s", reference.raw
+        else:
+            joined = "JOIN content_tag AS tag ON tag.artifact_id = artifact.id AND tag.deleted_at IS NULL"
+            condition, value = "tag.repository_id = artifact.repository_id AND tag.name = %s", reference  # type: ignore[assignment]
+        rows = await self._rows(
+            f"""
+            SELECT artifact.id, artifact.digest, artifact.media_type, manifest.content
+            FROM content_artifact AS artifact JOIN content_manifest AS manifest ON manifest.id = artifact.manifest_id {joined}
+            WHERE artifact.repository_id = %s AND artifact.deleted_at IS NULL AND {condition}
+            """,  # noqa: S608 the parts are constants
+            [repository_id, value],
+        )
+        if not rows:
+            return None
+        return StoredManifest(rows[0][0], Digest(rows[0][1]), rows[0][2], rows[0][3])
+
+    async def blob(self, repository_id: int, digest: Digest) -> tuple[BlobRef, bool] | None:
+        """The blob that the repository may read, and whether its link is about to lose its grace; None when it has no link."""
+        rows = await self._rows(
+            """
+            SELECT blob.id, blob.size_bytes, blob.store, blob.storage_key, link.grace_until < now() + interval '30 minutes'
+            FROM content_blob AS blob JOIN content_repositoryblob AS link ON link.blob_id = blob.id
+            WHERE link.repository_id = %s AND blob.digest = %s AND blob.state = 1
+            """,
+            [repository_id, digest.raw],
+        )
+        if not rows:
+            return None
+        blob_id, size_bytes, store, storage_key, is_aging = rows[0]
+        return BlobRef(blob_id, digest, size_bytes, store, storage_key), is_aging
+
+    async def extend_grace(self, repository_id: int, blob_id: int) -> None:
+        """Keep an unreferenced link a while longer: a client that was told the blob is there is about to use it."""
+        async with self._pool.connection() as connection:
+            await connection.execute(
+                """
+                UPDATE content_repositoryblob AS link SET grace_until = now() + interval '1 hour'
+                WHERE repository_id = %s AND blob_id = %s AND NOT EXISTS (
+                    SELECT 1 FROM content_artifactblob AS used
+                    WHERE used.repository_id = link.repository_id AND used.blob_id = link.blob_id AND NOT used.is_trashed)
+                """,
+                [repository_id, blob_id],
+            )
+
+    async def tags(self, repository_id: int, *, last: str, limit: int) -> list[str]:
+        """A page of tag names in byte order."""
+        rows = await self._rows(
+            """
+            SELECT name FROM content_tag
+            WHERE repository_id = %s AND deleted_at IS NULL AND name > %s ORDER BY name LIMIT %s
+            """,
+            [repository_id, last, limit],
+        )
+        return [row[0] for row in rows]
+
+    async def catalog(self, projects: list[int] | None, *, last: str, limit: int) -> list[str]:
+        """A page of full repository names in byte order, of the given projects (None: of all)."""
+        project, _, path = last.partition("/")
+        after = f"{project}/" if project else ""
+        rows = await self._rows(
+            """
+            SELECT project.name || '/' || repository.name FROM content_project AS project
+            JOIN content_repository AS repository ON repository.project_id = project.id AND repository.deleted_at IS NULL
+            WHERE project.deleted_at IS NULL AND (%s::bigint[] IS NULL OR project.id = ANY(%s))
+              AND (project.name || '/') COLLATE "C" >= %s AND ((project.name || '/') COLLATE "C" > %s OR repository.name > %s)
+            ORDER BY (project.name || '/') COLLATE "C", repository.name LIMIT %s
+            """,
+            [projects, projects, after, after, path, limit],
+        )
+        return [row[0] for row in rows]
+
+    async def referrers(
+        self, repository_id: int, subject: Digest, *, artifact_type: str | None, last: bytes, limit: int
+    ) -> list[Referrer]:
+        """A page of the artifacts about `subject`, in digest order."""
+        rows = await self._rows(
+            """
+            SELECT artifact.digest, artifact.media_type, octet_length(manifest.content), artifact.artifact_type,
+                   manifest.annotations
+            FROM content_artifact AS artifact JOIN content_manifest AS manifest ON manifest.id = artifact.manifest_id
+            WHERE artifact.repository_id = %s AND artifact.subject_digest = %s AND artifact.deleted_at IS NULL
+              AND artifact.digest > %s AND (%s::text IS NULL OR artifact.artifact_type = %s)
+            ORDER BY artifact.digest LIMIT %s
+            """,
+            [repository_id, subject.raw, last, artifact_type, artifact_type, limit],
+        )
+        return [Referrer(Digest(row[0]), *row[1:]) for row in rows]

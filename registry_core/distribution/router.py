@@ -1,0 +1,96 @@
+"""Which handler answers which path of /v2/. A repository's name may itself contain `blobs` or `manifests`: the end decides."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from registry_core.distribution import blobs, catalog, manifests, tags, uploads
+from registry_core.distribution.services import Services
+from registry_core.http.messages import Request, Response
+
+Handler = Callable[..., Awaitable[Response]]
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A resource: its methods, and what the access log calls them."""
+
+    pattern: re.Pattern[str]
+    handlers: Mapping[str, tuple[str, Handler]]
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """A handler with its arguments."""
+
+    action: str
+    handler: Handler
+    arguments: tuple[str, ...] = field(default=())
+
+    async def __call__(self, request: Request, services: Services) -> Response:
+        return await self.handler(request, services, *self.arguments)
+
+
+class NotFound(Exception):
+    """No resource of the API has this path."""
+
+
+class MethodNotAllowed(Exception):
+    """The resource does not have this method; `allowed` are those that it has."""
+
+    def __init__(self, allowed: list[str]) -> None:
+        super().__init__(", ".join(allowed))
+        self.allowed = allowed
+
+
+ROUTES: Final = (
+    Route(
+        re.compile(r"/v2/(.+)/manifests/([^/]*)"),
+        {
+            "GET": ("pull", manifests.get),
+            "HEAD": ("head", manifests.get),
+            "PUT": ("push", manifests.put),
+            "DELETE": ("delete", manifests.delete),
+        },
+    ),
+    Route(re.compile(r"/v2/(.+)/blobs/uploads/?"), {"POST": ("upload.start", uploads.start)}),
+    Route(
+        re.compile(r"/v2/(.+)/blobs/uploads/([^/]+)"),
+        {
+            "GET": ("upload.status", uploads.status),
+            "PATCH": ("upload.append", uploads.patch),
+            "PUT": ("upload.finish", uploads.put),
+            "DELETE": ("upload.cancel", uploads.cancel),
+        },
+    ),
+    Route(
+        re.compile(r"/v2/(.+)/blobs/([^/]*)"),
+        {"GET": ("blob.pull", blobs.get), "HEAD": ("blob.head", blobs.get), "DELETE": ("blob.delete", blobs.delete)},
+    ),
+    Route(re.compile(r"/v2/(.+)/tags/list"), {"GET": ("tags", tags.list_tags), "HEAD": ("tags", tags.list_tags)}),
+    Route(
+        re.compile(r"/v2/(.+)/referrers/([^/]*)"),
+        {"GET": ("referrers", tags.list_referrers), "HEAD": ("referrers", tags.list_referrers)},
+    ),
+    Route(
+        re.compile(r"/v2/_catalog"),
+        {"GET": ("catalog", catalog.list_repositories), "HEAD": ("catalog", catalog.list_repositories)},
+    ),
+    Route(re.compile(r"/v2/?"), {"GET": ("base", catalog.base), "HEAD": ("base", catalog.base)}),
+)
+
+
+def find(method: str, path: str) -> Match:
+    """The handler for a request. Raises NotFound or MethodNotAllowed."""
+    for route in ROUTES:
+        match = route.pattern.fullmatch(path)
+        if match is None:
+            continue
+        found = route.handlers.get(method)
+        if found is None:
+            raise MethodNotAllowed(sorted(route.handlers))
+        return Match(*found, match.groups())
+    raise NotFound

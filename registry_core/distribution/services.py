@@ -1,0 +1,62 @@
+"""What the handlers of one worker share: the pool, the statements, the caches. Made when a worker starts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from psycopg_pool import AsyncConnectionPool
+
+from registry_core.config import get_config
+from registry_core.content.blobs import BlobRef
+from registry_core.distribution.cache import GenerationCache
+from registry_core.distribution.identity import Identity
+from registry_core.distribution.pulls import PullCounter
+from registry_core.distribution.reads import Located, Reads, StoredManifest
+from registry_core.generations import Generations
+from registry_core.state import generations
+
+MANIFEST_CACHE_BYTES = 128 << 20
+BLOB_CACHE_BYTES = 16 << 20
+NAME_CACHE_BYTES = 16 << 20
+IDENTITY_CACHE_BYTES = 16 << 20
+
+
+@dataclass(slots=True)
+class Services:
+    """One worker's shared parts."""
+
+    pool: AsyncConnectionPool[Any]
+    reads: Reads
+    generations: Generations
+    manifests: GenerationCache[StoredManifest]
+    blobs: GenerationCache[BlobRef]
+    names: GenerationCache[Located]
+    identities: GenerationCache[Identity]
+    actions: GenerationCache[frozenset[str]]
+    pulls: PullCounter
+
+
+def make_services() -> Services:
+    """Fresh shared parts; the pool is not open yet."""
+    config = get_config()
+    pool: AsyncConnectionPool[Any] = AsyncConnectionPool(
+        config.database_dsn or "",
+        min_size=1,
+        max_size=config.database_pool_max,
+        timeout=5,
+        open=False,
+        kwargs={"autocommit": True, "prepare_threshold": None},
+    )
+    known = generations()
+    return Services(
+        pool=pool,
+        reads=Reads(pool),
+        generations=known,
+        manifests=GenerationCache(known, limit_bytes=MANIFEST_CACHE_BYTES),
+        blobs=GenerationCache(known, limit_bytes=BLOB_CACHE_BYTES),
+        names=GenerationCache(known, limit_bytes=NAME_CACHE_BYTES),
+        identities=GenerationCache(known, limit_bytes=IDENTITY_CACHE_BYTES),
+        actions=GenerationCache(known, limit_bytes=NAME_CACHE_BYTES),
+        pulls=PullCounter(pool),
+    )

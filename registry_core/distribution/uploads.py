@@ -1,0 +1,216 @@
+"""Uploads: blobs on their way in. OCI distribution-spec 1.1, "Pushing blobs", "Mounting a blob".
+
+Chunks are gathered into pieces and handed to a thread that writes and hashes them, so that the event loop waits for neither.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+from registry_core import threads
+from registry_core.access import authority
+from registry_core.config import get_config
+from registry_core.content import uploads
+from registry_core.content.blobs import BlobRef, mount_blob
+from registry_core.content.errors import UploadOutOfOrder
+from registry_core.content.repositories import RepositoryRef
+from registry_core.content.uploads import UploadSession
+from registry_core.digests import ALGORITHMS, Digest
+from registry_core.distribution.errors import OciError
+from registry_core.distribution.guards import source_of_mount, writable
+from registry_core.distribution.identity import Identity
+from registry_core.distribution.ranges import parse_content_range
+from registry_core.distribution.services import Services
+from registry_core.http.messages import ClientGone, Header, Request, Response
+from registry_core.names import InvalidName, RepositoryName
+
+PIECE_BYTES = 1 << 20
+# A hint for clients that choose their chunk size: smaller ones cost more requests than they are worth.
+CHUNK_MIN_BYTES = 64 << 10
+
+
+async def start(request: Request, services: Services, name: str) -> Response:
+    """POST: begin an upload, or do it at once (`digest`), or take the blob from another repository (`mount`)."""
+    identity, repository = await writable(request, services, name)
+    query = {key: values[0] for key, values in request.query().items()}
+    if "mount" in query:
+        mounted = await _mount(services, identity, repository, Digest.parse(query["mount"]), query.get("from", ""))
+        if mounted is not None:
+            return _created(name, mounted.digest)
+    stated = Digest.parse(query["digest"]) if "digest" in query else None
+    algorithm = stated.algorithm if stated else _algorithm(query.get("digest-algorithm", "sha256"))
+    state = await threads.run(uploads.start_upload, repository=repository, by=identity.subject, algorithm=algorithm)
+    if stated is None:
+        return _accepted(name, state.token, 0)
+    return await _with_session(
+        request, identity, repository, state.token, lambda session: _finish(request, session, stated, name)
+    )
+
+
+async def status(request: Request, services: Services, name: str, token: str) -> Response:
+    """GET: how far the upload is."""
+    identity, repository = await writable(request, services, name)
+    state = await threads.run(uploads.upload_state, repository=repository, by=identity.subject, token=token)
+    return Response(204, _progress(name, token, state.offset_bytes))
+
+
+async def patch(request: Request, services: Services, name: str, token: str) -> Response:
+    """PATCH: append a chunk (with Content-Range, which must begin where the upload ends) or a stream."""
+    identity, repository = await writable(request, services, name)
+
+    async def append(session: UploadSession) -> Response:
+        _check_order(request, session)
+        await _receive(request, session)
+        await threads.run(session.release)
+        return _accepted(name, token, session.offset_bytes)
+
+    return await _with_session(request, identity, repository, token, append)
+
+
+async def put(request: Request, services: Services, name: str, token: str) -> Response:
+    """PUT: append what is left and make the upload the blob `digest`."""
+    identity, repository = await writable(request, services, name)
+    digests = request.query().get("digest", [])
+    if len(digests) != 1:
+        raise OciError(400, "DIGEST_INVALID", "the parameter digest says what the blob's digest is: give it once")
+    stated = Digest.parse(digests[0])
+    return await _with_session(
+        request, identity, repository, token, lambda session: _finish(request, session, stated, name)
+    )
+
+
+async def cancel(request: Request, services: Services, name: str, token: str) -> Response:
+    """DELETE: forget the upload."""
+    identity, repository = await writable(request, services, name)
+    await threads.run(uploads.cancel_upload, repository=repository, by=identity.subject, token=token)
+    return Response(204)
+
+
+async def _with_session(
+    request: Request,
+    identity: Identity,
+    repository: RepositoryRef,
+    token: str,
+    work: Callable[[UploadSession], Awaitable[Response]],
+) -> Response:
+    """Claim the upload, do the work, and when it fails keep what came so far for the client to go on from."""
+    session = await threads.run(uploads.claim_upload, repository=repository, by=identity.subject, token=token)
+    try:
+        return await work(session)
+    except BaseException:
+        await asyncio.shield(threads.run(session.release_if_held))
+        raise
+
+
+async def _finish(request: Request, session: UploadSession, stated: Digest, name: str) -> Response:
+    _check_order(request, session)
+    await _receive(request, session)
+    blob = await threads.run(session.commit, stated)
+    return _created(name, blob.digest)
+
+
+async def _receive(request: Request, session: UploadSession) -> None:
+    """Append the request's body: one piece is written while the next one comes in."""
+    writing: asyncio.Future[None] | None = None
+    try:
+        async for piece in _pieces(request.chunks()):
+            if writing is not None:
+                await writing
+            writing = asyncio.ensure_future(threads.run(session.write, piece))
+    finally:
+        if writing is not None:
+            await writing
+
+
+async def _pieces(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """The chunks, gathered into pieces of about PIECE_BYTES. What came before the client went away still comes out."""
+    gathered: list[bytes] = []
+    size = 0
+    limit_s = get_config().body_idle_timeout_s
+    iterator = chunks.__aiter__()
+    gone: ClientGone | None = None
+    while True:
+        try:
+            chunk = await asyncio.wait_for(anext(iterator), limit_s)
+        except StopAsyncIteration:
+            break
+        except (ClientGone, TimeoutError):
+            gone = ClientGone()
+            break
+        gathered.append(chunk)
+        size += len(chunk)
+        if size >= PIECE_BYTES:
+            yield b"".join(gathered)
+            gathered, size = [], 0
+    if gathered:
+        yield b"".join(gathered)
+    if gone is not None:
+        raise gone
+
+
+def _check_order(request: Request, session: UploadSession) -> None:
+    header = request.headers.get("content-range", "")
+    if not header:
+        return
+    chunk = parse_content_range(header)
+    if chunk is None:
+        raise OciError(400, "BLOB_UPLOAD_INVALID", "Content-Range is <first byte>-<last byte>, for example 0-1048575")
+    first, last = chunk
+    if first != session.offset_bytes:
+        raise UploadOutOfOrder(session.token, session.offset_bytes)
+    if request.content_length is not None and request.content_length != last - first + 1:
+        raise OciError(400, "SIZE_INVALID", "Content-Range and Content-Length do not say the same length")
+
+
+async def _mount(
+    services: Services, identity: Identity, repository: RepositoryRef, digest: Digest, source_name: str
+) -> BlobRef | None:
+    """The blob linked from a repository that the caller may read; None (and so a new upload) for every other reason."""
+    source_id, projects = None, None
+    if source_name:
+        source = await source_of_mount(services, identity, source_name) if _is_name(source_name) else None
+        if source is None:
+            return None
+        source_id = source.id
+    else:
+        projects = await threads.run(authority().pullable_projects, identity.subject)
+    return await threads.run(
+        mount_blob, repository=repository, digest=digest, source_id=source_id, readable_projects=projects
+    )
+
+
+def _is_name(text: str) -> bool:
+    try:
+        RepositoryName.parse(text)
+    except InvalidName:
+        return False
+    return True
+
+
+def _algorithm(text: str) -> str:
+    if text not in ALGORITHMS:
+        raise OciError(400, "UNSUPPORTED", f"digest-algorithm is {' or '.join(ALGORITHMS)}")
+    return text
+
+
+def _accepted(name: str, token: str, offset_bytes: int) -> Response:
+    return Response(202, [*_progress(name, token, offset_bytes), ("content-length", "0")])
+
+
+def _progress(name: str, token: str, offset_bytes: int) -> list[Header]:
+    return [
+        ("location", f"/v2/{name}/blobs/uploads/{token}"),
+        ("range", f"0-{max(0, offset_bytes - 1)}"),
+        ("docker-upload-uuid", token),
+        ("oci-chunk-min-length", str(CHUNK_MIN_BYTES)),
+    ]
+
+
+def _created(name: str, digest: Digest) -> Response:
+    headers = [
+        ("location", f"/v2/{name}/blobs/{digest}"),
+        ("docker-content-digest", str(digest)),
+        ("content-length", "0"),
+    ]
+    return Response(201, headers)

@@ -1,0 +1,44 @@
+"""The outbox: what happened, written in the transaction that did it, told once to whoever listens."""
+
+from __future__ import annotations
+
+from django.contrib.postgres.fields import ArrayField
+from django.db import models
+from django.db.models.functions import Now
+
+
+class Event(models.Model):
+    """Something that happened. `seq` is dense and in commit order; it is stamped after the commit, by the relay.
+
+    `changed` names the generations that other machines must bump (`repository:12`); `origin` is the machine that wrote the
+    event and has already bumped its own.
+    """
+
+    id = models.BigAutoField(primary_key=True)
+    seq = models.BigIntegerField(null=True)
+    kind = models.CharField(max_length=64)
+    project_id = models.BigIntegerField(null=True)
+    repository_id = models.BigIntegerField(null=True)
+    subject_kind = models.PositiveSmallIntegerField()
+    subject_id = models.BigIntegerField()
+    payload = models.JSONField(default=dict)
+    changed = ArrayField(models.TextField(), default=list)
+    origin = models.TextField(default="")
+    at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        managed = False
+        db_table = "events_event"
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.pk}"
+
+
+class Cursor(models.Model):
+    """How far a consumer of the outbox has come; the row `relay` is the last `seq` given out, and its lock the fence."""
+
+    name = models.CharField(max_length=64, primary_key=True)
+    seq = models.BigIntegerField(default=0)
+
+    def __str__(self) -> str:
+        return f"{self.name} at {self.seq}"

@@ -1,0 +1,140 @@
+"""Generations: how every process of a machine knows whether what it remembers is still true.
+
+A file of counters that all processes map. A thing that can change (a repository's tags, a subject's rights, a project)
+has a slot by its key; a cached answer remembers the slot's value and is good only while the value stays the same.
+
+A writer *marks* the slots before its commit and *bumps* them after the commit and before its answer. While a slot is
+marked nobody may use or fill a cache by it; a fill that began before a bump carries the old value and is never found
+fresh. A mark whose process died is cleared by a bump. So a request that starts after a change was answered sees it.
+
+A slot is one 64-bit word, read without a lock: the low 16 bits count the marks, the rest is the generation. Two
+keys in one slot only cost a needless miss.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import itertools
+import mmap
+import os
+import threading
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from zlib import crc32
+
+SLOTS = 1 << 16
+MARKS = 4096
+_MARK_MASK = 0xFFFF
+_STEP = 1 << 16
+_SLOT_BYTES = SLOTS * 8
+_MARK_WORDS = 3  # pid, process start time, slot + 1 (0: free)
+_FILE_BYTES = _SLOT_BYTES + MARKS * _MARK_WORDS * 8
+
+
+def process_start_time(pid: int) -> int:
+    """When process `pid` started, in clock ticks since boot; 0 when there is no such process."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return 0
+    return int(stat.rpartition(")")[2].split()[19])
+
+
+class Generations:
+    """The counters of one data folder. Reading takes no lock; changing takes a file lock."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        os.ftruncate(self._fd, max(_FILE_BYTES, os.fstat(self._fd).st_size))
+        self._map = mmap.mmap(self._fd, _FILE_BYTES)
+        words = memoryview(self._map).cast("Q")
+        self._slots = words[:SLOTS]
+        self._marks = words[SLOTS:]
+        self._lock = threading.Lock()
+
+    @staticmethod
+    def slot(key: str) -> int:
+        """The slot of a key such as `repository:12`."""
+        return crc32(key.encode()) & (SLOTS - 1)
+
+    def value(self, slot: int) -> int:
+        """The slot's value; give it to `is_fresh` together with what was read after it."""
+        return self._slots[slot]
+
+    def is_clean(self, value: int) -> bool:
+        """Whether a value read from a slot allows to remember what is read after it."""
+        return value & _MARK_MASK == 0
+
+    def bump(self, keys: Iterable[str]) -> None:
+        """Make everything that is remembered under `keys` stale, now."""
+        with self._locked():
+            for key in keys:
+                self._slots[self.slot(key)] += _STEP
+
+    @contextlib.contextmanager
+    def changing(self, keys: Iterable[str]) -> Iterator[None]:
+        """Mark `keys` while their rows change; bump them when the block ends, however it ends."""
+        slots = sorted({self.slot(key) for key in keys})
+        entries = self._mark(slots)
+        try:
+            yield
+        finally:
+            self._clear(entries)
+
+    def clear_dead(self) -> int:
+        """Bump the slots whose marking process is gone; how many there were."""
+        with self._locked():
+            dead = [entry for entry in range(MARKS) if self._is_dead(entry)]
+            for entry in dead:
+                self._release(entry)
+        return len(dead)
+
+    def _mark(self, slots: list[int]) -> list[int]:
+        pid = os.getpid()
+        started = process_start_time(pid)
+        with self._locked():
+            free = list(itertools.islice(self._free_entries(pid), len(slots)))
+            if len(free) < len(slots):
+                raise RuntimeError("the generation file has no room for more marks: too many writers at once")
+            for entry, slot in zip(free, slots, strict=True):
+                base = entry * _MARK_WORDS
+                self._marks[base], self._marks[base + 1], self._marks[base + 2] = pid, started, slot + 1
+                self._slots[slot] += 1
+        return free
+
+    def _free_entries(self, pid: int) -> Iterator[int]:
+        # Each process looks from a place of its own, so that it seldom walks over the marks of others.
+        for step in range(MARKS):
+            entry = (pid * 64 + step) % MARKS
+            if self._marks[entry * _MARK_WORDS + 2] == 0:
+                yield entry
+
+    def _clear(self, entries: list[int]) -> None:
+        with self._locked():
+            for entry in entries:
+                self._release(entry)
+
+    def _release(self, entry: int) -> None:
+        base = entry * _MARK_WORDS
+        slot = self._marks[base + 2] - 1
+        # A process killed between writing its mark and counting it leaves a mark that was never counted.
+        self._slots[slot] += _STEP - 1 if self._slots[slot] & _MARK_MASK else _STEP
+        self._marks[base + 2] = 0
+
+    def _is_dead(self, entry: int) -> bool:
+        base = entry * _MARK_WORDS
+        if self._marks[base + 2] == 0:
+            return False
+        started = process_start_time(self._marks[base])
+        return started == 0 or started != self._marks[base + 1]
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        with self._lock:
+            fcntl.lockf(self._fd, fcntl.LOCK_EX)
+            try:
+                yield
+            finally:
+                fcntl.lockf(self._fd, fcntl.LOCK_UN)

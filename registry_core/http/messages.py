@@ -1,0 +1,92 @@
+"""Our own request and response: what the data path sees of HTTP, whatever the server's interface is.
+
+The server adapter (`registry_core.rsgi`) makes a `Request` and plays a `Response`; nothing else knows the interface.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs
+
+import msgspec
+
+Header = tuple[str, str]
+
+
+class ClientGone(Exception):
+    """The client closed the connection before its request was whole. Nothing that came with it may be taken as complete."""
+
+
+class BodyTooLarge(Exception):
+    """The body is larger than what the caller was willing to read."""
+
+
+@dataclass(slots=True)
+class Request:
+    """One request. `path` is as the client sent it, still percent-encoded; header names are lower-case."""
+
+    method: str
+    path: str
+    query_string: str
+    headers: Mapping[str, str]
+    client: str
+    scheme: str
+    id: str
+    chunks: Callable[[], AsyncIterator[bytes]]
+    action: str = ""
+    repository: str = ""
+    user: str = "-"
+    state: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def host(self) -> str:
+        return self.headers.get("host", "")
+
+    @property
+    def content_length(self) -> int | None:
+        """The declared length in bytes; None when there is none or it is not a number."""
+        text = self.headers.get("content-length", "")
+        return int(text) if text.isascii() and text.isdigit() else None
+
+    def query(self) -> dict[str, list[str]]:
+        """The query's parameters, each with all of its values."""
+        return parse_qs(self.query_string, keep_blank_values=True, max_num_fields=200)
+
+    async def read(self, *, limit_bytes: int) -> bytes:
+        """The whole body. Raises BodyTooLarge as soon as more than `limit_bytes` have come, whatever was declared."""
+        if (self.content_length or 0) > limit_bytes:
+            raise BodyTooLarge
+        body = bytearray()
+        async for chunk in self.chunks():
+            body += chunk
+            if len(body) > limit_bytes:
+                raise BodyTooLarge
+        return bytes(body)
+
+
+@dataclass(frozen=True, slots=True)
+class FilePart:
+    """A part of a file as a body: `length_bytes` from `start` on, sent by the server without passing through Python."""
+
+    path: Path
+    start: int
+    length_bytes: int
+
+
+@dataclass(slots=True)
+class Response:
+    """One answer. With `file` the body is that part of a file."""
+
+    status: int
+    headers: list[Header] = field(default_factory=list)
+    body: bytes = b""
+    file: FilePart | None = None
+
+
+def json_response(status: int, content: object, headers: list[Header] | None = None) -> Response:
+    """An answer with `content` as JSON."""
+    body = msgspec.json.encode(content)
+    return Response(status, [("content-type", "application/json"), *(headers or [])], body)

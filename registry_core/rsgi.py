@@ -1,0 +1,171 @@
+"""The server's interface (RSGI) on one side, our requests and responses on the other; nothing else knows the server.
+
+See docs/adr/0002-server-interface.md for why, and for what this adapter must guard.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import re
+import secrets
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+import django
+from granian._granian import RSGIHTTPProtocol, RSGIProtocolClosed
+from granian.rsgi import Scope
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "registry_core.settings")
+django.setup()
+
+from django.core.wsgi import get_wsgi_application  # noqa: E402 Django must be set up first
+
+from registry_core import logs  # noqa: E402
+from registry_core.config import get_config  # noqa: E402
+from registry_core.distribution.app import answer  # noqa: E402
+from registry_core.distribution.hooks import load_plugins  # noqa: E402
+from registry_core.distribution.services import Services, make_services  # noqa: E402
+from registry_core.http import wsgi_mount  # noqa: E402
+from registry_core.http.messages import ClientGone, Request, Response  # noqa: E402
+from registry_core.tokens.endpoint import service_token  # noqa: E402
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+CLEAR_DEAD_S = 1.0
+
+
+class Registry:
+    """One worker of `portolan serve`."""
+
+    def __init__(self) -> None:
+        self._django = get_wsgi_application()
+        self._services: Services | None = None
+        self._background: list[asyncio.Task[None]] = []
+
+    def __rsgi_init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        logs.configure()
+        load_plugins()
+        loop.run_until_complete(self._open())
+        assert self._services is not None  # noqa: S101 for the type checker
+        self._background = [loop.create_task(self._services.pulls.run()), loop.create_task(self._clear_dead_marks())]
+
+    def __rsgi_del__(self, loop: asyncio.AbstractEventLoop) -> None:
+        loop.run_until_complete(self._close())
+
+    async def __rsgi__(self, scope: Scope, protocol: RSGIHTTPProtocol) -> None:
+        started_s = time.perf_counter()
+        request = _request(scope, protocol)
+        try:
+            response = await self._route(request)
+        except ClientGone:
+            response = Response(400, [("connection", "close")])
+        response.headers.append(("x-request-id", request.id))
+        if get_config().workers > 1 and "x-portolan-worker" in scope.headers:
+            response.headers.append(("x-portolan-worker", str(os.getpid())))
+        size_bytes = _send(request, response, protocol)
+        _log(request, response, size_bytes, started_s)
+
+    async def _route(self, request: Request) -> Response:
+        if request.path == "/v2" or request.path.startswith("/v2/"):
+            assert self._services is not None  # noqa: S101 for the type checker
+            return await answer(request, self._services)
+        if request.path == "/service/token":
+            request.action = "token"
+            return await service_token(request)
+        return await wsgi_mount.call(self._django, request)
+
+    async def _open(self) -> None:
+        self._services = make_services()
+        await self._services.pool.open(wait=False)
+
+    async def _close(self) -> None:
+        for task in self._background:
+            task.cancel()
+        if self._services is not None:
+            await self._services.pulls.flush()
+            await self._services.pool.close()
+
+    async def _clear_dead_marks(self) -> None:
+        while True:
+            assert self._services is not None  # noqa: S101 for the type checker
+            self._services.generations.clear_dead()
+            await asyncio.sleep(CLEAR_DEAD_S)
+
+
+def _request(scope: Scope, protocol: RSGIHTTPProtocol) -> Request:
+    headers = dict(scope.headers.items())
+    given = headers.get("x-request-id", "")
+    host = headers.get("host", "")
+    external = get_config().external_url
+    request = Request(
+        method=scope.method,
+        path=scope.path,
+        query_string=scope.query_string,
+        headers=headers,
+        client=scope.client,
+        scheme=scope.scheme,
+        id=given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8),
+        chunks=lambda: _chunks(protocol, headers),
+    )
+    request.state["base_url"] = external or f"{scope.scheme}://{host}"
+    return request
+
+
+async def _chunks(protocol: RSGIHTTPProtocol, headers: dict[str, str]) -> AsyncIterator[bytes]:
+    """The body's chunks. Raises ClientGone when the client closed before the body was whole.
+
+    The server ends the iteration without an error then. A body with a declared length is counted; for a chunked one the server's
+    sign is a second empty chunk at the end (a whole body ends with one).
+    """
+    received, empty = 0, 0
+    try:
+        async for chunk in protocol:
+            if chunk:
+                received += len(chunk)
+                yield chunk
+            else:
+                empty += 1
+    except RSGIProtocolClosed:
+        raise ClientGone from None
+    declared = headers.get("content-length", "")
+    if empty > 1 or (declared.isdigit() and received < int(declared)):
+        raise ClientGone
+
+
+def _send(request: Request, response: Response, protocol: RSGIHTTPProtocol) -> int:
+    """Send the response; how many bytes its body has."""
+    if request.method == "HEAD" or response.status in {204, 304}:
+        protocol.response_empty(response.status, response.headers)
+        return 0
+    part = response.file
+    with contextlib.suppress(RSGIProtocolClosed):
+        if part is None:
+            protocol.response_bytes(response.status, response.headers, response.body)
+            return len(response.body)
+        end = part.start + part.length_bytes
+        protocol.response_file_range(response.status, response.headers, str(part.path), part.start, end)
+        return part.length_bytes
+    return 0
+
+
+def _log(request: Request, response: Response, size_bytes: int, started_s: float) -> None:
+    logs.access(
+        request_id=request.id,
+        method=request.method,
+        path=request.path,
+        status=response.status,
+        size_bytes=size_bytes,
+        duration_ms=(time.perf_counter() - started_s) * 1000,
+        user=request.user,
+        action=request.action or None,
+        repository=request.repository or None,
+    )
+
+
+def __getattr__(name: str) -> Any:
+    """Make the app when the server asks for it, in the worker's own process."""
+    if name == "app":
+        return Registry()
+    raise AttributeError(name)

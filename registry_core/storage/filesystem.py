@@ -1,0 +1,139 @@
+"""Blobs as files: DATA/objects/ab/<key>, written in place, flushed as they grow, never moved."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import secrets
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from registry_core.digests import Digest
+from registry_core.storage.interface import ObjectMissing, ObjectWriter, StorageError, StorageFull, StoredObject
+
+READ_BYTES = 1 << 20
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG}
+
+
+@contextmanager
+def _translated(what: str) -> Iterator[None]:
+    """An OSError as an error of the store."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise ObjectMissing(f"{what}: the object is not there") from error
+    except OSError as error:
+        kind = StorageFull if error.errno in _FULL else StorageError
+        raise kind(f"{what}: {os.strerror(error.errno or 0)}") from error
+
+
+def _sync_folder(folder: Path) -> None:
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+class FileWriter:
+    """Appends to one file."""
+
+    def __init__(self, path: Path, offset: int) -> None:
+        self._path = path
+        self.offset = offset
+        flags = os.O_WRONLY | os.O_CLOEXEC | (os.O_CREAT if offset == 0 else 0)
+        with _translated("opening an upload"):
+            self._fd = os.open(path, flags, 0o600)
+            os.ftruncate(self._fd, offset)
+
+    def write(self, chunk: bytes | bytearray | memoryview) -> None:
+        view = memoryview(chunk)
+        with _translated("writing an upload"):
+            while view:
+                written = os.pwrite(self._fd, view, self.offset)
+                self.offset += written
+                view = view[written:]
+
+    def checkpoint(self) -> list[Any]:
+        with _translated("flushing an upload"):
+            os.fdatasync(self._fd)
+        return []
+
+    def commit(self) -> None:
+        with _translated("finishing an upload"):
+            os.fsync(self._fd)
+            _sync_folder(self._path.parent)
+        self.close()
+
+    def close(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+
+class FilesystemStore:
+    """A folder of objects, fanned out over 256 folders that are made (and flushed) once."""
+
+    name = "filesystem"
+
+    def __init__(self, root: Path) -> None:
+        self._objects = root / "objects"
+        self._journal = root / "journal"
+
+    def prepare(self) -> None:
+        """Make the folders; harmless when they are there."""
+        with _translated("preparing the store"):
+            self._journal.mkdir(parents=True, exist_ok=True)
+            for fan in range(256):
+                (self._objects / f"{fan:02x}").mkdir(parents=True, exist_ok=True)
+            _sync_folder(self._objects)
+            _sync_folder(self._objects.parent)
+
+    def new_key(self) -> str:
+        name = secrets.token_hex(16)
+        return f"{name[:2]}/{name}"
+
+    def writer(self, key: str, *, offset: int, parts: list[Any]) -> ObjectWriter:
+        return FileWriter(self.path(key), offset)
+
+    def path(self, key: str) -> Path:
+        return self._objects / key
+
+    def read(self, key: str, *, end: int | None = None) -> Iterator[bytes]:
+        left = end
+        with _translated("reading an object"), self.path(key).open("rb") as file:
+            while left is None or left > 0:
+                chunk = file.read(READ_BYTES if left is None else min(READ_BYTES, left))
+                if not chunk:
+                    return
+                left = None if left is None else left - len(chunk)
+                yield chunk
+
+    def size_bytes(self, key: str) -> int | None:
+        try:
+            return self.path(key).stat().st_size
+        except FileNotFoundError:
+            return None
+
+    def delete(self, key: str) -> None:
+        with _translated("deleting an object"):
+            self.path(key).unlink(missing_ok=True)
+
+    def objects(self) -> Iterator[StoredObject]:
+        for fan in sorted(self._objects.iterdir()):
+            for path in sorted(fan.iterdir()):
+                yield StoredObject(f"{fan.name}/{path.name}", path.stat().st_size)
+
+    def note(self, digest: Digest, key: str, size_bytes: int) -> None:
+        line = json.dumps({"digest": str(digest), "key": key, "size": size_bytes}) + "\n"
+        path = self._journal / f"{time.strftime('%Y-%m', time.gmtime())}.jsonl"
+        with _translated("writing the journal"):
+            fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                os.write(fd, line.encode())
+            finally:
+                os.close(fd)

@@ -1,0 +1,34 @@
+"""The bounded pool in which synchronous operations run, so that the event loop never waits for a database or a disk."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import ParamSpec, TypeVar
+
+from django.db import close_old_connections, connections
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+THREADS = 12
+_pool = ThreadPoolExecutor(THREADS, thread_name_prefix="operation")
+
+
+async def run(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+    """Run an operation in the pool; its database connection goes back to the connection pool afterwards."""
+
+    def call() -> T:
+        close_old_connections()
+        try:
+            return function(*args, **kwargs)
+        finally:
+            connections.close_all()
+
+    return await asyncio.get_running_loop().run_in_executor(_pool, call)
+
+
+async def run_plain(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+    """Run work that touches no database (a disk, a hash) in the pool."""
+    return await asyncio.get_running_loop().run_in_executor(_pool, lambda: function(*args, **kwargs))
