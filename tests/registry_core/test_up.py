@@ -1,10 +1,12 @@
 """`portolan up` with real processes: starting, staying up, ending, and what a kill -9 leaves."""
 
 import os
+import shutil
 import signal
 import socket
 import stat
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -29,13 +31,12 @@ STOP_WITHIN_S = 60.0
 
 
 @pytest.fixture
-def data(tmp_path: Path) -> Path:
-    """A data directory that an unprivileged account can come to: pytest's own are closed to others."""
-    for directory in (tmp_path, *tmp_path.parents):
-        if directory.name.startswith("pytest-"):
-            directory.chmod(directory.stat().st_mode | 0o011)
-    tmp_path.chmod(0o711)
-    return tmp_path / "data"
+def data() -> Iterator[Path]:
+    """A data directory that an unprivileged account can come to; pytest closes its own to others, again and again."""
+    folder = Path(tempfile.mkdtemp(prefix="portolan-up-"))
+    folder.chmod(0o711)
+    yield folder / "data"
+    shutil.rmtree(folder)
 
 
 class Up:
