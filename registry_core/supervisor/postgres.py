@@ -101,10 +101,8 @@ class EmbeddedPostgres:
         if self._account is not None:
             require_reachable(self._account, self._data)
         self._run.mkdir(parents=True, exist_ok=True)
-        if self._account is None:
-            return
         for directory in (self._data, self._run):
-            if not self._account.can_enter(directory):
+            if self._account is not None and not self._account.can_enter(directory):
                 directory.chmod(directory.stat().st_mode | 0o011)
 
     def _initialize(self, programs: Path) -> None:
