@@ -141,7 +141,7 @@ def _send(request: Request, response: Response, protocol: RSGIHTTPProtocol) -> i
         return 0
     part = response.file
     with contextlib.suppress(RSGIProtocolClosed):
-        if part is None:
+        if part is None or part.length_bytes == 0:
             protocol.response_bytes(response.status, response.headers, response.body)
             return len(response.body)
         end = part.start + part.length_bytes

@@ -46,13 +46,14 @@ async def writable(request: Request, services: Services, name: str) -> tuple[Ide
 
 
 async def source_of_mount(services: Services, identity: Identity, name: str) -> RepositoryRef | None:
-    """The repository to mount from, when the caller may pull from it; None otherwise, whatever the reason."""
+    """The repository to mount from, when the subject may pull from it; None otherwise, whatever the reason.
+
+    The subject's own rights decide, not its token's scopes: clients ask for a token of the repository that they push to.
+    """
     located = await locate(services, RepositoryName.parse(name))
     if located.repository is None or located.project is None:
         return None
-    is_allowed = PULL in await actions(services, identity, located.project) and _token_allows(
-        identity, located, name, PULL
-    )
+    is_allowed = PULL in await actions(services, identity, located.project)
     return located.repository if is_allowed else None
 
 

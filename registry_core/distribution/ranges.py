@@ -16,7 +16,7 @@ def parse_range(header: str, size_bytes: int) -> tuple[int, int] | None:
     """First and last byte (inclusive) of the one range asked for; None when the whole is to be sent.
 
     A malformed range, another unit, or several ranges are answered with the whole (RFC 9110 §14.2 allows to ignore them).
-    Raises RangeNotSatisfiable.
+    Raises RangeNotSatisfiable, also for a range that ends before it begins (§15.5.17).
     """
     match = _BYTES_RANGE.fullmatch(header.strip())
     if match is None or match.group(1) == match.group(2) == "":
@@ -28,9 +28,7 @@ def parse_range(header: str, size_bytes: int) -> tuple[int, int] | None:
         return max(0, size_bytes - suffix), size_bytes - 1
     first = int(match.group(1))
     last = min(int(match.group(2)), size_bytes - 1) if match.group(2) else size_bytes - 1
-    if match.group(2) and int(match.group(2)) < first:
-        return None
-    if first >= size_bytes:
+    if first >= size_bytes or last < first:
         raise RangeNotSatisfiable
     return first, last
 

@@ -52,7 +52,7 @@ def test_every_case_of_the_oci_conformance_suite_passes(
 def _run_suite(server: Server, *, project: str, version: str, results: Path) -> Outcome:
     environment = {
         "PATH": os.environ["PATH"],
-        "OCI_CONFIGURATION": str(results / "none.yaml"),
+        "OCI_CONFIGURATION": os.devnull,
         "OCI_RESULTS_DIR": str(results),
         "OCI_VERSION": version,
         "OCI_TLS": "disabled",
