@@ -76,7 +76,7 @@ def _key(client: str, name: str) -> tuple[str, str]:
 
 def _network(client: str) -> str:
     try:
-        address = ipaddress.ip_address(client)
+        address = ipaddress.ip_address(client.strip("[]"))
     except ValueError:
         return client
     if isinstance(address, ipaddress.IPv6Address):

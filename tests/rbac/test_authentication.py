@@ -195,5 +195,5 @@ def test_addresses_of_one_ipv6_network_count_together() -> None:
     for host in range(5):
         throttle.failed(client=f"2001:db8::{host}", name="anna")
     with pytest.raises(TooManyAttempts):
-        throttle.check(client="2001:db8::ffff", name="anna")
+        throttle.check(client="[2001:db8::ffff]", name="anna")
     throttle.check(client="2001:db8:0:1::1", name="anna")
