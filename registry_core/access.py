@@ -66,7 +66,8 @@ class TooManyAttempts(AccessError):
 
 
 class Authority(Protocol):
-    """What the registry asks of the app that knows users and roles. Plain synchronous functions on Django's database."""
+    """What the registry asks of the app that knows users and roles. Plain synchronous functions on Django's
+    database."""
 
     def authenticate(self, *, username: str, secret: str, client: str) -> Subject:
         """The subject with these credentials. Raises Unauthenticated or TooManyAttempts."""

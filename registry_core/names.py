@@ -1,7 +1,7 @@
 """Names of projects, repositories, tags and references: what is one, and nothing else.
 
-The grammar of OCI distribution-spec 1.1, "Pulling manifests" (`<name>` and `<reference>`). The first element of a repository's
-full name is its project.
+The grammar of OCI distribution-spec 1.1, "Pulling manifests" (`<name>` and `<reference>`). The first element of a
+repository's full name is its project.
 """
 
 from __future__ import annotations
@@ -37,7 +37,8 @@ class RepositoryName:
             raise InvalidName(f"a repository name has at most {NAME_MAX} characters")
         if _REPOSITORY.fullmatch(text) is None:
             raise InvalidName(
-                "a repository name has lower-case letters, digits and single . _ or - between them, its elements parted by /"
+                "a repository name has lower-case letters and digits with single . _ or - between them, "
+                "and its elements are parted by /"
             )
         project, slash, path = text.partition("/")
         if not slash:

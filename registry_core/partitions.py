@@ -9,7 +9,10 @@ from django.db import connection
 TABLES = ("content_taghistory", "content_quotaentry", "events_event")
 MONTHS_AHEAD = 3
 
-_CREATE = "CREATE TABLE IF NOT EXISTS \"{table}_{year:04d}{month:02d}\" PARTITION OF \"{table}\" FOR VALUES FROM ('{start}') TO ('{end}')"
+_CREATE = (
+    'CREATE TABLE IF NOT EXISTS "{table}_{year:04d}{month:02d}" '
+    "PARTITION OF \"{table}\" FOR VALUES FROM ('{start}') TO ('{end}')"
+)
 
 
 def month_after(month: dt.date) -> dt.date:

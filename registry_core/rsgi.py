@@ -116,8 +116,8 @@ def _request(scope: Scope, protocol: RSGIHTTPProtocol) -> Request:
 async def _chunks(protocol: RSGIHTTPProtocol, headers: dict[str, str]) -> AsyncIterator[bytes]:
     """The body's chunks. Raises ClientGone when the client closed before the body was whole.
 
-    The server ends the iteration without an error then. A body with a declared length is counted; for a chunked one the server's
-    sign is a second empty chunk at the end (a whole body ends with one).
+    The server ends the iteration without an error then. A body with a declared length is counted; for a chunked one
+    the server's sign is a second empty chunk at the end (a whole body ends with one).
     """
     received, empty = 0, 0
     try:

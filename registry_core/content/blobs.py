@@ -27,10 +27,11 @@ class BlobRef:
 
 
 def store_blob(*, repository: RepositoryRef, blob: BlobRef, reserved_bytes: int = 0) -> BlobRef:
-    """Make durable bytes a blob and link it; the blob that now has the digest, which may be an earlier one with another key.
+    """Make durable bytes a blob and link it; the blob that now has the digest, which may be an earlier one with
+    another key.
 
-    Runs within the caller's transaction. Bytes pushed again heal a blob that was quarantined and revive one that was about
-    to be deleted. Raises QuotaExceeded.
+    Runs within the caller's transaction. Bytes pushed again heal a blob that was quarantined and revive one that was
+    about to be deleted. Raises QuotaExceeded.
     """
     stored = _insert(blob) or _existing(blob)
     link(repository=repository, sizes_bytes={stored.id: stored.size_bytes}, reserved_bytes=reserved_bytes)
@@ -85,8 +86,8 @@ def mount_blob(
 ) -> BlobRef | None:
     """Link a blob that the caller may read elsewhere; None when there is none.
 
-    `source_id` names the repository to take it from, otherwise any one of `readable_projects` (None: all of them) will do.
-    Raises QuotaExceeded.
+    `source_id` names the repository to take it from, otherwise any one of `readable_projects` (None: all of them)
+    will do. Raises QuotaExceeded.
     """
     with changing(), connection.cursor() as cursor:
         cursor.execute(

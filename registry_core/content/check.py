@@ -30,7 +30,8 @@ def check_storage() -> StorageReport:
     """Compare the default store with the database; changes nothing."""
     store = default_store()
     report = StorageReport()
-    # The objects first: a blob committed meanwhile has its object listed or its row not yet read, never the other way round.
+    # The objects first: a blob committed meanwhile has its object listed or its row not yet read, never the other way
+    # round.
     objects = {stored.key: stored for stored in store.objects()}
     uploads = _keys("SELECT storage_key, 0 FROM content_upload WHERE store = %s", store.name)
     blobs = _keys("SELECT storage_key, size_bytes FROM content_blob WHERE store = %s", store.name)

@@ -82,7 +82,10 @@ def _hold_artifact(repository: RepositoryRef, digest: Digest) -> None:
     # Deleting locks the artifact first and its links then; putting it again must take them in the same order.
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT 1 FROM content_artifact WHERE repository_id = %s AND digest = %s AND deleted_at IS NULL FOR NO KEY UPDATE",
+            """
+            SELECT 1 FROM content_artifact
+            WHERE repository_id = %s AND digest = %s AND deleted_at IS NULL FOR NO KEY UPDATE
+            """,
             [repository.id, digest.raw],
         )
 

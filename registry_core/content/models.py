@@ -82,6 +82,9 @@ class RepositoryBlob(models.Model):
     grace_until = models.DateTimeField()
     created_at = models.DateTimeField(db_default=Now())
 
+    def __str__(self) -> str:
+        return f"link of blob {self.blob_id} to repository {self.repository_id}"
+
 
 class ProjectBlob(models.Model):
     """A blob that a project pays for, once, however many of its repositories link it (`links` of them)."""
@@ -90,6 +93,9 @@ class ProjectBlob(models.Model):
     project = models.ForeignKey(Project, models.CASCADE, db_index=False, related_name="+")
     blob = models.ForeignKey(Blob, models.PROTECT, related_name="+")
     links = models.PositiveIntegerField()
+
+    def __str__(self) -> str:
+        return f"blob {self.blob_id} of project {self.project_id}"
 
 
 class Manifest(models.Model):
@@ -125,6 +131,9 @@ class ManifestDescriptor(models.Model):
 
     class Meta:
         indexes = [models.Index(fields=["digest"], condition=Q(role=3), name="descriptor_child")]
+
+    def __str__(self) -> str:
+        return f"descriptor {self.ordinal} of manifest {self.manifest_id}"
 
 
 class Deletion(models.Model):
@@ -187,6 +196,9 @@ class ArtifactBlob(models.Model):
     blob = models.ForeignKey(Blob, models.PROTECT, related_name="+")
     artifact = models.ForeignKey(Artifact, models.CASCADE, related_name="blob_uses")
     is_trashed = models.BooleanField(default=False)
+
+    def __str__(self) -> str:
+        return f"blob {self.blob_id} of artifact {self.artifact_id}"
 
 
 class Tag(models.Model):
@@ -267,6 +279,9 @@ class QuotaStripe(models.Model):
     stripe = models.PositiveSmallIntegerField()
     used_bytes = models.BigIntegerField(default=0)
     allowance_bytes = models.BigIntegerField()
+
+    def __str__(self) -> str:
+        return f"stripe {self.stripe} of project {self.project_id}"
 
 
 class QuotaEntry(models.Model):

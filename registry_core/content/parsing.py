@@ -1,7 +1,7 @@
 """Manifests as they come: read strictly, understood by their structure, kept byte for byte.
 
-What a manifest refers to is derived from its bytes alone, whatever content type it came with; that closes the door to one
-document meaning two things (CVE-2021-41190). OCI image-spec "Image Manifest" and "Image Index", Docker schema 2.
+What a manifest refers to is derived from its bytes alone, whatever content type it came with; that closes the door to
+one document meaning two things (CVE-2021-41190). OCI image-spec "Image Manifest" and "Image Index", Docker schema 2.
 """
 
 from __future__ import annotations
@@ -66,7 +66,8 @@ class ParsedManifest:
 
 
 def parse_manifest(content: bytes, *, content_type: str, algorithm: str = "sha256") -> ParsedManifest:
-    """The manifest in `content`, pushed as `content_type`. Raises ManifestInvalid with a message that says what is wrong."""
+    """The manifest in `content`, pushed as `content_type`. Raises ManifestInvalid with a message that says what is
+    wrong."""
     document = _load(content)
     media_type = _media_type(document, content_type)
     _check_structure(document, media_type)

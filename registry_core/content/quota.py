@@ -1,8 +1,8 @@
 """What a project's blobs cost it: counted once per project, kept exact, without a row that every push must lock.
 
-A project's counter is striped. A change goes to one stripe and needs no other row while the stripe stays within its allowance.
-Only when an allowance is spent are the project and its stripes locked, the truth summed, and what is left dealt out anew; so the
-sum of the allowances never exceeds the limit, and a refusal is exact to the byte.
+A project's counter is striped. A change goes to one stripe and needs no other row while the stripe stays within its
+allowance. Only when an allowance is spent are the project and its stripes locked, the truth summed, and what is left
+dealt out anew; so the sum of the allowances never exceeds the limit, and a refusal is exact to the byte.
 """
 
 from __future__ import annotations
@@ -89,7 +89,8 @@ def _deal_out(project_id: int, stripe: int, delta_bytes: int) -> None:
 
 
 def set_limit(*, project_id: int, limit_bytes: int) -> None:
-    """Set the project's limit (-1: none). What is over it stays; nothing more comes in. Call it within a transaction."""
+    """Set the project's limit (-1: none). What is over it stays; nothing more comes in. Call it within a
+    transaction."""
     with connection.cursor() as cursor:
         cursor.execute("UPDATE content_project SET storage_limit_bytes = %s WHERE id = %s", [limit_bytes, project_id])
         cursor.execute(

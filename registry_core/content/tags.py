@@ -31,7 +31,8 @@ class TagMove:
 def move_tag(
     *, repository: RepositoryRef, tag: str, artifact_id: int, digest: Digest, by: Subject, reason: str
 ) -> TagMove:
-    """Point a tag at an artifact and write its history, under the tag's row lock. Runs within the caller's transaction."""
+    """Point a tag at an artifact and write its history, under the tag's row lock. Runs within the caller's
+    transaction."""
     with connection.cursor() as cursor:
         cursor.execute(
             """
@@ -105,7 +106,8 @@ def bury_tags(*, repository: RepositoryRef, tag_ids: list[int], deletion_id: int
                 WHERE tag.id = ANY(%s) AND tag.deleted_at IS NULL AND artifact.id = tag.artifact_id
                 RETURNING tag.name, artifact.digest, tag.deleted_at
             )
-            INSERT INTO content_taghistory (repository_id, tag, old_digest, new_digest, subject_kind, subject_id, reason, at)
+            INSERT INTO content_taghistory (repository_id, tag, old_digest, new_digest, subject_kind, subject_id,
+            reason, at)
             SELECT %s, name, digest, NULL, %s, %s, %s, deleted_at FROM buried
             """,
             [deletion_id, tag_ids, repository.id, int(by.kind), by.id, reason],

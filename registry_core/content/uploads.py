@@ -1,7 +1,8 @@
 """Uploads: a blob on its way in, from its first byte to its row.
 
-An upload belongs to one repository and one subject. A request that writes it claims it (a lease and a fencing version), so that
-no two write at once; a claim whose process died is taken over. What is durable is known by the row: offset and hash state.
+An upload belongs to one repository and one subject. A request that writes it claims it (a lease and a fencing
+version), so that no two write at once; a claim whose process died is taken over. What is durable is known by the row:
+offset and hash state.
 """
 
 from __future__ import annotations
@@ -166,7 +167,8 @@ class UploadSession:
         self._hash = self._restore_hash(row["hash_state"])
 
     def write(self, chunk: bytes | bytearray) -> None:
-        """Append bytes. Raises StorageFull or StorageError (what came before is kept), QuotaExceeded, UploadBusy when fenced."""
+        """Append bytes. Raises StorageFull or StorageError (what came before is kept), QuotaExceeded, UploadBusy when
+        fenced."""
         self._reserve(self.offset_bytes + len(chunk))
         self._writer.write(chunk)
         self._hash.update(chunk)
@@ -199,7 +201,8 @@ class UploadSession:
         self._store.delete(self._key)
 
     def commit(self, stated: Digest) -> BlobRef:
-        """Make the bytes the blob `stated`: durable, then one transaction. Raises DigestMismatch (the upload is gone then)."""
+        """Make the bytes the blob `stated`: durable, then one transaction. Raises DigestMismatch (the upload is gone
+        then)."""
         computed = self._digest(stated.algorithm)
         if computed != stated:
             self.discard()

@@ -23,7 +23,8 @@ class _Entry(Generic[V]):
 
 
 class GenerationCache(Generic[V]):
-    """Values by key, each good while the generations it was read under stay the same. For one thread: the event loop's."""
+    """Values by key, each good while the generations it was read under stay the same. For one thread: the event
+    loop's."""
 
     def __init__(self, generations: Generations, *, limit_bytes: int) -> None:
         self._generations = generations

@@ -1,6 +1,7 @@
 """What stands above a handler: the name is one, the caller is known, and may do this here.
 
-A token narrows what its subject may do, it never widens it: the grant must be in the token *and* the subject must have the right now.
+A token narrows what its subject may do, it never widens it: the grant must be in the token *and* the subject must
+have the right now.
 """
 
 from __future__ import annotations
@@ -48,7 +49,8 @@ async def writable(request: Request, services: Services, name: str) -> tuple[Ide
 async def source_of_mount(services: Services, identity: Identity, name: str) -> RepositoryRef | None:
     """The repository to mount from, when the subject may pull from it; None otherwise, whatever the reason.
 
-    The subject's own rights decide, not its token's scopes: clients ask for a token of the repository that they push to.
+    The subject's own rights decide, not its token's scopes: clients ask for a token of the repository that they push
+    to.
     """
     located = await locate(services, RepositoryName.parse(name))
     if located.repository is None or located.project is None:

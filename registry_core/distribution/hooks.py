@@ -1,8 +1,9 @@
 """Hooks: the few moments at which others have a say about content, and the way in which policies are added.
 
-An app registers its functions in `AppConfig.ready()`, a third party's package through the entry-point group `portolan.hooks` (a
-function that takes the `Hooks`). A hook allows by returning and refuses by raising `Refused`. The operations call them in one place,
-under the row lock of what they concern, so every path that changes content meets the same policy.
+An app registers its functions in `AppConfig.ready()`, a third party's package through the entry-point group
+`portolan.hooks` (a function that takes the `Hooks`). A hook allows by returning and refuses by raising `Refused`. The
+operations call them in one place, under the row lock of what they concern, so every path that changes content meets
+the same policy.
 """
 
 from __future__ import annotations

@@ -84,7 +84,8 @@ async def _basic(credentials: str, key: bytes, request: Request, services: Servi
         raise Unauthenticated("the Basic credentials are not base64 of name:password")
     address = request.client.rpartition(":")[0]
     subject = await threads.run(authority().authenticate, username=username, secret=secret, client=address)
-    # Read only now, as the subject was not known before: who it is cannot be stale, and a change since is seen by its version.
+    # Read only now, as the subject was not known before: who it is cannot be stale, and a change since is seen by its
+    # version.
     seen = services.identities.begin([subject.key])
     still = await threads.run(authority().subject, kind=subject.kind, id=subject.id)
     if still is None:

@@ -1,4 +1,5 @@
-"""Manifests: pulled, pushed with their tags, deleted. OCI distribution-spec 1.1, "Pulling/Pushing/Deleting manifests"."""
+"""Manifests: pulled, pushed with their tags, deleted. OCI distribution-spec 1.1, "Pulling/Pushing/Deleting
+manifests"."""
 
 from __future__ import annotations
 

@@ -19,7 +19,8 @@ _FLUSH = """
         FROM (SELECT id, sum(pulls) AS pulls FROM pulled GROUP BY id ORDER BY id) AS sums WHERE artifact.id = sums.id
     )
     UPDATE content_tag AS tag SET pulled_at = now()
-    FROM pulled WHERE pulled.tag <> '' AND tag.artifact_id = pulled.id AND tag.name = pulled.tag AND tag.deleted_at IS NULL
+    FROM pulled WHERE pulled.tag <> '' AND tag.artifact_id = pulled.id AND tag.name = pulled.tag
+    AND tag.deleted_at IS NULL
 """
 
 

@@ -15,8 +15,8 @@ class RangeNotSatisfiable(Exception):
 def parse_range(header: str, size_bytes: int) -> tuple[int, int] | None:
     """First and last byte (inclusive) of the one range asked for; None when the whole is to be sent.
 
-    A malformed range, another unit, or several ranges are answered with the whole (RFC 9110 §14.2 allows to ignore them).
-    Raises RangeNotSatisfiable, also for a range that ends before it begins (§15.5.17).
+    A malformed range, another unit, or several ranges are answered with the whole (RFC 9110 §14.2 allows to ignore
+    them). Raises RangeNotSatisfiable, also for a range that ends before it begins (§15.5.17).
     """
     match = _BYTES_RANGE.fullmatch(header.strip())
     if match is None or match.group(1) == match.group(2) == "":

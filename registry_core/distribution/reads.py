@@ -17,7 +17,8 @@ from registry_core.names import RepositoryName
 
 @dataclass(frozen=True, slots=True)
 class Located:
-    """What a repository's name means now: its project (None: no such), and the repository in it (None: never pushed to)."""
+    """What a repository's name means now: its project (None: no such), and the repository in it (None: never pushed
+    to)."""
 
     project: ProjectRef | None
     repository: RepositoryRef | None
@@ -87,7 +88,8 @@ class Reads:
         rows = await self._rows(
             f"""
             SELECT artifact.id, artifact.digest, artifact.media_type, manifest.content
-            FROM content_artifact AS artifact JOIN content_manifest AS manifest ON manifest.id = artifact.manifest_id {joined}
+            FROM content_artifact AS artifact JOIN content_manifest AS manifest
+            ON manifest.id = artifact.manifest_id {joined}
             WHERE artifact.repository_id = %s AND artifact.deleted_at IS NULL AND {condition}
             """,  # noqa: S608 the parts are constants
             [repository_id, value],
@@ -97,10 +99,12 @@ class Reads:
         return StoredManifest(rows[0][0], Digest(rows[0][1]), rows[0][2], rows[0][3])
 
     async def blob(self, repository_id: int, digest: Digest) -> tuple[BlobRef, bool] | None:
-        """The blob that the repository may read, and whether its link is about to lose its grace; None when it has no link."""
+        """The blob that the repository may read, and whether its link is about to lose its grace; None when it has no
+        link."""
         rows = await self._rows(
             """
-            SELECT blob.id, blob.size_bytes, blob.store, blob.storage_key, link.grace_until < now() + interval '30 minutes'
+            SELECT blob.id, blob.size_bytes, blob.store, blob.storage_key,
+            link.grace_until < now() + interval '30 minutes'
             FROM content_blob AS blob JOIN content_repositoryblob AS link ON link.blob_id = blob.id
             WHERE link.repository_id = %s AND blob.digest = %s AND blob.state = 1
             """,
@@ -119,7 +123,8 @@ class Reads:
                 UPDATE content_repositoryblob AS link SET grace_until = now() + interval '1 hour'
                 WHERE repository_id = %s AND blob_id = %s AND NOT EXISTS (
                     SELECT 1 FROM content_artifactblob AS used
-                    WHERE used.repository_id = link.repository_id AND used.blob_id = link.blob_id AND NOT used.is_trashed)
+                    WHERE used.repository_id = link.repository_id AND used.blob_id = link.blob_id
+                    AND NOT used.is_trashed)
                 """,
                 [repository_id, blob_id],
             )
@@ -142,9 +147,11 @@ class Reads:
         rows = await self._rows(
             """
             SELECT project.name || '/' || repository.name FROM content_project AS project
-            JOIN content_repository AS repository ON repository.project_id = project.id AND repository.deleted_at IS NULL
+            JOIN content_repository AS repository ON repository.project_id = project.id
+            AND repository.deleted_at IS NULL
             WHERE project.deleted_at IS NULL AND (%s::bigint[] IS NULL OR project.id = ANY(%s))
-              AND (project.name || '/') COLLATE "C" >= %s AND ((project.name || '/') COLLATE "C" > %s OR repository.name > %s)
+              AND (project.name || '/') COLLATE "C" >= %s
+              AND ((project.name || '/') COLLATE "C" > %s OR repository.name > %s)
             ORDER BY (project.name || '/') COLLATE "C", repository.name LIMIT %s
             """,
             [projects, projects, after, after, path, limit],

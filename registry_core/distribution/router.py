@@ -1,4 +1,5 @@
-"""Which handler answers which path of /v2/. A repository's name may itself contain `blobs` or `manifests`: the end decides."""
+"""Which handler answers which path of /v2/. A repository's name may itself contain `blobs` or `manifests`: the end
+decides."""
 
 from __future__ import annotations
 

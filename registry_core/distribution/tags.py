@@ -1,4 +1,5 @@
-"""The tags of a repository and the referrers of a manifest, by pages. OCI distribution-spec 1.1, "Content discovery"."""
+"""The tags of a repository and the referrers of a manifest, by pages. OCI distribution-spec 1.1, "Content
+discovery"."""
 
 from __future__ import annotations
 
@@ -30,7 +31,8 @@ async def list_tags(request: Request, services: Services, name: str) -> Response
 
 
 async def list_referrers(request: Request, services: Services, name: str, digest_text: str) -> Response:
-    """GET referrers: an index of the manifests whose subject has the digest; empty for one that nobody ever heard of."""
+    """GET referrers: an index of the manifests whose subject has the digest; empty for one that nobody ever heard
+    of."""
     _, located = await readable_project(request, services, name)
     subject = Digest.parse(digest_text)
     artifact_type = _one(request, "artifactType") or None

@@ -1,6 +1,7 @@
 """Uploads: blobs on their way in. OCI distribution-spec 1.1, "Pushing blobs", "Mounting a blob".
 
-Chunks are gathered into pieces and handed to a thread that writes and hashes them, so that the event loop waits for neither.
+Chunks are gathered into pieces and handed to a thread that writes and hashes them, so that the event loop waits for
+neither.
 """
 
 from __future__ import annotations

@@ -10,8 +10,8 @@ from django.db.models.functions import Now
 class Event(models.Model):
     """Something that happened. `seq` is dense and in commit order; it is stamped after the commit, by the relay.
 
-    `changed` names the generations that other machines must bump (`repository:12`); `origin` is the machine that wrote the
-    event and has already bumped its own.
+    `changed` names the generations that other machines must bump (`repository:12`); `origin` is the machine that
+    wrote the event and has already bumped its own.
     """
 
     id = models.BigAutoField(primary_key=True)
@@ -35,7 +35,8 @@ class Event(models.Model):
 
 
 class Cursor(models.Model):
-    """How far a consumer of the outbox has come; the row `relay` is the last `seq` given out, and its lock the fence."""
+    """How far a consumer of the outbox has come; the row `relay` is the last `seq` given out, and its lock the
+    fence."""
 
     name = models.CharField(max_length=64, primary_key=True)
     seq = models.BigIntegerField(default=0)

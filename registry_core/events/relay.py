@@ -1,7 +1,7 @@
 """The relay: gives committed events their place in one dense sequence, which every consumer follows.
 
-Ids come from a sequence and are not commit order. The relay locks its own row (the fence: two relays cannot both hold it),
-numbers what is committed and not yet numbered, and moves on in the same transaction.
+Ids come from a sequence and are not commit order. The relay locks its own row (the fence: two relays cannot both hold
+it), numbers what is committed and not yet numbered, and moves on in the same transaction.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ _STAMP = """
 
 @transaction.atomic
 def relay() -> int:
-    """Number the committed events that have no number yet; how many there were. Does nothing while another relay runs."""
+    """Number the committed events that have no number yet; how many there were. Does nothing while another relay
+    runs."""
     with connection.cursor() as cursor:
         cursor.execute("INSERT INTO events_cursor (name, seq) VALUES ('relay', 0) ON CONFLICT DO NOTHING")
         cursor.execute("SELECT seq FROM events_cursor WHERE name = 'relay' FOR UPDATE SKIP LOCKED")

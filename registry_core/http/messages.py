@@ -17,7 +17,8 @@ Header = tuple[str, str]
 
 
 class ClientGone(Exception):
-    """The client closed the connection before its request was whole. Nothing that came with it may be taken as complete."""
+    """The client closed the connection before its request was whole. Nothing that came with it may be taken as
+    complete."""
 
 
 class BodyTooLarge(Exception):
