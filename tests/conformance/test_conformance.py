@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.support.people import create_project
 from tests.support.server import Server
@@ -43,10 +44,10 @@ def test_every_case_of_the_oci_conformance_suite_passes(
     outcome = _run_suite(server, project=unique, version=version, results=tmp_path)
 
     cases = _read_cases(tmp_path / "junit.xml", outcome)
-    assert Counter(case.status for case in cases)["passed"] > 900
     assert not _lines(case for case in cases if case.status not in {"passed", "skipped"})
     assert not _lines(case for case in cases if case.status == "skipped" and not _may_be_skipped(case))
     assert outcome.is_success, outcome.text
+    assert _verdicts(tmp_path / "results.yaml") == {"apis": {"Pass": 28}, "data": {"Pass": 24}}
 
 
 def _run_suite(server: Server, *, project: str, version: str, results: Path) -> Outcome:
@@ -69,6 +70,12 @@ def _run_suite(server: Server, *, project: str, version: str, results: Path) -> 
 def _read_cases(junit: Path, outcome: Outcome) -> list[Case]:
     assert junit.exists(), outcome.text
     return [_case(element) for element in ElementTree.parse(junit).iter("testcase")]  # noqa: S314 - made just above
+
+
+def _verdicts(results: Path) -> dict[str, dict[str, int]]:
+    """How many APIs and kinds of data got which verdict: one that was not tried is neither failed nor skipped."""
+    document = yaml.safe_load(results.read_text())
+    return {part: dict(Counter(document[part].values())) for part in ("apis", "data")}
 
 
 def _case(element: ElementTree.Element) -> Case:
