@@ -169,9 +169,16 @@ def storage_check() -> None:
 
 
 @storage_app.command("sweep")
-def storage_sweep() -> None:
-    """Remove uploads that nobody went on with."""
-    typer.echo(f"removed: {_operation('registry_core.content.uploads').sweep_uploads()}")
+def storage_sweep(
+    idle_s: Annotated[
+        int | None, typer.Option("--idle", min=0, help="Seconds without a write; default: PORTOLAN_UPLOAD_TTL_S.")
+    ] = None,
+) -> None:
+    """Remove uploads that nobody went on with, and objects that no row names."""
+    ttl_s = get_config().upload_ttl_s if idle_s is None else idle_s
+    uploads = _operation("registry_core.content.uploads").sweep_uploads(ttl_s=ttl_s)
+    orphans = _operation("registry_core.content.orphans").sweep_orphans(ttl_s=ttl_s)
+    typer.echo(f"removed {uploads} uploads and {orphans} objects without a row")
 
 
 @keys_app.command("rotate")

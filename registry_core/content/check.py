@@ -21,6 +21,14 @@ class StorageReport:
     unfinished: int = 0
     blobs: int = 0
 
+    def __str__(self) -> str:
+        lines = [f"{self.blobs} blobs, {self.unfinished} uploads under way"]
+        lines += [
+            f"object without a row: {stored.key} ({stored.size_bytes} bytes)" for stored in self.objects_without_row
+        ]
+        lines += [f"blob without its object, or with another size: {key}" for key in self.rows_without_object]
+        return "\n".join(lines)
+
     @property
     def is_clean(self) -> bool:
         return not self.objects_without_row and not self.rows_without_object

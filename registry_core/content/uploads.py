@@ -281,30 +281,36 @@ class UploadSession:
 
 
 def sweep_uploads(*, ttl_s: int) -> int:
-    """Remove the uploads that nobody touched for `ttl_s` seconds, with their bytes; how many there were."""
+    """Remove the uploads that nobody touched for `ttl_s` seconds, with their bytes; how many there were.
+
+    One that a living process writes is left alone, however long it takes.
+    """
     with connection.cursor() as cursor:
         cursor.execute(
             """
-            SELECT id FROM content_upload WHERE updated_at < now() - make_interval(secs => %s)
-            AND (writer = '' OR writer_until < now()) ORDER BY updated_at
+            SELECT id, version, CASE WHEN writer_until > now() THEN writer ELSE '' END FROM content_upload
+            WHERE updated_at < now() - make_interval(secs => %s) ORDER BY updated_at
             """,
             [ttl_s],
         )
-        ids = [row[0] for row in cursor.fetchall()]
-    return sum(_sweep_one(upload_id) for upload_id in ids)
+        idle = [(upload_id, version) for upload_id, version, writer in cursor.fetchall() if _is_free(writer)]
+    return sum(_sweep_one(upload_id, version) for upload_id, version in idle)
 
 
-def _sweep_one(upload_id: int) -> bool:
+def _is_free(writer: str) -> bool:
+    return not writer or _is_dead(writer)
+
+
+def _sweep_one(upload_id: int, version: int) -> bool:
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(
             """
             DELETE FROM content_upload AS upload USING content_repository AS repository
-            WHERE upload.id = (SELECT id FROM content_upload WHERE id = %s AND (writer = '' OR writer_until < now())
-                               FOR UPDATE SKIP LOCKED)
+            WHERE upload.id = (SELECT id FROM content_upload WHERE id = %s AND version = %s FOR UPDATE SKIP LOCKED)
             AND repository.id = upload.repository_id
             RETURNING upload.store, upload.storage_key, upload.reserved_bytes, repository.project_id
             """,
-            [upload_id],
+            [upload_id, version],
         )
         row = cursor.fetchone()
         if row is None:

@@ -8,7 +8,7 @@ import os
 import secrets
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -126,7 +126,9 @@ class FilesystemStore:
     def objects(self) -> Iterator[StoredObject]:
         for fan in sorted(self._objects.iterdir()):
             for path in sorted(fan.iterdir()):
-                yield StoredObject(f"{fan.name}/{path.name}", path.stat().st_size)
+                with suppress(FileNotFoundError):  # deleted since the folder was listed
+                    status = path.stat()
+                    yield StoredObject(f"{fan.name}/{path.name}", status.st_size, status.st_mtime)
 
     def note(self, digest: Digest, key: str, size_bytes: int) -> None:
         line = json.dumps({"digest": str(digest), "key": key, "size": size_bytes}) + "\n"

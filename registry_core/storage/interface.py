@@ -28,10 +28,11 @@ class ObjectMissing(StorageError):
 
 @dataclass(frozen=True, slots=True)
 class StoredObject:
-    """An object as the store lists it."""
+    """An object as the store lists it; `modified_at_s`: seconds since the epoch at its last write."""
 
     key: str
     size_bytes: int
+    modified_at_s: float
 
 
 class ObjectWriter(Protocol):

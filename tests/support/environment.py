@@ -38,9 +38,10 @@ def pytest_unconfigure() -> None:
 
 
 def _forget_own_environment() -> None:
-    """Keep only PORTOLAN_REQUIRE_TOOLS, under a name that the registry does not take for a setting of its own."""
-    if os.environ.pop("PORTOLAN_REQUIRE_TOOLS", "") == "1":
-        os.environ["TEST_REQUIRE_TOOLS"] = "1"
+    """Keep only the switches of the tests, under names that the registry does not take for settings of its own."""
+    for switch in ("REQUIRE_TOOLS", "TEST_FULL"):
+        if os.environ.pop(f"PORTOLAN_{switch}", "") == "1":
+            os.environ[f"TEST_{switch.removeprefix('TEST_')}"] = "1"
     for name in [name for name in os.environ if name.startswith("PORTOLAN_")]:
         del os.environ[name]
     os.environ["PORTOLAN_CONFIG"] = os.devnull
