@@ -1,4 +1,4 @@
-"""How the console writes digests, sizes, media types, counts and times."""
+"""How the console writes digests, sizes, types, counts and times."""
 
 from __future__ import annotations
 
@@ -10,14 +10,20 @@ from django.utils import timezone
 from django.utils.timesince import timesince
 
 from frontend.queries import COUNT_MAX
+from registry_core.content.models import Artifact
 from registry_core.digests import Digest
 
 SHORT_HEX: Final = 12
-_MEDIA_TYPES: Final = {
-    "application/vnd.oci.image.manifest.v1+json": "OCI manifest",
+_IMAGE_CONFIGS: Final = {
+    "application/vnd.oci.image.config.v1+json",
+    "application/vnd.docker.container.image.v1+json",
+}
+_NAMES: Final = {
+    "application/vnd.oci.image.manifest.v1+json": "OCI image",
     "application/vnd.oci.image.index.v1+json": "OCI index",
-    "application/vnd.docker.distribution.manifest.v2+json": "Docker manifest",
+    "application/vnd.docker.distribution.manifest.v2+json": "Docker image",
     "application/vnd.docker.distribution.manifest.list.v2+json": "Docker manifest list",
+    "application/vnd.cncf.helm.config.v1+json": "Helm chart",
 }
 
 register = template.Library()
@@ -50,9 +56,11 @@ def size(size_bytes: int) -> str:
 
 
 @register.filter
-def media_type(name: str) -> str:
-    """The common manifest media types in two words, any other as it is."""
-    return _MEDIA_TYPES.get(name, name)
+def kind(artifact: Artifact) -> str:
+    """What an artifact is: its own type when it has one, else that of its manifest; the common ones in two words."""
+    has_own_type = artifact.artifact_type and artifact.artifact_type not in _IMAGE_CONFIGS
+    name = artifact.artifact_type if has_own_type else artifact.media_type
+    return _NAMES.get(name, name)
 
 
 @register.filter

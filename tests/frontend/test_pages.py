@@ -79,7 +79,7 @@ def test_tag_list_shows_digest_size_type_time_and_the_line_to_pull(console: Clie
     page = text(console, "/projects/fleet/deep/app")
     assert f'data-copy="{digest}"' in page
     assert f">{digest[:19]}<" in page
-    for shown in ("3.3 MiB", "OCI manifest", "3 hours ago", "docker pull testserver/fleet/deep/app:1.0"):
+    for shown in ("3.3 MiB", "OCI image", "3 hours ago", "docker pull testserver/fleet/deep/app:1.0"):
         assert shown in page.replace("\xa0", " ")
 
 
@@ -153,7 +153,15 @@ def test_list_page_takes_six_queries_at_most_however_many_rows(
     assert len(queries) <= QUERIES_MAX, [query["sql"] for query in queries]
 
 
-def test_artifact_with_a_type_of_its_own_shows_it(console: Client, tagged: Tagged) -> None:
-    tag = tagged("app", "sbom")
-    Artifact.objects.filter(pk=tag.artifact_id).update(artifact_type="application/spdx+json")
-    assert "application/spdx+json" in text(console, "/projects/fleet/app")
+@pytest.mark.parametrize(
+    ("artifact_type", "shown"),
+    [
+        ("application/spdx+json", "application/spdx+json"),
+        ("application/vnd.cncf.helm.config.v1+json", "Helm chart"),
+        ("application/vnd.oci.image.config.v1+json", "OCI image"),
+    ],
+)
+def test_artifact_is_called_what_it_is(console: Client, tagged: Tagged, artifact_type: str, shown: str) -> None:
+    tag = tagged("app", "1.0")
+    Artifact.objects.filter(pk=tag.artifact_id).update(artifact_type=artifact_type)
+    assert f">{shown}<" in text(console, "/projects/fleet/app")
