@@ -165,7 +165,7 @@ def storage_check() -> None:
     """Compare the object store with the database; exit code 1 when they differ."""
     report = _operation("registry_core.content.check").check_storage()
     typer.echo(str(report))
-    raise typer.Exit(0 if getattr(report, "is_clean", not report) else EXIT_FAILED)
+    raise typer.Exit(0 if report.is_clean else EXIT_FAILED)
 
 
 @storage_app.command("sweep")
@@ -184,7 +184,9 @@ def storage_sweep(
 @keys_app.command("rotate")
 def keys_rotate() -> None:
     """Sign new tokens with a new key; tokens of the old one are valid until they expire."""
-    typer.echo(f"new key: {_operation('registry_core.tokens.keys').rotate()}")
+    from registry_core.tokens.keys import key_ring
+
+    typer.echo(f"new key: {key_ring().rotate()}")
 
 
 def _celery(*arguments: str) -> None:

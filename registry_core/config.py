@@ -67,9 +67,6 @@ class Config(BaseSettings):
         default=14, ge=0, description="Days for which what was deleted can be brought back; 0: not at all."
     )
     token_ttl_s: int = Field(default=1800, ge=60, le=86_400, description="Seconds for which a bearer token is valid.")
-    stale_if_down_s: int = Field(
-        default=60, ge=0, description="Seconds for which cached answers are served while Postgres is unreachable."
-    )
     body_idle_timeout_s: int = Field(
         default=60, ge=1, description="Seconds without a byte after which a request body is given up."
     )

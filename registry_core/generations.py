@@ -28,8 +28,9 @@ MARKS = 4096
 _MARK_MASK = 0xFFFF
 _STEP = 1 << 16
 _SLOT_BYTES = SLOTS * 8
+_TOTAL_BYTES = 8
 _MARK_WORDS = 3  # pid, process start time, slot + 1 (0: free)
-_FILE_BYTES = _SLOT_BYTES + MARKS * _MARK_WORDS * 8
+_FILE_BYTES = _SLOT_BYTES + MARKS * _MARK_WORDS * 8 + _TOTAL_BYTES
 
 
 def process_start_time(pid: int) -> int:
@@ -51,7 +52,8 @@ class Generations:
         self._map = mmap.mmap(self._fd, _FILE_BYTES)
         words = memoryview(self._map).cast("Q")
         self._slots = words[:SLOTS]
-        self._marks = words[SLOTS:]
+        self._marks = words[SLOTS:-1]
+        self._total = words[-1:]
         self._lock = threading.Lock()
 
     @staticmethod
@@ -63,6 +65,10 @@ class Generations:
         """The slot's value; give it to `is_fresh` together with what was read after it."""
         return self._slots[slot]
 
+    def total(self) -> int:
+        """How many bumps and marks there were of any slot: the same twice means that nothing changed in between."""
+        return self._total[0]
+
     def is_clean(self, value: int) -> bool:
         """Whether a value read from a slot allows to remember what is read after it."""
         return value & _MARK_MASK == 0
@@ -72,6 +78,7 @@ class Generations:
         with self._locked():
             for key in keys:
                 self._slots[self.slot(key)] += _STEP
+            self._total[0] += 1
 
     @contextlib.contextmanager
     def changing(self, keys: Iterable[str]) -> Iterator[None]:
@@ -102,6 +109,7 @@ class Generations:
                 base = entry * _MARK_WORDS
                 self._marks[base], self._marks[base + 1], self._marks[base + 2] = pid, started, slot + 1
                 self._slots[slot] += 1
+            self._total[0] += 1
         return free
 
     def _free_entries(self, pid: int) -> Iterator[int]:
@@ -122,6 +130,7 @@ class Generations:
         # A process killed between writing its mark and counting it leaves a mark that was never counted.
         self._slots[slot] += _STEP - 1 if self._slots[slot] & _MARK_MASK else _STEP
         self._marks[base + 2] = 0
+        self._total[0] += 1
 
     def _is_dead(self, entry: int) -> bool:
         base = entry * _MARK_WORDS

@@ -12,6 +12,7 @@ from registry_core.content.links import link, unlink
 from registry_core.content.models import Blob
 from registry_core.content.repositories import RepositoryRef, changing, retried
 from registry_core.digests import Digest
+from registry_core.distribution.hooks import DeleteContext, MountContext, hooks
 from registry_core.events.outbox import emit
 
 
@@ -82,7 +83,13 @@ _MOUNTABLE = """
 
 @retried
 def mount_blob(
-    *, repository: RepositoryRef, digest: Digest, source_id: int | None, readable_projects: list[int] | None
+    *,
+    repository: RepositoryRef,
+    digest: Digest,
+    source_id: int | None,
+    readable_projects: list[int] | None,
+    by: Subject,
+    client: str = "",
 ) -> BlobRef | None:
     """Link a blob that the caller may read elsewhere; None when there is none.
 
@@ -96,13 +103,17 @@ def mount_blob(
         row = cursor.fetchone()
         if row is None:
             return None
+        hooks.before_mount(MountContext(by, client, repository, digest))
         link(repository=repository, sizes_bytes={row[0]: row[1]}, reason="mount")
     return BlobRef(row[0], digest, row[1], row[2], row[3])
 
 
 @retried
-def delete_blob(*, repository: RepositoryRef, digest: Digest, by: Subject) -> None:
-    """Take the blob away from the repository. Raises BlobUnknown, or ContentInUse while a living manifest uses it."""
+def delete_blob(*, repository: RepositoryRef, digest: Digest, by: Subject, client: str = "") -> None:
+    """Take the blob away from the repository.
+
+    Raises BlobUnknown, ContentInUse while a living manifest uses it, or Refused by a hook.
+    """
     with changing(repository.key), connection.cursor() as cursor:
         cursor.execute(
             """
@@ -116,6 +127,7 @@ def delete_blob(*, repository: RepositoryRef, digest: Digest, by: Subject) -> No
         if row is None:
             raise BlobUnknown(f"this repository has no blob {digest}", {"digest": str(digest)})
         _refuse_if_used(repository, row[0], digest)
+        hooks.before_delete(DeleteContext(by, client, repository, digest, "", "client"))
         unlink(repository_id=repository.id, project_id=repository.project.id, blob_ids=[row[0]], reason="delete")
         emit(
             kind="blob.deleted",

@@ -18,7 +18,7 @@ from registry_core.content.parsing import Descriptor, ParsedManifest, Role
 from registry_core.content.repositories import RepositoryRef, changing, retried
 from registry_core.content.tags import bury_tags, move_tag
 from registry_core.digests import Digest
-from registry_core.distribution.hooks import PutContext, hooks
+from registry_core.distribution.hooks import DeleteContext, PutContext, hooks
 from registry_core.events.outbox import emit
 
 
@@ -33,7 +33,13 @@ class PutResult:
 
 @retried
 def put_manifest(
-    *, repository: RepositoryRef, manifest: ParsedManifest, tags: Iterable[str], by: Subject, reason: str = "client"
+    *,
+    repository: RepositoryRef,
+    manifest: ParsedManifest,
+    tags: Iterable[str],
+    by: Subject,
+    client: str = "",
+    reason: str = "client",
 ) -> PutResult:
     """Store a manifest in a repository and point `tags` at it, all or nothing.
 
@@ -46,7 +52,7 @@ def put_manifest(
         _hold_artifact(repository, manifest.digest)
         blob_ids = _hold_blobs(repository, manifest.descriptors)
         _hold_children(repository, manifest.descriptors)
-        hooks.before_put(PutContext(by, repository, manifest.digest, manifest.media_type, names, reason))
+        hooks.before_put(PutContext(by, client, repository, manifest.digest, manifest.media_type, names, reason))
         manifest_id = _store_manifest(manifest)
         artifact_id = _store_artifact(repository, manifest, manifest_id, blob_ids)
         for name in sorted(names):
@@ -211,14 +217,17 @@ def _store_artifact(repository: RepositoryRef, manifest: ParsedManifest, manifes
 
 
 @retried
-def delete_manifest(*, repository: RepositoryRef, digest: Digest, by: Subject, reason: str = "client") -> None:
+def delete_manifest(
+    *, repository: RepositoryRef, digest: Digest, by: Subject, client: str = "", reason: str = "client"
+) -> None:
     """Delete an artifact with its tags and the artifacts that are about it (signatures, SBOMs), as one deletion.
 
-    Raises ManifestUnknown, or ContentInUse while a living index refers to it.
+    Raises ManifestUnknown, ContentInUse while a living index refers to it, or Refused by a hook.
     """
     with changing(repository.key):
         if not _lock_artifacts(repository, "digest = %s", [digest.raw]):
             raise ManifestUnknown(f"this repository has no manifest {digest}", {"digest": str(digest)})
+        hooks.before_delete(DeleteContext(by, client, repository, digest, "", reason))
         deletion_id = begin_deletion(repository=repository, by=by, reason=reason)
         buried = _bury(repository, _with_referrers(repository, digest), deletion_id, by, reason)
         emit(

@@ -79,7 +79,7 @@ def parse_manifest(content: bytes, *, content_type: str, algorithm: str = "sha25
         digest=Digest.of(content, algorithm),
         media_type=media_type,
         artifact_type=_artifact_type(document),
-        subject=_descriptor(document["subject"], Role.MANIFEST, "subject").digest if document.get("subject") else None,
+        subject=_subject(document),
         descriptors=descriptors,
         annotations=_annotations(document),
     )
@@ -173,6 +173,11 @@ def _descriptors(document: dict[str, Any]) -> list[Descriptor]:
     return found
 
 
+def _subject(document: dict[str, Any]) -> Digest | None:
+    subject = document.get("subject")
+    return None if subject is None else _descriptor(subject, Role.MANIFEST, "subject").digest
+
+
 def _list(document: dict[str, Any], field: str) -> list[Any]:
     entries = document.get(field)
     if entries is None:
@@ -209,8 +214,12 @@ def _platform(entry: dict[str, Any], where: str) -> dict[str, Any] | None:
 
 
 def _is_storable(value: object) -> bool:
-    """Whether jsonb can hold it: no NUL and no half of a surrogate pair."""
-    text = json.dumps(value, ensure_ascii=False)
+    """Whether jsonb can hold it: no NUL, no half of a surrogate pair, no number beyond a float's range (such as
+    1e999)."""
+    try:
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    except ValueError:
+        return False
     return "\\u0000" not in text and not any("\ud800" <= character <= "\udfff" for character in text)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from dataclasses import dataclass
 
 from django.db import connection
@@ -11,6 +12,7 @@ from registry_core.content.deletions import begin_deletion
 from registry_core.content.errors import ManifestUnknown
 from registry_core.content.repositories import RepositoryRef, changing, retried
 from registry_core.digests import Digest
+from registry_core.distribution.hooks import DeleteContext, TagContext, hooks
 from registry_core.events.outbox import emit
 
 _HISTORY = """
@@ -31,8 +33,26 @@ class TagMove:
 def move_tag(
     *, repository: RepositoryRef, tag: str, artifact_id: int, digest: Digest, by: Subject, reason: str
 ) -> TagMove:
-    """Point a tag at an artifact and write its history, under the tag's row lock. Runs within the caller's
-    transaction."""
+    """Point a tag at an artifact and write its history, under the tag's row lock.
+
+    Runs within the caller's transaction. Raises Refused by a hook.
+    """
+    made_at = _make(repository, tag, artifact_id)
+    held = None if made_at else _hold(repository, tag)
+    if made_at is None and held is None:
+        # The tag was deleted between the two statements: its name is free now.
+        return move_tag(repository=repository, tag=tag, artifact_id=artifact_id, digest=digest, by=by, reason=reason)
+    old = held[1] if held else None
+    hooks.before_tag(TagContext(by, repository, tag, Digest(old) if old else None, digest, reason))
+    moved_at = made_at if held is None else _move(held[0], artifact_id)
+    if old != digest.raw:
+        with connection.cursor() as cursor:
+            cursor.execute(_HISTORY, [repository.id, tag, old, digest.raw, int(by.kind), by.id, reason, moved_at])
+    return TagMove(tag, old, digest.raw)
+
+
+def _make(repository: RepositoryRef, tag: str, artifact_id: int) -> dt.datetime | None:
+    """When the new tag was made; None when there is one of that name."""
     with connection.cursor() as cursor:
         cursor.execute(
             """
@@ -42,38 +62,44 @@ def move_tag(
             [repository.id, tag, artifact_id],
         )
         row = cursor.fetchone()
-        if row is not None:
-            move = TagMove(tag, None, digest.raw)
-            cursor.execute(_HISTORY, [repository.id, tag, None, digest.raw, int(by.kind), by.id, reason, row[0]])
-            return move
+    return row[0] if row else None
+
+
+def _hold(repository: RepositoryRef, tag: str) -> tuple[int, bytes] | None:
+    """Lock the tag; its id and the digest that it points at."""
+    with connection.cursor() as cursor:
         cursor.execute(
             """
-            WITH locked AS (
-                SELECT tag.id, artifact.digest AS old, tag.pushed_at FROM content_tag AS tag
-                JOIN content_artifact AS artifact ON artifact.id = tag.artifact_id
-                WHERE tag.repository_id = %s AND tag.name = %s AND tag.deleted_at IS NULL FOR UPDATE OF tag
-            )
-            UPDATE content_tag AS tag
-            SET artifact_id = %s, pushed_at = greatest(clock_timestamp(), locked.pushed_at + interval '1 microsecond')
-            FROM locked WHERE tag.id = locked.id RETURNING locked.old, tag.pushed_at
+            SELECT id, artifact_id FROM content_tag
+            WHERE repository_id = %s AND name = %s AND deleted_at IS NULL FOR UPDATE
             """,
-            [repository.id, tag, artifact_id],
+            [repository.id, tag],
         )
         row = cursor.fetchone()
         if row is None:
-            # The tag was deleted between the two statements: it is free now.
-            return move_tag(
-                repository=repository, tag=tag, artifact_id=artifact_id, digest=digest, by=by, reason=reason
-            )
-        old, moved_at = bytes(row[0]), row[1]
-        if old != digest.raw:
-            cursor.execute(_HISTORY, [repository.id, tag, old, digest.raw, int(by.kind), by.id, reason, moved_at])
-    return TagMove(tag, old, digest.raw)
+            return None
+        cursor.execute("SELECT digest FROM content_artifact WHERE id = %s", [row[1]])
+        return row[0], bytes(cursor.fetchone()[0])
+
+
+def _move(tag_id: int, artifact_id: int) -> dt.datetime:
+    """Point a locked tag at an artifact; when, later than it was moved before whatever the clock says."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            UPDATE content_tag
+            SET artifact_id = %s, pushed_at = greatest(clock_timestamp(), pushed_at + interval '1 microsecond')
+            WHERE id = %s RETURNING pushed_at
+            """,
+            [artifact_id, tag_id],
+        )
+        moved_at: dt.datetime = cursor.fetchone()[0]
+    return moved_at
 
 
 @retried
-def delete_tag(*, repository: RepositoryRef, tag: str, by: Subject, reason: str = "client") -> None:
-    """Delete a tag; its artifact stays. Raises ManifestUnknown when there is no such tag."""
+def delete_tag(*, repository: RepositoryRef, tag: str, by: Subject, client: str = "", reason: str = "client") -> None:
+    """Delete a tag; its artifact stays. Raises ManifestUnknown when there is no such tag, or Refused by a hook."""
     with changing(repository.key), connection.cursor() as cursor:
         cursor.execute(
             "SELECT id FROM content_tag WHERE repository_id = %s AND name = %s AND deleted_at IS NULL FOR UPDATE",
@@ -82,6 +108,7 @@ def delete_tag(*, repository: RepositoryRef, tag: str, by: Subject, reason: str 
         row = cursor.fetchone()
         if row is None:
             raise ManifestUnknown(f"this repository has no tag {tag}", {"tag": tag})
+        hooks.before_delete(DeleteContext(by, client, repository, None, tag, reason))
         deletion_id = begin_deletion(repository=repository, by=by, reason=reason)
         bury_tags(repository=repository, tag_ids=[row[0]], deletion_id=deletion_id, by=by, reason=reason)
         emit(

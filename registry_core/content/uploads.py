@@ -23,6 +23,7 @@ from registry_core.content.blobs import BlobRef, store_blob
 from registry_core.content.errors import DigestMismatch, UploadBusy, UploadUnknown
 from registry_core.content.repositories import RepositoryRef
 from registry_core.digests import ALGORITHMS, Digest
+from registry_core.distribution.hooks import UploadContext, hooks
 from registry_core.generations import process_start_time
 from registry_core.state import machine_id
 from registry_core.storage.hashing import RunningHash, new_hash, restored_hash
@@ -60,8 +61,16 @@ def _bookkeeping() -> None:
 
 
 @transaction.atomic
-def start_upload(*, repository: RepositoryRef, by: Subject, algorithm: str = "sha256") -> UploadState:
-    """Begin an upload of a blob whose digest will be by `algorithm`."""
+def start_upload(
+    *,
+    repository: RepositoryRef,
+    by: Subject,
+    algorithm: str = "sha256",
+    client: str = "",
+    size_bytes: int | None = None,
+) -> UploadState:
+    """Begin an upload of a blob whose digest will be by `algorithm`. Raises Refused by a hook."""
+    hooks.before_upload(UploadContext(by, client, repository, size_bytes, "client"))
     store = default_store()
     token = secrets.token_urlsafe(32)
     _bookkeeping()

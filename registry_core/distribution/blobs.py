@@ -7,7 +7,7 @@ from registry_core.content.blobs import BlobRef, delete_blob
 from registry_core.content.errors import BlobUnknown
 from registry_core.content.repositories import RepositoryRef
 from registry_core.digests import Digest
-from registry_core.distribution.guards import deletable, readable
+from registry_core.distribution.guards import admit_pull, deletable, readable
 from registry_core.distribution.manifests import is_known_to_client
 from registry_core.distribution.ranges import RangeNotSatisfiable, parse_range
 from registry_core.distribution.services import Services
@@ -17,9 +17,10 @@ from registry_core.storage.stores import store_named
 
 async def get(request: Request, services: Services, name: str, digest_text: str) -> Response:
     """GET and HEAD: the blob, or one range of it."""
-    _, repository = await readable(request, services, name)
+    identity, repository = await readable(request, services, name)
     digest = Digest.parse(digest_text)
     blob = await _load(services, repository, digest)
+    await admit_pull(request, services, identity, repository, digest, "")
     headers = [
         ("docker-content-digest", str(digest)),
         ("etag", f'"{digest}"'),
@@ -34,7 +35,8 @@ async def get(request: Request, services: Services, name: str, digest_text: str)
 async def delete(request: Request, services: Services, name: str, digest_text: str) -> Response:
     """DELETE: the repository's link to the blob."""
     identity, repository = await deletable(request, services, name)
-    await threads.run(delete_blob, repository=repository, digest=Digest.parse(digest_text), by=identity.subject)
+    digest = Digest.parse(digest_text)
+    await threads.run(delete_blob, repository=repository, digest=digest, by=identity.subject, client=request.address)
     return Response(202, [("content-length", "0")])
 
 

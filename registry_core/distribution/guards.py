@@ -10,7 +10,9 @@ from registry_core import threads
 from registry_core.access import NO_ACTIONS, PULL, PUSH, authority
 from registry_core.content.errors import RepositoryUnknown
 from registry_core.content.repositories import ProjectRef, RepositoryRef, ensure_repository, name_key
+from registry_core.digests import Digest
 from registry_core.distribution.errors import OciError, unauthorized
+from registry_core.distribution.hooks import PullContext, hooks
 from registry_core.distribution.identity import Identity, identify
 from registry_core.distribution.reads import Located
 from registry_core.distribution.services import Services
@@ -57,6 +59,24 @@ async def source_of_mount(services: Services, identity: Identity, name: str) -> 
         return None
     is_allowed = PULL in await actions(services, identity, located.project)
     return located.repository if is_allowed else None
+
+
+async def admit_pull(
+    request: Request, services: Services, identity: Identity, repository: RepositoryRef, digest: Digest, tag: str
+) -> None:
+    """Ask the hooks whether this may be served; what they allowed is remembered for as long as they said. Raises
+    Refused."""
+    if not hooks.pull:
+        return
+    context = PullContext(identity.subject, request.address, repository, digest, tag)
+    if services.verdicts.get(context) is not None:
+        return
+    # What a verdict depends on is known only with it: remember it only if nothing changed while it was made.
+    before = services.generations.total()
+    verdict = await threads.run(hooks.before_pull, context)
+    seen = services.verdicts.begin([*verdict.depends_on, repository.key])
+    if services.generations.total() == before:
+        services.verdicts.put(context, verdict, seen=seen, size_bytes=1024, ttl_s=verdict.hold_s)
 
 
 async def locate(services: Services, name: RepositoryName) -> Located:

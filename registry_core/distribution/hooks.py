@@ -2,8 +2,8 @@
 
 An app registers its functions in `AppConfig.ready()`, a third party's package through the entry-point group
 `portolan.hooks` (a function that takes the `Hooks`). A hook allows by returning and refuses by raising `Refused`. The
-operations call them in one place, under the row lock of what they concern, so every path that changes content meets
-the same policy.
+operations call them in one place, a change's under the row lock of what it concerns, so every path meets the same
+policy.
 """
 
 from __future__ import annotations
@@ -19,12 +19,55 @@ from registry_core.digests import Digest
 if TYPE_CHECKING:
     from registry_core.content.repositories import RepositoryRef
 
+HOLD_S = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class PullContext:
+    """A manifest is about to be served, or (without a tag) a blob."""
+
+    subject: Subject
+    client: str
+    repository: RepositoryRef
+    digest: Digest
+    tag: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """That a pull is allowed: while these generations stay the same, and for so many seconds at the most."""
+
+    depends_on: tuple[str, ...] = ()
+    hold_s: float = HOLD_S
+
+
+@dataclass(frozen=True, slots=True)
+class UploadContext:
+    """A blob is about to come in; its size is seldom known."""
+
+    subject: Subject
+    client: str
+    repository: RepositoryRef
+    size_bytes: int | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class MountContext:
+    """A blob that another repository has is about to be linked."""
+
+    subject: Subject
+    client: str
+    repository: RepositoryRef
+    digest: Digest
+
 
 @dataclass(frozen=True, slots=True)
 class PutContext:
     """A manifest is about to be stored, with these tags."""
 
     subject: Subject
+    client: str
     repository: RepositoryRef
     digest: Digest
     media_type: str
@@ -32,15 +75,70 @@ class PutContext:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class TagContext:
+    """A tag is about to be made (`old` is None) or moved."""
+
+    subject: Subject
+    repository: RepositoryRef
+    tag: str
+    old: Digest | None
+    new: Digest
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteContext:
+    """A tag, or (without one) a manifest or blob, is about to be deleted."""
+
+    subject: Subject
+    client: str
+    repository: RepositoryRef
+    digest: Digest | None
+    tag: str
+    reason: str
+
+
 @dataclass(slots=True)
 class Hooks:
     """The registered functions, by moment."""
 
+    pull: list[Callable[[PullContext], Verdict]] = field(default_factory=list)
+    upload: list[Callable[[UploadContext], None]] = field(default_factory=list)
+    mount: list[Callable[[MountContext], None]] = field(default_factory=list)
     put: list[Callable[[PutContext], None]] = field(default_factory=list)
+    tag: list[Callable[[TagContext], None]] = field(default_factory=list)
+    delete: list[Callable[[DeleteContext], None]] = field(default_factory=list)
+
+    def before_pull(self, context: PullContext) -> Verdict:
+        """Ask whether content may be served, and for how long that holds. Raises Refused."""
+        verdicts = [hook(context) for hook in self.pull]
+        depends_on = tuple(sorted({key for verdict in verdicts for key in verdict.depends_on}))
+        return Verdict(depends_on, min((verdict.hold_s for verdict in verdicts), default=HOLD_S))
+
+    def before_upload(self, context: UploadContext) -> None:
+        """Ask whether an upload may begin. Raises Refused."""
+        for hook in self.upload:
+            hook(context)
+
+    def before_mount(self, context: MountContext) -> None:
+        """Ask whether a blob may be linked from elsewhere. Raises Refused."""
+        for hook in self.mount:
+            hook(context)
 
     def before_put(self, context: PutContext) -> None:
         """Ask whether a manifest may be stored. Raises Refused."""
         for hook in self.put:
+            hook(context)
+
+    def before_tag(self, context: TagContext) -> None:
+        """Ask whether a tag may be made or moved; its row is locked. Raises Refused."""
+        for hook in self.tag:
+            hook(context)
+
+    def before_delete(self, context: DeleteContext) -> None:
+        """Ask whether something may be deleted; its row is locked. Raises Refused."""
+        for hook in self.delete:
             hook(context)
 
 

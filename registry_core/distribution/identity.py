@@ -82,8 +82,7 @@ async def _basic(credentials: str, key: bytes, request: Request, services: Servi
         raise Unauthenticated("the Basic credentials are not base64 of name:password") from None
     if not colon or "\0" in username + secret:
         raise Unauthenticated("the Basic credentials are not base64 of name:password")
-    address = request.client.rpartition(":")[0]
-    subject = await threads.run(authority().authenticate, username=username, secret=secret, client=address)
+    subject = await threads.run(authority().authenticate, username=username, secret=secret, client=request.address)
     # Read only now, as the subject was not known before: who it is cannot be stale, and a change since is seen by its
     # version.
     seen = services.identities.begin([subject.key])

@@ -14,7 +14,7 @@ from registry_core.content.repositories import RepositoryRef
 from registry_core.content.tags import delete_tag
 from registry_core.digests import Digest
 from registry_core.distribution.errors import OciError
-from registry_core.distribution.guards import deletable, readable, writable
+from registry_core.distribution.guards import admit_pull, deletable, readable, writable
 from registry_core.distribution.reads import StoredManifest
 from registry_core.distribution.services import Services
 from registry_core.http.messages import BodyTooLarge, Request, Response
@@ -25,11 +25,13 @@ MAX_TAGS = 100
 
 async def get(request: Request, services: Services, name: str, reference: str) -> Response:
     """GET and HEAD: the manifest that a tag or a digest means."""
-    _, repository = await readable(request, services, name)
+    identity, repository = await readable(request, services, name)
     wanted = _reference(reference)
     manifest = await _load(services, repository, wanted)
+    tag = wanted if isinstance(wanted, str) else ""
+    await admit_pull(request, services, identity, repository, manifest.digest, tag)
     if request.method == "GET":
-        services.pulls.count(manifest.artifact_id, wanted if isinstance(wanted, str) else "")
+        services.pulls.count(manifest.artifact_id, tag)
     headers = [
         ("content-type", manifest.media_type),
         ("docker-content-digest", str(manifest.digest)),
@@ -48,7 +50,14 @@ async def put(request: Request, services: Services, name: str, reference: str) -
     tags = _tags(request, wanted)
     content = await _read(request)
     manifest = await threads.run_plain(_parse, content, request.headers.get("content-type", ""), wanted)
-    result = await threads.run(put_manifest, repository=repository, manifest=manifest, tags=tags, by=identity.subject)
+    result = await threads.run(
+        put_manifest,
+        repository=repository,
+        manifest=manifest,
+        tags=tags,
+        by=identity.subject,
+        client=request.address,
+    )
     return _created(name, reference, manifest, result)
 
 
@@ -57,9 +66,11 @@ async def delete(request: Request, services: Services, name: str, reference: str
     identity, repository = await deletable(request, services, name)
     wanted = _reference(reference)
     if isinstance(wanted, Digest):
-        await threads.run(delete_manifest, repository=repository, digest=wanted, by=identity.subject)
+        await threads.run(
+            delete_manifest, repository=repository, digest=wanted, by=identity.subject, client=request.address
+        )
     else:
-        await threads.run(delete_tag, repository=repository, tag=wanted, by=identity.subject)
+        await threads.run(delete_tag, repository=repository, tag=wanted, by=identity.subject, client=request.address)
     return Response(202, [("content-length", "0")])
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-_BYTES_RANGE = re.compile(r"bytes=(\d{0,19})-(\d{0,19})")
-_CONTENT_RANGE = re.compile(r"(?:bytes[ =])?(\d{1,19})-(\d{1,19})(?:/(?:\d{1,19}|\*))?")
+_BYTES_RANGE = re.compile(r"bytes=([0-9]{0,19})-([0-9]{0,19})")
+_CONTENT_RANGE = re.compile(r"(?:bytes[ =])?([0-9]{1,19})-([0-9]{1,19})(?:/(?:[0-9]{1,19}|\*))?")
 
 
 class RangeNotSatisfiable(Exception):

@@ -160,17 +160,38 @@ class Reads:
 
     async def referrers(
         self, repository_id: int, subject: Digest, *, artifact_type: str | None, last: bytes, limit: int
-    ) -> list[Referrer]:
-        """A page of the artifacts about `subject`, in digest order."""
+    ) -> tuple[list[Referrer], bytes | None]:
+        """A page of the artifacts about `subject`, in digest order.
+
+        With the first page comes the index under the fallback tag (`sha256-<hex>`), which clients keep for registries
+        without referrers; None when there is none.
+        """
+        fallback_tag = f"{subject.algorithm}-{subject.raw[1:].hex()}"[:128]
         rows = await self._rows(
             """
-            SELECT artifact.digest, artifact.media_type, octet_length(manifest.content), artifact.artifact_type,
-                   manifest.annotations
-            FROM content_artifact AS artifact JOIN content_manifest AS manifest ON manifest.id = artifact.manifest_id
-            WHERE artifact.repository_id = %s AND artifact.subject_digest = %s AND artifact.deleted_at IS NULL
-              AND artifact.digest > %s AND (%s::text IS NULL OR artifact.artifact_type = %s)
-            ORDER BY artifact.digest LIMIT %s
+            (SELECT artifact.digest, artifact.media_type, octet_length(manifest.content), artifact.artifact_type,
+                    manifest.annotations
+             FROM content_artifact AS artifact JOIN content_manifest AS manifest ON manifest.id = artifact.manifest_id
+             WHERE artifact.repository_id = %s AND artifact.subject_digest = %s AND artifact.deleted_at IS NULL
+               AND artifact.digest > %s AND (%s::text IS NULL OR artifact.artifact_type = %s)
+             ORDER BY artifact.digest LIMIT %s)
+            UNION ALL
+            (SELECT NULL, artifact.media_type, 0, '', manifest.content
+             FROM content_tag AS tag JOIN content_artifact AS artifact ON artifact.id = tag.artifact_id
+             JOIN content_manifest AS manifest ON manifest.id = artifact.manifest_id
+             WHERE tag.repository_id = %s AND tag.name = %s AND tag.deleted_at IS NULL AND %s)
             """,
-            [repository_id, subject.raw, last, artifact_type, artifact_type, limit],
+            [
+                repository_id,
+                subject.raw,
+                last,
+                artifact_type,
+                artifact_type,
+                limit,
+                repository_id,
+                fallback_tag,
+                not last,
+            ],
         )
-        return [Referrer(Digest(row[0]), *row[1:]) for row in rows]
+        fallback = next((row[4] for row in rows if row[0] is None), None)
+        return [Referrer(Digest(row[0]), *row[1:]) for row in rows if row[0] is not None], fallback

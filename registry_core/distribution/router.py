@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from registry_core.distribution import blobs, catalog, manifests, tags, uploads
+from registry_core.distribution import blobs, catalog, manifests, referrers, tags, uploads
 from registry_core.distribution.services import Services
 from registry_core.http.messages import Request, Response
 
@@ -74,7 +74,7 @@ ROUTES: Final = (
     Route(re.compile(r"/v2/(.+)/tags/list"), {"GET": ("tags", tags.list_tags), "HEAD": ("tags", tags.list_tags)}),
     Route(
         re.compile(r"/v2/(.+)/referrers/([^/]*)"),
-        {"GET": ("referrers", tags.list_referrers), "HEAD": ("referrers", tags.list_referrers)},
+        {"GET": ("referrers", referrers.list_referrers), "HEAD": ("referrers", referrers.list_referrers)},
     ),
     Route(
         re.compile(r"/v2/_catalog"),

@@ -10,6 +10,7 @@ from psycopg_pool import AsyncConnectionPool
 from registry_core.config import get_config
 from registry_core.content.blobs import BlobRef
 from registry_core.distribution.cache import GenerationCache
+from registry_core.distribution.hooks import Verdict
 from registry_core.distribution.identity import Identity
 from registry_core.distribution.pulls import PullCounter
 from registry_core.distribution.reads import Located, Reads, StoredManifest
@@ -34,6 +35,7 @@ class Services:
     names: GenerationCache[Located]
     identities: GenerationCache[Identity]
     actions: GenerationCache[frozenset[str]]
+    verdicts: GenerationCache[Verdict]
     pulls: PullCounter
 
 
@@ -58,5 +60,6 @@ def make_services() -> Services:
         names=GenerationCache(known, limit_bytes=NAME_CACHE_BYTES),
         identities=GenerationCache(known, limit_bytes=IDENTITY_CACHE_BYTES),
         actions=GenerationCache(known, limit_bytes=NAME_CACHE_BYTES),
+        verdicts=GenerationCache(known, limit_bytes=NAME_CACHE_BYTES),
         pulls=PullCounter(pool),
     )

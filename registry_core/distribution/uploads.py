@@ -36,12 +36,20 @@ async def start(request: Request, services: Services, name: str) -> Response:
     identity, repository = await writable(request, services, name)
     query = {key: values[0] for key, values in request.query().items()}
     if "mount" in query:
-        mounted = await _mount(services, identity, repository, Digest.parse(query["mount"]), query.get("from", ""))
+        digest = Digest.parse(query["mount"])
+        mounted = await _mount(request, services, identity, repository, digest, query.get("from", ""))
         if mounted is not None:
             return _created(name, mounted.digest)
     stated = Digest.parse(query["digest"]) if "digest" in query else None
     algorithm = stated.algorithm if stated else _algorithm(query.get("digest-algorithm", "sha256"))
-    state = await threads.run(uploads.start_upload, repository=repository, by=identity.subject, algorithm=algorithm)
+    state = await threads.run(
+        uploads.start_upload,
+        repository=repository,
+        by=identity.subject,
+        algorithm=algorithm,
+        client=request.address,
+        size_bytes=request.content_length if stated else None,
+    )
     if stated is None:
         return _accepted(name, state.token, 0)
     return await _with_session(
@@ -165,7 +173,12 @@ def _check_order(request: Request, session: UploadSession) -> None:
 
 
 async def _mount(
-    services: Services, identity: Identity, repository: RepositoryRef, digest: Digest, source_name: str
+    request: Request,
+    services: Services,
+    identity: Identity,
+    repository: RepositoryRef,
+    digest: Digest,
+    source_name: str,
 ) -> BlobRef | None:
     """The blob linked from a repository that the caller may read; None (and so a new upload) for every other reason."""
     source_id, projects = None, None
@@ -177,7 +190,13 @@ async def _mount(
     else:
         projects = await threads.run(authority().pullable_projects, identity.subject)
     return await threads.run(
-        mount_blob, repository=repository, digest=digest, source_id=source_id, readable_projects=projects
+        mount_blob,
+        repository=repository,
+        digest=digest,
+        source_id=source_id,
+        readable_projects=projects,
+        by=identity.subject,
+        client=request.address,
     )
 
 

@@ -47,6 +47,11 @@ class Request:
         return self.headers.get("host", "")
 
     @property
+    def address(self) -> str:
+        """The client's address without its port."""
+        return self.client.rpartition(":")[0]
+
+    @property
     def content_length(self) -> int | None:
         """The declared length in bytes; None when there is none or it is not a number."""
         text = self.headers.get("content-length", "")
