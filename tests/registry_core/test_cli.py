@@ -96,6 +96,21 @@ def test_password_of_nobody_cannot_be_set(server: Server, unique: str) -> None:
     assert f"there is no user '{unique}'" in result.stderr
 
 
+def test_storage_of_a_sound_installation_is_clean(server: Server) -> None:
+    assert portolan_for(server, "storage", "check").returncode == 0
+    assert portolan_for(server, "storage", "sweep").returncode == 0
+
+
+def test_each_rotation_makes_another_key(tmp_path: Path) -> None:
+    results = [portolan("keys", "rotate", data=tmp_path) for _ in range(2)]
+    assert [result.returncode for result in results] == [0, 0]
+    assert results[0].stdout != results[1].stdout
+
+
+def test_api_is_described(server: Server) -> None:
+    assert portolan_for(server, "openapi").stdout.startswith("openapi:")
+
+
 def test_access_line_is_json_without_line_breaks_and_signatures(tmp_path: Path) -> None:
     code = (
         "from registry_core import logs; logs.configure(); logs.access(request_id='r', method='GET',"
