@@ -14,7 +14,7 @@ from psycopg_pool import PoolTimeout
 from registry_core.access import TooManyAttempts, Unauthenticated
 from registry_core.content import errors as content
 from registry_core.digests import DigestError
-from registry_core.http.messages import BodyTooLarge, Header, Request, Response, json_response
+from registry_core.http.messages import BodyTooLarge, Header, Request, Response, TooManyParameters, json_response
 from registry_core.names import InvalidName
 from registry_core.storage.interface import StorageError, StorageFull
 
@@ -76,6 +76,8 @@ def _translate(request: Request, error: Exception) -> OciError | None:
             return OciError(400, "DIGEST_INVALID", str(error))
         case BodyTooLarge():
             return OciError(413, "SIZE_INVALID", "the request body is too large")
+        case TooManyParameters():
+            return OciError(400, "UNSUPPORTED", "the query has too many parameters")
         case Unauthenticated():
             return unauthorized(request, "the user name or password, or the token, is wrong or has expired")
         case TooManyAttempts():

@@ -14,6 +14,7 @@ from urllib.parse import parse_qs
 import msgspec
 
 Header = tuple[str, str]
+QUERY_FIELDS_MAX = 200
 
 
 class ClientGone(Exception):
@@ -23,6 +24,10 @@ class ClientGone(Exception):
 
 class BodyTooLarge(Exception):
     """The body is larger than what the caller was willing to read."""
+
+
+class TooManyParameters(Exception):
+    """The query has more parameters than any request needs."""
 
 
 @dataclass(slots=True)
@@ -58,8 +63,11 @@ class Request:
         return int(text) if text.isascii() and text.isdigit() else None
 
     def query(self) -> dict[str, list[str]]:
-        """The query's parameters, each with all of its values."""
-        return parse_qs(self.query_string, keep_blank_values=True, max_num_fields=200)
+        """The query's parameters, each with all of its values. Raises TooManyParameters."""
+        try:
+            return parse_qs(self.query_string, keep_blank_values=True, max_num_fields=QUERY_FIELDS_MAX)
+        except ValueError:
+            raise TooManyParameters from None
 
     async def read(self, *, limit_bytes: int) -> bytes:
         """The whole body. Raises BodyTooLarge as soon as more than `limit_bytes` have come, whatever was declared."""
