@@ -157,15 +157,16 @@ def test_of_two_chunks_at_once_one_is_refused(alice: Client, server: Server, cli
 
     def slow() -> Iterator[bytes]:
         yield CONTENT[:50_000]
-        wait_until(lambda: refused.append(other()) or refused[-1] == 409, what="the second chunk is refused")
+        wait_until(is_refused, what="the second chunk is refused")
         yield CONTENT[50_000:]
 
     refused: list[int] = []
     second = clients(ALICE)
 
-    def other() -> int:
+    def is_refused() -> bool:
         # Without a byte, so that it changes nothing should it come before the first one is there.
-        return second.http.patch(location, content=b"").status_code
+        refused.append(second.http.patch(location, content=b"").status_code)
+        return refused[-1] == 409
 
     with ThreadPoolExecutor(1) as pool:
         first = pool.submit(lambda: alice.http.patch(location, content=slow()).status_code)
