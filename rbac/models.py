@@ -10,6 +10,7 @@ from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Lower, Now
+from django.utils.crypto import salted_hmac
 
 from registry_core.access import Subject, SubjectKind
 
@@ -68,6 +69,11 @@ class User(AbstractBaseUser):
     @property
     def subject(self) -> Subject:
         return Subject(SubjectKind.USER, self.pk, self.username)
+
+    def get_session_auth_hash(self) -> str:
+        """What a console session is bound to: it ends with the credentials' version, as tokens do."""
+        bound_to = f"{self.credential_version}:{self.password}"
+        return salted_hmac("rbac.User.get_session_auth_hash", bound_to, algorithm="sha256").hexdigest()
 
 
 class Group(models.Model):

@@ -32,7 +32,7 @@ class TooManyParameters(Exception):
 
 @dataclass(slots=True)
 class Request:
-    """One request. `path` is as the client sent it, still percent-encoded; header names are lower-case."""
+    """One request. `path` is percent-decoded, once, by the server; header names are lower-case."""
 
     method: str
     path: str

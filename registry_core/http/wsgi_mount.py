@@ -52,7 +52,8 @@ def _environ(request: Request, body: bytes) -> dict[str, Any]:
         "portolan.request_id": request.id,
     }
     for name, value in request.headers.items():
-        if name not in {"content-type", "content-length"}:
+        # In CGI's spelling `x_forwarded_for` would pass for `x-forwarded-for`: a name with _ is not taken over.
+        if name not in {"content-type", "content-length"} and "_" not in name:
             environ["HTTP_" + name.upper().replace("-", "_")] = value
     return environ
 

@@ -11,7 +11,7 @@ from django.test import Client
 from frontend.views.session import ROBOT, WRONG, local_path
 from rbac.models import RobotPermission, User
 from rbac.services.robots import RobotGrant, create_robot
-from rbac.services.users import set_active
+from rbac.services.users import revoke_sessions, set_active
 from registry_core.access import SYSTEM
 from tests.frontend.conftest import PASSWORD
 
@@ -59,6 +59,12 @@ def test_disabled_user_is_told_no_more_than_a_stranger(browser: Client, ada: Use
 def test_disabling_a_user_ends_the_session(console: Client, ada: User) -> None:
     set_active(user=ada, is_active=False, by=SYSTEM)
     assert console.get("/projects").status_code == 302
+
+
+def test_revoking_a_users_sessions_ends_them(console: Client, ada: User) -> None:
+    revoke_sessions(user=ada, by=SYSTEM)
+
+    assert console.get("/projects").headers["Location"].startswith("/sign-in")
 
 
 def test_many_wrong_passwords_are_answered_with_a_time_to_wait(browser: Client, ada: User) -> None:
