@@ -77,13 +77,14 @@ def half_a_request(server: Server, client: Client, method: str, target: str, bod
 
 def test_a_blob_in_one_request_in_a_stream_and_in_chunks(alice: Client) -> None:
     assert alice.push_blob(CONTENT).status_code == 201
-    for way in (
+    ways: list[Callable[[str], int]] = [
         lambda at: finish(alice, at, CONTENT),
         lambda at: (append(alice, at, CONTENT), finish(alice, at))[1],
         lambda at: (append(alice, at, CONTENT[:9], 0), append(alice, at, CONTENT[9:], 9), finish(alice, at))[2],
         lambda at: (append(alice, at, CONTENT[:9], 0), finish(alice, at, CONTENT[9:]))[1],
         lambda at: alice.http.put(at, params={"digest": DIGEST}, content=in_pieces(CONTENT)).status_code,
-    ):
+    ]
+    for way in ways:
         alice.delete(f"blobs/{DIGEST}")
         assert not has(alice)
         location = begin(alice)
