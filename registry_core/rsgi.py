@@ -11,7 +11,7 @@ import os
 import re
 import secrets
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import django
@@ -62,6 +62,8 @@ class Registry:
         except ClientGone:
             response = Response(400, [("connection", "close")])
         response.headers.append(("x-request-id", request.id))
+        if _has_unread_body(request):
+            response.headers.append(("connection", "close"))
         if get_config().workers > 1 and "x-portolan-worker" in scope.headers:
             response.headers.append(("x-portolan-worker", str(os.getpid())))
         size_bytes = _send(request, response, protocol)
@@ -107,27 +109,44 @@ def _request(scope: Scope, protocol: RSGIHTTPProtocol) -> Request:
         client=scope.client,
         scheme=scope.scheme,
         id=given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8),
-        chunks=lambda: _chunks(protocol, headers),
+        chunks=lambda: _read(request, protocol),
     )
     request.state["base_url"] = external or f"{scope.scheme}://{host}"
     return request
 
 
-async def _chunks(protocol: RSGIHTTPProtocol, headers: dict[str, str]) -> AsyncIterator[bytes]:
-    """The body's chunks. Raises ClientGone when the client closed before the body was whole.
+def _read(request: Request, protocol: RSGIHTTPProtocol) -> AsyncIterator[bytes]:
+    request.state["is_read"] = True
+    return _chunks(protocol, request.headers)
+
+
+def _has_unread_body(request: Request) -> bool:
+    """Whether a body is on its way that nobody asked for: the connection cannot carry another request then."""
+    has_body = bool(request.content_length) or "transfer-encoding" in request.headers
+    return has_body and "is_read" not in request.state
+
+
+async def _chunks(protocol: RSGIHTTPProtocol, headers: Mapping[str, str]) -> AsyncIterator[bytes]:
+    """The body's chunks. Raises ClientGone when the client closed before the body was whole, or sent nothing for too
+    long.
 
     The server ends the iteration without an error then. A body with a declared length is counted; for a chunked one
     the server's sign is a second empty chunk at the end (a whole body ends with one).
     """
     received, empty = 0, 0
+    limit_s = get_config().body_idle_timeout_s
+    iterator = protocol.__aiter__()
     try:
-        async for chunk in protocol:
+        while True:
+            chunk = await asyncio.wait_for(anext(iterator), limit_s)
             if chunk:
                 received += len(chunk)
                 yield chunk
             else:
                 empty += 1
-    except RSGIProtocolClosed:
+    except StopAsyncIteration:
+        pass
+    except (RSGIProtocolClosed, TimeoutError):
         raise ClientGone from None
     declared = headers.get("content-length", "")
     if empty > 1 or (declared.isdigit() and received < int(declared)):

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 import psycopg
-from django.db import Error as DatabaseError
+from django.db import InterfaceError, OperationalError
 from psycopg_pool import PoolTimeout
 
 from registry_core.access import TooManyAttempts, Unauthenticated
@@ -91,7 +91,7 @@ def _translate(request: Request, error: Exception) -> OciError | None:
             return OciError(
                 503, "UNAVAILABLE", f"the registry's storage failed ({error})", headers=[("retry-after", "5")]
             )
-        case DatabaseError() | psycopg.OperationalError() | PoolTimeout():
+        case OperationalError() | InterfaceError() | psycopg.OperationalError() | PoolTimeout():
             return OciError(
                 503,
                 "UNAVAILABLE",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from registry_core import threads
 from registry_core.access import NO_ACTIONS, PULL, PUSH, authority
-from registry_core.content.errors import RepositoryUnknown
+from registry_core.content.errors import RepositoryUnknown, UploadUnknown
 from registry_core.content.repositories import ProjectRef, RepositoryRef, ensure_repository, name_key
 from registry_core.digests import Digest
 from registry_core.distribution.errors import OciError, unauthorized
@@ -46,6 +46,14 @@ async def writable(request: Request, services: Services, name: str) -> tuple[Ide
         raise RepositoryUnknown(f"there is no project for {name}")
     made = await threads.run(ensure_repository, project=located.project, name=RepositoryName.parse(name))
     return identity, made
+
+
+async def uploading(request: Request, services: Services, name: str) -> tuple[Identity, RepositoryRef]:
+    """The caller and the repository that an upload of his may be going to. Raises UploadUnknown when there is none."""
+    identity, located = await _admitted(request, services, name, PUSH)
+    if located.repository is None:
+        raise UploadUnknown("there is no such upload: begin one first")
+    return identity, located.repository
 
 
 async def source_of_mount(services: Services, identity: Identity, name: str) -> RepositoryRef | None:

@@ -104,7 +104,9 @@ class Reads:
         rows = await self._rows(
             """
             SELECT blob.id, blob.size_bytes, blob.store, blob.storage_key,
-            link.grace_until < now() + interval '30 minutes'
+                   link.grace_until < now() + interval '30 minutes' AND NOT EXISTS (
+                       SELECT 1 FROM content_artifactblob AS used
+                       WHERE used.repository_id = link.repository_id AND used.blob_id = blob.id AND NOT used.is_trashed)
             FROM content_blob AS blob JOIN content_repositoryblob AS link ON link.blob_id = blob.id
             WHERE link.repository_id = %s AND blob.digest = %s AND blob.state = 1
             """,

@@ -11,7 +11,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 from registry_core import threads
 from registry_core.access import authority
-from registry_core.config import get_config
 from registry_core.content import uploads
 from registry_core.content.blobs import BlobRef, mount_blob
 from registry_core.content.errors import UploadOutOfOrder
@@ -19,7 +18,7 @@ from registry_core.content.repositories import RepositoryRef
 from registry_core.content.uploads import UploadSession
 from registry_core.digests import ALGORITHMS, Digest
 from registry_core.distribution.errors import OciError
-from registry_core.distribution.guards import source_of_mount, writable
+from registry_core.distribution.guards import source_of_mount, uploading, writable
 from registry_core.distribution.identity import Identity
 from registry_core.distribution.ranges import parse_content_range
 from registry_core.distribution.services import Services
@@ -59,14 +58,14 @@ async def start(request: Request, services: Services, name: str) -> Response:
 
 async def status(request: Request, services: Services, name: str, token: str) -> Response:
     """GET: how far the upload is."""
-    identity, repository = await writable(request, services, name)
+    identity, repository = await uploading(request, services, name)
     state = await threads.run(uploads.upload_state, repository=repository, by=identity.subject, token=token)
     return Response(204, _progress(name, token, state.offset_bytes))
 
 
 async def patch(request: Request, services: Services, name: str, token: str) -> Response:
     """PATCH: append a chunk (with Content-Range, which must begin where the upload ends) or a stream."""
-    identity, repository = await writable(request, services, name)
+    identity, repository = await uploading(request, services, name)
 
     async def append(session: UploadSession) -> Response:
         _check_order(request, session)
@@ -79,7 +78,7 @@ async def patch(request: Request, services: Services, name: str, token: str) -> 
 
 async def put(request: Request, services: Services, name: str, token: str) -> Response:
     """PUT: append what is left and make the upload the blob `digest`."""
-    identity, repository = await writable(request, services, name)
+    identity, repository = await uploading(request, services, name)
     digests = request.query().get("digest", [])
     if len(digests) != 1:
         raise OciError(400, "DIGEST_INVALID", "the parameter digest says what the blob's digest is: give it once")
@@ -91,7 +90,7 @@ async def put(request: Request, services: Services, name: str, token: str) -> Re
 
 async def cancel(request: Request, services: Services, name: str, token: str) -> Response:
     """DELETE: forget the upload."""
-    identity, repository = await writable(request, services, name)
+    identity, repository = await uploading(request, services, name)
     await threads.run(uploads.cancel_upload, repository=repository, by=identity.subject, token=token)
     return Response(204)
 
@@ -136,22 +135,16 @@ async def _pieces(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     """The chunks, gathered into pieces of about PIECE_BYTES. What came before the client went away still comes out."""
     gathered: list[bytes] = []
     size = 0
-    limit_s = get_config().body_idle_timeout_s
-    iterator = chunks.__aiter__()
     gone: ClientGone | None = None
-    while True:
-        try:
-            chunk = await asyncio.wait_for(anext(iterator), limit_s)
-        except StopAsyncIteration:
-            break
-        except (ClientGone, TimeoutError):
-            gone = ClientGone()
-            break
-        gathered.append(chunk)
-        size += len(chunk)
-        if size >= PIECE_BYTES:
-            yield b"".join(gathered)
-            gathered, size = [], 0
+    try:
+        async for chunk in chunks:
+            gathered.append(chunk)
+            size += len(chunk)
+            if size >= PIECE_BYTES:
+                yield b"".join(gathered)
+                gathered, size = [], 0
+    except ClientGone as error:
+        gone = error
     if gathered:
         yield b"".join(gathered)
     if gone is not None:

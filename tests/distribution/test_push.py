@@ -7,9 +7,11 @@ import json
 import secrets
 import socket
 import subprocess
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
+import psycopg
 import pytest
 
 from registry_core.digests import Digest
@@ -155,25 +157,26 @@ def test_a_content_range_that_belies_the_length_is_refused(alice: Client) -> Non
 
 def test_of_two_chunks_at_once_one_is_refused(alice: Client, server: Server, clients: Callable[..., Client]) -> None:
     location = begin(alice)
+    is_refused = threading.Event()
 
     def slow() -> Iterator[bytes]:
         yield CONTENT[:50_000]
-        wait_until(is_refused, what="the second chunk is refused")
+        assert is_refused.wait(30)
         yield CONTENT[50_000:]
 
-    refused: list[int] = []
-    second = clients(ALICE)
-
-    def is_refused() -> bool:
-        # Without a byte, so that it changes nothing should it come before the first one is there.
-        refused.append(second.http.patch(location, content=b"").status_code)
-        return refused[-1] == 409
-
-    with ThreadPoolExecutor(1) as pool:
+    with ThreadPoolExecutor(1) as pool, psycopg.connect(server.database_url, autocommit=True) as database:
         first = pool.submit(lambda: alice.http.patch(location, content=slow()).status_code)
-        assert first.result() == 202
-    assert refused[-1] == 409
+        wait_until(lambda: is_being_written(database, location), what="the first chunk is being written")
+        second = append(clients(ALICE), location, b"another writer's bytes")
+        is_refused.set()
+        assert (first.result(), second) == (202, 409)
     assert finish(alice, location) == 201
+
+
+def is_being_written(database: psycopg.Connection[tuple[bool]], location: str) -> bool:
+    token = location.rpartition("/")[2]
+    row = database.execute("SELECT writer <> '' FROM content_upload WHERE token = %s", [token]).fetchone()
+    return bool(row and row[0])
 
 
 def test_an_upload_goes_on_after_the_connection_was_lost(alice: Client, server: Server) -> None:
@@ -287,3 +290,22 @@ def test_a_quota_is_exact_to_the_byte_and_what_is_deleted_makes_room(
     assert sysadmin.delete(f"blobs/{digest_of(rest)}").status_code == 202
     assert refusal(sysadmin.push_blob(more)) == (403, "DENIED")
     assert sysadmin.push_blob(rest).status_code == 201
+
+
+def test_an_early_refusal_says_that_the_connection_ends(clients: Callable[..., Client]) -> None:
+    client = clients(ALICE, elsewhere())
+
+    refused = client.http.post(f"/v2/{client.repository}/blobs/uploads/?digest=sha256:no", content=CONTENT)
+
+    assert error_code(refused) == "DIGEST_INVALID"
+    assert refused.headers["connection"] == "close"
+    assert client.start_upload().status_code == 202
+
+
+def test_asking_for_an_unknown_upload_makes_no_repository(clients: Callable[..., Client]) -> None:
+    client = clients(ALICE, elsewhere())
+
+    unknown = client.http.get(f"/v2/{client.repository}/blobs/uploads/{secrets.token_urlsafe(32)}")
+
+    assert (unknown.status_code, error_code(unknown)) == (404, "BLOB_UPLOAD_UNKNOWN")
+    assert error_code(client.http.get(f"/v2/{client.repository}/tags/list")) == "NAME_UNKNOWN"
