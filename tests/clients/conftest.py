@@ -4,6 +4,7 @@ Their images are made FROM scratch with random content, so that no layer is ever
 """
 
 import os
+import secrets
 import subprocess
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -61,7 +62,7 @@ class House:
     owner: Account
     guest: Account
     stranger: Account
-    private: str = "cellar"
+    private: str
     public: str = "library"
 
     def private_reference(self, name: str) -> str:
@@ -74,8 +75,9 @@ class House:
 @pytest.fixture(scope="session")
 def house(server: Server) -> House:
     """The people and projects, made once; each test uses a repository of its own in them."""
-    owner, guest, stranger = (create_user(server, name) for name in ("olive", "gus", "stan"))
-    house = House(server.host, owner=owner, guest=guest, stranger=stranger)
+    mark = secrets.token_hex(3)  # the server is shared with tests that have people of their own
+    owner, guest, stranger = (create_user(server, f"{name}-{mark}") for name in ("olive", "gus", "stan"))
+    house = House(server.host, owner=owner, guest=guest, stranger=stranger, private=f"cellar-{mark}")
     create_project(server, house.private, by=owner.name)
     add_member(server, house.private, guest, role="GUEST")
     add_member(server, house.public, owner, role="PROJECT_ADMIN")

@@ -15,8 +15,8 @@ from registry_core.supervisor.processes import spawn
 from tests.support.waiting import wait_until
 
 PORTOLAN = Path(sys.executable).with_name("portolan")
-START_WITHIN_S = 60.0
-STOP_WITHIN_S = 20.0
+START_WITHIN_S = 120.0
+STOP_WITHIN_S = 60.0
 
 
 class Server:
