@@ -104,12 +104,15 @@ def end_leftovers(groups: Sequence[int], *, data: Path) -> list[int]:
     Group numbers come around again, so only processes whose environment names `data` are taken for ours.
     """
     mark = f"PORTOLAN_DATA={data}\0".encode()
-    ended = [pid for pid in _pids() if _group(pid) in groups and mark in _environment(pid)]
-    for pid in ended:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-    for pid in ended:
-        wait_gone(pid, patience_s=_KILL_WAIT_S)
+    ended: list[int] = []
+    # Look again until nothing is left: a server that lives may start a worker while its processes are listed.
+    while found := [pid for pid in _pids() if _group(pid) in groups and mark in _environment(pid)]:
+        for pid in found:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        for pid in found:
+            wait_gone(pid, patience_s=_KILL_WAIT_S)
+        ended += found
     return ended
 
 
