@@ -40,6 +40,11 @@ class Config(BaseSettings):
     host: str = Field(default="127.0.0.1", description="Address to listen on.")
     port: int = Field(default=5080, ge=1, le=65535, description="TCP port to listen on.")
     data: Path = Field(default=Path("data"), description="Directory of blobs, secrets and the embedded servers.")
+    machine: Path | None = Field(
+        default=None,
+        description="Directory of what belongs to this machine alone (locks, caches' generations); default: DATA/run. "
+        "Machines that share DATA need one each.",
+    )
     external_url: str | None = Field(
         default=None, description="URL under which clients reach this registry; default: what the request's Host says."
     )
@@ -67,6 +72,11 @@ class Config(BaseSettings):
         default=14, ge=0, description="Days for which what was deleted can be brought back; 0: not at all."
     )
     token_ttl_s: int = Field(default=1800, ge=60, le=86_400, description="Seconds for which a bearer token is valid.")
+    stale_if_down_s: int = Field(
+        default=60,
+        ge=0,
+        description="Seconds for which what is remembered is served while Postgres is unreachable; then all gets 503.",
+    )
     body_idle_timeout_s: int = Field(
         default=60, ge=1, description="Seconds without a byte after which a request body is given up."
     )
@@ -91,10 +101,10 @@ class Config(BaseSettings):
         """Environment first, then the values of the file, which come in as keyword arguments."""
         return env_settings, init_settings
 
-    @field_validator("data")
+    @field_validator("data", "machine")
     @classmethod
-    def _absolute(cls, path: Path) -> Path:
-        return Path(os.path.abspath(path.expanduser()))
+    def _absolute(cls, path: Path | None) -> Path | None:
+        return Path(os.path.abspath(path.expanduser())) if path else None
 
     @field_validator("external_url")
     @classmethod
@@ -134,7 +144,7 @@ class Config(BaseSettings):
     @property
     def run_dir(self) -> Path:
         """Where the files of running processes lie; nothing here is worth a backup."""
-        return self.data / "run"
+        return self.machine or self.data / "run"
 
     @property
     def is_https(self) -> bool:

@@ -19,18 +19,20 @@ import itertools
 import mmap
 import os
 import threading
+import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from zlib import crc32
 
 SLOTS = 1 << 16
 MARKS = 4096
+VERIFIED_FOR_NS = 1_000_000_000
 _MARK_MASK = 0xFFFF
 _STEP = 1 << 16
 _SLOT_BYTES = SLOTS * 8
-_TOTAL_BYTES = 8
 _MARK_WORDS = 3  # pid, process start time, slot + 1 (0: free)
-_FILE_BYTES = _SLOT_BYTES + MARKS * _MARK_WORDS * 8 + _TOTAL_BYTES
+_TAIL_WORDS = 4  # total, verified at, unreachable since (both CLOCK_MONOTONIC, nanoseconds), last transaction followed
+_FILE_BYTES = _SLOT_BYTES + (MARKS * _MARK_WORDS + _TAIL_WORDS) * 8
 
 
 def process_start_time(pid: int) -> int:
@@ -52,8 +54,8 @@ class Generations:
         self._map = mmap.mmap(self._fd, _FILE_BYTES)
         words = memoryview(self._map).cast("Q")
         self._slots = words[:SLOTS]
-        self._marks = words[SLOTS:-1]
-        self._total = words[-1:]
+        self._marks = words[SLOTS:-_TAIL_WORDS]
+        self._tail = words[-_TAIL_WORDS:]
         self._lock = threading.Lock()
 
     @staticmethod
@@ -67,7 +69,31 @@ class Generations:
 
     def total(self) -> int:
         """How many bumps and marks there were of any slot: the same twice means that nothing changed in between."""
-        return self._total[0]
+        return self._tail[0]
+
+    def is_verified(self) -> bool:
+        """Whether the changes of other machines were looked for within the last second."""
+        return time.monotonic_ns() - self._tail[1] < VERIFIED_FOR_NS
+
+    def unreachable_for_s(self) -> float:
+        """For how many seconds the database has not answered whoever follows the changes; 0 while it does."""
+        since_ns = self._tail[2]
+        return (time.monotonic_ns() - since_ns) / 1e9 if since_ns else 0.0
+
+    def last_followed(self) -> int:
+        """The transaction before which every change of other machines is known here; 0: none was followed yet."""
+        return self._tail[3]
+
+    def followed(self, transaction: int) -> None:
+        """Note that the changes up to a transaction are known now."""
+        self._tail[3] = transaction
+        self._tail[1] = time.monotonic_ns()
+        self._tail[2] = 0
+
+    def unreachable(self) -> None:
+        """Note that the database did not answer whoever follows the changes."""
+        if self._tail[2] == 0:
+            self._tail[2] = time.monotonic_ns()
 
     def is_clean(self, value: int) -> bool:
         """Whether a value read from a slot allows to remember what is read after it."""
@@ -78,7 +104,7 @@ class Generations:
         with self._locked():
             for key in keys:
                 self._slots[self.slot(key)] += _STEP
-            self._total[0] += 1
+            self._tail[0] += 1
 
     @contextlib.contextmanager
     def changing(self, keys: Iterable[str]) -> Iterator[None]:
@@ -109,7 +135,7 @@ class Generations:
                 base = entry * _MARK_WORDS
                 self._marks[base], self._marks[base + 1], self._marks[base + 2] = pid, started, slot + 1
                 self._slots[slot] += 1
-            self._total[0] += 1
+            self._tail[0] += 1
         return free
 
     def _free_entries(self, pid: int) -> Iterator[int]:
@@ -130,7 +156,7 @@ class Generations:
         # A process killed between writing its mark and counting it leaves a mark that was never counted.
         self._slots[slot] += _STEP - 1 if self._slots[slot] & _MARK_MASK else _STEP
         self._marks[base + 2] = 0
-        self._total[0] += 1
+        self._tail[0] += 1
 
     def _is_dead(self, entry: int) -> bool:
         base = entry * _MARK_WORDS

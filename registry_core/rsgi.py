@@ -49,7 +49,11 @@ class Registry:
         load_plugins()
         loop.run_until_complete(self._open())
         assert self._services is not None  # noqa: S101 for the type checker
-        self._background = [loop.create_task(self._services.pulls.run()), loop.create_task(self._clear_dead_marks())]
+        self._background = [
+            loop.create_task(self._services.pulls.run()),
+            loop.create_task(self._services.tail.run()),
+            loop.create_task(self._clear_dead_marks()),
+        ]
 
     def __rsgi_del__(self, loop: asyncio.AbstractEventLoop) -> None:
         loop.run_until_complete(self._close())

@@ -20,8 +20,8 @@ from django.db import connection, transaction
 from registry_core.access import Subject
 from registry_core.content import quota
 from registry_core.content.blobs import BlobRef, store_blob
-from registry_core.content.errors import DigestMismatch, UploadBusy, UploadUnknown
-from registry_core.content.repositories import RepositoryRef
+from registry_core.content.errors import DigestMismatch, QuotaExceeded, UploadBusy, UploadUnknown
+from registry_core.content.repositories import RepositoryRef, retried
 from registry_core.digests import ALGORITHMS, Digest
 from registry_core.distribution.hooks import UploadContext, hooks
 from registry_core.generations import process_start_time
@@ -178,12 +178,14 @@ class UploadSession:
     def write(self, chunk: bytes | bytearray) -> None:
         """Append bytes. Raises StorageFull or StorageError (what came before is kept), QuotaExceeded, UploadBusy when
         fenced."""
+        if time.monotonic() - self._saved_at_s > RENEW_S:
+            # Before the bytes are written, so that whoever took the upload over meanwhile has it for himself.
+            self._save(is_releasing=False)
         self._reserve(self.offset_bytes + len(chunk))
         self._writer.write(chunk)
         self._hash.update(chunk)
         self.offset_bytes += len(chunk)
-        is_due = self.offset_bytes - self._saved_bytes >= CHECKPOINT_BYTES
-        if is_due or time.monotonic() - self._saved_at_s > RENEW_S:
+        if self.offset_bytes - self._saved_bytes >= CHECKPOINT_BYTES:
             self._save(is_releasing=False)
 
     def release(self) -> None:
@@ -194,19 +196,23 @@ class UploadSession:
         finally:
             self._writer.close()
 
-    def release_if_held(self) -> None:
-        """Release a session whose work failed; one that ended, or was taken over, is left alone."""
+    def end_after(self, error: BaseException) -> None:
+        """End a session whose work failed: what came is kept to go on from, unless the quota does not allow it anyway.
+
+        A session that has ended, or was taken over, is left alone.
+        """
         if self._is_held:
             with suppress(UploadBusy):
-                self.release()
+                if isinstance(error, QuotaExceeded):
+                    self.discard()
+                else:
+                    self.release()
 
     def discard(self) -> None:
         """Forget the upload, its bytes and its reservation."""
         self._is_held = False
         self._writer.close()
-        with transaction.atomic():
-            self._delete_row()
-            quota.charge(project_id=self._repository.project.id, delta_bytes=-self._reserved_bytes)
+        self._forget()
         self._store.delete(self._key)
 
     def commit(self, stated: Digest) -> BlobRef:
@@ -218,14 +224,23 @@ class UploadSession:
             raise DigestMismatch(stated, computed)
         self._writer.commit()
         self._store.note(stated, self._key, self.offset_bytes)
-        ours = BlobRef(0, stated, self.offset_bytes, self._store.name, self._key)
-        with transaction.atomic():
-            self._delete_row()
-            blob = store_blob(repository=self._repository, blob=ours, reserved_bytes=self._reserved_bytes)
+        blob = self._store_blob(BlobRef(0, stated, self.offset_bytes, self._store.name, self._key))
         self._is_held = False
         if blob.storage_key != self._key:
             self._store.delete(self._key)
         return blob
+
+    @retried
+    @transaction.atomic
+    def _forget(self) -> None:
+        self._delete_row()
+        quota.charge(project_id=self._repository.project.id, delta_bytes=-self._reserved_bytes)
+
+    @retried
+    def _store_blob(self, ours: BlobRef) -> BlobRef:
+        with transaction.atomic():
+            self._delete_row()
+            return store_blob(repository=self._repository, blob=ours, reserved_bytes=self._reserved_bytes)
 
     def _digest(self, algorithm: str) -> Digest:
         if algorithm == self.algorithm:
@@ -250,11 +265,15 @@ class UploadSession:
         if needed_bytes <= max(self._reserved_bytes, RESERVATION_BYTES):
             return
         more = RESERVATION_BYTES * -(-(needed_bytes - self._reserved_bytes) // RESERVATION_BYTES)
-        with transaction.atomic():
-            _bookkeeping()
-            quota.charge(project_id=self._repository.project.id, delta_bytes=more)
-            self._update("reserved_bytes = %s", [self._reserved_bytes + more])
+        self._charge_reservation(more)
         self._reserved_bytes += more
+
+    @retried
+    @transaction.atomic
+    def _charge_reservation(self, more_bytes: int) -> None:
+        _bookkeeping()
+        self._update("reserved_bytes = %s", [self._reserved_bytes + more_bytes])
+        quota.charge(project_id=self._repository.project.id, delta_bytes=more_bytes)
 
     def _save(self, *, is_releasing: bool) -> None:
         if self.offset_bytes - self._saved_bytes >= CHECKPOINT_BYTES:

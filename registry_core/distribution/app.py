@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import structlog
 
+from registry_core.config import get_config
 from registry_core.distribution.errors import OciError, respond
 from registry_core.distribution.router import MethodNotAllowed, NotFound, find
 from registry_core.distribution.services import Services
@@ -34,7 +35,14 @@ async def _handle(request: Request, services: Services) -> Response:
         allowed = ", ".join(error.allowed)
         raise OciError(405, "UNSUPPORTED", f"this path allows {allowed}", headers=[("allow", allowed)]) from None
     request.action = match.action
+    _refuse_during_outage(services)
     return await match(request, services)
+
+
+def _refuse_during_outage(services: Services) -> None:
+    if services.generations.unreachable_for_s() > get_config().stale_if_down_s:
+        wait = [("retry-after", "5")]
+        raise OciError(503, "UNAVAILABLE", "the registry's database is not available: try again", headers=wait)
 
 
 def _unforeseen(request: Request) -> Response:

@@ -35,7 +35,11 @@ class GenerationCache(Generic[V]):
         self.misses = 0
 
     def get(self, key: object) -> V | None:
-        """The value, when there is one and nothing it depends on has changed since it was read."""
+        """The value, when there is one and nothing it depends on has changed since it was read.
+
+        While nobody can tell what other machines changed there is none; but when that is because the database does
+        not answer, what is remembered is as good as it gets (how long that may go on, the caller of all decides).
+        """
         entry = self._entries.get(key)
         if entry is None:
             self.misses += 1
@@ -43,6 +47,9 @@ class GenerationCache(Generic[V]):
         value = self._generations.value
         if entry.expires_at_s < time.monotonic() or any(value(slot) != seen for slot, seen in entry.seen):
             self._forget(key)
+            self.misses += 1
+            return None
+        if not self._generations.is_verified() and not self._generations.unreachable_for_s():
             self.misses += 1
             return None
         self._entries.move_to_end(key)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import psycopg
 from psycopg_pool import AsyncConnectionPool
 
 from registry_core.content.blobs import BlobRef
@@ -53,6 +54,13 @@ class Reads:
         self._pool = pool
 
     async def _rows(self, statement: str, values: Sequence[object]) -> list[Any]:
+        try:
+            return await self._rows_once(statement, values)
+        except psycopg.OperationalError:
+            # The pool may have handed out a connection that ended with a server that is back by now.
+            return await self._rows_once(statement, values)
+
+    async def _rows_once(self, statement: str, values: Sequence[object]) -> list[Any]:
         async with self._pool.connection() as connection:
             cursor = await connection.execute(statement, values)
             rows: list[Any] = await cursor.fetchall()

@@ -14,8 +14,9 @@ from registry_core.distribution.hooks import Verdict
 from registry_core.distribution.identity import Identity
 from registry_core.distribution.pulls import PullCounter
 from registry_core.distribution.reads import Located, Reads, StoredManifest
+from registry_core.distribution.tail import Tail
 from registry_core.generations import Generations
-from registry_core.state import generations
+from registry_core.state import generations, machine_id
 
 MANIFEST_CACHE_BYTES = 128 << 20
 BLOB_CACHE_BYTES = 16 << 20
@@ -37,6 +38,7 @@ class Services:
     actions: GenerationCache[frozenset[str]]
     verdicts: GenerationCache[Verdict]
     pulls: PullCounter
+    tail: Tail
 
 
 def make_services() -> Services:
@@ -62,4 +64,10 @@ def make_services() -> Services:
         actions=GenerationCache(known, limit_bytes=NAME_CACHE_BYTES),
         verdicts=GenerationCache(known, limit_bytes=NAME_CACHE_BYTES),
         pulls=PullCounter(pool),
+        tail=Tail(
+            database_url=config.database_dsn or "",
+            generations=known,
+            machine=machine_id(),
+            lock=config.run_dir / "tail.lock",
+        ),
     )

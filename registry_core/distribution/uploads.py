@@ -102,12 +102,12 @@ async def _with_session(
     token: str,
     work: Callable[[UploadSession], Awaitable[Response]],
 ) -> Response:
-    """Claim the upload, do the work, and when it fails keep what came so far for the client to go on from."""
+    """Claim the upload, do the work, and when it fails end the session as the error wants."""
     session = await threads.run(uploads.claim_upload, repository=repository, by=identity.subject, token=token)
     try:
         return await work(session)
-    except BaseException:
-        await asyncio.shield(threads.run(session.release_if_held))
+    except BaseException as error:
+        await asyncio.shield(threads.run(session.end_after, error))
         raise
 
 

@@ -1,0 +1,104 @@
+"""The tail: what other machines changed, followed by one process of this machine and told to all of them.
+
+Every change writes an event with the generations that it makes stale, in its own transaction. The tail reads the
+events of the transactions that it may not have seen and bumps those generations here; each time it also says that it
+looked, so that a process whose tail is cut off notices within a second and no longer trusts what it remembers.
+
+Ids are not commit order. A poll reads from the oldest transaction that was still running at the poll before; what is
+read twice is recognised by its id.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import structlog
+
+from registry_core.generations import Generations
+from registry_core.logs import redact_text
+
+POLL_S = 0.025
+RETRY_S = 0.2
+STATEMENT_TIMEOUT_S = 0.8
+_log = structlog.get_logger(__name__)
+
+_POLL = """
+    WITH edge AS (SELECT pg_snapshot_xmin(pg_current_snapshot()) AS oldest)
+    SELECT edge.oldest::text::bigint, event.id, event.changed
+    FROM edge LEFT JOIN events_event AS event ON event.xact >= %s::text::xid8 AND event.origin <> %s
+"""
+
+
+class Tail:
+    """Follows the changes while this process is the one of its machine that does."""
+
+    def __init__(self, *, database_url: str, generations: Generations, machine: str, lock: Path) -> None:
+        self._database_url = database_url
+        self._generations = generations
+        self._machine = machine
+        self._lock = lock
+        self._seen: set[int] = set()
+
+    async def run(self) -> None:
+        """Follow for ever; until this process's turn comes, wait for it."""
+        while True:
+            with self._turn() as is_ours:
+                if is_ours:
+                    await self._follow()
+            await asyncio.sleep(RETRY_S)
+
+    @contextlib.contextmanager
+    def _turn(self) -> Iterator[bool]:
+        fd = os.open(self._lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            yield True
+        except BlockingIOError:
+            yield False
+        finally:
+            os.close(fd)
+
+    async def _follow(self) -> None:
+        is_reachable = True
+        while True:
+            try:
+                async with asyncio.timeout(STATEMENT_TIMEOUT_S):
+                    connection = await psycopg.AsyncConnection.connect(self._database_url, autocommit=True)
+                async with connection:
+                    is_reachable = True
+                    await self._poll_for_ever(connection)
+            except (psycopg.Error, OSError, TimeoutError) as error:
+                self._generations.unreachable()
+                if is_reachable:
+                    _log.warning("the database does not answer", reason=redact_text(str(error)))
+                is_reachable = False
+            await asyncio.sleep(RETRY_S)
+
+    async def _poll_for_ever(self, connection: psycopg.AsyncConnection[Any]) -> None:
+        while True:
+            async with asyncio.timeout(STATEMENT_TIMEOUT_S):
+                await self._poll(connection)
+            await asyncio.sleep(POLL_S)
+
+    async def _poll(self, connection: psycopg.AsyncConnection[Any]) -> None:
+        since = self._generations.last_followed()
+        if since == 0:
+            # Nothing can be remembered from before the first poll: begin with now.
+            cursor = await connection.execute("SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint")
+            self._generations.followed((await cursor.fetchone() or [0])[0])
+            return
+        cursor = await connection.execute(_POLL, [str(since), self._machine])
+        rows = await cursor.fetchall()
+        events = {event_id: changed for _, event_id, changed in rows if event_id is not None}
+        fresh = [key for event_id, changed in events.items() if event_id not in self._seen for key in changed]
+        if fresh:
+            self._generations.bump(fresh)
+        self._seen = set(events)
+        self._generations.followed(rows[0][0])
