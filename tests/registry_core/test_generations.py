@@ -137,6 +137,7 @@ def test_a_process_has_a_start_time_while_it_lives() -> None:
 def test_a_cache_forgets_what_changed_and_never_keeps_what_was_read_before_or_during_a_change(
     generations: Generations,
 ) -> None:
+    generations.followed(1)
     cache: GenerationCache[str] = GenerationCache(generations, limit_bytes=1 << 20)
     seen = cache.begin([KEY])
     cache.put("name", "old", seen=seen)
@@ -150,6 +151,7 @@ def test_a_cache_forgets_what_changed_and_never_keeps_what_was_read_before_or_du
 
 
 def test_a_cache_stays_within_its_limit_and_drops_what_was_used_longest_ago(generations: Generations) -> None:
+    generations.followed(1)
     cache: GenerationCache[int] = GenerationCache(generations, limit_bytes=300)
     seen = cache.begin([KEY])
     for number in range(3):
@@ -157,3 +159,18 @@ def test_a_cache_stays_within_its_limit_and_drops_what_was_used_longest_ago(gene
     assert cache.get(0) == 0
     cache.put(3, 3, seen=seen, size_bytes=100)
     assert [cache.get(number) for number in range(4)] == [0, None, 2, 3]
+
+
+def test_a_cache_gives_nothing_while_nobody_looks_for_changes_unless_the_database_is_away(
+    generations: Generations,
+) -> None:
+    cache: GenerationCache[str] = GenerationCache(generations, limit_bytes=1 << 20)
+    cache.put("name", "value", seen=cache.begin([KEY]))
+    assert cache.get("name") is None
+
+    generations.unreachable()
+    assert cache.get("name") == "value"
+
+    generations.followed(1)
+    assert cache.get("name") == "value"
+    assert generations.unreachable_for_s() == 0
