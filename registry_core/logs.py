@@ -9,7 +9,7 @@ import logging
 import re
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any, TextIO
+from typing import Any, ClassVar, TextIO
 
 import msgspec
 import structlog
@@ -31,6 +31,7 @@ _CHATTY = (
     "kombu", "amqp", "asyncio", "urllib3", "httpx", "httpcore",
     "celery.beat", "celery.worker.strategy", "celery.app.trace",
 )  # fmt: skip
+ACCESS_BATCH = 256
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029]")
 
 
@@ -56,6 +57,7 @@ class _Output:
 
     is_json = True
     is_access_logged = True
+    pending: ClassVar[list[bytes]] = []
 
 
 _encode = msgspec.json.Encoder().encode
@@ -99,7 +101,9 @@ def access(
     action: str | None = None,
     repository: str | None = None,
 ) -> None:
-    """Log one answered request. Written without structlog's chain: this is on the path of every pull.
+    """Log one answered request: gathered here, written by `flush_access`.
+
+    Without structlog's chain and a write of its own: this is on the path of every pull.
 
     `path` may carry a query string; signatures and tokens in it are masked, control characters are escaped.
     """
@@ -111,7 +115,7 @@ def access(
         level="info",
         request_id=_one_line(request_id),
         method=_one_line(method),
-        path=_one_line(redact_text(path)),
+        path=_one_line(redact_text(path) if "=" in path or " " in path else path),
         status=status,
         bytes=size_bytes,
         duration_ms=round(duration_ms, 3),
@@ -119,7 +123,18 @@ def access(
         action=action and _one_line(action),
         repository=repository and _one_line(repository),
     )
-    sys.stderr.write(_encode(line).decode() + "\n" if _Output.is_json else _readable(line))
+    _Output.pending.append(_encode(line) + b"\n" if _Output.is_json else _readable(line).encode())
+    if len(_Output.pending) >= ACCESS_BATCH:
+        flush_access()
+
+
+def flush_access() -> None:
+    """Write the access lines gathered so far. The server calls it several times a second and when it ends."""
+    lines, _Output.pending = _Output.pending, []
+    if lines:
+        sys.stderr.flush()
+        sys.stderr.buffer.write(b"".join(lines))
+        sys.stderr.buffer.flush()
 
 
 def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
@@ -204,6 +219,8 @@ def _without_internals(_logger: WrappedLogger, _method: str, event: EventDict) -
 
 
 def _one_line(text: str) -> str:
+    if text.isprintable():
+        return text
     return _CONTROL.sub(lambda match: match.group().encode("unicode_escape").decode(), text)
 
 

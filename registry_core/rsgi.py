@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import os
 import re
 import secrets
@@ -34,6 +35,9 @@ from registry_core.tokens.endpoint import service_token  # noqa: E402
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 CLEAR_DEAD_S = 1.0
+FLUSH_LOG_S = 0.05
+_ID_PREFIX = secrets.token_hex(6)
+_ids = itertools.count(1)
 
 
 class Registry:
@@ -53,6 +57,7 @@ class Registry:
             loop.create_task(self._services.pulls.run()),
             loop.create_task(self._services.tail.run()),
             loop.create_task(self._clear_dead_marks()),
+            loop.create_task(_flush_access_log()),
         ]
 
     def __rsgi_del__(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -89,6 +94,7 @@ class Registry:
     async def _close(self) -> None:
         for task in self._background:
             task.cancel()
+        logs.flush_access()
         if self._services is not None:
             await self._services.pulls.flush()
             await self._services.pool.close()
@@ -98,6 +104,12 @@ class Registry:
             assert self._services is not None  # noqa: S101 for the type checker
             self._services.generations.clear_dead()
             await asyncio.sleep(CLEAR_DEAD_S)
+
+
+async def _flush_access_log() -> None:
+    while True:
+        await asyncio.sleep(FLUSH_LOG_S)
+        logs.flush_access()
 
 
 def _request(scope: Scope, protocol: RSGIHTTPProtocol) -> Request:
@@ -112,7 +124,7 @@ def _request(scope: Scope, protocol: RSGIHTTPProtocol) -> Request:
         headers=headers,
         client=scope.client,
         scheme=scope.scheme,
-        id=given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8),
+        id=given if _REQUEST_ID.fullmatch(given) else f"{_ID_PREFIX}{next(_ids):08x}",
         chunks=lambda: _read(request, protocol),
     )
     request.state["base_url"] = external or f"{scope.scheme}://{host}"
