@@ -77,6 +77,15 @@ class Config(BaseSettings):
         ge=0,
         description="Seconds for which what is remembered is served while Postgres is unreachable; then all gets 503.",
     )
+    max_connections: int = Field(
+        default=8192, ge=16, description="Connections that one worker keeps open; further ones wait to be accepted."
+    )
+    max_uploads_at_once: int = Field(
+        default=256, ge=1, description="Upload requests that one worker takes at the same time; further ones get 429."
+    )
+    header_timeout_s: int = Field(
+        default=20, ge=1, description="Seconds in which a request's head must have come, or an idle connection ends."
+    )
     body_idle_timeout_s: int = Field(
         default=60, ge=1, description="Seconds without a byte after which a request body is given up."
     )

@@ -1,14 +1,18 @@
 """`portolan serve`: granian in front of the registry's RSGI application."""
 
 import os
+import resource
 
 from granian import Granian
 from granian.constants import HTTPModes, Interfaces, Loops
+from granian.http import HTTP1Settings
 from granian.log import LogLevels
 
 from registry_core import logs
 from registry_core.config import Config
 from registry_core.supervisor.ports import require_free
+
+BACKLOG = 2048
 
 
 def serve(config: Config) -> None:
@@ -17,6 +21,7 @@ def serve(config: Config) -> None:
     require_free(config.host, config.port)
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "registry_core.settings")
     logs.configure(config)
+    _allow_open_files()
     Granian(
         "registry_core.rsgi:app",
         address=config.host,
@@ -29,6 +34,15 @@ def serve(config: Config) -> None:
         log_level=LogLevels.info,
         log_dictconfig=logs.granian_log_config(),
         log_access=False,
+        backlog=BACKLOG,
+        backpressure=config.max_connections,
+        http1_settings=HTTP1Settings(header_read_timeout=config.header_timeout_s * 1000),
         respawn_failed_workers=True,
         workers_kill_timeout=config.shutdown_grace_s,
     ).serve()
+
+
+def _allow_open_files() -> None:
+    """Raise this process's limit of open files, which is often 1024, to what the system allows."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -39,6 +39,7 @@ class Services:
     verdicts: GenerationCache[Verdict]
     pulls: PullCounter
     tail: Tail
+    uploads_now: int = 0
 
 
 def make_services() -> Services:

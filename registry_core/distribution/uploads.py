@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 from registry_core import threads
 from registry_core.access import authority
+from registry_core.config import get_config
 from registry_core.content import uploads
 from registry_core.content.blobs import BlobRef, mount_blob
 from registry_core.content.errors import UploadOutOfOrder
@@ -25,7 +26,7 @@ from registry_core.distribution.services import Services
 from registry_core.http.messages import ClientGone, Header, Request, Response
 from registry_core.names import InvalidName, RepositoryName
 
-PIECE_BYTES = 1 << 20
+PIECE_BYTES = 512 << 10
 # A hint for clients that choose their chunk size: smaller ones cost more requests than they are worth.
 CHUNK_MIN_BYTES = 64 << 10
 
@@ -52,7 +53,7 @@ async def start(request: Request, services: Services, name: str) -> Response:
     if stated is None:
         return _accepted(name, state.token, 0)
     return await _with_session(
-        request, identity, repository, state.token, lambda session: _finish(request, session, stated, name)
+        services, identity, repository, state.token, lambda session: _finish(request, session, stated, name)
     )
 
 
@@ -73,7 +74,7 @@ async def patch(request: Request, services: Services, name: str, token: str) -> 
         await threads.run(session.release)
         return _accepted(name, token, session.offset_bytes)
 
-    return await _with_session(request, identity, repository, token, append)
+    return await _with_session(services, identity, repository, token, append)
 
 
 async def put(request: Request, services: Services, name: str, token: str) -> Response:
@@ -84,7 +85,7 @@ async def put(request: Request, services: Services, name: str, token: str) -> Re
         raise OciError(400, "DIGEST_INVALID", "the parameter digest says what the blob's digest is: give it once")
     stated = Digest.parse(digests[0])
     return await _with_session(
-        request, identity, repository, token, lambda session: _finish(request, session, stated, name)
+        services, identity, repository, token, lambda session: _finish(request, session, stated, name)
     )
 
 
@@ -96,19 +97,27 @@ async def cancel(request: Request, services: Services, name: str, token: str) ->
 
 
 async def _with_session(
-    request: Request,
+    services: Services,
     identity: Identity,
     repository: RepositoryRef,
     token: str,
     work: Callable[[UploadSession], Awaitable[Response]],
 ) -> Response:
     """Claim the upload, do the work, and when it fails end the session as the error wants."""
-    session = await threads.run(uploads.claim_upload, repository=repository, by=identity.subject, token=token)
+    services.uploads_now += 1
     try:
-        return await work(session)
-    except BaseException as error:
-        await asyncio.shield(threads.run(session.end_after, error))
-        raise
+        if services.uploads_now > get_config().max_uploads_at_once:
+            raise OciError(
+                429, "TOOMANYREQUESTS", "the registry takes no more uploads just now", headers=[("retry-after", "5")]
+            )
+        session = await threads.run(uploads.claim_upload, repository=repository, by=identity.subject, token=token)
+        try:
+            return await work(session)
+        except BaseException as error:
+            await asyncio.shield(threads.run(session.end_after, error))
+            raise
+    finally:
+        services.uploads_now -= 1
 
 
 async def _finish(request: Request, session: UploadSession, stated: Digest, name: str) -> Response:
