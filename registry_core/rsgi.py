@@ -65,13 +65,15 @@ class Registry:
 
     async def __rsgi__(self, scope: Scope, protocol: RSGIHTTPProtocol) -> None:
         started_s = time.perf_counter()
-        request = _request(scope, protocol)
+        headers = dict(scope.headers.items())
+        body = _Body(protocol, headers)
+        request = _request(scope, headers, body)
         try:
             response = await self._route(request)
         except ClientGone:
             response = Response(400, [("connection", "close")])
         response.headers.append(("x-request-id", request.id))
-        if _has_unread_body(request):
+        if _has_unread_body(request, body):
             response.headers.append(("connection", "close"))
         if get_config().workers > 1 and "x-portolan-worker" in scope.headers:
             response.headers.append(("x-portolan-worker", str(os.getpid())))
@@ -112,12 +114,11 @@ async def _flush_access_log() -> None:
         logs.flush_access()
 
 
-def _request(scope: Scope, protocol: RSGIHTTPProtocol) -> Request:
-    headers = dict(scope.headers.items())
+def _request(scope: Scope, headers: dict[str, str], body: _Body) -> Request:
     given = headers.get("x-request-id", "")
     host = headers.get("host", "")
     external = get_config().external_url
-    request = Request(
+    return Request(
         method=scope.method,
         path=scope.path,
         query_string=scope.query_string,
@@ -125,21 +126,33 @@ def _request(scope: Scope, protocol: RSGIHTTPProtocol) -> Request:
         client=scope.client,
         scheme=scope.scheme,
         id=given if _REQUEST_ID.fullmatch(given) else f"{_ID_PREFIX}{next(_ids):08x}",
-        chunks=lambda: _read(request, protocol),
+        base_url=external or f"{scope.scheme}://{host}",
+        chunks=body,
     )
-    request.state["base_url"] = external or f"{scope.scheme}://{host}"
-    return request
 
 
-def _read(request: Request, protocol: RSGIHTTPProtocol) -> AsyncIterator[bytes]:
-    request.state["is_read"] = True
-    return _chunks(protocol, request.headers)
+class _Body:
+    """A request's body: its chunks, once, and whether anybody asked for them.
+
+    It must not refer to the request: in a cycle the protocol would outlive the answer, and the connection with it.
+    """
+
+    __slots__ = ("_headers", "_protocol", "is_read")
+
+    def __init__(self, protocol: RSGIHTTPProtocol, headers: Mapping[str, str]) -> None:
+        self._protocol = protocol
+        self._headers = headers
+        self.is_read = False
+
+    def __call__(self) -> AsyncIterator[bytes]:
+        self.is_read = True
+        return _chunks(self._protocol, self._headers)
 
 
-def _has_unread_body(request: Request) -> bool:
+def _has_unread_body(request: Request, body: _Body) -> bool:
     """Whether a body is on its way that nobody asked for: the connection cannot carry another request then."""
     has_body = bool(request.content_length) or "transfer-encoding" in request.headers
-    return has_body and "is_read" not in request.state
+    return has_body and not body.is_read
 
 
 async def _chunks(protocol: RSGIHTTPProtocol, headers: Mapping[str, str]) -> AsyncIterator[bytes]:

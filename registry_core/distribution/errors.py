@@ -109,7 +109,7 @@ def _out_of_order(request: Request, error: content.UploadOutOfOrder) -> OciError
 
 def unauthorized(request: Request, message: str, *, scope: str = "", reason: str = "") -> OciError:
     """A 401 that says where a token comes from (and which scope it needs)."""
-    challenge = f'Bearer realm="{request.state["base_url"]}/service/token",service="harbor-registry"'
+    challenge = f'Bearer realm="{request.base_url}/service/token",service="harbor-registry"'
     challenge += f',scope="{scope}"' if scope else ""
     challenge += f',error="{reason}"' if reason else ""
     return OciError(401, "DENIED" if reason else "UNAUTHORIZED", message, headers=[("www-authenticate", challenge)])

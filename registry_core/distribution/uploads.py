@@ -144,7 +144,7 @@ async def _pieces(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     """The chunks, gathered into pieces of about PIECE_BYTES. What came before the client went away still comes out."""
     gathered: list[bytes] = []
     size = 0
-    gone: ClientGone | None = None
+    is_gone = False
     try:
         async for chunk in chunks:
             gathered.append(chunk)
@@ -152,12 +152,12 @@ async def _pieces(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
             if size >= PIECE_BYTES:
                 yield b"".join(gathered)
                 gathered, size = [], 0
-    except ClientGone as error:
-        gone = error
+    except ClientGone:
+        is_gone = True
     if gathered:
         yield b"".join(gathered)
-    if gone is not None:
-        raise gone
+    if is_gone:
+        raise ClientGone
 
 
 def _check_order(request: Request, session: UploadSession) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 from urllib.parse import parse_qs
 
 import msgspec
@@ -41,11 +40,11 @@ class Request:
     client: str
     scheme: str
     id: str
+    base_url: str
     chunks: Callable[[], AsyncIterator[bytes]]
     action: str = ""
     repository: str = ""
     user: str = "-"
-    state: dict[str, Any] = field(default_factory=dict)
 
     @property
     def host(self) -> str:

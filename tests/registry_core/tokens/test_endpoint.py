@@ -37,7 +37,9 @@ def ask(method: str, query: str, headers: dict[str, str], body: bytes = b"") -> 
     async def chunks() -> AsyncIterator[bytes]:
         yield body
 
-    request = Request(method, "/service/token", query, headers, f"192.0.2.1:{next(ports)}", "https", "test", chunks)
+    request = Request(
+        method, "/service/token", query, headers, f"192.0.2.1:{next(ports)}", "https", "test", "https://x", chunks
+    )
     return asyncio.run(service_token(request))
 
 
