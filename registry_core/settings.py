@@ -25,6 +25,7 @@ def _database(dsn: str | None) -> dict[str, Any]:
         "HOST": parts.pop("host", ""),
         "PORT": str(parts.pop("port", "")),
         "CONN_MAX_AGE": 0,  # the pool keeps connections, Django must give them back
+        "CONN_HEALTH_CHECKS": True,  # a connection that ended with its server is not handed out again
         "DISABLE_SERVER_SIDE_CURSORS": True,  # they do not survive a transaction pooler
         "OPTIONS": {**parts, "pool": pool},
     }

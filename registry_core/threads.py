@@ -7,17 +7,25 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
 
-from django.db import close_old_connections, connections
+from django.db import OperationalError, close_old_connections, connections
+
+from registry_core.state import generations
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 THREADS = 12
+KNOWN_TO_BE_AWAY_S = 0.5
 _pool = ThreadPoolExecutor(THREADS, thread_name_prefix="operation")
 
 
 async def run(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-    """Run an operation in the pool; its database connection goes back to the connection pool afterwards."""
+    """Run an operation in the pool; its database connection goes back to the connection pool afterwards.
+
+    Raises OperationalError at once while the database is known not to answer: nobody waits for what cannot come.
+    """
+    if generations().unreachable_for_s() > KNOWN_TO_BE_AWAY_S:
+        raise OperationalError("the database does not answer")
 
     def call() -> T:
         close_old_connections()

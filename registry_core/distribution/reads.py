@@ -14,6 +14,7 @@ from registry_core.content.blobs import BlobRef
 from registry_core.content.repositories import ProjectRef, RepositoryRef
 from registry_core.digests import Digest
 from registry_core.names import RepositoryName
+from registry_core.state import generations
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,10 @@ class Reads:
         try:
             return await self._rows_once(statement, values)
         except psycopg.OperationalError:
-            # The pool may have handed out a connection that ended with a server that is back by now.
+            if generations().unreachable_for_s():
+                raise
+            # The pool may have handed out a connection that ended with a server that is back by now, and have more.
+            await self._pool.check()
             return await self._rows_once(statement, values)
 
     async def _rows_once(self, statement: str, values: Sequence[object]) -> list[Any]:

@@ -29,6 +29,7 @@ DATABASE = "portolan"
 START_TIMEOUT_S = 120.0
 STOP_TIMEOUT_S = 30.0
 _QUIT_TIMEOUT_S = 10.0
+_ORPHANS_END_WITHIN_S = 10.0
 _POLL_S = 0.02
 _SOCKET_PATH_LIMIT = 100  # sun_path holds 108 bytes, of which the file name takes some
 
@@ -75,12 +76,24 @@ class EmbeddedPostgres:
         _end_orphan(self._cluster)
         self.port = self.port or free_port()
         try:
-            self._process = self._launch(programs)
-            self._ensure_database(self._await_ready(self._process))
+            self._ensure_database(self._launch_patiently(programs))
         except BaseException:
             self.stop()
             raise
         return f"postgresql://{DATABASE}:{self._secret('database.password')}@127.0.0.1:{self.port}/{DATABASE}"
+
+    def _launch_patiently(self, programs: Path) -> "psycopg.Connection[tuple[object, ...]]":
+        """Launch, again for a while: the children of a server that was killed hold its shared memory until they
+        notice."""
+        deadline = time.monotonic() + _ORPHANS_END_WITHIN_S
+        while True:
+            self._process = self._launch(programs)
+            try:
+                return self._await_ready(self._process)
+            except StartFailed:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(_POLL_S)
 
     def stop(self) -> None:
         """Fast shutdown: sessions are cut off, everything committed is on disk. Does nothing when it is not up."""

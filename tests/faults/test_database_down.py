@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
+import signal
 import tempfile
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
+import psycopg
 import pytest
 
 from registry_core.supervisor.postgres import EmbeddedPostgres
 from tests.support.people import admin
-from tests.support.registry import make_image, push_blob, put_manifest, sign_in
+from tests.support.registry import Image, digest_of, make_image, push_blob, put_manifest, sign_in
 from tests.support.server import Server
 from tests.support.waiting import wait_until
 
-STALE_S = 4
+STALE_S = 12
+KILLS = 30 if os.environ.get("TEST_FULL") == "1" else 3
 REPOSITORY = "library/app"
 SCOPE = f"repository:{REPOSITORY}:pull,push"
 
@@ -80,3 +86,65 @@ def test_hot_pulls_go_on_for_a_while_and_everything_recovers_by_itself(
         wait_until(
             lambda: client.post(f"/v2/{REPOSITORY}/blobs/uploads/").status_code == 202, what="pushes are taken again"
         )
+
+
+def test_a_database_that_takes_no_more_connections_is_waited_for(registry: Server, postgres: EmbeddedPostgres) -> None:
+    headers = sign_in(registry, admin(registry), SCOPE)
+    with (
+        httpx.Client(base_url=registry.url, headers=headers, timeout=20) as client,
+        psycopg.connect(registry.database_url, autocommit=True) as database,
+    ):
+        assert client.post(f"/v2/{REPOSITORY}/blobs/uploads/").status_code == 202
+        database.execute("ALTER DATABASE portolan CONNECTION LIMIT 1")
+        database.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE usename = current_user AND pid <> pg_backend_pid()"
+        )
+
+        refused = client.post(f"/v2/{REPOSITORY}/blobs/uploads/")
+
+        assert (refused.status_code, refused.headers["retry-after"]) == (503, "5")
+        database.execute("ALTER DATABASE portolan CONNECTION LIMIT -1")
+        wait_until(
+            lambda: client.post(f"/v2/{REPOSITORY}/blobs/uploads/").status_code == 202, what="pushes are taken again"
+        )
+
+
+def test_what_was_acknowledged_outlives_a_postgres_that_is_killed(registry: Server, postgres: EmbeddedPostgres) -> None:
+    headers = sign_in(registry, admin(registry), SCOPE)
+    acknowledged: list[tuple[str, Image]] = []
+    is_over = threading.Event()
+
+    def push_for_ever() -> None:
+        with httpx.Client(base_url=registry.url, headers=headers, timeout=30) as client:
+            while not is_over.is_set():
+                image, tag = make_image(layer_bytes=3000), f"v{secrets.token_hex(6)}"
+                try:
+                    for blob in image.blobs:
+                        push_blob(client, REPOSITORY, blob)
+                    put_manifest(client, REPOSITORY, tag, image)
+                except httpx.HTTPError:
+                    continue
+                acknowledged.append((tag, image))
+
+    with ThreadPoolExecutor(4) as pool:
+        pushers = [pool.submit(push_for_ever) for _ in range(4)]
+        try:
+            for _ in range(KILLS):
+                enough = len(acknowledged) + 10
+                wait_until(lambda enough=enough: len(acknowledged) >= enough, what="some are acknowledged")  # type: ignore[misc]
+                os.kill(postgres.group, signal.SIGKILL)
+                postgres.stop()
+                postgres.start()
+        finally:
+            is_over.set()
+        for pusher in pushers:
+            pusher.result()
+
+    with httpx.Client(base_url=registry.url, headers=headers, timeout=30) as client:
+        wait_until(lambda: client.get(f"/v2/{REPOSITORY}/tags/list").status_code == 200, what="pulls are served again")
+        for tag, image in acknowledged:
+            assert client.get(f"/v2/{REPOSITORY}/manifests/{tag}").content == image.manifest
+            for blob in image.blobs:
+                assert client.get(f"/v2/{REPOSITORY}/blobs/{digest_of(blob)}").content == blob
+    print(f"{KILLS} kills, {len(acknowledged)} acknowledged pushes, none lost")
