@@ -14,11 +14,21 @@ T = TypeVar("T")
 
 THREADS = 12
 _pool = ThreadPoolExecutor(THREADS, thread_name_prefix="operation")
+# Apart from the operations, which have to go on when the object store is slow.
+_uploads = ThreadPoolExecutor(THREADS, thread_name_prefix="upload")
 
 
 async def run(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
     """Run an operation in the pool; its database connection goes back to the connection pool afterwards."""
+    return await _run_in(_pool, function, *args, **kwargs)
 
+
+async def run_upload(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+    """As `run`, for work that waits for the object store."""
+    return await _run_in(_uploads, function, *args, **kwargs)
+
+
+async def _run_in(pool: ThreadPoolExecutor, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
     def call() -> T:
         close_old_connections()
         try:
@@ -26,7 +36,7 @@ async def run(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) ->
         finally:
             connections.close_all()
 
-    return await asyncio.get_running_loop().run_in_executor(_pool, call)
+    return await asyncio.get_running_loop().run_in_executor(pool, call)
 
 
 async def run_plain(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:

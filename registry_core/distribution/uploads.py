@@ -70,7 +70,7 @@ async def patch(request: Request, services: Services, name: str, token: str) -> 
     async def append(session: UploadSession) -> Response:
         _check_order(request, session)
         await _receive(request, session)
-        await threads.run(session.release)
+        await threads.run_upload(session.release)
         return _accepted(name, token, session.offset_bytes)
 
     return await _with_session(request, identity, repository, token, append)
@@ -91,7 +91,7 @@ async def put(request: Request, services: Services, name: str, token: str) -> Re
 async def cancel(request: Request, services: Services, name: str, token: str) -> Response:
     """DELETE: forget the upload."""
     identity, repository = await uploading(request, services, name)
-    await threads.run(uploads.cancel_upload, repository=repository, by=identity.subject, token=token)
+    await threads.run_upload(uploads.cancel_upload, repository=repository, by=identity.subject, token=token)
     return Response(204)
 
 
@@ -103,18 +103,18 @@ async def _with_session(
     work: Callable[[UploadSession], Awaitable[Response]],
 ) -> Response:
     """Claim the upload, do the work, and when it fails keep what came so far for the client to go on from."""
-    session = await threads.run(uploads.claim_upload, repository=repository, by=identity.subject, token=token)
+    session = await threads.run_upload(uploads.claim_upload, repository=repository, by=identity.subject, token=token)
     try:
         return await work(session)
     except BaseException:
-        await asyncio.shield(threads.run(session.release_if_held))
+        await asyncio.shield(threads.run_upload(session.release_if_held))
         raise
 
 
 async def _finish(request: Request, session: UploadSession, stated: Digest, name: str) -> Response:
     _check_order(request, session)
     await _receive(request, session)
-    blob = await threads.run(session.commit, stated)
+    blob = await threads.run_upload(session.commit, stated)
     return _created(name, blob.digest)
 
 
@@ -125,7 +125,7 @@ async def _receive(request: Request, session: UploadSession) -> None:
         async for piece in _pieces(request.chunks()):
             if writing is not None:
                 await writing
-            writing = asyncio.ensure_future(threads.run(session.write, piece))
+            writing = asyncio.ensure_future(threads.run_upload(session.write, piece))
     finally:
         if writing is not None:
             await writing
