@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 import pytest
 
@@ -90,10 +91,13 @@ def test_every_request_to_a_store_that_is_down_is_an_error(minio: Minio, faulty:
     store = S3Store(minio.config(s3_endpoint=faulty.url, s3_attempts=2))
     key = stored(store, b"here")
     faulty.fail(RESET_BEFORE, method=method, times=-1)
+    requests: dict[str, Callable[[], object]] = {
+        "GET": lambda: read(store, key),
+        "HEAD": lambda: store.size_bytes(key),
+        "DELETE": lambda: store.delete(key),
+    }
     with pytest.raises(StorageError):
-        {"GET": lambda: read(store, key), "HEAD": lambda: store.size_bytes(key), "DELETE": lambda: store.delete(key)}[
-            method
-        ]()
+        requests[method]()
 
 
 def test_upload_goes_on_after_the_store_was_down(shaky: S3Store, faulty: FaultyStore) -> None:

@@ -7,6 +7,7 @@ import random
 import signal
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ import httpx
 import pytest
 
 from tests.conftest import ServerFactory
+from tests.faults.test_large_layer import Layer, Memory, pull_stream, push_stream
 from tests.faults.test_sweep import storage
 from tests.storage.conftest import PART_BYTES
 from tests.storage.test_driver import MIB, content_of
@@ -25,6 +27,9 @@ from tests.support.people import admin, create_project
 from tests.support.registry import digest_of, make_image, push_blob, put_manifest, sign_in
 from tests.support.server import Server
 from tests.support.waiting import wait_until
+
+LAYER_BYTES = (2048 if os.environ.get("TEST_FULL") == "1" else 256) * MIB
+MEMORY_BYTES = 96 * MIB  # a part, its copies on the way out, and a pipe
 
 
 @dataclass
@@ -293,6 +298,25 @@ def test_blobs_of_both_stores_are_readable(start_server: ServerFactory, minio: M
     assert (checked.returncode, "2 blobs" in checked.stdout) == (0, True), checked.stdout
     del server.environment["PORTOLAN_S3_BUCKET"], server.environment["PORTOLAN_STORAGE"]
     assert "1 blobs in the store s3, which is not configured" in storage(server, "check").stdout
+
+
+@pytest.mark.slow
+def test_large_layer_passes_through_in_little_memory(depot: Callable[..., Depot]) -> None:
+    registry = depot(s3_redirect=False, s3_part_bytes=16 * MIB)
+    layer = Layer(LAYER_BYTES)
+    warm = push_blob(registry.client, registry.repository, registry.content(20 * MIB))
+    registry.client.get(registry.blob(warm))
+    memory, started = Memory(registry.server), time.monotonic()
+    with memory.watched():
+        push_stream(registry.client, registry.repository, layer)
+        pushed, after_push_bytes = time.monotonic(), memory.growth_bytes
+        pulled = pull_stream(registry.client, registry.repository, layer.digest)
+    assert pulled == (layer.digest, LAYER_BYTES)
+    print(
+        f"\n{LAYER_BYTES >> 20} MiB pushed in {pushed - started:.1f} s, pulled in {time.monotonic() - pushed:.1f} s;"
+        f" memory grew by {after_push_bytes >> 20} MiB, then {memory.growth_bytes >> 20} MiB"
+    )
+    assert memory.growth_bytes < MEMORY_BYTES
 
 
 @pytest.mark.slow
