@@ -6,7 +6,9 @@ import random
 import secrets
 import time
 from collections.abc import Iterator
+from ipaddress import ip_address
 from typing import Any
+from urllib.parse import urlsplit
 
 from registry_core.config import Config
 from registry_core.digests import Digest
@@ -17,6 +19,14 @@ from registry_core.storage.s3_parts import PartPlan
 from registry_core.storage.s3_writer import FOLDER, Notes, S3Writer
 
 DELETE_ATTEMPTS = 3
+_NO_RULE = (
+    "the bucket has no lifecycle rule that aborts incomplete multipart uploads after some days: uploads that break off "
+    "before they are recorded cost space for ever (MinIO removes them by itself after a day)"
+)
+_ADDRESS = (
+    "clients are sent to an IP address for blobs, and some refuse that when it is a private one: name the store's host "
+    "in PORTOLAN_S3_PUBLIC_ENDPOINT, or set PORTOLAN_S3_REDIRECT=false"
+)
 
 
 class S3Store:
@@ -30,6 +40,7 @@ class S3Store:
         self._journal = Journal(self._bucket)
         self._is_redirecting = config.s3_redirect
         self._url_ttl_s = config.s3_redirect_ttl_s
+        self._public_endpoint = config.s3_public_endpoint or config.s3_endpoint or ""
 
     def new_key(self) -> str:
         return secrets.token_hex(16)
@@ -81,12 +92,12 @@ class S3Store:
         self._journal.flush()
 
     def hints(self) -> list[str]:
-        if self._bucket.is_cleaning_up_parts() is not False:
-            return []
-        return [
-            "the bucket has no lifecycle rule that aborts incomplete multipart uploads after some days: uploads that "
-            "break off before they are recorded cost space for ever (MinIO removes them by itself after a day)"
-        ]
+        hints = []
+        if self._bucket.is_cleaning_up_parts() is False:
+            hints.append(_NO_RULE)
+        if self._is_redirecting and _is_address(self._public_endpoint):
+            hints.append(_ADDRESS)
+        return hints
 
     def _abort_all(self, start: str) -> None:
         for listed in self._bucket.multiparts(start):
@@ -96,3 +107,11 @@ class S3Store:
 def _stored(listed: Listed) -> StoredObject:
     key = listed.name.removeprefix(FOLDER)
     return StoredObject(key, key.partition("-")[0], listed.size_bytes, listed.modified_at_s)
+
+
+def _is_address(url: str) -> bool:
+    try:
+        ip_address(urlsplit(url).hostname or "")
+    except ValueError:
+        return False
+    return True
