@@ -41,7 +41,11 @@ async def send(response: Response, relay: Relay, protocol: RSGIHTTPProtocol) -> 
                 protocol.response_bytes(response.status, response.headers, await run(_pool, b"".join, relay.chunks))
                 return relay.length_bytes
             pipe = _Pipe()
-            protocol.response_file(response.status, response.headers, pipe.path)
+            try:
+                protocol.response_file(response.status, response.headers, pipe.path)
+            except RSGIProtocolClosed:
+                pipe.close()
+                raise
             return await run(_pool, pipe.fill, relay.chunks)
         except RSGIProtocolClosed:
             return 0
@@ -73,9 +77,13 @@ class _Pipe:
         except StorageError as error:
             _log.warning("a blob broke off on its way to a client", sent_bytes=sent_bytes, reason=str(error))
         finally:
-            os.close(self._write_fd)
-            self._close_read_end()
+            self.close()
         return sent_bytes
+
+    def close(self) -> None:
+        """Close both ends; a server that reads comes to the end."""
+        os.close(self._write_fd)
+        self._close_read_end()
 
     def _write(self, chunk: bytes) -> None:
         view = memoryview(chunk)
