@@ -13,6 +13,7 @@ from django.core.management import call_command
 from django.core.management.base import SystemCheckError
 
 from registry_core.config import Config, get_config, mask_url
+from registry_core.storage.interface import StorageError
 
 
 class CheckResult(NamedTuple):
@@ -28,13 +29,23 @@ def run_checks() -> Iterator[CheckResult]:
     yield _result(f"data directory {config.data} can be written", lambda: _write_probe(config))
     yield _result("database answers and is migrated", lambda: _migrated(config))
     yield _result("redis answers", lambda: _redis_answers(config))
+    yield _result(f"object store ({config.storage}) keeps an object and gives it back", _store_answers)
     yield _result("Django's deployment checks pass", _django_checks)
 
 
 def _result(what: str, check: Callable[[], None]) -> CheckResult:
     try:
         check()
-    except (OSError, psycopg.Error, redis.RedisError, SystemCheckError, LookupError, ValueError, SystemExit) as error:
+    except (
+        OSError,
+        StorageError,
+        psycopg.Error,
+        redis.RedisError,
+        SystemCheckError,
+        LookupError,
+        ValueError,
+        SystemExit,
+    ) as error:
         return CheckResult(what, mask_url(str(error).strip()) or type(error).__name__)
     return CheckResult(what, None)
 
@@ -63,6 +74,12 @@ def _redis_answers(config: Config) -> None:
         raise LookupError("no redis: set PORTOLAN_REDIS_URL, or start `portolan up`")
     with redis.Redis.from_url(config.redis_dsn, socket_timeout=5, socket_connect_timeout=5) as client:
         client.ping()
+
+
+def _store_answers() -> None:
+    from registry_core.api.health import check_storage
+
+    check_storage()
 
 
 def _django_checks() -> None:

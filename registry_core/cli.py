@@ -12,6 +12,7 @@ import psycopg
 import typer
 
 from registry_core.config import CONFIG_PATH_VARIABLE, ConfigError, describe, get_config
+from registry_core.storage.interface import StorageError
 from registry_core.supervisor.errors import AlreadyRunning, PortBusy, SupervisorError
 
 EXIT_FAILED = 1
@@ -43,7 +44,7 @@ def main() -> NoReturn:
         _leave(EXIT_ALREADY_RUNNING, error)
     except PortBusy as error:
         _leave(EXIT_PORT_BUSY, error)
-    except (SupervisorError, OSError, psycopg.OperationalError, django.db.OperationalError) as error:
+    except (SupervisorError, StorageError, OSError, psycopg.OperationalError, django.db.OperationalError) as error:
         _leave(EXIT_FAILED, error)
     sys.exit(0)
 

@@ -11,7 +11,7 @@ from typing import Any, Literal, NamedTuple, Self
 from urllib.parse import SplitResult, urlsplit
 
 import yaml
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 PREFIX = "PORTOLAN_"
@@ -64,6 +64,44 @@ class Config(BaseSettings):
         default=None, description="redis:// URL of Valkey or Redis; default: the embedded one of `portolan up`."
     )
 
+    storage: Literal["filesystem", "s3"] = Field(
+        default="filesystem", description="Where new blobs go; blobs that lie in the other one stay readable."
+    )
+    s3_bucket: str | None = Field(default=None, validate_default=True, description="Bucket of blobs.")
+    s3_prefix: str = Field(default="", description="Folder in the bucket, for a bucket that others use too.")
+    s3_region: str | None = Field(default=None, description="Region; default: as the AWS tools find it, or us-east-1.")
+    s3_endpoint: str | None = Field(default=None, description="URL of a store that is not AWS.")
+    s3_public_endpoint: str | None = Field(
+        default=None, description="URL under which clients reach the store, when it differs from s3_endpoint."
+    )
+    s3_access_key: str | None = Field(
+        default=None, description="Access key; default: as the AWS tools find one (environment, profile, IAM role)."
+    )
+    s3_secret_key: SecretStr | None = Field(default=None, validate_default=True, description="Secret of s3_access_key.")
+    s3_path_style: bool = Field(
+        default=False, description="Name the bucket in the path (MinIO, Ceph), not in the host name."
+    )
+    s3_sse: Literal["AES256", "aws:kms"] | None = Field(default=None, description="Encryption to ask the store for.")
+    s3_kms_key_id: str | None = Field(default=None, description="KMS key for s3_sse aws:kms; default: the bucket's.")
+    s3_ca_file: Path | None = Field(default=None, description="CA certificates (PEM) to trust for the store.")
+    s3_redirect: bool = Field(
+        default=True, description="Send pulling clients to the store by a signed URL; false: pass the bytes through."
+    )
+    s3_redirect_ttl_s: int = Field(
+        default=1200, ge=60, le=604_800, description="Seconds for which a signed URL can be used."
+    )
+    s3_part_bytes: int = Field(
+        default=16 * 1024 * 1024,
+        ge=5 * 1024 * 1024,
+        le=1024 * 1024 * 1024,
+        description="Size of the first parts of an object, and the memory that an upload may take.",
+    )
+    s3_equal_parts: bool = Field(
+        default=False, description="Make all parts of an object equally large, as Cloudflare R2 demands."
+    )
+    s3_timeout_s: int = Field(default=60, ge=1, description="Seconds to wait for the store's answer, for each attempt.")
+    s3_attempts: int = Field(default=6, ge=1, le=20, description="Attempts at a request that the store does not serve.")
+
     upload_ttl_s: int = Field(default=86_400, ge=60, description="Seconds after which an idle upload is removed.")
     manifest_limit_bytes: int = Field(
         default=4 * 1024 * 1024, ge=1024, le=64 * 1024 * 1024, description="Largest manifest accepted, in bytes."
@@ -114,6 +152,39 @@ class Config(BaseSettings):
     @classmethod
     def _absolute(cls, path: Path | None) -> Path | None:
         return Path(os.path.abspath(path.expanduser())) if path else None
+
+    @field_validator("s3_bucket")
+    @classmethod
+    def _bucket_for_s3(cls, bucket: str | None, info: ValidationInfo) -> str | None:
+        if bucket is None and info.data.get("storage") == "s3":
+            raise ValueError("name the bucket that PORTOLAN_STORAGE=s3 keeps the blobs in")
+        return bucket
+
+    @field_validator("s3_secret_key")
+    @classmethod
+    def _key_and_secret(cls, secret: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        if (secret is None) != (info.data.get("s3_access_key") is None):
+            raise ValueError("goes together with PORTOLAN_S3_ACCESS_KEY: set both, or neither to use an IAM role")
+        return secret
+
+    @field_validator("s3_prefix")
+    @classmethod
+    def _folder(cls, prefix: str) -> str:
+        return f"{prefix.strip('/')}/" if prefix.strip("/") else ""
+
+    @field_validator("s3_endpoint", "s3_public_endpoint")
+    @classmethod
+    def _store_url(cls, url: str | None) -> str | None:
+        if url is not None and (urlsplit(url).scheme not in {"http", "https"} or not urlsplit(url).hostname):
+            raise ValueError("must be http://HOST[:PORT] or https://HOST[:PORT]")
+        return url
+
+    @field_validator("s3_ca_file")
+    @classmethod
+    def _readable_file(cls, path: Path | None) -> Path | None:
+        if path is not None and not path.is_file():
+            raise ValueError("there is no such file")
+        return path
 
     @field_validator("external_url")
     @classmethod

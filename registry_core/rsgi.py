@@ -24,13 +24,14 @@ django.setup()
 
 from django.core.wsgi import get_wsgi_application  # noqa: E402 Django must be set up first
 
-from registry_core import logs  # noqa: E402
+from registry_core import logs, threads  # noqa: E402
 from registry_core.config import get_config  # noqa: E402
 from registry_core.distribution.app import answer  # noqa: E402
 from registry_core.distribution.hooks import load_plugins  # noqa: E402
 from registry_core.distribution.services import Services, make_services  # noqa: E402
-from registry_core.http import wsgi_mount  # noqa: E402
+from registry_core.http import relays, wsgi_mount  # noqa: E402
 from registry_core.http.messages import ClientGone, Request, Response  # noqa: E402
+from registry_core.storage.stores import default_store, flush_stores  # noqa: E402
 from registry_core.tokens.endpoint import service_token  # noqa: E402
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
@@ -77,7 +78,7 @@ class Registry:
             response.headers.append(("connection", "close"))
         if get_config().workers > 1 and "x-portolan-worker" in scope.headers:
             response.headers.append(("x-portolan-worker", str(os.getpid())))
-        size_bytes = _send(request, response, protocol)
+        size_bytes = await _send(request, response, protocol)
         _log(request, response, size_bytes, started_s)
 
     async def _route(self, request: Request) -> Response:
@@ -90,6 +91,7 @@ class Registry:
         return await wsgi_mount.call(self._django, request)
 
     async def _open(self) -> None:
+        await threads.run_plain(default_store)
         self._services = make_services()
         await self._services.pool.open(wait=False)
 
@@ -100,6 +102,7 @@ class Registry:
         if self._services is not None:
             await self._services.pulls.flush()
             await self._services.pool.close()
+        await threads.run_plain(flush_stores)
 
     async def _clear_dead_marks(self) -> None:
         while True:
@@ -182,12 +185,14 @@ async def _chunks(protocol: RSGIHTTPProtocol, headers: Mapping[str, str]) -> Asy
         raise ClientGone
 
 
-def _send(request: Request, response: Response, protocol: RSGIHTTPProtocol) -> int:
+async def _send(request: Request, response: Response, protocol: RSGIHTTPProtocol) -> int:
     """Send the response; how many bytes its body has."""
     if request.method == "HEAD" or response.status in {204, 304}:
         protocol.response_empty(response.status, response.headers)
         return 0
     part = response.file
+    if response.relay is not None and response.relay.length_bytes:
+        return await relays.send(response, response.relay, protocol)
     with contextlib.suppress(RSGIProtocolClosed):
         if part is None or part.length_bytes == 0:
             protocol.response_bytes(response.status, response.headers, response.body)

@@ -17,6 +17,8 @@ T = TypeVar("T")
 THREADS = 12
 KNOWN_TO_BE_AWAY_S = 0.5
 _pool = ThreadPoolExecutor(THREADS, thread_name_prefix="operation")
+# Apart from the operations, which have to go on when the object store is slow.
+_uploads = ThreadPoolExecutor(THREADS, thread_name_prefix="upload")
 
 
 async def run(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
@@ -24,6 +26,15 @@ async def run(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) ->
 
     Raises OperationalError at once while the database is known not to answer: nobody waits for what cannot come.
     """
+    return await _run_in(_pool, function, *args, **kwargs)
+
+
+async def run_upload(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+    """As `run`, for work that waits for the object store."""
+    return await _run_in(_uploads, function, *args, **kwargs)
+
+
+async def _run_in(pool: ThreadPoolExecutor, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
     if generations().unreachable_for_s() > KNOWN_TO_BE_AWAY_S:
         raise OperationalError("the database does not answer")
 
@@ -34,7 +45,7 @@ async def run(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) ->
         finally:
             connections.close_all()
 
-    return await asyncio.get_running_loop().run_in_executor(_pool, call)
+    return await asyncio.get_running_loop().run_in_executor(pool, call)
 
 
 async def run_plain(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:

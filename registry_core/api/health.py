@@ -104,11 +104,10 @@ def check_storage() -> None:
     try:
         writer = store.writer(key, offset=0, parts=[])
         writer.write(content)
-        writer.commit()
-        if b"".join(store.read(key)) != content:
+        if b"".join(store.read(writer.commit())) != content:
             raise OSError("the store gave back other bytes than it was given")
     finally:
-        store.delete(key)
+        store.forget(key, parts=[])
 
 
 probe = HealthProbe(

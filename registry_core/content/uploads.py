@@ -2,7 +2,7 @@
 
 An upload belongs to one repository and one subject. A request that writes it claims it (a lease and a fencing
 version), so that no two write at once; a claim whose process died is taken over. What is durable is known by the row:
-offset and hash state.
+offset, hash state and the store's notes.
 """
 
 from __future__ import annotations
@@ -11,10 +11,12 @@ import json
 import os
 import secrets
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
+import structlog
 from django.db import connection, transaction
 
 from registry_core.access import Subject
@@ -27,12 +29,13 @@ from registry_core.distribution.hooks import UploadContext, hooks
 from registry_core.generations import process_start_time
 from registry_core.state import machine_id
 from registry_core.storage.hashing import RunningHash, new_hash, restored_hash
+from registry_core.storage.interface import StorageError
 from registry_core.storage.stores import default_store, store_named
 
-CHECKPOINT_BYTES = 32 << 20
 RESERVATION_BYTES = 64 << 20
 LEASE_S = 120
 RENEW_S = 30
+_log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +157,15 @@ def _row(repository: RepositoryRef, by: Subject, token: str, lock: str = "") -> 
     return dict(zip(_KEYS, row, strict=True))
 
 
+@contextmanager
+def _left_for_the_sweep(key: str) -> Iterator[None]:
+    """Clean-up after what is already decided: when the store fails here, the sweep finds what stayed."""
+    try:
+        yield
+    except StorageError as error:
+        _log.warning("leftovers of an upload stay for the sweep", key=key, reason=str(error))
+
+
 class UploadSession:
     """A claimed upload: takes bytes, then is released, discarded, or committed as a blob."""
 
@@ -168,7 +180,6 @@ class UploadSession:
         self._store = store_named(row["store"])
         self._key: str = row["storage_key"]
         self._reserved_bytes: int = row["reserved_bytes"]
-        self._saved_bytes = self.offset_bytes
         self._saved_at_s = time.monotonic()
         self._is_held = True
         self._parts: list[Any] = json.loads(row["parts"])
@@ -178,21 +189,24 @@ class UploadSession:
     def write(self, chunk: bytes | bytearray) -> None:
         """Append bytes. Raises StorageFull or StorageError (what came before is kept), QuotaExceeded, UploadBusy when
         fenced."""
-        if time.monotonic() - self._saved_at_s > RENEW_S:
-            # Before the bytes are written, so that whoever took the upload over meanwhile has it for himself.
-            self._save(is_releasing=False)
+        self._renew()
         self._reserve(self.offset_bytes + len(chunk))
-        self._writer.write(chunk)
-        self._hash.update(chunk)
-        self.offset_bytes += len(chunk)
-        if self.offset_bytes - self._saved_bytes >= CHECKPOINT_BYTES:
-            self._save(is_releasing=False)
+        while chunk:
+            if self._writer.until_checkpoint_bytes <= 0:
+                self._save(is_releasing=False)
+            piece = chunk[: self._writer.until_checkpoint_bytes]
+            self._append(piece)
+            chunk = chunk[len(piece) :]
 
     def release(self) -> None:
-        """Keep what was written and let another request go on."""
+        """Keep what was written and let another request go on. Raises StorageError when the store does not keep it;
+        the upload then ends at its last checkpoint."""
         self._is_held = False
         try:
             self._save(is_releasing=True)
+        except StorageError:
+            self._update("writer = ''", [])
+            raise
         finally:
             self._writer.close()
 
@@ -213,21 +227,26 @@ class UploadSession:
         self._is_held = False
         self._writer.close()
         self._forget()
-        self._store.delete(self._key)
+        with _left_for_the_sweep(self._key):
+            self._store.forget(self._key, parts=self._parts)
 
     def commit(self, stated: Digest) -> BlobRef:
         """Make the bytes the blob `stated`: durable, then one transaction. Raises DigestMismatch (the upload is gone
         then)."""
-        computed = self._digest(stated.algorithm)
-        if computed != stated:
-            self.discard()
-            raise DigestMismatch(stated, computed)
-        self._writer.commit()
-        self._store.note(stated, self._key, self.offset_bytes)
-        blob = self._store_blob(BlobRef(0, stated, self.offset_bytes, self._store.name, self._key))
+        self._renew()
+        if stated.algorithm == self.algorithm:
+            self._verify(stated, self._hash)
+        key = self._writer.commit()
+        if stated.algorithm != self.algorithm:
+            self._verify(stated, self._read_back(key, stated.algorithm))
+        self._store.note(stated, key, self.offset_bytes)
+        blob = self._store_blob(BlobRef(0, stated, self.offset_bytes, self._store.name, key))
         self._is_held = False
-        if blob.storage_key != self._key:
-            self._store.delete(self._key)
+        with _left_for_the_sweep(self._key):
+            self._writer.settle()
+            if blob.storage_key != key:
+                self._store.delete(key)
+        self._writer.close()
         return blob
 
     @retried
@@ -237,18 +256,22 @@ class UploadSession:
         quota.charge(project_id=self._repository.project.id, delta_bytes=-self._reserved_bytes)
 
     @retried
+    @transaction.atomic
     def _store_blob(self, ours: BlobRef) -> BlobRef:
-        with transaction.atomic():
-            self._delete_row()
-            return store_blob(repository=self._repository, blob=ours, reserved_bytes=self._reserved_bytes)
+        self._delete_row()
+        return store_blob(repository=self._repository, blob=ours, reserved_bytes=self._reserved_bytes)
 
-    def _digest(self, algorithm: str) -> Digest:
-        if algorithm == self.algorithm:
-            return Digest(bytes([ALGORITHMS[algorithm]]) + self._hash.digest())
+    def _verify(self, stated: Digest, known: RunningHash) -> None:
+        computed = Digest(bytes([ALGORITHMS[stated.algorithm]]) + known.digest())
+        if computed != stated:
+            self.discard()
+            raise DigestMismatch(stated, computed)
+
+    def _read_back(self, key: str, algorithm: str) -> RunningHash:
         again = new_hash(algorithm)
-        for chunk in self._store.read(self._key, end=self.offset_bytes):
+        for chunk in self._store.read(key, end=self.offset_bytes):
             again.update(chunk)
-        return Digest(bytes([ALGORITHMS[algorithm]]) + again.digest())
+        return again
 
     def _restore_hash(self, state: bytes | None) -> RunningHash:
         if self.offset_bytes == 0:
@@ -256,10 +279,18 @@ class UploadSession:
         restored = restored_hash(self.algorithm, bytes(state)) if state else None
         if restored is not None:
             return restored
-        again = new_hash(self.algorithm)
-        for chunk in self._store.read(self._key, end=self.offset_bytes):
-            again.update(chunk)
-        return again
+        return self._read_back(self._key, self.algorithm)
+
+    def _append(self, piece: bytes | bytearray) -> None:
+        self._writer.write(piece)
+        self._hash.update(piece)
+        self.offset_bytes += len(piece)
+
+    def _renew(self) -> None:
+        """Prove the claim again when that was a while ago: a request that stalled may have lost the upload, and must
+        not touch its bytes then."""
+        if time.monotonic() - self._saved_at_s > RENEW_S:
+            self._save(is_releasing=False)
 
     def _reserve(self, needed_bytes: int) -> None:
         if needed_bytes <= max(self._reserved_bytes, RESERVATION_BYTES):
@@ -276,8 +307,8 @@ class UploadSession:
         quota.charge(project_id=self._repository.project.id, delta_bytes=more_bytes)
 
     def _save(self, *, is_releasing: bool) -> None:
-        if self.offset_bytes - self._saved_bytes >= CHECKPOINT_BYTES:
-            self._parts = self._writer.checkpoint()
+        is_due = self._writer.until_checkpoint_bytes <= 0
+        self._parts = self._writer.checkpoint() if is_due else self._writer.hand_over()
         writer = "" if is_releasing else _process()
         with transaction.atomic():
             _bookkeeping()
@@ -285,7 +316,6 @@ class UploadSession:
                 "offset_bytes = %s, hash_state = %s, parts = %s::jsonb, writer = %s",
                 [self.offset_bytes, self._hash.export(), json.dumps(self._parts), writer],
             )
-        self._saved_bytes = self.offset_bytes
         self._saved_at_s = time.monotonic()
 
     def _update(self, assignments: str, values: list[Any]) -> None:
@@ -336,7 +366,7 @@ def _sweep_one(upload_id: int, version: int) -> bool:
             DELETE FROM content_upload AS upload USING content_repository AS repository
             WHERE upload.id = (SELECT id FROM content_upload WHERE id = %s AND version = %s FOR UPDATE SKIP LOCKED)
             AND repository.id = upload.repository_id
-            RETURNING upload.store, upload.storage_key, upload.reserved_bytes, repository.project_id
+            RETURNING upload.store, upload.storage_key, upload.reserved_bytes, repository.project_id, upload.parts::text
             """,
             [upload_id, version],
         )
@@ -345,5 +375,5 @@ def _sweep_one(upload_id: int, version: int) -> bool:
             return False
         quota.charge(project_id=row[3], delta_bytes=-row[2])
     with suppress(LookupError):
-        store_named(row[0]).delete(row[1])
+        store_named(row[0]).forget(row[1], parts=json.loads(row[4]))
     return True

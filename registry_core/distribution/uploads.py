@@ -71,7 +71,7 @@ async def patch(request: Request, services: Services, name: str, token: str) -> 
     async def append(session: UploadSession) -> Response:
         _check_order(request, session)
         await _receive(request, session)
-        await threads.run(session.release)
+        await threads.run_upload(session.release)
         return _accepted(name, token, session.offset_bytes)
 
     return await _with_session(services, identity, repository, token, append)
@@ -92,7 +92,7 @@ async def put(request: Request, services: Services, name: str, token: str) -> Re
 async def cancel(request: Request, services: Services, name: str, token: str) -> Response:
     """DELETE: forget the upload."""
     identity, repository = await uploading(request, services, name)
-    await threads.run(uploads.cancel_upload, repository=repository, by=identity.subject, token=token)
+    await threads.run_upload(uploads.cancel_upload, repository=repository, by=identity.subject, token=token)
     return Response(204)
 
 
@@ -110,11 +110,13 @@ async def _with_session(
             raise OciError(
                 429, "TOOMANYREQUESTS", "the registry takes no more uploads just now", headers=[("retry-after", "5")]
             )
-        session = await threads.run(uploads.claim_upload, repository=repository, by=identity.subject, token=token)
+        session = await threads.run_upload(
+            uploads.claim_upload, repository=repository, by=identity.subject, token=token
+        )
         try:
             return await work(session)
         except BaseException as error:
-            await asyncio.shield(threads.run(session.end_after, error))
+            await asyncio.shield(threads.run_upload(session.end_after, error))
             raise
     finally:
         services.uploads_now -= 1
@@ -123,7 +125,7 @@ async def _with_session(
 async def _finish(request: Request, session: UploadSession, stated: Digest, name: str) -> Response:
     _check_order(request, session)
     await _receive(request, session)
-    blob = await threads.run(session.commit, stated)
+    blob = await threads.run_upload(session.commit, stated)
     return _created(name, blob.digest)
 
 
@@ -134,7 +136,7 @@ async def _receive(request: Request, session: UploadSession) -> None:
         async for piece in _pieces(request.chunks()):
             if writing is not None:
                 await writing
-            writing = asyncio.ensure_future(threads.run(session.write, piece))
+            writing = asyncio.ensure_future(threads.run_upload(session.write, piece))
     finally:
         if writing is not None:
             await writing

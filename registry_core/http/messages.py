@@ -5,7 +5,7 @@ The server adapter (`registry_core.rsgi`) makes a `Request` and plays a `Respons
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import parse_qs
@@ -89,14 +89,23 @@ class FilePart:
     length_bytes: int
 
 
+@dataclass(frozen=True, slots=True)
+class Relay:
+    """A body that comes from elsewhere and passes through us: `length_bytes`, which `chunks` makes in a thread."""
+
+    chunks: Iterator[bytes]
+    length_bytes: int
+
+
 @dataclass(slots=True)
 class Response:
-    """One answer. With `file` the body is that part of a file."""
+    """One answer. With `file` the body is that part of a file, with `relay` it passes through."""
 
     status: int
     headers: list[Header] = field(default_factory=list)
     body: bytes = b""
     file: FilePart | None = None
+    relay: Relay | None = None
 
 
 def json_response(status: int, content: object, headers: list[Header] | None = None) -> Response:

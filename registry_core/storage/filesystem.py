@@ -16,6 +16,7 @@ from registry_core.digests import Digest
 from registry_core.storage.interface import ObjectMissing, ObjectWriter, StorageError, StorageFull, StoredObject
 
 READ_BYTES = 1 << 20
+CHECKPOINT_BYTES = 32 << 20
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG}
 
 
@@ -45,10 +46,15 @@ class FileWriter:
     def __init__(self, path: Path, offset: int) -> None:
         self._path = path
         self.offset = offset
+        self._durable_bytes = offset
         flags = os.O_WRONLY | os.O_CLOEXEC | (os.O_CREAT if offset == 0 else 0)
         with _translated("opening an upload"):
             self._fd = os.open(path, flags, 0o600)
             os.ftruncate(self._fd, offset)
+
+    @property
+    def until_checkpoint_bytes(self) -> int:
+        return self._durable_bytes + CHECKPOINT_BYTES - self.offset
 
     def write(self, chunk: bytes | bytearray | memoryview) -> None:
         view = memoryview(chunk)
@@ -58,16 +64,24 @@ class FileWriter:
                 self.offset += written
                 view = view[written:]
 
+    def hand_over(self) -> list[Any]:
+        return []  # the kernel has it
+
     def checkpoint(self) -> list[Any]:
         with _translated("flushing an upload"):
             os.fdatasync(self._fd)
+        self._durable_bytes = self.offset
         return []
 
-    def commit(self) -> None:
+    def commit(self) -> str:
         with _translated("finishing an upload"):
             os.fsync(self._fd)
             _sync_folder(self._path.parent)
         self.close()
+        return f"{self._path.parent.name}/{self._path.name}"
+
+    def settle(self) -> None:
+        """Nothing is left over."""
 
     def close(self) -> None:
         if self._fd >= 0:
@@ -98,14 +112,15 @@ class FilesystemStore:
         return f"{name[:2]}/{name}"
 
     def writer(self, key: str, *, offset: int, parts: list[Any]) -> ObjectWriter:
-        return FileWriter(self.path(key), offset)
+        return FileWriter(self.locate(key), offset)
 
-    def path(self, key: str) -> Path:
+    def locate(self, key: str) -> Path:
         return self._objects / key
 
-    def read(self, key: str, *, end: int | None = None) -> Iterator[bytes]:
-        left = end
-        with _translated("reading an object"), self.path(key).open("rb") as file:
+    def read(self, key: str, *, start: int = 0, end: int | None = None) -> Iterator[bytes]:
+        left = None if end is None else end - start
+        with _translated("reading an object"), self.locate(key).open("rb") as file:
+            file.seek(start)
             while left is None or left > 0:
                 chunk = file.read(READ_BYTES if left is None else min(READ_BYTES, left))
                 if not chunk:
@@ -115,20 +130,30 @@ class FilesystemStore:
 
     def size_bytes(self, key: str) -> int | None:
         try:
-            return self.path(key).stat().st_size
+            return self.locate(key).stat().st_size
         except FileNotFoundError:
             return None
 
     def delete(self, key: str) -> None:
         with _translated("deleting an object"):
-            self.path(key).unlink(missing_ok=True)
+            self.locate(key).unlink(missing_ok=True)
+
+    def forget(self, key: str, *, parts: list[Any]) -> None:
+        self.delete(key)
 
     def objects(self) -> Iterator[StoredObject]:
         for fan in sorted(self._objects.iterdir()):
             for path in sorted(fan.iterdir()):
                 with suppress(FileNotFoundError):  # deleted since the folder was listed
                     status = path.stat()
-                    yield StoredObject(f"{fan.name}/{path.name}", status.st_size, status.st_mtime)
+                    key = f"{fan.name}/{path.name}"
+                    yield StoredObject(key, key, status.st_size, status.st_mtime)
+
+    def unfinished(self) -> Iterator[StoredObject]:
+        return iter(())  # an unfinished upload is an object like any other
+
+    def abort(self, key: str) -> None:
+        """There is nothing of the kind."""
 
     def note(self, digest: Digest, key: str, size_bytes: int) -> None:
         line = json.dumps({"digest": str(digest), "key": key, "size": size_bytes}) + "\n"
@@ -139,3 +164,9 @@ class FilesystemStore:
                 os.write(fd, line.encode())
             finally:
                 os.close(fd)
+
+    def flush(self) -> None:
+        """Nothing is kept back: each line is written at once."""
+
+    def hints(self) -> list[str]:
+        return []

@@ -1,7 +1,8 @@
 """The object store: one small interface that a folder and an object store can both keep.
 
-A key is opaque and chosen when an upload begins; `Blob` maps a digest to it. Bytes are written once, where they stay:
-making them a blob is a row, never a copy and never a rename.
+A key is opaque and chosen when an upload begins; a store may make the object under a key of its own that begins with
+it, which `ObjectWriter.commit` tells and `Blob` maps a digest to. Bytes are written once, where they stay: making them
+a blob is a row, never a copy and never a rename.
 """
 
 from __future__ import annotations
@@ -28,11 +29,22 @@ class ObjectMissing(StorageError):
 
 @dataclass(frozen=True, slots=True)
 class StoredObject:
-    """An object as the store lists it; `modified_at_s`: seconds since the epoch at its last write."""
+    """An object as the store lists it.
+
+    `upload_key`: the key that its upload was begun with. `modified_at_s`: seconds since the epoch at its last write.
+    """
 
     key: str
+    upload_key: str
     size_bytes: int
     modified_at_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class SignedUrl:
+    """A URL that whoever has it may read one object from, for a while."""
+
+    url: str
 
 
 class ObjectWriter(Protocol):
@@ -40,20 +52,36 @@ class ObjectWriter(Protocol):
 
     offset: int
 
+    @property
+    def until_checkpoint_bytes(self) -> int:
+        """How many more bytes to write before a checkpoint is due; 0 or less: it is due now."""
+        ...
+
     def write(self, chunk: bytes | bytearray | memoryview) -> None:
         """Append `chunk`. Raises StorageFull or StorageError; then the object ends at `offset` again."""
         ...
 
-    def checkpoint(self) -> list[Any]:
-        """Make durable what was written; the parts (the store's own notes) with which another process goes on."""
+    def hand_over(self) -> list[Any]:
+        """Put what was written where another process can go on from it; the store's own notes for that process.
+
+        It survives the death of this process, though not of its machine. Raises StorageFull or StorageError.
+        """
         ...
 
-    def commit(self) -> None:
-        """Make the object whole and durable under its key: its bytes and its name."""
+    def checkpoint(self) -> list[Any]:
+        """As `hand_over`, and what was written survives the death of the machine too."""
+        ...
+
+    def commit(self) -> str:
+        """Make the object whole and durable, its bytes and its name; the key that it is found under."""
+        ...
+
+    def settle(self) -> None:
+        """After `commit`, and once the object's row is durable: remove what is not needed any more."""
         ...
 
     def close(self) -> None:
-        """Let go of the object without making it whole."""
+        """Let go of the object; what was not handed over is lost."""
         ...
 
 
@@ -67,15 +95,18 @@ class ObjectStore(Protocol):
         ...
 
     def writer(self, key: str, *, offset: int, parts: list[Any]) -> ObjectWriter:
-        """A writer that goes on at `offset`; what lies behind it is cut off. Raises ObjectMissing."""
+        """A writer that goes on at `offset` with the notes `parts`; what lies behind it is cut off.
+
+        Raises ObjectMissing.
+        """
         ...
 
-    def path(self, key: str) -> Path:
-        """The file to serve the object from."""
+    def locate(self, key: str) -> Path | SignedUrl | None:
+        """Where others can read the object from; None when it goes through `read` only."""
         ...
 
-    def read(self, key: str, *, end: int | None = None) -> Iterator[bytes]:
-        """The object's bytes, up to `end`. Raises ObjectMissing."""
+    def read(self, key: str, *, start: int = 0, end: int | None = None) -> Iterator[bytes]:
+        """The object's bytes from `start` up to, not including, `end`. Raises ObjectMissing."""
         ...
 
     def size_bytes(self, key: str) -> int | None:
@@ -83,13 +114,33 @@ class ObjectStore(Protocol):
         ...
 
     def delete(self, key: str) -> None:
-        """Remove the object, finished or not; nothing happens when there is none."""
+        """Remove the object and make sure that it is gone; nothing happens when there is none."""
+        ...
+
+    def forget(self, key: str, *, parts: list[Any]) -> None:
+        """Remove all that the upload begun with `key` left, finished or not; `parts`: its last notes."""
+        ...
+
+    def abort(self, key: str) -> None:
+        """Remove what is unfinished under exactly this key, as `unfinished` lists it."""
         ...
 
     def objects(self) -> Iterator[StoredObject]:
         """Every object in the store."""
         ...
 
+    def unfinished(self) -> Iterator[StoredObject]:
+        """What takes space and is no object yet."""
+        ...
+
     def note(self, digest: Digest, key: str, size_bytes: int) -> None:
-        """Write into the store's journal which digest lies under which key."""
+        """Write into the store's journal which digest lies under which key; at the latest when `flush` is called."""
+        ...
+
+    def flush(self) -> None:
+        """Write what of the journal is still in memory."""
+        ...
+
+    def hints(self) -> list[str]:
+        """What an operator should change about the store; empty when nothing."""
         ...

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import atexit
 import functools
+import os
+from typing import TYPE_CHECKING
 
 from registry_core.config import get_config
 from registry_core.storage.filesystem import FilesystemStore
 from registry_core.storage.interface import ObjectStore
+
+if TYPE_CHECKING:
+    from registry_core.storage.s3 import S3Store
 
 
 @functools.cache
@@ -16,13 +22,40 @@ def _filesystem() -> FilesystemStore:
     return store
 
 
+@functools.cache
+def _s3() -> S3Store:
+    from registry_core.storage.s3 import S3Store  # boto3 takes a while, and most installations do without
+
+    store = S3Store(get_config())
+    atexit.register(store.flush)
+    return store
+
+
+# The child of a fork must not talk on its parent's connections.
+os.register_at_fork(after_in_child=_s3.cache_clear)
+
+
 def default_store() -> ObjectStore:
     """The store that new blobs go to."""
-    return _filesystem()
+    return store_named(get_config().storage)
 
 
 def store_named(name: str) -> ObjectStore:
-    """The store with that name. Raises LookupError."""
-    if name != FilesystemStore.name:
-        raise LookupError(f"no store is called {name!r}")
-    return _filesystem()
+    """The store with that name. Raises LookupError when it is not configured."""
+    if name == FilesystemStore.name:
+        return _filesystem()
+    if name == "s3" and get_config().s3_bucket:
+        return _s3()
+    raise LookupError(f"no store is called {name!r}: set PORTOLAN_S3_BUCKET if blobs lie in an object store")
+
+
+def configured_stores() -> list[ObjectStore]:
+    """All stores that blobs may lie in, the default one first."""
+    names = [get_config().storage, FilesystemStore.name, *(["s3"] if get_config().s3_bucket else [])]
+    return [store_named(name) for name in dict.fromkeys(names)]
+
+
+def flush_stores() -> None:
+    """Write what the stores still have in memory, before the process ends."""
+    if _s3.cache_info().currsize:
+        _s3().flush()

@@ -86,9 +86,9 @@ def test_a_large_layer_goes_through_in_little_memory(server: Server, unique: str
         memory = Memory(server)
 
         with memory.watched():
-            _push_stream(client, repository, layer)
+            push_stream(client, repository, layer)
             after_push_bytes = memory.growth_bytes
-            pulled, size_bytes = _pull_stream(client, repository, layer.digest)
+            pulled, size_bytes = pull_stream(client, repository, layer.digest)
 
     assert (pulled, size_bytes) == (layer.digest, LAYER_BYTES)
     print(
@@ -99,13 +99,13 @@ def test_a_large_layer_goes_through_in_little_memory(server: Server, unique: str
     assert memory.growth_bytes < GROWTH_LIMIT_BYTES
 
 
-def _push_stream(client: httpx.Client, repository: str, layer: Layer) -> None:
+def push_stream(client: httpx.Client, repository: str, layer: Layer) -> None:
     begun = client.post(f"/v2/{repository}/blobs/uploads/").raise_for_status()
     sent = client.patch(begun.headers["location"], content=layer).raise_for_status()
     client.put(sent.headers["location"], params={"digest": layer.digest}).raise_for_status()
 
 
-def _pull_stream(client: httpx.Client, repository: str, digest: str) -> tuple[str, int]:
+def pull_stream(client: httpx.Client, repository: str, digest: str) -> tuple[str, int]:
     received, size_bytes = hashlib.sha256(), 0
     with client.stream("GET", f"/v2/{repository}/blobs/{digest}") as answer:
         answer.raise_for_status()

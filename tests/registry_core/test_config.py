@@ -92,10 +92,40 @@ def test_external_url_must_be_an_origin(url: str, monkeypatch: pytest.MonkeyPatc
         Config.load()
 
 
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [
+        ({"STORAGE": "s3"}, "S3_BUCKET"),
+        ({"STORAGE": "gcs"}, "STORAGE"),
+        ({"S3_BUCKET": "b", "S3_ACCESS_KEY": "k"}, "S3_SECRET_KEY"),
+        ({"S3_BUCKET": "b", "S3_SECRET_KEY": "hunter2"}, "S3_SECRET_KEY"),
+        ({"S3_BUCKET": "b", "S3_ENDPOINT": "minio:9000"}, "S3_ENDPOINT"),
+        ({"S3_BUCKET": "b", "S3_CA_FILE": "/nowhere/ca.pem"}, "S3_CA_FILE"),
+        ({"S3_BUCKET": "b", "S3_PART_BYTES": "1048576"}, "S3_PART_BYTES"),
+    ],
+)
+def test_object_storage_that_is_set_up_by_half_is_an_error(
+    settings: dict[str, str], named: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in settings.items():
+        monkeypatch.setenv(f"PORTOLAN_{name}", value)
+    with pytest.raises(ConfigError, match=f"PORTOLAN_{named}") as caught:
+        Config.load()
+    assert "hunter2" not in str(caught.value)
+
+
+def test_prefix_in_the_bucket_is_a_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    for given_prefix, folder in (("", ""), ("a", "a/"), ("/a/b/", "a/b/"), ("/", "")):
+        monkeypatch.setenv("PORTOLAN_S3_PREFIX", given_prefix)
+        assert Config.load().s3_prefix == folder
+
+
 def test_described_settings_hide_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PORTOLAN_ADMIN_PASSWORD", "hunter2")
     monkeypatch.setenv("PORTOLAN_DATABASE_URL", "postgresql://ada:hunter2@db:5432/portolan?sslmode=require")
     monkeypatch.setenv("PORTOLAN_REDIS_URL", "redis://:hunter2@cache/0")
+    monkeypatch.setenv("PORTOLAN_S3_ACCESS_KEY", "registry")
+    monkeypatch.setenv("PORTOLAN_S3_SECRET_KEY", "hunter2")
     shown = {setting.key: setting.value for setting in describe(Config.load())}
     assert "hunter2" not in str(shown) + repr(Config.load())
     assert shown["admin_password"] == MASK

@@ -1,0 +1,117 @@
+"""Blobs in an object store that speaks S3 (AWS, MinIO, Ceph, R2, OSS, COS). See docs/adr/0003-object-storage.md."""
+
+from __future__ import annotations
+
+import random
+import secrets
+import time
+from collections.abc import Iterator
+from ipaddress import ip_address
+from typing import Any
+from urllib.parse import urlsplit
+
+from registry_core.config import Config
+from registry_core.digests import Digest
+from registry_core.storage.interface import ObjectWriter, SignedUrl, StorageError, StoredObject
+from registry_core.storage.s3_bucket import Bucket, Listed
+from registry_core.storage.s3_journal import Journal
+from registry_core.storage.s3_parts import PartPlan
+from registry_core.storage.s3_writer import FOLDER, Notes, S3Writer
+
+DELETE_ATTEMPTS = 3
+_NO_RULE = (
+    "the bucket has no lifecycle rule that aborts incomplete multipart uploads after some days: uploads that break off "
+    "before they are recorded cost space for ever (MinIO removes them by itself after a day)"
+)
+_ADDRESS = (
+    "clients are sent to an IP address for blobs, and some refuse that when it is a private one: name the store's host "
+    "in PORTOLAN_S3_PUBLIC_ENDPOINT, or set PORTOLAN_S3_REDIRECT=false"
+)
+
+
+class S3Store:
+    """The folder objects/ of a bucket: an object's name is its upload's key, a dash, and a random end."""
+
+    name = "s3"
+
+    def __init__(self, config: Config) -> None:
+        self._bucket = Bucket(config)
+        self._plan = PartPlan(config.s3_part_bytes, is_equal=config.s3_equal_parts)
+        self._journal = Journal(self._bucket)
+        self._is_redirecting = config.s3_redirect
+        self._url_ttl_s = config.s3_redirect_ttl_s
+        self._public_endpoint = config.s3_public_endpoint or config.s3_endpoint or ""
+
+    def new_key(self) -> str:
+        return secrets.token_hex(16)
+
+    def writer(self, key: str, *, offset: int, parts: list[Any]) -> ObjectWriter:
+        return S3Writer(self._bucket, self._plan, key, offset=offset, parts=parts)
+
+    def locate(self, key: str) -> SignedUrl | None:
+        if not self._is_redirecting:
+            return None
+        return SignedUrl(self._bucket.signed_url(FOLDER + key, ttl_s=self._url_ttl_s))
+
+    def read(self, key: str, *, start: int = 0, end: int | None = None) -> Iterator[bytes]:
+        return self._bucket.read(FOLDER + key, start=start, end=end)
+
+    def size_bytes(self, key: str) -> int | None:
+        head = self._bucket.head(FOLDER + key)
+        return None if head is None else head.size_bytes
+
+    def delete(self, key: str) -> None:
+        for attempt in range(DELETE_ATTEMPTS):
+            self._bucket.delete(FOLDER + key)
+            if self._bucket.head(FOLDER + key) is None:
+                return
+            time.sleep(random.uniform(0, 2.0**attempt / 4))  # noqa: S311 not a secret
+        raise StorageError(f"the store says that it deleted {key}, and still has it: look at its rules and locks")
+
+    def forget(self, key: str, *, parts: list[Any]) -> None:
+        notes = Notes.of(parts)
+        if notes.upload_id:
+            self._bucket.abort_parts(FOLDER + notes.key, notes.upload_id)
+        self._abort_all(f"{FOLDER}{key}-")
+        for stored in self._bucket.objects(f"{FOLDER}{key}-"):
+            self.delete(stored.name.removeprefix(FOLDER))
+
+    def abort(self, key: str) -> None:
+        self._abort_all(FOLDER + key)
+
+    def objects(self) -> Iterator[StoredObject]:
+        return map(_stored, self._bucket.objects(FOLDER))
+
+    def unfinished(self) -> Iterator[StoredObject]:
+        return map(_stored, self._bucket.multiparts(FOLDER))
+
+    def note(self, digest: Digest, key: str, size_bytes: int) -> None:
+        self._journal.note(digest, key, size_bytes)
+
+    def flush(self) -> None:
+        self._journal.flush()
+
+    def hints(self) -> list[str]:
+        hints = []
+        if self._bucket.is_cleaning_up_parts() is False:
+            hints.append(_NO_RULE)
+        if self._is_redirecting and _is_address(self._public_endpoint):
+            hints.append(_ADDRESS)
+        return hints
+
+    def _abort_all(self, start: str) -> None:
+        for listed in self._bucket.multiparts(start):
+            self._bucket.abort_parts(listed.name, listed.upload_id)
+
+
+def _stored(listed: Listed) -> StoredObject:
+    key = listed.name.removeprefix(FOLDER)
+    return StoredObject(key, key.partition("-")[0], listed.size_bytes, listed.modified_at_s)
+
+
+def _is_address(url: str) -> bool:
+    try:
+        ip_address(urlsplit(url).hostname or "")
+    except ValueError:
+        return False
+    return True

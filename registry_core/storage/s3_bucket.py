@@ -1,0 +1,248 @@
+"""One bucket of an S3-compatible store: its requests, one method each, and its failures as errors of the store.
+
+botocore repeats what failed for a passing reason (500, 503 SlowDown, no answer, a broken connection), with a jittered
+pause that doubles. Only plain requests that every such store knows are used: no batch deletes, no trailing checksums.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import time
+from base64 import b64encode
+from collections.abc import Collection, Iterator
+from contextlib import closing, contextmanager
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
+
+import boto3
+from botocore.client import Config as ClientConfig
+from botocore.exceptions import BotoCoreError, ClientError
+
+from registry_core.config import Config
+from registry_core.storage.interface import ObjectMissing, StorageError, StorageFull
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+Body = bytes | bytearray | IO[bytes]
+
+CONNECT_S = 5
+CONNECTIONS = 64
+READ_BYTES = 1 << 20
+PAUSE_MAX_S = 10.0
+_CONTENT_TYPE = "application/octet-stream"
+_ABSENT = {"404", "NoSuchKey", "NoSuchUpload"}
+_FULL = {"XMinioStorageFull", "QuotaExceeded", "XMinioAdminBucketQuotaExceeded", "InsufficientStorage", "507"}
+_UNSUPPORTED = {"NotImplemented", "MethodNotAllowed", "501"}
+
+
+class Head(NamedTuple):
+    """What the store says of an object without sending it."""
+
+    size_bytes: int
+    etag: str
+
+
+class Listed(NamedTuple):
+    """An object, or a multipart upload (with its id, and no size), in a listing."""
+
+    name: str
+    size_bytes: int
+    modified_at_s: float
+    upload_id: str = ""
+
+
+class UploadGone(ObjectMissing):
+    """There is no such multipart upload: it was finished, or the store has cleaned it up."""
+
+
+class Bucket:
+    """Names are relative to the configured prefix."""
+
+    def __init__(self, config: Config) -> None:
+        self._bucket = config.s3_bucket or ""
+        self._prefix = config.s3_prefix
+        self._attempts = config.s3_attempts
+        self._client = _client(config, config.s3_endpoint)
+        self._public = _client(config, config.s3_public_endpoint) if config.s3_public_endpoint else self._client
+        self._sse: dict[str, Any] = {}
+        if config.s3_sse:
+            self._sse["ServerSideEncryption"] = config.s3_sse
+        if config.s3_kms_key_id:
+            self._sse["SSEKMSKeyId"] = config.s3_kms_key_id
+
+    def put(self, name: str, body: Body) -> None:
+        """Store a whole object."""
+        with translated("writing an object"):
+            self._client.put_object(
+                **self._at(name, Body=body, ContentMD5=_content_md5(body), ContentType=_CONTENT_TYPE, **self._sse)
+            )
+
+    def begin_parts(self, name: str) -> str:
+        """Begin a multipart upload; its id."""
+        with translated("beginning an object of parts"):
+            begun = self._client.create_multipart_upload(**self._at(name, ContentType=_CONTENT_TYPE, **self._sse))
+        return begun["UploadId"]
+
+    def put_part(self, name: str, upload_id: str, number: int, body: Body) -> str:
+        """Store a part (from 1 on); its ETag. Raises UploadGone."""
+        with translated("writing a part of an object"):
+            put = self._client.upload_part(
+                **self._at(name, UploadId=upload_id, PartNumber=number, Body=body, ContentMD5=_content_md5(body))
+            )
+        return put["ETag"].strip('"')
+
+    def finish_parts(self, name: str, upload_id: str, etags: list[str]) -> None:
+        """Make the parts an object. Raises UploadGone."""
+        parts = [{"PartNumber": number, "ETag": f'"{etag}"'} for number, etag in enumerate(etags, 1)]
+        with translated("joining the parts of an object"):
+            self._client.complete_multipart_upload(
+                **self._at(name, UploadId=upload_id, MultipartUpload={"Parts": parts})
+            )
+
+    def abort_parts(self, name: str, upload_id: str) -> None:
+        """Forget a multipart upload; nothing happens when there is none."""
+        with translated("forgetting parts of an object", ignore=_ABSENT):
+            self._client.abort_multipart_upload(**self._at(name), UploadId=upload_id)
+
+    def head(self, name: str) -> Head | None:
+        """None when there is no such object."""
+        with translated("looking at an object", ignore=_ABSENT):
+            head = self._client.head_object(**self._at(name))
+            return Head(head["ContentLength"], head["ETag"].strip('"'))
+        return None
+
+    def delete(self, name: str) -> None:
+        """Ask the store to delete an object; whether it did is for the caller to see."""
+        with translated("deleting an object", ignore=_ABSENT):
+            self._client.delete_object(**self._at(name))
+
+    def read(self, name: str, *, start: int = 0, end: int | None = None) -> Iterator[bytes]:
+        """The object's bytes; a connection that breaks on the way is taken up again where it broke."""
+        at, failures = start, 0
+        while end is None or at < end:
+            try:
+                with translated("reading an object"):
+                    for chunk in self._read_once(name, at, end):
+                        at, failures = at + len(chunk), 0
+                        yield chunk
+                return
+            except ObjectMissing:
+                raise
+            except StorageError:
+                failures += 1
+                if failures >= self._attempts:
+                    raise
+                time.sleep(random.uniform(0, min(PAUSE_MAX_S, 2.0**failures / 4)))  # noqa: S311 not a secret
+
+    def _read_once(self, name: str, start: int, end: int | None) -> Iterator[bytes]:
+        more = {"Range": f"bytes={start}-{'' if end is None else end - 1}"} if start or end is not None else {}
+        answer = self._client.get_object(**self._at(name, **more))
+        with closing(answer["Body"]) as body:
+            yield from body.iter_chunks(READ_BYTES)
+
+    def objects(self, start: str) -> Iterator[Listed]:
+        """The objects whose name begins with `start`."""
+        with translated("listing objects"):
+            pages = self._client.get_paginator("list_objects_v2")
+            for page in pages.paginate(Bucket=self._bucket, Prefix=self._prefix + start):
+                for entry in page.get("Contents", []):
+                    name = entry["Key"].removeprefix(self._prefix)
+                    yield Listed(name, entry["Size"], entry["LastModified"].timestamp())
+
+    def multiparts(self, start: str) -> Iterator[Listed]:
+        """The unfinished multipart uploads whose name begins with `start`.
+
+        MinIO lists those of an exact name only, and removes old ones by itself.
+        """
+        with translated("listing unfinished objects", ignore=_UNSUPPORTED):
+            pages = self._client.get_paginator("list_multipart_uploads")
+            for page in pages.paginate(Bucket=self._bucket, Prefix=self._prefix + start):
+                for entry in page.get("Uploads", []):
+                    name = entry["Key"].removeprefix(self._prefix)
+                    yield Listed(name, 0, entry["Initiated"].timestamp(), entry["UploadId"])
+
+    def signed_url(self, name: str, *, ttl_s: int) -> str:
+        """A URL that can be read from for `ttl_s` seconds."""
+        with translated("signing a URL"):
+            return self._public.generate_presigned_url("get_object", Params=self._at(name), ExpiresIn=ttl_s)
+
+    def is_cleaning_up_parts(self) -> bool | None:
+        """Whether a rule of the bucket aborts incomplete multipart uploads; None when that cannot be seen."""
+        try:
+            rules = self._client.get_bucket_lifecycle_configuration(Bucket=self._bucket)["Rules"]
+        except ClientError as error:
+            return False if _code(error) == "NoSuchLifecycleConfiguration" else None
+        except BotoCoreError:
+            return None
+        return any(rule["Status"] == "Enabled" and "AbortIncompleteMultipartUpload" in rule for rule in rules)
+
+    def _at(self, name: str, **more: Any) -> Any:
+        return {"Bucket": self._bucket, "Key": self._prefix + name, **more}
+
+
+@contextmanager
+def translated(what: str, *, ignore: Collection[str] = ()) -> Iterator[None]:
+    """Failures of the store as StorageError; an error code in `ignore` ends the block without one."""
+    try:
+        yield
+    except ClientError as error:
+        if _code(error) not in ignore:
+            raise _error(what, _code(error)) from error
+    except BotoCoreError as error:
+        raise StorageError(f"{what}: no usable answer from the store ({type(error).__name__})") from error
+
+
+def _error(what: str, code: str) -> StorageError:
+    if code == "NoSuchUpload":
+        return UploadGone(f"{what}: its parts are no longer there, upload it again")
+    if code == "NoSuchBucket":
+        return StorageError(f"{what}: the bucket does not exist")
+    if code in _ABSENT:
+        return ObjectMissing(f"{what}: the object is not there")
+    if code in _FULL:
+        return StorageFull(f"{what}: the store is full ({code})")
+    return StorageError(f"{what}: the store answers {code}")
+
+
+def _code(error: ClientError) -> str:
+    return str(error.response.get("Error", {}).get("Code", "unknown"))
+
+
+def md5(body: Body) -> bytes:
+    """The MD5 of a body, which stays at its beginning."""
+    if isinstance(body, (bytes, bytearray)):
+        return hashlib.md5(body, usedforsecurity=False).digest()
+    known = hashlib.file_digest(body, lambda: hashlib.md5(usedforsecurity=False))  # type: ignore[arg-type]
+    body.seek(0)
+    return known.digest()
+
+
+def _content_md5(body: Body) -> str:
+    """With it the store refuses what was damaged on its way."""
+    return b64encode(md5(body)).decode()
+
+
+def _client(config: Config, endpoint: str | None) -> S3Client:
+    secret = config.s3_secret_key.get_secret_value() if config.s3_secret_key else None
+    session = boto3.session.Session(
+        aws_access_key_id=config.s3_access_key, aws_secret_access_key=secret, region_name=config.s3_region
+    )
+    return session.client(
+        "s3",
+        region_name=session.region_name or "us-east-1",
+        endpoint_url=endpoint,
+        verify=str(config.s3_ca_file) if config.s3_ca_file else None,
+        config=ClientConfig(
+            signature_version="s3v4",
+            s3={"addressing_style": "path" if config.s3_path_style else "virtual"},
+            retries={"mode": "standard", "total_max_attempts": config.s3_attempts},
+            connect_timeout=CONNECT_S,
+            read_timeout=config.s3_timeout_s,
+            max_pool_connections=CONNECTIONS,
+            tcp_keepalive=True,
+            # Trailing checksums are refused by several stores; Content-MD5 is known to all of them.
+            request_checksum_calculation="when_required",
+            response_checksum_validation="when_required",
+        ),
+    )

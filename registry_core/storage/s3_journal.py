@@ -1,0 +1,73 @@
+"""The journal of an object store: which digest lies under which key, for the day when the database is lost.
+
+An object store cannot append, and an object for each blob would double the writes. So lines are gathered and written
+together after a few seconds, when there are many, and when the process ends. A process that is killed loses its last
+lines; the objects that they tell of can be hashed to find out again.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import threading
+import time
+
+import structlog
+
+from registry_core.digests import Digest
+from registry_core.storage.interface import StorageError
+from registry_core.storage.s3_bucket import Bucket
+
+FLUSH_S = 5.0
+LINES_MAX = 1_000
+FOLDER = "journal/"
+_log = structlog.get_logger(__name__)
+
+
+class Journal:
+    """Gathers lines of one process; shared by its threads."""
+
+    def __init__(self, bucket: Bucket) -> None:
+        self._bucket = bucket
+        self._lock = threading.Lock()
+        self._lines: list[str] = []
+        self._timer: threading.Timer | None = None
+
+    def note(self, digest: Digest, key: str, size_bytes: int) -> None:
+        """One line; written within FLUSH_S seconds."""
+        line = json.dumps({"digest": str(digest), "key": key, "size": size_bytes}) + "\n"
+        with self._lock:
+            self._lines.append(line)
+            is_full = len(self._lines) >= LINES_MAX
+            if self._timer is None:
+                self._timer = self._start_timer()
+        if is_full:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what was gathered; when the store does not take it, it is kept for the next time."""
+        with self._lock:
+            lines, self._lines = self._lines, []
+            if self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
+        if not lines:
+            return
+        try:
+            self._bucket.put(_name(), "".join(lines).encode())
+        except StorageError as error:
+            _log.warning("lines of the journal are kept for later", lines=len(lines), reason=str(error))
+            with self._lock:
+                self._lines = lines + self._lines
+                self._timer = self._timer or self._start_timer()
+
+    def _start_timer(self) -> threading.Timer:
+        timer = threading.Timer(FLUSH_S, self.flush)
+        timer.daemon = True
+        timer.start()
+        return timer
+
+
+def _name() -> str:
+    now = time.gmtime()
+    return f"{FOLDER}{time.strftime('%Y-%m/%dT%H%M%S', now)}-{secrets.token_hex(4)}.jsonl"

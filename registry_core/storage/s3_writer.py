@@ -1,0 +1,203 @@
+"""An upload into an object store: gathered into parts, and able to go on in another process at any byte.
+
+What is written is either in a part of the multipart upload, or in the tail: pieces of less than a part, each an object
+of its own that is put when the upload is handed over and read back when its part is full, or in memory. When a blob
+is one piece, that object is the blob: nothing is sent twice.
+
+Every object has a name of its own, the upload's key and a random end. So a writer that lost its claim and does not know
+it yet cannot touch what the next one writes, and much less a finished blob. See docs/adr/0003-object-storage.md.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from dataclasses import asdict, dataclass, field
+from typing import Any, NamedTuple
+
+from registry_core.storage.interface import StorageError
+from registry_core.storage.s3_bucket import Bucket, UploadGone, md5
+from registry_core.storage.s3_parts import PARTS_MAX, PartBuffer, PartPlan
+
+FOLDER = "objects/"
+
+
+class Part(NamedTuple):
+    """A part that the store has; its number is its place in the list."""
+
+    etag: str
+    size_bytes: int
+
+
+class Piece(NamedTuple):
+    """A piece of the tail, an object under `key`."""
+
+    key: str
+    size_bytes: int
+
+
+@dataclass(slots=True)
+class Notes:
+    """With which another process goes on; kept as JSON in the upload's row."""
+
+    key: str = ""
+    upload_id: str = ""
+    parts: list[Part] = field(default_factory=list)
+    tail: list[Piece] = field(default_factory=list)
+    spent: list[str] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, stored: list[Any]) -> Notes:
+        """From what the row has."""
+        if not stored:
+            return cls()
+        values = dict(stored[0])
+        values["parts"] = [Part(*part) for part in values["parts"]]
+        values["tail"] = [Piece(*piece) for piece in values["tail"]]
+        return cls(**values)
+
+    def stored(self) -> list[Any]:
+        """For the row."""
+        return [asdict(self)]
+
+
+class S3Writer:
+    """Appends to one object."""
+
+    def __init__(self, bucket: Bucket, plan: PartPlan, key: str, *, offset: int, parts: list[Any]) -> None:
+        self.offset = offset
+        self._bucket = bucket
+        self._plan = plan
+        self._upload_key = key
+        self._notes = Notes.of(parts)
+        # These were spent when the row was written, so nobody will ask for them again.
+        self._garbage, self._notes.spent = self._notes.spent, []
+        self._buffer = PartBuffer()
+        self._committed_key = ""
+
+    @property
+    def until_checkpoint_bytes(self) -> int:
+        return self._plan.size_bytes(self._next_number) - self._tail_bytes
+
+    @property
+    def _next_number(self) -> int:
+        return len(self._notes.parts) + 1
+
+    @property
+    def _tail_bytes(self) -> int:
+        return sum(piece.size_bytes for piece in self._notes.tail) + len(self._buffer)
+
+    def write(self, chunk: bytes | bytearray | memoryview) -> None:
+        try:
+            self._buffer.append(chunk)
+        except OSError as error:
+            raise StorageError(f"gathering a part in {error.filename or 'a temporary file'}: {error}") from error
+        self.offset += len(chunk)
+
+    def hand_over(self) -> list[Any]:
+        self._collect_garbage()
+        if self._tail_bytes >= self._least_part_bytes():
+            self._store_part()
+        elif len(self._buffer):
+            self._store_piece()
+        return self._notes.stored()
+
+    def checkpoint(self) -> list[Any]:
+        return self.hand_over()
+
+    def commit(self) -> str:
+        if self._tail_bytes + sum(part.size_bytes for part in self._notes.parts) != self.offset:
+            raise StorageError("the upload's parts are not all that was sent: upload it again")
+        key = self._commit_parts() if self._notes.upload_id else self._commit_piece()
+        self._committed_key = key
+        return key
+
+    def settle(self) -> None:
+        pieces = [piece.key for piece in self._notes.tail]
+        self._garbage += [key for key in (*self._notes.spent, *pieces) if key != self._committed_key]
+        self._collect_garbage()
+
+    def close(self) -> None:
+        self._buffer.clear()
+
+    def _least_part_bytes(self) -> int:
+        # A blob that may still end as one piece is not cut into parts before it has to be.
+        if not self._notes.upload_id:
+            return self._plan.size_bytes(1)
+        return self._plan.least_bytes(self._next_number)
+
+    def _store_part(self) -> None:
+        number = self._next_number
+        if number > PARTS_MAX:
+            raise StorageError(f"the object has more than {PARTS_MAX} parts: raise PORTOLAN_S3_PART_BYTES")
+        if not self._notes.upload_id:
+            key = self._fresh_key()
+            self._notes.upload_id = self._bucket.begin_parts(FOLDER + key)
+            self._notes.key = key
+        self._load_tail()
+        etag = self._bucket.put_part(FOLDER + self._notes.key, self._notes.upload_id, number, self._buffer.body())
+        self._notes.parts.append(Part(etag, len(self._buffer)))
+        self._buffer.clear()
+
+    def _store_piece(self) -> None:
+        piece = Piece(self._fresh_key(), len(self._buffer))
+        self._bucket.put(FOLDER + piece.key, self._buffer.body())
+        self._notes.tail.append(piece)
+        self._buffer.clear()
+
+    def _load_tail(self) -> None:
+        """Bring the pieces of the tail back into the buffer, before what is there."""
+        if not self._notes.tail:
+            return
+        whole = PartBuffer()
+        for piece in self._notes.tail:
+            for chunk in self._bucket.read(FOLDER + piece.key, end=piece.size_bytes):
+                whole.append(chunk)
+        body = self._buffer.body()
+        whole.append(body if isinstance(body, bytearray) else body.read())
+        self._notes.spent += [piece.key for piece in self._notes.tail]
+        self._notes.tail = []
+        self._buffer.clear()
+        self._buffer = whole
+
+    def _commit_piece(self) -> str:
+        """The one piece that there is, or all of them put as one; either is the tail then, should the row fail."""
+        if len(self._notes.tail) != 1 or len(self._buffer):
+            self._load_tail()
+            self._store_piece()
+        return self._notes.tail[0].key
+
+    def _commit_parts(self) -> str:
+        name = FOLDER + self._notes.key
+        try:
+            if self._tail_bytes:
+                self._store_part()
+            self._bucket.finish_parts(name, self._notes.upload_id, [part.etag for part in self._notes.parts])
+        except UploadGone:
+            # The answer to an earlier attempt was lost on its way, or its row failed.
+            if not self._is_made():
+                raise
+        head = self._bucket.head(name)
+        if head is None or head.size_bytes != self.offset:
+            raise StorageError("the store joined the parts of an object, and has not what was sent")
+        return self._notes.key
+
+    def _is_made(self) -> bool:
+        """Whether the object is there and of exactly these parts, by the ETag that S3 gives it then (not with KMS)."""
+        try:
+            sums = [bytes.fromhex(part.etag) for part in self._notes.parts]
+        except ValueError:
+            return False
+        if len(self._buffer):
+            sums.append(md5(self._buffer.body()))
+        expected = f"{hashlib.md5(b''.join(sums), usedforsecurity=False).hexdigest()}-{len(sums)}"
+        head = self._bucket.head(FOLDER + self._notes.key)
+        return head is not None and head.etag == expected
+
+    def _collect_garbage(self) -> None:
+        while self._garbage:
+            self._bucket.delete(FOLDER + self._garbage[-1])
+            self._garbage.pop()
+
+    def _fresh_key(self) -> str:
+        return f"{self._upload_key}-{secrets.token_hex(8)}"

@@ -1,0 +1,193 @@
+"""What every store must do, whatever it is made of: the same tests against a folder and against an object store."""
+
+from __future__ import annotations
+
+import random
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from registry_core.storage.interface import ObjectMissing, ObjectStore, ObjectWriter, SignedUrl
+
+MIB = 1 << 20
+NOTHING: list[Any] = []
+
+
+def content_of(size_bytes: int, seed: int = 1) -> bytes:
+    return random.Random(seed).randbytes(size_bytes)
+
+
+def feed(writer: ObjectWriter, content: bytes, piece_bytes: int = MIB) -> None:
+    """Write as an upload does: up to where a checkpoint is due, then the checkpoint."""
+    while content:
+        if writer.until_checkpoint_bytes <= 0:
+            writer.checkpoint()
+        size = min(piece_bytes, writer.until_checkpoint_bytes)
+        writer.write(content[:size])
+        content = content[size:]
+
+
+def stored(store: ObjectStore, *chunks: bytes) -> str:
+    """An object of the chunks, each written by a writer of its own that goes on with the notes of the last."""
+    key, offset, notes = store.new_key(), 0, NOTHING
+    for chunk in chunks[:-1]:
+        offset, notes = _append(store, key, offset, notes, chunk)
+    writer = store.writer(key, offset=offset, parts=notes)
+    feed(writer, chunks[-1])
+    made = writer.commit()
+    writer.settle()
+    writer.close()
+    return made
+
+
+def _append(store: ObjectStore, key: str, offset: int, notes: list[Any], chunk: bytes) -> tuple[int, list[Any]]:
+    writer = store.writer(key, offset=offset, parts=notes)
+    feed(writer, chunk)
+    notes = writer.hand_over()
+    writer.close()
+    return writer.offset, notes
+
+
+def read(store: ObjectStore, key: str, **part: int) -> bytes:
+    return b"".join(store.read(key, **part))
+
+
+def test_keys_are_not_given_twice(store: ObjectStore) -> None:
+    keys = [store.new_key() for _ in range(100)]
+    assert len(set(keys)) == 100
+
+
+@pytest.mark.parametrize("size_bytes", [0, 1, 5 * MIB - 1, 5 * MIB, 5 * MIB + 1, 16 * MIB + 3])
+def test_object_reads_back_as_it_was_written(store: ObjectStore, size_bytes: int) -> None:
+    content = content_of(size_bytes)
+    key = stored(store, content)
+    assert read(store, key) == content
+    assert store.size_bytes(key) == size_bytes
+
+
+@pytest.mark.parametrize(
+    "sizes",
+    [
+        [3, 0],
+        [3, 4],
+        [0, 3],
+        [1000] * 5,
+        [4 * MIB, 4 * MIB],
+        [5 * MIB, 0],
+        [6 * MIB, 6 * MIB, 6 * MIB],
+        [11 * MIB, 1, 1, 5 * MIB, 1],
+    ],
+    ids=str,
+)
+def test_object_goes_on_with_the_notes_at_any_byte(store: ObjectStore, sizes: list[int]) -> None:
+    chunks = [content_of(size, seed) for seed, size in enumerate(sizes)]
+    key = stored(store, *chunks)
+    assert read(store, key) == b"".join(chunks)
+    assert [found.key for found in store.objects()] == [key]
+    assert list(store.unfinished()) == []
+
+
+def test_what_was_not_handed_over_is_cut_off(store: ObjectStore) -> None:
+    key, kept, lost = store.new_key(), content_of(7 * MIB, 1), content_of(6 * MIB, 2)
+    offset, notes = _append(store, key, 0, [], kept)
+    dying = store.writer(key, offset=offset, parts=notes)
+    feed(dying, lost)
+
+    writer = store.writer(key, offset=offset, parts=notes)
+    feed(writer, b"the end")
+    assert read(store, writer.commit()) == kept + b"the end"
+
+
+def test_commit_can_be_tried_again_by_another_writer(store: ObjectStore) -> None:
+    for size in (3, 12 * MIB):
+        key, content = store.new_key(), content_of(size)
+        offset, notes = _append(store, key, 0, [], content)
+        store.writer(key, offset=offset, parts=notes).commit()  # and then its row was not written
+        again = store.writer(key, offset=offset, parts=notes)
+        assert read(store, again.commit()) == content
+
+
+def test_commit_whose_row_fails_leaves_notes_to_go_on_with(store: ObjectStore) -> None:
+    for size in (3, 12 * MIB):
+        key, content = store.new_key(), content_of(size)
+        writer = store.writer(key, offset=0, parts=[])
+        feed(writer, content)
+        writer.commit()
+        notes = writer.hand_over()
+        again = store.writer(key, offset=size, parts=notes)
+        assert read(store, again.commit()) == content
+
+
+@pytest.mark.parametrize(("start", "end"), [(0, 1), (1, 2), (0, None), (5, None), (1_048_570, 1_048_590), (9, 9)])
+def test_part_of_an_object_is_read(store: ObjectStore, start: int, end: int | None) -> None:
+    content = content_of(2 * MIB)
+    key = stored(store, content)
+    assert b"".join(store.read(key, start=start, end=end)) == content[start:end]
+
+
+def test_absent_object_is_said_to_be_missing(store: ObjectStore) -> None:
+    key = store.new_key()
+    assert store.size_bytes(key) is None
+    with pytest.raises(ObjectMissing):
+        read(store, key)
+
+
+def test_delete_removes_one_object_and_may_be_repeated(store: ObjectStore) -> None:
+    kept, gone = stored(store, b"kept"), stored(store, b"gone")
+    store.delete(gone)
+    store.delete(gone)
+    assert store.size_bytes(gone) is None
+    assert read(store, kept) == b"kept"
+
+
+@pytest.mark.parametrize("sizes", [[3], [3, 3], [6 * MIB], [12 * MIB, 2]], ids=str)
+def test_forget_leaves_nothing_of_an_upload(store: ObjectStore, sizes: list[int]) -> None:
+    kept = stored(store, b"kept")
+    key, offset, notes = store.new_key(), 0, NOTHING
+    for size in sizes:
+        offset, notes = _append(store, key, offset, notes, content_of(size))
+    store.forget(key, parts=notes)
+    assert [found.key for found in store.objects()] == [kept]
+    assert list(store.unfinished()) == []
+
+
+def test_objects_are_listed_with_size_and_time_and_their_upload(store: ObjectStore) -> None:
+    upload = store.new_key()
+    writer = store.writer(upload, offset=0, parts=[])
+    writer.write(b"12345")
+    key = writer.commit()
+    (found,) = store.objects()
+    assert (found.key, found.upload_key, found.size_bytes) == (key, upload, 5)
+    assert abs(found.modified_at_s - time.time()) < 60
+
+
+def test_object_can_be_located(store: ObjectStore) -> None:
+    import httpx
+
+    key = stored(store, b"0123456789")
+    where = store.locate(key)
+    if isinstance(where, SignedUrl):
+        assert httpx.get(where.url, headers={"range": "bytes=2-4"}).content == b"234"
+    else:
+        assert isinstance(where, Path)
+        assert where.read_bytes() == b"0123456789"
+
+
+def test_writer_that_lost_its_claim_cannot_touch_what_the_next_one_made(s3: ObjectStore) -> None:
+    for begun in ([], [content_of(6 * MIB)]):
+        key, offset, notes = s3.new_key(), 0, NOTHING
+        for chunk in begun:
+            offset, notes = _append(s3, key, offset, notes, chunk)
+        late, next_one = (s3.writer(key, offset=offset, parts=notes) for _ in range(2))
+        feed(next_one, b"what counts")
+        made = next_one.commit()
+        next_one.settle()
+
+        late.write(b"something else")
+        try:
+            assert late.commit() != made
+        except ObjectMissing:
+            assert begun, "the upload's parts were used up"
+        assert read(s3, made) == b"".join(begun) + b"what counts"

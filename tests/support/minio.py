@@ -1,0 +1,89 @@
+"""A real object store for the tests: MinIO on a free port, with its objects in a folder of its own."""
+
+import secrets
+import signal
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from registry_core.config import Config
+from registry_core.supervisor.ports import free_port
+from registry_core.supervisor.processes import end, spawn
+from tests.support.waiting import wait_until
+
+START_WITHIN_S = 60.0
+
+
+class Minio:
+    """One MinIO. `start()` returns once it answers."""
+
+    def __init__(self, program: Path, folder: Path) -> None:
+        self.access_key = "portolan"
+        self.secret_key = secrets.token_urlsafe(24)
+        self.port = free_port()
+        self._program = program
+        self._folder = folder
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        command: list[str | Path] = [
+            self._program, "server", self._folder / "data",
+            "--address", f"127.0.0.1:{self.port}", "--console-address", f"127.0.0.1:{free_port()}",
+        ]  # fmt: skip
+        environment = {
+            "HOME": str(self._folder),
+            "MINIO_ROOT_USER": self.access_key,
+            "MINIO_ROOT_PASSWORD": self.secret_key,
+            "MINIO_UPDATE": "off",
+            "MINIO_BROWSER": "off",
+        }
+        with (self._folder / "minio.log").open("ab") as log:
+            self._process = spawn(command, death_signal=signal.SIGKILL, env=environment, log=log)
+        wait_until(self._answers, what=f"MinIO answers on {self.url}", within_s=START_WITHIN_S)
+
+    def stop(self) -> None:
+        if self._process is not None:
+            end(self._process, steps=[(signal.SIGTERM, 10)])
+
+    def settings(self, *, bucket: str | None = None, **more: Any) -> dict[str, Any]:
+        """Settings of a registry that keeps its blobs here; in a fresh bucket unless one is named."""
+        values: dict[str, Any] = {
+            "storage": "s3",
+            "s3_bucket": bucket or f"b-{secrets.token_hex(6)}",
+            "s3_endpoint": self.url,
+            "s3_access_key": self.access_key,
+            "s3_secret_key": self.secret_key,
+            "s3_path_style": True,
+        } | more
+        if bucket is None:
+            self.client().create_bucket(Bucket=values["s3_bucket"])
+        return values
+
+    def environment(self, **settings: Any) -> dict[str, str]:
+        """The same as variables for a server."""
+        return {f"PORTOLAN_{name.upper()}": str(value) for name, value in self.settings(**settings).items()}
+
+    def config(self, **settings: Any) -> Config:
+        return Config(**self.settings(**settings))
+
+    def client(self) -> Any:
+        """A client of the store itself, to look behind the registry's back."""
+        import boto3
+        from botocore.client import Config as ClientConfig
+
+        return boto3.client(
+            "s3", endpoint_url=self.url, region_name="us-east-1", aws_access_key_id=self.access_key,
+            aws_secret_access_key=self.secret_key, config=ClientConfig(s3={"addressing_style": "path"}),
+        )  # fmt: skip
+
+    def _answers(self) -> bool:
+        try:
+            return httpx.get(f"{self.url}/minio/health/ready", timeout=5).status_code == 200
+        except httpx.TransportError:
+            return False
