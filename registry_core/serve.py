@@ -2,22 +2,38 @@
 
 import os
 
-from granian import Granian
-from granian.constants import HTTPModes, Interfaces, Loops
+from granian.constants import HTTPModes, Interfaces, Loops, SSLProtocols
 from granian.log import LogLevels
 
 from registry_core import logs
 from registry_core.config import Config
 from registry_core.supervisor.ports import require_free
+from registry_core.tls.served import Renewal, ServedFiles, prepare
+from registry_core.workers import Workers
 
 
 def serve(config: Config) -> None:
-    """Answer requests until SIGTERM or SIGINT; what is in progress gets `shutdown_grace_s`. Raises PortBusy."""
+    """Answer requests until SIGTERM or SIGINT; what is in progress gets `shutdown_grace_s`. SIGHUP replaces the workers
+    without dropping a connection.
+
+    Raises PortBusy, CertificateRefused.
+    """
     # granian shares the port with whoever asked for the same (SO_REUSEPORT): a second registry would go unnoticed
     require_free(config.host, config.port)
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "registry_core.settings")
     logs.configure(config)
-    Granian(
+    files = prepare(config)
+    if files is not None and config.http_port is not None:
+        require_free(config.host, config.http_port)
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "registry_core.settings")
+    workers = _workers(config, files)
+    if files is not None:
+        workers.read_certificate_before_reload(*files)
+        Renewal(config, on_change=workers.reload).start()
+    workers.serve()
+
+
+def _workers(config: Config, files: ServedFiles | None) -> Workers:
+    return Workers(
         "registry_core.rsgi:app",
         address=config.host,
         port=config.port,
@@ -26,9 +42,12 @@ def serve(config: Config) -> None:
         loop=Loops.uvloop,
         http=HTTPModes.http1,  # on HTTP/2 a truncated body cannot be told from a whole one
         websockets=False,
+        ssl_cert=files and files.certificate,
+        ssl_key=files and files.key,
+        ssl_protocol_min=SSLProtocols.tls12,
         log_level=LogLevels.info,
         log_dictconfig=logs.granian_log_config(),
         log_access=False,
         respawn_failed_workers=True,
         workers_kill_timeout=config.shutdown_grace_s,
-    ).serve()
+    )
