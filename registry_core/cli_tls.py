@@ -77,8 +77,6 @@ def show() -> None:
     from registry_core.tls.served import served_certificate
 
     certificate = served_certificate(get_config())
-    if certificate is None:
-        raise ConfigError("TLS is not served: set PORTOLAN_HOSTNAME or PORTOLAN_TLS=true, or tls_cert and tls_key")
     left = certificate.not_valid_after_utc - datetime.datetime.now(datetime.UTC)
     typer.echo(f"names    {', '.join(names_of(certificate))}")
     typer.echo(f"issuer   {certificate.issuer.rfc4514_string()}")

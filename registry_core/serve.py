@@ -2,13 +2,13 @@
 
 import os
 
-from granian.constants import HTTPModes, Interfaces, Loops, SSLProtocols
+from granian.constants import HTTPModes, Interfaces, Loops
 from granian.log import LogLevels
 
 from registry_core import logs
 from registry_core.config import Config
 from registry_core.supervisor.ports import require_free
-from registry_core.tls.served import Renewal, ServedFiles, prepare
+from registry_core.tls.served import Renewal, prepare
 from registry_core.workers import Workers
 
 
@@ -21,18 +21,16 @@ def serve(config: Config) -> None:
     # granian shares the port with whoever asked for the same (SO_REUSEPORT): a second registry would go unnoticed
     require_free(config.host, config.port)
     logs.configure(config)
-    files = prepare(config)
-    if files is not None and config.http_port is not None:
+    if config.serves_tls and config.http_port is not None:
         require_free(config.host, config.http_port)
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "registry_core.settings")
-    workers = _workers(config, files)
-    if files is not None:
-        workers.read_certificate_before_reload(*files)
+    workers = _workers(config)
+    if config.serves_tls:
         Renewal(config, on_change=workers.reload).start()
     workers.serve()
 
 
-def _workers(config: Config, files: ServedFiles | None) -> Workers:
+def _workers(config: Config) -> Workers:
     return Workers(
         "registry_core.rsgi:app",
         address=config.host,
@@ -42,9 +40,7 @@ def _workers(config: Config, files: ServedFiles | None) -> Workers:
         loop=Loops.uvloop,
         http=HTTPModes.http1,  # on HTTP/2 a truncated body cannot be told from a whole one
         websockets=False,
-        ssl_cert=files and files.certificate,
-        ssl_key=files and files.key,
-        ssl_protocol_min=SSLProtocols.tls12,
+        certificate=lambda: prepare(config),
         log_level=LogLevels.info,
         log_dictconfig=logs.granian_log_config(),
         log_access=False,

@@ -13,7 +13,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 from granian import Granian
@@ -22,6 +21,8 @@ from granian.constants import SSLProtocols
 
 from registry_core import logs
 from registry_core.http import draining
+from registry_core.tls.errors import CertificateRefused
+from registry_core.tls.served import ServedFiles
 
 DRAIN_S = 2.0  # in which handshakes that have begun end, and clients that are busy meet their new worker
 RETIRE_WITHIN_S = 3600.0  # what an answer in progress may still take, when its worker is replaced
@@ -32,17 +33,32 @@ _logger = logs.get_logger("portolan.serve")
 class Workers(Granian):  # type: ignore[misc,valid-type] # a name for one of several classes, chosen by the platform
     """granian's server with `reload`, which replaces all workers; they read certificate and configuration afresh."""
 
-    def __init__(self, *arguments: Any, **options: Any) -> None:
+    def __init__(self, *arguments: Any, certificate: Callable[[], ServedFiles | None], **options: Any) -> None:
+        """`certificate` says what to serve, now and at each reload; it raises CertificateRefused or OSError."""
         super().__init__(*arguments, **options)
+        self._certificate = certificate
         self._retiring: list[Any] = []
+        self._read_certificate()
 
     def reload(self) -> None:
         """Ask for new workers, as SIGHUP does. Returns at once; may be called from any thread."""
         self.signal_handler_reload()
 
-    def read_certificate_before_reload(self, certificate: Path, key: Path) -> None:
-        """Have new workers read the certificate behind these paths: links may point elsewhere by then."""
-        self.on_reload(lambda: self.build_ssl_context(certificate, key, None, SSLProtocols.tls12, None, [], False))
+    def _reload(self, spawn_target: Any, target_loader: Any) -> None:
+        try:
+            self._read_certificate()
+        except (CertificateRefused, OSError) as error:
+            _logger.error("workers are not replaced, the certificate cannot be served", reason=str(error))
+            self.reload_signal = False
+            self.main_loop_interrupt.clear()
+        else:
+            super()._reload(spawn_target, target_loader)
+
+    def _read_certificate(self) -> None:
+        """Have the next workers read what the paths name now: they may be links."""
+        files = self._certificate()
+        if files is not None:
+            self.build_ssl_context(files.certificate, files.key, None, SSLProtocols.tls12, None, [], False)
 
     def _init_shared_socket(self) -> None:
         if sys.platform != "linux":

@@ -52,10 +52,8 @@ def prepare(config: Config) -> ServedFiles | None:
     return ServedFiles(config.tls_cert, config.tls_key)
 
 
-def served_certificate(config: Config) -> x509.Certificate | None:
-    """The certificate that is served now; None when TLS is not. Raises CertificateRefused when it cannot be read."""
-    if not config.serves_tls:
-        return None
+def served_certificate(config: Config) -> x509.Certificate:
+    """The certificate that is served when TLS is. Raises CertificateRefused when there is none to be read."""
     return read_chain(config.tls_cert or server_path(config))[0]
 
 
