@@ -1,5 +1,6 @@
 """`portolan check`: is this installation fit to serve? Each check is one sentence and a function that may raise."""
 
+import datetime
 import io
 import os
 import tempfile
@@ -13,6 +14,20 @@ from django.core.management import call_command
 from django.core.management.base import SystemCheckError
 
 from registry_core.config import Config, get_config, mask_url
+from registry_core.tls.errors import CertificateRefused
+from registry_core.tls.given import check_given
+from registry_core.tls.served import served_certificate
+
+_PROBLEMS = (
+    OSError,
+    psycopg.Error,
+    redis.RedisError,
+    SystemCheckError,
+    LookupError,
+    ValueError,
+    SystemExit,
+    CertificateRefused,
+)
 
 
 class CheckResult(NamedTuple):
@@ -28,13 +43,15 @@ def run_checks() -> Iterator[CheckResult]:
     yield _result(f"data directory {config.data} can be written", lambda: _write_probe(config))
     yield _result("database answers and is migrated", lambda: _migrated(config))
     yield _result("redis answers", lambda: _redis_answers(config))
+    if config.serves_tls:
+        yield _result("certificate can be served", lambda: _certificate_is_good(config))
     yield _result("Django's deployment checks pass", _django_checks)
 
 
 def _result(what: str, check: Callable[[], None]) -> CheckResult:
     try:
         check()
-    except (OSError, psycopg.Error, redis.RedisError, SystemCheckError, LookupError, ValueError, SystemExit) as error:
+    except _PROBLEMS as error:
         return CheckResult(what, mask_url(str(error).strip()) or type(error).__name__)
     return CheckResult(what, None)
 
@@ -56,6 +73,13 @@ def _migrated(config: Config) -> None:
         call_command("migrate", check_unapplied=True, verbosity=0, stdout=io.StringIO())
     except SystemExit:
         raise LookupError("migrations are missing: run `portolan migrate`") from None
+
+
+def _certificate_is_good(config: Config) -> None:
+    if config.tls_cert is not None:
+        check_given(config)
+    elif served_certificate(config).not_valid_after_utc < datetime.datetime.now(datetime.UTC):
+        raise LookupError("the certificate has expired: `portolan serve` renews it when it starts, and while it runs")
 
 
 def _redis_answers(config: Config) -> None:

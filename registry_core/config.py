@@ -3,11 +3,9 @@
 Settings that an administrator changes at run time are not here: those are rows in Postgres.
 """
 
-import contextlib
 import difflib
 import ipaddress
 import os
-import re
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, Self
@@ -17,13 +15,13 @@ import yaml
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
+from registry_core.config_values import host_name, items, web_address
+
 PREFIX = "PORTOLAN_"
 CONFIG_PATH_VARIABLE = "PORTOLAN_CONFIG"
 DEFAULT_CONFIG_PATH = Path("portolan.yml")
 MASK = "********"
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-_URL_PATH = re.compile(r"(?:/[A-Za-z0-9._~-]+)*/?")
-_HOST_NAME = re.compile(r"(?:\*\.)?(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9])?\.)*[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 
 
 class ConfigError(Exception):
@@ -132,21 +130,17 @@ class Config(BaseSettings):
     def _web_origin(cls, url: str | None) -> str | None:
         if url is None:
             return None
-        parts = urlsplit(url)
-        is_plain = not parts.query and not parts.fragment and _URL_PATH.fullmatch(parts.path)
-        if parts.scheme not in {"http", "https"} or not parts.hostname or not is_plain:
-            raise ValueError("must be http://HOST[:PORT][/PATH] or https://HOST[:PORT][/PATH]")
-        return url.rstrip("/")
+        return web_address(url)
 
     @field_validator("trusted_proxies", mode="before")
     @classmethod
     def _networks(cls, value: Any) -> tuple[Network, ...]:
-        return tuple(ipaddress.ip_network(item) for item in _items(value))
+        return tuple(ipaddress.ip_network(item) for item in items(value))
 
     @field_validator("hostname", mode="before")
     @classmethod
     def _names(cls, value: Any) -> tuple[str, ...]:
-        return tuple(_host_name(item) for item in _items(value))
+        return tuple(host_name(item) for item in items(value))
 
     @field_validator("tls_cert", "tls_key")
     @classmethod
@@ -346,25 +340,6 @@ def _readable(error: ValidationError) -> str:
 def _setting_of(location: tuple[int | str, ...]) -> str:
     """The variable that a problem is about; empty for one between several settings, whose message names them."""
     return f"{PREFIX}{str(location[0]).upper()}: " if location else ""
-
-
-def _items(value: Any) -> list[str]:
-    """A list as a configuration file writes it, or commas in a variable."""
-    items = value if isinstance(value, list | tuple) else str(value).split(",")
-    return [text for item in items if (text := str(item).strip())]
-
-
-def _host_name(text: str) -> str:
-    """A DNS name in its ASCII form, or an address in its shortest. Raises ValueError."""
-    with contextlib.suppress(ValueError):
-        return str(ipaddress.ip_address(text.strip("[]")))
-    try:
-        name = text.lower() if text.isascii() else text.encode("idna").decode()
-    except UnicodeError:
-        name = ""
-    if not _HOST_NAME.fullmatch(name) or len(name) > 253:
-        raise ValueError(f"{text!r} is neither a host name nor an address (and has no port and no https://)")
-    return name
 
 
 def _with_scheme(url: SecretStr | None, *schemes: str) -> SecretStr | None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 from http import HTTPStatus
 from typing import Final
 
@@ -34,9 +35,7 @@ async def listen(config: Config) -> asyncio.Server | None:
             await _end(reader, writer)
         writer.close()
 
-    return await asyncio.start_server(
-        answer, config.host, config.http_port, limit=_HEAD_MAX_BYTES, reuse_port=True, start_serving=True
-    )
+    return await asyncio.start_server(answer, sock=_socket(config.host, config.http_port), limit=_HEAD_MAX_BYTES)
 
 
 def respond(head: bytes, config: Config) -> Response:
@@ -51,6 +50,13 @@ def respond(head: bytes, config: Config) -> Response:
     if target.partition("?")[0].startswith(_FOR_PROGRAMS):
         return _error(f"this is an HTTPS server: use https://{host}")
     return Response(308, [("location", f"https://{host}{config.url_prefix}{target}")])
+
+
+def _socket(host: str, port: int) -> socket.socket:
+    """Shared by the workers, and like the server's own: `::` is for IPv4 as well, which asyncio's would not be."""
+    is_v6 = ":" in host
+    family = socket.AF_INET6 if is_v6 else socket.AF_INET
+    return socket.create_server((host, port), family=family, reuse_port=True, dualstack_ipv6=host == "::")
 
 
 def _error(message: str) -> Response:

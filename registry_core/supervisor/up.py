@@ -3,6 +3,7 @@
 postgres, valkey → migrate → serve, worker, beat; the end is beat, worker, serve (drains), valkey, postgres.
 """
 
+import http.client
 import os
 import signal
 import ssl
@@ -198,7 +199,7 @@ def answers(host: str, port: int, *, is_https: bool = False) -> bool:
             return bool(response.status == 200)
     except urllib.error.HTTPError as error:
         return error.code == 401
-    except (OSError, ValueError):
+    except (OSError, ValueError, http.client.HTTPException):  # nothing there, or something that speaks otherwise
         return False
 
 

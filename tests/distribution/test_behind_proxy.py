@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 import secrets
@@ -15,9 +16,12 @@ import pytest
 
 from tests.conftest import ServerFactory
 from tests.support.people import admin
-from tests.support.registry import digest_of, make_image, put_manifest
+from tests.support.registry import TIMEOUT_S, digest_of, make_image, put_manifest
 from tests.support.server import Server
 
+get = functools.partial(httpx.get, timeout=TIMEOUT_S)
+post_to = functools.partial(httpx.post, timeout=TIMEOUT_S)
+patch = functools.partial(httpx.patch, timeout=TIMEOUT_S)
 PREFIX = "/registry"
 OUTSIDE = "https://hub.example.org"
 
@@ -42,7 +46,9 @@ class PrefixProxy(BaseHTTPRequestHandler):
         }
         body = self.rfile.read(int(headers.get("content-length", "0")))
         path = self.path.removeprefix(PREFIX)
-        answer = httpx.request(self.command, self.upstream + path, headers=headers, content=body or None, timeout=30)
+        answer = httpx.request(
+            self.command, self.upstream + path, headers=headers, content=body or None, timeout=TIMEOUT_S
+        )
         self.send_response_only(answer.status_code)
         for name, value in answer.headers.multi_items():
             if name not in {"transfer-encoding", "connection", "content-length"}:
@@ -81,7 +87,7 @@ def realm(answer: httpx.Response) -> str:
 def test_an_upload_works_under_a_prefix(behind_prefix: tuple[Server, str], unique: str) -> None:
     server, url = behind_prefix
     repository, image = f"library/{unique}", make_image(layer_bytes=50_000)
-    with httpx.Client(base_url=url, headers=_token(server, url, repository), timeout=30) as client:
+    with httpx.Client(base_url=url, headers=_token(server, url, repository), timeout=TIMEOUT_S) as client:
         for blob in image.blobs:
             assert _push(client, url, repository, blob).headers["location"].startswith(f"{PREFIX}/v2/{repository}/")
         put = client.put(
@@ -99,9 +105,9 @@ def test_an_upload_out_of_order_and_a_next_page_stay_under_the_prefix(
 ) -> None:
     server, url = behind_prefix
     repository, image = f"library/{unique}", make_image(layer_bytes=10)
-    with httpx.Client(base_url=url, headers=_token(server, url, repository), timeout=30) as client:
+    with httpx.Client(base_url=url, headers=_token(server, url, repository), timeout=TIMEOUT_S) as client:
         begun = client.post(f"/v2/{repository}/blobs/uploads/")
-        wrong = httpx.patch(
+        wrong = patch(
             httpx.URL(url).join(begun.headers["location"]),
             content=b"abc",
             headers={**client.headers, "content-range": "7-9"},
@@ -114,17 +120,17 @@ def test_an_upload_out_of_order_and_a_next_page_stay_under_the_prefix(
         assert client.get(f"/v2/{repository}/tags/list?n=1").headers["link"].startswith(f"<{PREFIX}/v2/{repository}/")
 
 
-def test_a_docker_client_at_the_root_of_the_host_is_sent_under_the_prefix_and_back(
+def test_a_client_at_the_root_of_the_host_gets_its_token_under_the_prefix(
     behind_prefix: tuple[Server, str], unique: str
 ) -> None:
     server, _ = behind_prefix
-    answer = httpx.get(f"{server.url}/v2/", headers={"host": "hub.example.org"})
+    answer = get(f"{server.url}/v2/", headers={"host": "hub.example.org"})
     assert realm(answer) == f"{OUTSIDE}{PREFIX}/service/token"
 
 
 def test_the_console_lives_under_the_prefix(behind_prefix: tuple[Server, str]) -> None:
     server, url = behind_prefix
-    with httpx.Client(timeout=30) as client:
+    with httpx.Client(timeout=TIMEOUT_S) as client:
         page = client.get(f"{url}/projects")
         assert (page.status_code, page.headers["location"]) == (302, f"{PREFIX}/sign-in?next={PREFIX}/projects")
         form = client.get(f"{url}/sign-in")
@@ -141,29 +147,29 @@ def test_the_console_lives_under_the_prefix(behind_prefix: tuple[Server, str]) -
 
 def test_scheme_and_host_of_a_trusted_proxy_are_told_to_clients(trusting: Server) -> None:
     said = {"x-forwarded-for": "198.51.100.7", "x-forwarded-proto": "https", "x-forwarded-host": "hub.example.org"}
-    answer = httpx.get(f"{trusting.url}/v2/", headers=said)
+    answer = get(f"{trusting.url}/v2/", headers=said)
     assert realm(answer) == f"{OUTSIDE}/service/token"
     assert answer.headers["strict-transport-security"]
     assert _last_client(trusting) == "198.51.100.7"
-    standard = httpx.get(f"{trusting.url}/v2/", headers={"forwarded": 'for="[2001:DB8::7]";proto=https;host=a.test'})
+    standard = get(f"{trusting.url}/v2/", headers={"forwarded": 'for="[2001:DB8::7]";proto=https;host=a.test'})
     assert realm(standard) == "https://a.test/service/token"
     assert _last_client(trusting) == "2001:db8::7"
 
 
 def test_several_lines_are_one_list_and_its_right_end_counts(trusting: Server) -> None:
     lines = [("x-forwarded-for", "198.51.100.1"), ("x-forwarded-for", "198.51.100.2"), ("x-forwarded-for", "fd00::1")]
-    httpx.get(f"{trusting.url}/v2/", headers=lines)
+    get(f"{trusting.url}/v2/", headers=lines)
     assert _last_client(trusting) == "198.51.100.2"
 
 
 def test_django_sees_what_the_proxy_says(trusting: Server) -> None:
     told = {"x-forwarded-for": "198.51.100.7", "x-forwarded-proto": "https", "x-forwarded-host": "hub.example.org"}
-    form = httpx.get(f"{trusting.url}/sign-in", headers=told)
+    form = get(f"{trusting.url}/sign-in", headers=told)
     token = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', form.text)
     assert token is not None
 
     def post(origin: str) -> int:
-        return httpx.post(
+        return post_to(
             f"{trusting.url}/sign-in",
             headers=told | {"origin": origin, "referer": f"{origin}/sign-in"},
             cookies=dict(form.cookies),
@@ -176,7 +182,7 @@ def test_django_sees_what_the_proxy_says(trusting: Server) -> None:
 
 def test_nobody_is_believed_unless_named(server: Server) -> None:
     said = {"x-forwarded-for": "198.51.100.7", "forwarded": "for=198.51.100.7;host=evil.example;proto=https"}
-    answer = httpx.get(f"{server.url}/v2/", headers=said | {"x-forwarded-host": "evil.example"})
+    answer = get(f"{server.url}/v2/", headers=said | {"x-forwarded-host": "evil.example"})
     assert realm(answer) == f"{server.url}/service/token"
     assert "strict-transport-security" not in answer.headers
     assert _last_client(server) == "127.0.0.1"
@@ -185,7 +191,7 @@ def test_nobody_is_believed_unless_named(server: Server) -> None:
 def test_wrong_passwords_slow_down_the_client_and_not_the_proxy(trusting: Server) -> None:
     def status(client: str) -> int:
         wrong = ("admin", f"Wrong-{secrets.token_hex(4)}")
-        return httpx.get(f"{trusting.url}/service/token", auth=wrong, headers={"x-forwarded-for": client}).status_code
+        return get(f"{trusting.url}/service/token", auth=wrong, headers={"x-forwarded-for": client}).status_code
 
     guesser = "2001:db8:1:2::1"
     for _ in range(40):
@@ -199,7 +205,7 @@ def test_wrong_passwords_slow_down_the_client_and_not_the_proxy(trusting: Server
 
 def _token(server: Server, url: str, repository: str) -> dict[str, str]:
     account = admin(server)
-    answer = httpx.get(
+    answer = get(
         f"{url}/service/token",
         params={"scope": f"repository:{repository}:pull,push"},
         auth=(account.name, account.password),

@@ -39,7 +39,7 @@ def company() -> Company:
 @pytest.fixture
 def curl() -> Program:
     """curl with our options; its exit code tells why a connection failed."""
-    return lambda *arguments: run(tool("curl"), "--silent", "--max-time", "20", *arguments, env=dict(os.environ))
+    return lambda *arguments: run(tool("curl"), "--silent", "--max-time", "60", *arguments, env=dict(os.environ))
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from tests.support.people import admin
-from tests.support.registry import digest_of
+from tests.support.registry import TIMEOUT_S, digest_of
 from tests.support.server import Server
 from tests.support.tools import run, tool
 from tests.tls.conftest import NAME, Program
@@ -80,7 +80,7 @@ def test_the_ca_certifies_and_its_certificates_do_not(https: Server, openssl: Pr
 
 
 def test_hsts_is_for_names_and_not_for_localhost_or_addresses(https: Server) -> None:
-    with httpx.Client(verify=ssl.create_default_context(cafile=https.authority)) as client:
+    with httpx.Client(timeout=TIMEOUT_S, verify=ssl.create_default_context(cafile=https.authority)) as client:
         for path in ("/v2/", "/sign-in", "/api/v2.0/ping"):
             named = client.get(https.url + path, headers={"host": NAME})
             assert named.headers["strict-transport-security"] == "max-age=31536000"
@@ -90,28 +90,32 @@ def test_hsts_is_for_names_and_not_for_localhost_or_addresses(https: Server) -> 
 
 
 def test_cookies_of_the_console_are_for_https_only(https: Server) -> None:
-    with httpx.Client(verify=ssl.create_default_context(cafile=https.authority)) as client:
+    with httpx.Client(timeout=TIMEOUT_S, verify=ssl.create_default_context(cafile=https.authority)) as client:
         assert "Secure" in client.get(f"{https.url}/sign-in").headers["set-cookie"]
 
 
 def test_plain_http_is_sent_to_https(https: Server) -> None:
     plain = f"http://localhost:{https.environment['PORTOLAN_HTTP_PORT']}"
-    answer = httpx.get(f"{plain}/projects?q=a%20b")
+    answer = httpx.get(f"{plain}/projects?q=a%20b", timeout=TIMEOUT_S)
     assert (answer.status_code, answer.headers["location"]) == (308, f"{https.url}/projects?q=a%20b")
-    named = httpx.get(f"{plain}/", headers={"host": "registry.test:80"})
+    named = httpx.get(f"{plain}/", headers={"host": "registry.test:80"}, timeout=TIMEOUT_S)
     assert named.headers["location"] == f"https://registry.test:{https.port}/"
 
 
 @pytest.mark.parametrize("path", ["/v2/", "/v2/library/a/manifests/latest", "/service/token", "/api/v2.0/projects"])
 def test_programs_on_the_plain_port_get_an_error_that_names_https(https: Server, path: str) -> None:
-    answer = httpx.post(f"http://localhost:{https.environment['PORTOLAN_HTTP_PORT']}{path}", content=b"x" * 100_000)
+    answer = httpx.post(
+        f"http://localhost:{https.environment['PORTOLAN_HTTP_PORT']}{path}", content=b"x" * 100_000, timeout=TIMEOUT_S
+    )
     assert answer.status_code == 400
     assert answer.json()["errors"] == [{"code": "UNSUPPORTED", "message": f"this is an HTTPS server: use {https.url}"}]
 
 
 @pytest.mark.parametrize("host", ["a/b", 'a"b', "", "a b", "user@a"])
 def test_a_host_that_is_none_is_not_redirected_to(https: Server, host: str) -> None:
-    with socket.create_connection(("127.0.0.1", int(https.environment["PORTOLAN_HTTP_PORT"])), timeout=20) as plain:
+    with socket.create_connection(
+        ("127.0.0.1", int(https.environment["PORTOLAN_HTTP_PORT"])), timeout=TIMEOUT_S
+    ) as plain:
         plain.sendall(f"GET / HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
         assert plain.makefile().readline().startswith("HTTP/1.1 400")
 
@@ -119,7 +123,9 @@ def test_a_host_that_is_none_is_not_redirected_to(https: Server, host: str) -> N
 def test_a_body_that_is_cut_off_is_not_taken_for_whole(https: Server) -> None:
     headers = _admin(https, "repository:library/cut:pull,push")
     content = secrets.token_bytes(1000)
-    with httpx.Client(verify=ssl.create_default_context(cafile=https.authority), headers=headers) as client:
+    with httpx.Client(
+        timeout=TIMEOUT_S, verify=ssl.create_default_context(cafile=https.authority), headers=headers
+    ) as client:
         begun = client.post(f"{https.url}/v2/library/cut/blobs/uploads/")
         target = urljoin(https.url, begun.headers["location"]).removeprefix(https.url)
         _send_part(https, f"{target}?digest={digest_of(content)}", headers, content)
@@ -166,7 +172,11 @@ def _admin(server: Server, scope: str) -> dict[str, str]:
     account = admin(server)
     context = ssl.create_default_context(cafile=server.authority)
     answer = httpx.get(
-        f"{server.url}/service/token", params={"scope": scope}, auth=(account.name, account.password), verify=context
+        f"{server.url}/service/token",
+        params={"scope": scope},
+        auth=(account.name, account.password),
+        verify=context,
+        timeout=TIMEOUT_S,
     )
     return {"authorization": f"Bearer {answer.raise_for_status().json()['token']}"}
 
@@ -175,7 +185,7 @@ def _send_part(server: Server, target: str, headers: dict[str, str], content: by
     """A chunked PUT of all the content, without the chunk that ends it."""
     context = ssl.create_default_context(cafile=server.authority)
     with (
-        socket.create_connection(("127.0.0.1", server.port), timeout=20) as plain,
+        socket.create_connection(("127.0.0.1", server.port), timeout=TIMEOUT_S) as plain,
         context.wrap_socket(plain, server_hostname="localhost") as secured,
     ):
         lines = [f"PUT {target} HTTP/1.1", f"host: {server.host}", "transfer-encoding: chunked"]
