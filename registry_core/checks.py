@@ -1,5 +1,6 @@
 """`portolan check`: is this installation fit to serve? Each check is one sentence and a function that may raise."""
 
+import datetime
 import io
 import os
 import tempfile
@@ -14,6 +15,21 @@ from django.core.management.base import SystemCheckError
 
 from registry_core.config import Config, get_config, mask_url
 from registry_core.storage.interface import StorageError
+from registry_core.tls.errors import CertificateRefused
+from registry_core.tls.given import check_given
+from registry_core.tls.served import served_certificate
+
+_PROBLEMS = (
+    OSError,
+    psycopg.Error,
+    redis.RedisError,
+    SystemCheckError,
+    LookupError,
+    ValueError,
+    SystemExit,
+    CertificateRefused,
+    StorageError,
+)
 
 
 class CheckResult(NamedTuple):
@@ -30,22 +46,15 @@ def run_checks() -> Iterator[CheckResult]:
     yield _result("database answers and is migrated", lambda: _migrated(config))
     yield _result("redis answers", lambda: _redis_answers(config))
     yield _result(f"object store ({config.storage}) keeps an object and gives it back", _store_answers)
+    if config.serves_tls:
+        yield _result("certificate can be served", lambda: _certificate_is_good(config))
     yield _result("Django's deployment checks pass", _django_checks)
 
 
 def _result(what: str, check: Callable[[], None]) -> CheckResult:
     try:
         check()
-    except (
-        OSError,
-        StorageError,
-        psycopg.Error,
-        redis.RedisError,
-        SystemCheckError,
-        LookupError,
-        ValueError,
-        SystemExit,
-    ) as error:
+    except _PROBLEMS as error:
         return CheckResult(what, mask_url(str(error).strip()) or type(error).__name__)
     return CheckResult(what, None)
 
@@ -67,6 +76,13 @@ def _migrated(config: Config) -> None:
         call_command("migrate", check_unapplied=True, verbosity=0, stdout=io.StringIO())
     except SystemExit:
         raise LookupError("migrations are missing: run `portolan migrate`") from None
+
+
+def _certificate_is_good(config: Config) -> None:
+    if config.tls_cert is not None:
+        check_given(config)
+    elif served_certificate(config).not_valid_after_utc < datetime.datetime.now(datetime.UTC):
+        raise LookupError("the certificate has expired: `portolan serve` renews it when it starts, and while it runs")
 
 
 def _redis_answers(config: Config) -> None:

@@ -11,6 +11,7 @@ import django.db
 import psycopg
 import typer
 
+from registry_core import cli_tls
 from registry_core.config import CONFIG_PATH_VARIABLE, ConfigError, describe, get_config
 from registry_core.storage.interface import StorageError
 from registry_core.supervisor.errors import AlreadyRunning, PortBusy, SupervisorError
@@ -32,6 +33,7 @@ storage_app = typer.Typer(help="Look after the object store.", no_args_is_help=T
 keys_app = typer.Typer(help="Look after the keys that sign tokens.", no_args_is_help=True)
 app.add_typer(storage_app, name="storage")
 app.add_typer(keys_app, name="keys")
+app.add_typer(cli_tls.app, name="tls")
 
 
 def main() -> NoReturn:
@@ -63,22 +65,22 @@ def _global_options(
 
 
 @app.command()
-def up() -> None:
+def up(is_tls: cli_tls.IsTls = False, cert: cli_tls.CertPath = None, key: cli_tls.KeyPath = None) -> None:
     """Run everything on this machine: embedded Postgres and Valkey (unless configured), serve, worker, beat."""
     from registry_core import logs
     from registry_core.supervisor.up import run_up
 
-    config = get_config()
+    config = cli_tls.with_options(is_tls=is_tls, cert=cert, key=key)
     logs.configure(config)
     raise typer.Exit(run_up(config))
 
 
 @app.command()
-def serve() -> None:
+def serve(is_tls: cli_tls.IsTls = False, cert: cli_tls.CertPath = None, key: cli_tls.KeyPath = None) -> None:
     """Answer requests: the OCI endpoint, the REST API and the console."""
     from registry_core import serve as server
 
-    config = get_config()
+    config = cli_tls.with_options(is_tls=is_tls, cert=cert, key=key)
     _require(config.database_dsn, "PORTOLAN_DATABASE_URL")
     server.serve(config)
 

@@ -4,20 +4,24 @@ Settings that an administrator changes at run time are not here: those are rows 
 """
 
 import difflib
+import ipaddress
 import os
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Self
+from typing import Annotated, Any, Literal, NamedTuple, Self
 from urllib.parse import SplitResult, urlsplit
 
 import yaml
-from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
+
+from registry_core.config_values import host_name, items, web_address
 
 PREFIX = "PORTOLAN_"
 CONFIG_PATH_VARIABLE = "PORTOLAN_CONFIG"
 DEFAULT_CONFIG_PATH = Path("portolan.yml")
 MASK = "********"
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 class ConfigError(Exception):
@@ -48,9 +52,34 @@ class Config(BaseSettings):
     external_url: str | None = Field(
         default=None, description="URL under which clients reach this registry; default: what the request's Host says."
     )
+    trusted_proxies: Annotated[tuple[Network, ...], NoDecode] = Field(
+        default=(),
+        description="Networks (CIDR, comma-separated) whose X-Forwarded-* and Forwarded headers are believed.",
+    )
     workers: int = Field(default=2, ge=1, le=256, description="Processes that `serve` starts.")
     admin_password: SecretStr | None = Field(
         default=None, description="Password of `admin` at the first start; default: a random one."
+    )
+
+    tls: bool | None = Field(
+        default=None, description="Whether `serve` speaks HTTPS; default: when hostname or tls_cert is set."
+    )
+    hostname: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
+        description="Names and addresses (comma-separated) by which clients reach this machine, for its certificate.",
+    )
+    tls_cert: Path | None = Field(
+        default=None, description="PEM file of a certificate and its chain; default: one made by our own CA."
+    )
+    tls_key: Path | None = Field(default=None, description="PEM file of the key of tls_cert.")
+    tls_lifetime_s: int = Field(
+        default=90 * 86_400,
+        ge=5,
+        le=397 * 86_400,
+        description="Seconds for which a certificate of our own CA is valid.",
+    )
+    http_port: int | None = Field(
+        default=None, ge=1, le=65535, description="Port on which plain HTTP is told to use HTTPS; default: none."
     )
 
     database_url: SecretStr | None = Field(
@@ -191,10 +220,32 @@ class Config(BaseSettings):
     def _web_origin(cls, url: str | None) -> str | None:
         if url is None:
             return None
-        parts = urlsplit(url)
-        if parts.scheme not in {"http", "https"} or not parts.hostname or parts.path.strip("/") or parts.query:
-            raise ValueError("must be http://HOST[:PORT] or https://HOST[:PORT], without a path")
-        return url.rstrip("/")
+        return web_address(url)
+
+    @field_validator("trusted_proxies", mode="before")
+    @classmethod
+    def _networks(cls, value: Any) -> tuple[Network, ...]:
+        return tuple(ipaddress.ip_network(item) for item in items(value))
+
+    @field_validator("hostname", mode="before")
+    @classmethod
+    def _names(cls, value: Any) -> tuple[str, ...]:
+        return tuple(host_name(item) for item in items(value))
+
+    @field_validator("tls_cert", "tls_key")
+    @classmethod
+    def _absolute_or_none(cls, path: Path | None) -> Path | None:
+        return path and Path(os.path.abspath(path.expanduser()))
+
+    @model_validator(mode="after")
+    def _tls_makes_sense(self) -> Self:
+        if (self.tls_cert is None) != (self.tls_key is None):
+            raise ValueError("tls_cert and tls_key belong together: set both or none")
+        if self.serves_tls and self.external_url and not self.is_https:
+            raise ValueError("external_url begins with http://, but TLS is on: write https://, or set tls to false")
+        if self.http_port == self.port:
+            raise ValueError("http_port must be another port than port, which speaks HTTPS")
+        return self
 
     @field_validator("database_url", "database_direct_url")
     @classmethod
@@ -227,9 +278,34 @@ class Config(BaseSettings):
         return self.machine or self.data / "run"
 
     @property
+    def tls_dir(self) -> Path:
+        """Where our own CA and the certificate that it signed lie."""
+        return self.data / "tls"
+
+    @property
+    def serves_tls(self) -> bool:
+        """Whether `serve` itself speaks HTTPS."""
+        return bool(self.hostname) or self.tls_cert is not None if self.tls is None else self.tls
+
+    @property
     def is_https(self) -> bool:
-        """Whether clients come by TLS."""
-        return self.external_url is not None and self.external_url.startswith("https://")
+        """Whether clients come by TLS, which this process ends or a proxy."""
+        return self.external_url.startswith("https://") if self.external_url else self.serves_tls
+
+    @property
+    def url_prefix(self) -> str:
+        """The path of the external URL, without a slash at its end: what a proxy strips before it asks us."""
+        return urlsplit(self.external_url).path if self.external_url else ""
+
+    @property
+    def origin(self) -> str | None:
+        """The external URL without its path."""
+        return self.external_url and self.external_url.removesuffix(self.url_prefix)
+
+    @property
+    def authority(self) -> str | None:
+        """The external URL's host and port: what stands before a repository's name in an image reference."""
+        return self.external_url and urlsplit(self.external_url).netloc
 
     @property
     def database_dsn(self) -> str | None:
@@ -292,6 +368,8 @@ def _shown(value: object) -> str:
     if isinstance(value, SecretStr):
         secret = value.get_secret_value()
         return mask_url(secret) if "://" in secret else MASK
+    if isinstance(value, tuple):
+        return ", ".join(map(str, value))
     return "" if value is None else str(value)
 
 
@@ -345,9 +423,13 @@ def _readable(error: ValidationError) -> str:
     """One line per wrong setting. The value itself is left out: it may be a secret."""
     problems = error.errors(include_input=False, include_url=False)
     return "; ".join(
-        f"{PREFIX}{str(problem['loc'][0]).upper()}: {problem['msg'].removeprefix('Value error, ')}"
-        for problem in problems
+        f"{_setting_of(problem['loc'])}{problem['msg'].removeprefix('Value error, ')}" for problem in problems
     )
+
+
+def _setting_of(location: tuple[int | str, ...]) -> str:
+    """The variable that a problem is about; empty for one between several settings, whose message names them."""
+    return f"{PREFIX}{str(location[0]).upper()}: " if location else ""
 
 
 def _with_scheme(url: SecretStr | None, *schemes: str) -> SecretStr | None:

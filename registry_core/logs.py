@@ -47,6 +47,7 @@ class _AccessLine(msgspec.Struct, kw_only=True, omit_defaults=True):
     status: int
     bytes: int
     duration_ms: float
+    client: str
     user: str | None = None
     action: str | None = None
     repository: str | None = None
@@ -97,6 +98,7 @@ def access(
     status: int,
     size_bytes: int,
     duration_ms: float,
+    client: str,
     user: str | None = None,
     action: str | None = None,
     repository: str | None = None,
@@ -119,6 +121,7 @@ def access(
         status=status,
         bytes=size_bytes,
         duration_ms=round(duration_ms, 3),
+        client=_one_line(client),
         user=user and _one_line(user),
         action=action and _one_line(action),
         repository=repository and _one_line(repository),
@@ -232,5 +235,5 @@ def _readable(line: _AccessLine) -> str:
     )
     return (
         f"{line.timestamp} {line.method} {line.path} {line.status} {line.bytes}B {line.duration_ms}ms "
-        f"{who} request_id={line.request_id}\n"
+        f"{line.client} {who} request_id={line.request_id}\n"
     )

@@ -29,7 +29,8 @@ from registry_core.config import get_config  # noqa: E402
 from registry_core.distribution.app import answer  # noqa: E402
 from registry_core.distribution.hooks import load_plugins  # noqa: E402
 from registry_core.distribution.services import Services, make_services  # noqa: E402
-from registry_core.http import relays, wsgi_mount  # noqa: E402
+from registry_core.http import draining, forwarded, plain, relays, wsgi_mount  # noqa: E402
+from registry_core.http.answers import HSTS, is_local, under_prefix  # noqa: E402
 from registry_core.http.messages import ClientGone, Request, Response  # noqa: E402
 from registry_core.storage.stores import default_store, flush_stores  # noqa: E402
 from registry_core.tokens.endpoint import service_token  # noqa: E402
@@ -48,6 +49,8 @@ class Registry:
         self._django = get_wsgi_application()
         self._services: Services | None = None
         self._background: list[asyncio.Task[None]] = []
+        self._plain: asyncio.Server | None = None
+        self._is_draining = False
 
     def __rsgi_init__(self, loop: asyncio.AbstractEventLoop) -> None:
         logs.configure()
@@ -60,6 +63,7 @@ class Registry:
             loop.create_task(self._clear_dead_marks()),
             loop.create_task(_flush_access_log()),
         ]
+        loop.add_signal_handler(draining.SIGNAL, self._drain)
 
     def __rsgi_del__(self, loop: asyncio.AbstractEventLoop) -> None:
         loop.run_until_complete(self._close())
@@ -74,7 +78,9 @@ class Registry:
         except ClientGone:
             response = Response(400, [("connection", "close")])
         response.headers.append(("x-request-id", request.id))
-        if _has_unread_body(request, body):
+        if request.scheme == "https" and not is_local(request.host):
+            response.headers.append(HSTS)
+        if self._is_draining or _has_unread_body(request, body):
             response.headers.append(("connection", "close"))
         if get_config().workers > 1 and "x-portolan-worker" in scope.headers:
             response.headers.append(("x-portolan-worker", str(os.getpid())))
@@ -84,18 +90,28 @@ class Registry:
     async def _route(self, request: Request) -> Response:
         if request.path == "/v2" or request.path.startswith("/v2/"):
             assert self._services is not None  # noqa: S101 for the type checker
-            return await answer(request, self._services)
+            return under_prefix(await answer(request, self._services), get_config().url_prefix)
         if request.path == "/service/token":
             request.action = "token"
             return await service_token(request)
-        return await wsgi_mount.call(self._django, request)
+        return await wsgi_mount.call(self._django, request, prefix=get_config().url_prefix)
 
     async def _open(self) -> None:
         await threads.run_plain(default_store)
         self._services = make_services()
         await self._services.pool.open(wait=False)
+        self._plain = await plain.listen(get_config())
+
+    def _drain(self) -> None:
+        """Take no new connections, and let go of each one with its next answer: another worker has taken over."""
+        self._is_draining = True
+        if self._plain is not None:
+            self._plain.close()
+        draining.stop_accepting()
 
     async def _close(self) -> None:
+        if self._plain is not None:
+            self._plain.close()
         for task in self._background:
             task.cancel()
         logs.flush_access()
@@ -118,18 +134,23 @@ async def _flush_access_log() -> None:
 
 
 def _request(scope: Scope, headers: dict[str, str], body: _Body) -> Request:
+    config = get_config()
     given = headers.get("x-request-id", "")
-    host = headers.get("host", "")
-    external = get_config().external_url
+    if config.trusted_proxies:
+        headers |= forwarded.joined(scope.headers.items())
+    origin = forwarded.origin_of(
+        peer=scope.client, scheme=scope.scheme, headers=headers, trusted=config.trusted_proxies
+    )
     return Request(
         method=scope.method,
         path=scope.path,
         query_string=scope.query_string,
         headers=headers,
-        client=scope.client,
-        scheme=scope.scheme,
+        address=origin.address,
+        scheme=origin.scheme,
+        host=origin.host,
         id=given if _REQUEST_ID.fullmatch(given) else f"{_ID_PREFIX}{next(_ids):08x}",
-        base_url=external or f"{scope.scheme}://{host}",
+        base_url=config.external_url or f"{origin.scheme}://{origin.host}",
         chunks=body,
     )
 
@@ -211,6 +232,7 @@ def _log(request: Request, response: Response, size_bytes: int, started_s: float
         status=response.status,
         size_bytes=size_bytes,
         duration_ms=(time.perf_counter() - started_s) * 1000,
+        client=request.address,
         user=request.user,
         action=request.action or None,
         repository=request.repository or None,

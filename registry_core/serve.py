@@ -3,7 +3,6 @@
 import os
 import resource
 
-from granian import Granian
 from granian.constants import HTTPModes, Interfaces, Loops
 from granian.http import HTTP1Settings
 from granian.log import LogLevels
@@ -11,18 +10,33 @@ from granian.log import LogLevels
 from registry_core import logs
 from registry_core.config import Config
 from registry_core.supervisor.ports import require_free
+from registry_core.tls.served import Renewal, prepare
+from registry_core.workers import Workers
 
 BACKLOG = 2048
 
 
 def serve(config: Config) -> None:
-    """Answer requests until SIGTERM or SIGINT; what is in progress gets `shutdown_grace_s`. Raises PortBusy."""
+    """Answer requests until SIGTERM or SIGINT; what is in progress gets `shutdown_grace_s`. SIGHUP replaces the workers
+    without dropping a connection.
+
+    Raises PortBusy, CertificateRefused.
+    """
     # granian shares the port with whoever asked for the same (SO_REUSEPORT): a second registry would go unnoticed
     require_free(config.host, config.port)
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "registry_core.settings")
     logs.configure(config)
     _allow_open_files()
-    Granian(
+    if config.serves_tls and config.http_port is not None:
+        require_free(config.host, config.http_port)
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "registry_core.settings")
+    workers = _workers(config)
+    if config.serves_tls:
+        Renewal(config, on_change=workers.reload).start()
+    workers.serve()
+
+
+def _workers(config: Config) -> Workers:
+    return Workers(
         "registry_core.rsgi:app",
         address=config.host,
         port=config.port,
@@ -31,6 +45,7 @@ def serve(config: Config) -> None:
         loop=Loops.uvloop,
         http=HTTPModes.http1,  # on HTTP/2 a truncated body cannot be told from a whole one
         websockets=False,
+        certificate=lambda: prepare(config),
         log_level=LogLevels.info,
         log_dictconfig=logs.granian_log_config(),
         log_access=False,
@@ -39,7 +54,7 @@ def serve(config: Config) -> None:
         http1_settings=HTTP1Settings(header_read_timeout=config.header_timeout_s * 1000),
         respawn_failed_workers=True,
         workers_kill_timeout=config.shutdown_grace_s,
-    ).serve()
+    )
 
 
 def _allow_open_files() -> None:

@@ -100,10 +100,11 @@ PASSWORD_HASHERS = [
     "django.contrib.auth.hashers.PBKDF2PasswordHasher",
 ]
 
-LOGIN_URL = "/sign-in"
-LOGIN_REDIRECT_URL = "/projects"
+LOGIN_URL = f"{_config.url_prefix}/sign-in"
+LOGIN_REDIRECT_URL = f"{_config.url_prefix}/projects"
 
-STATIC_URL = "/static/"
+FORCE_SCRIPT_NAME = _config.url_prefix or None
+STATIC_URL = "static/"  # relative: Django puts the prefix of the external URL in front
 STATICFILES_DIRS = [Path(__file__).parents[1] / "frontend" / "static"]
 STATICFILES_FINDERS = ["django.contrib.staticfiles.finders.FileSystemFinder"]  # ours alone, no other app's
 WHITENOISE_USE_FINDERS = True
@@ -112,34 +113,35 @@ WHITENOISE_MAX_AGE = 300  # seconds; the names carry no hash, so an upgrade is s
 
 SESSION_ENGINE = "django.contrib.sessions.backends.db"
 SESSION_COOKIE_NAME = "sid"
+SESSION_COOKIE_PATH = _config.url_prefix or "/"
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
 SESSION_COOKIE_SECURE = _config.is_https
+CSRF_COOKIE_PATH = SESSION_COOKIE_PATH
 CSRF_COOKIE_SAMESITE = "Lax"
 CSRF_COOKIE_SECURE = _config.is_https
 CSRF_FAILURE_VIEW = "frontend.views.errors.csrf_failed"
 CSRF_HEADER_NAME = "HTTP_X_HARBOR_CSRF_TOKEN"
-CSRF_TRUSTED_ORIGINS = [_config.external_url] if _config.external_url else []
+CSRF_TRUSTED_ORIGINS = [_config.origin] if _config.origin else []
 
 X_FRAME_OPTIONS = "DENY"
 SECURE_CONTENT_TYPE_NOSNIFF = True
 SECURE_REFERRER_POLICY = "same-origin"
 SECURE_CROSS_ORIGIN_OPENER_POLICY = "same-origin"
-SECURE_HSTS_SECONDS = 31_536_000 if _config.is_https else 0
 CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; "
     "connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
 )
 
 SILENCED_SYSTEM_CHECKS = [
+    "security.W004",  # HSTS is set by the server adapter, for the data path as well
     "security.W005",  # HSTS for sub-domains: other hosts of the domain are not ours to bind
     "security.W021",  # HSTS preload: likewise
-    "security.W008",  # redirect to TLS: done by the proxy that ends TLS, behind which this server speaks HTTP
+    "security.W008",  # redirect to TLS: done by http_port, or by the proxy that ends TLS
 ]
 if not _config.is_https:
     SILENCED_SYSTEM_CHECKS += [
-        "security.W004",  # HSTS, and cookies for TLS only, would lock out the plain-HTTP installation on one machine
-        "security.W012",
+        "security.W012",  # cookies for TLS only would lock out the plain-HTTP installation on one machine
         "security.W016",
     ]
 

@@ -9,6 +9,7 @@ from typing import Final
 from django.contrib.auth import get_user_model, login, logout
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_protect
 from django.views.decorators.debug import sensitive_post_parameters
@@ -67,7 +68,7 @@ def sign_out(request: HttpRequest) -> HttpResponse:
 def local_path(address: str) -> str:
     """`address` when it is a path of this site and nothing else, the project list otherwise."""
     is_local = len(address) <= _NEXT_MAX and _LOCAL_PATH.fullmatch(address) and not _ENCODED_TRICK.search(address)
-    return address if is_local else "/projects"
+    return address if is_local else reverse("projects")
 
 
 def _signed_in(request: HttpRequest, goal: str) -> HttpResponse:

@@ -61,8 +61,7 @@ def render_list(request: HttpRequest, template: str, context: dict[str, Any]) ->
 
 def registry_host(request: HttpRequest) -> str:
     """What stands before a repository's name in an image reference."""
-    external_url = get_config().external_url
-    return external_url.partition("://")[2] if external_url else request.get_host()
+    return get_config().authority or request.get_host()
 
 
 def _to_sign_in(request: HttpRequest) -> HttpResponse:

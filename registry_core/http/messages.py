@@ -31,29 +31,24 @@ class TooManyParameters(Exception):
 
 @dataclass(slots=True)
 class Request:
-    """One request. `path` is percent-decoded, once, by the server; header names are lower-case."""
+    """One request. `path` is percent-decoded, once, by the server; header names are lower-case.
+
+    `address`, `scheme` and `host` are the client's as `registry_core.http.forwarded` takes them to be.
+    """
 
     method: str
     path: str
     query_string: str
     headers: Mapping[str, str]
-    client: str
+    address: str
     scheme: str
+    host: str
     id: str
     base_url: str
     chunks: Callable[[], AsyncIterator[bytes]]
     action: str = ""
     repository: str = ""
     user: str = "-"
-
-    @property
-    def host(self) -> str:
-        return self.headers.get("host", "")
-
-    @property
-    def address(self) -> str:
-        """The client's address without its port."""
-        return self.client.rpartition(":")[0]
 
     @property
     def content_length(self) -> int | None:

@@ -3,8 +3,10 @@
 postgres, valkey → migrate → serve, worker, beat; the end is beat, worker, serve (drains), valkey, postgres.
 """
 
+import http.client
 import os
 import signal
+import ssl
 import sys
 import time
 import urllib.error
@@ -12,6 +14,7 @@ import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
+from urllib.parse import urlsplit
 
 import psycopg
 
@@ -26,6 +29,8 @@ from registry_core.supervisor.processes import end, end_leftovers, spawn
 from registry_core.supervisor.programs import PortolanProcess, portolan_command
 from registry_core.supervisor.stopping import StopSignal
 from registry_core.supervisor.valkey import EmbeddedValkey
+from registry_core.tls.authority import authority_path
+from registry_core.tls.served import prepare
 
 ADMIN_PASSWORD_FILE = "admin.password"  # noqa: S105 - the name of a file
 _POLL_S = 0.2
@@ -67,11 +72,15 @@ class _Watched:
 
 
 def run_up(config: Config) -> int:
-    """Run the registry on this machine until a signal; the exit code. Raises SupervisorError when it cannot start."""
+    """Run the registry on this machine until a signal; the exit code.
+
+    Raises SupervisorError, or CertificateRefused, when it cannot start.
+    """
     config.run_dir.mkdir(parents=True, exist_ok=True)
     with PidFile(config.run_dir / "portolan.pid") as pid_file, StopSignal() as stop:
         end_leftovers(pid_file.leftover_groups, data=config.data)
         require_free(config.host, config.port)
+        prepare(config)
         return Supervisor(config, pid_file=pid_file, stop=stop).run()
 
 
@@ -140,9 +149,12 @@ class Supervisor:
         while not self._stop.wait(_POLL_S):
             for watched in self._watched:
                 self._look_after(watched)
-            if not self._is_ready and answers(self._config.host, self._config.port):
+            if not self._is_ready and self._answers():
                 self._is_ready = True
                 announce(self._config, is_first_boot=is_first_boot)
+
+    def _answers(self) -> bool:
+        return answers(self._config.host, self._config.port, is_https=self._config.serves_tls)
 
     def _look_after(self, watched: _Watched) -> None:
         now = time.monotonic()
@@ -179,28 +191,46 @@ class Supervisor:
             path.unlink(missing_ok=True)
 
 
-def answers(host: str, port: int) -> bool:
+def answers(host: str, port: int, *, is_https: bool = False) -> bool:
     """Whether the registry answers `GET /v2/` on `host`:`port`, with or without a demand to sign in."""
+    url = f"{'https' if is_https else 'http'}://{_reachable(host)}:{port}/v2/"
     try:
-        with urllib.request.urlopen(f"http://{_reachable(host)}:{port}/v2/", timeout=2) as response:
+        with urllib.request.urlopen(url, timeout=2, context=_of_this_machine()) as response:  # noqa: S310 - our own
             return bool(response.status == 200)
     except urllib.error.HTTPError as error:
         return error.code == 401
-    except (OSError, ValueError):
+    except (OSError, ValueError, http.client.HTTPException):  # nothing there, or something that speaks otherwise
         return False
 
 
 def announce(config: Config, *, is_first_boot: bool) -> None:
     """Say where the registry is and how to sign in."""
-    authority = f"{_reachable(config.host, is_for_people=True)}:{config.port}"
-    url = config.external_url or f"http://{authority}"
+    url = config.external_url or _url(config)
     lines = [
         f"Portolan is ready at {url}",
         f"  sign in as admin {_how_to_sign_in(config, is_first_boot=is_first_boot)}",
-        f"  docker login {url.partition('://')[2]} -u admin",
+        f"  docker login {urlsplit(url).netloc} -u admin",
     ]
+    if config.serves_tls and config.tls_cert is None:
+        lines.append(f"  clients must trust the CA in {authority_path(config)}: portolan tls trust --for docker")
+        lines.append("    (also: podman, containerd, kubernetes, system); portolan tls check URL explains a refusal")
     sys.stdout.write("\n".join(lines) + "\n")
     sys.stdout.flush()
+
+
+def _url(config: Config) -> str:
+    """The address for people, where none is configured: by the first name of the certificate, else the machine's."""
+    name = config.hostname[0] if config.hostname and config.serves_tls else config.host
+    scheme, usual_port = ("https", 443) if config.serves_tls else ("http", 80)
+    port = "" if config.port == usual_port else f":{config.port}"
+    return f"{scheme}://{_reachable(name, is_for_people=True)}{port}"
+
+
+def _of_this_machine() -> ssl.SSLContext:
+    """Takes any certificate: it is asked whether our own server is up, and nothing secret is said."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
 
 
 def _how_to_sign_in(config: Config, *, is_first_boot: bool) -> str:

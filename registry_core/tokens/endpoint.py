@@ -124,7 +124,7 @@ async def _parse(request: Request) -> TokenRequest:
     fields = _fields(request.query_string)
     _check_service(fields)
     return TokenRequest(
-        client=_address(request),
+        client=request.address,
         scopes=tuple(fields.get("scope", [])),
         credentials=basic_credentials(request.headers.get("authorization", "")),
         is_offline=_last(fields, "offline_token").lower() in {"true", "1"},
@@ -140,7 +140,7 @@ def _parse_form(request: Request, body: bytes) -> TokenRequest:
         raise BadTokenRequest("grant_type must be password or refresh_token")
     is_password = grant_type == "password"
     return TokenRequest(
-        client=_address(request),
+        client=request.address,
         scopes=tuple(fields.get("scope", [])),
         credentials=Credentials(_last(fields, "username"), _last(fields, "password")) if is_password else None,
         refresh_token=None if is_password else _last(fields, "refresh_token"),
@@ -161,11 +161,6 @@ def basic_credentials(header: str) -> Credentials | None:
     if scheme.lower() != "basic" or not colon:
         raise Unauthenticated(_WRONG)
     return Credentials(username, secret)
-
-
-def _address(request: Request) -> str:
-    """The client without its port, which is another one for each connection."""
-    return request.client.rpartition(":")[0]
 
 
 def _fields(text: str) -> dict[str, list[str]]:

@@ -113,7 +113,7 @@ def test_api_is_described(server: Server) -> None:
 
 def test_access_line_is_json_without_line_breaks_and_signatures(tmp_path: Path) -> None:
     code = (
-        "from registry_core import logs; logs.configure(); logs.access(request_id='r', method='GET',"
+        "from registry_core import logs; logs.configure(); logs.access(request_id='r', client='::1', method='GET',"
         "path='/v2/?sig=hunter2\\nforged', status=200, size_bytes=3, duration_ms=1.5, user='ada'); logs.flush_access()"
     )
     env = {**os.environ, "PORTOLAN_DATA": str(tmp_path)}

@@ -85,7 +85,7 @@ def test_wrong_secret_is_not_repeated_in_the_error(monkeypatch: pytest.MonkeyPat
     assert "hunter2" not in str(caught.value)
 
 
-@pytest.mark.parametrize("url", ["ftp://host", "http://host/path", "host:80", "https://"])
+@pytest.mark.parametrize("url", ["ftp://host", "http://host/a//b", "http://host/p?q=1", "host:80", "https://"])
 def test_external_url_must_be_an_origin(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PORTOLAN_EXTERNAL_URL", url)
     with pytest.raises(ConfigError, match="EXTERNAL_URL"):
@@ -184,3 +184,54 @@ def test_secret_file_is_made_once_and_private(tmp_path: Path) -> None:
     assert path.stat().st_mode & 0o777 == 0o600
     assert path.parent.stat().st_mode & 0o777 == 0o700
     assert list(path.parent.iterdir()) == [path]
+
+
+def test_external_url_may_have_a_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PORTOLAN_EXTERNAL_URL", "https://hub.example.org:8443/registry/")
+    config = Config.load()
+    assert (config.url_prefix, config.origin, config.authority) == (
+        "/registry",
+        "https://hub.example.org:8443",
+        "hub.example.org:8443",
+    )
+
+
+def test_lists_are_commas_in_a_variable_and_a_list_in_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    write_config("trusted_proxies:\n  - 10.0.0.0/8\n  - fd00::/8\n")
+    monkeypatch.setenv("PORTOLAN_HOSTNAME", "Hub.example.org, 10.0.0.1 ,[::1],bücher.example")
+    config = Config.load()
+    assert [str(network) for network in config.trusted_proxies] == ["10.0.0.0/8", "fd00::/8"]
+    assert config.hostname == ("hub.example.org", "10.0.0.1", "::1", "xn--bcher-kva.example")
+    shown = {setting.key: setting.value for setting in describe(config)}
+    assert shown["trusted_proxies"] == "10.0.0.0/8, fd00::/8"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("TRUSTED_PROXIES", "10.0.0.1/8"),
+        ("TRUSTED_PROXIES", "proxy.example.org"),
+        ("HOSTNAME", "https://hub.example.org"),
+        ("HOSTNAME", "hub.example.org:443"),
+        ("HOSTNAME", "a..b"),
+    ],
+)
+def test_names_and_networks_that_are_none_are_refused(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(f"PORTOLAN_{name}", value)
+    with pytest.raises(ConfigError, match=f"PORTOLAN_{name}"):
+        Config.load()
+
+
+def test_tls_is_on_with_a_name_and_off_when_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PORTOLAN_HOSTNAME", "hub.example.org")
+    assert Config.load().serves_tls
+    assert Config.load().is_https
+    monkeypatch.setenv("PORTOLAN_TLS", "false")
+    assert not Config.load().serves_tls
+
+
+def test_tls_and_a_plain_external_url_contradict_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PORTOLAN_TLS", "true")
+    monkeypatch.setenv("PORTOLAN_EXTERNAL_URL", "http://hub.example.org")
+    with pytest.raises(ConfigError, match="external_url begins with http://"):
+        Config.load()

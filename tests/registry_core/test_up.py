@@ -45,6 +45,7 @@ class Up:
     def __init__(self, data: Path) -> None:
         self.data, self.port = data, free_port()
         self.log_path = data.with_name("up.log")
+        self.options: tuple[str, ...] = ()
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -61,7 +62,7 @@ class Up:
             "PORTOLAN_CONFIG": os.devnull,
         }
         with self.log_path.open("ab") as log:
-            return spawn([PORTOLAN, "up"], death_signal=signal.SIGTERM, env=env | environment, log=log)
+            return spawn([PORTOLAN, "up", *self.options], death_signal=signal.SIGTERM, env=env | environment, log=log)
 
     def end(self, *, by: signal.Signals = signal.SIGTERM) -> int:
         """Send a signal and wait; the exit code."""
@@ -266,3 +267,13 @@ def test_root_runs_postgres_as_somebody_else(data: Path) -> None:
     account = unprivileged_account(owner_of=data / "postgres")
     assert account is not None
     assert account.uid != 0
+
+
+def test_up_with_tls_serves_https_and_tells_how_to_trust_it(up: Up) -> None:
+    up.options = ("--tls",)
+    up.start()
+    assert answers("127.0.0.1", up.port, is_https=True)
+    assert not answers("127.0.0.1", up.port)
+    assert f"ready at https://localhost:{up.port}" in up.log()
+    assert f"the CA in {up.data / 'tls' / 'ca.crt'}: portolan tls trust --for docker" in up.log()
+    assert up.end() == 0

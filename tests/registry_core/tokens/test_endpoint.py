@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import json
 from base64 import b64encode
 from collections.abc import AsyncIterator
@@ -25,7 +24,6 @@ from tests.rbac import arrange
 
 pytestmark = pytest.mark.django_db(transaction=True)
 WRONG = "Wrong1Password"
-ports = itertools.count(40_000)
 
 
 @pytest.fixture(autouse=True)
@@ -38,7 +36,7 @@ def ask(method: str, query: str, headers: dict[str, str], body: bytes = b"") -> 
         yield body
 
     request = Request(
-        method, "/service/token", query, headers, f"192.0.2.1:{next(ports)}", "https", "test", "https://x", chunks
+        method, "/service/token", query, headers, "192.0.2.1", "https", "localhost", "test", "https://x", chunks
     )
     return asyncio.run(service_token(request))
 

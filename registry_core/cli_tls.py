@@ -1,0 +1,104 @@
+"""`portolan tls …`, and the options by which `up` and `serve` are told to speak HTTPS."""
+
+import datetime
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from registry_core.config import Config, ConfigError, get_config
+
+app = typer.Typer(help="HTTPS: how clients trust our CA, and why one refuses.", no_args_is_help=True)
+
+IsTls = Annotated[bool, typer.Option("--tls", help="Speak HTTPS, with a certificate of our own CA (PORTOLAN_TLS).")]
+CertPath = Annotated[Path | None, typer.Option("--tls-cert", help="PEM file of a certificate (PORTOLAN_TLS_CERT).")]
+KeyPath = Annotated[Path | None, typer.Option("--tls-key", help="PEM file of its key (PORTOLAN_TLS_KEY).")]
+
+
+def with_options(*, is_tls: bool, cert: Path | None, key: Path | None) -> Config:
+    """The configuration with what the command line says; child processes see it too. Raises ConfigError."""
+    said = {"TLS": "true" if is_tls else None, "TLS_CERT": cert and cert.absolute(), "TLS_KEY": key and key.absolute()}
+    os.environ.update({f"PORTOLAN_{name}": str(value) for name, value in said.items() if value is not None})
+    get_config.cache_clear()
+    return get_config()
+
+
+@app.command()
+def check(
+    url: Annotated[str, typer.Argument(help="https://HOST[:PORT], as clients write it.")],
+    ca: Annotated[
+        Path | None, typer.Option(exists=True, help="PEM file of the roots to trust; default: the system's.")
+    ] = None,
+) -> None:
+    """Connect as a client would and explain why it would refuse; exit code 1 when it would."""
+    from registry_core.tls import check as checking
+
+    try:
+        report = checking.check(url, authority=ca)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+    typer.echo(str(report))
+    raise typer.Exit(0 if report.is_good else 1)
+
+
+@app.command()
+def trust(
+    kind: Annotated[str, typer.Option("--for", help="docker, podman, containerd, kubernetes or system.")],
+    is_writing: Annotated[bool, typer.Option("--write", help="Do it on this machine, instead of saying how.")] = False,
+    root: Annotated[Path, typer.Option(help="With --write: the folder that is / (an image, a node's disk).")] = Path(
+        "/"
+    ),
+    host: Annotated[
+        list[str] | None, typer.Option(help="Registry as clients write it, NAME:PORT; default: by the configuration.")
+    ] = None,
+) -> None:
+    """Say how a client comes to trust our CA: the commands, and where the certificate is."""
+    from registry_core.tls import authority
+    from registry_core.tls import trust as trusting
+
+    try:
+        plan = trusting.plan_for(trusting.Trusting(kind), host or _hosts(get_config()))
+    except ValueError:
+        raise typer.BadParameter(f"--for is one of {', '.join(trusting.Trusting)}") from None
+    certificate = authority.authority_path(get_config())
+    _require_own(get_config())
+    if is_writing:
+        for path in trusting.carry_out(plan, certificate, root=root.absolute()):
+            typer.echo(f"wrote {path}")
+    else:
+        typer.echo(f"# The CA's certificate: {certificate}\n{trusting.describe(plan, certificate)}")
+
+
+@app.command()
+def show() -> None:
+    """Show the certificate that is served: for which names, by whom, until when."""
+    from registry_core.tls.names import names_of
+    from registry_core.tls.served import served_certificate
+
+    certificate = served_certificate(get_config())
+    left = certificate.not_valid_after_utc - datetime.datetime.now(datetime.UTC)
+    typer.echo(f"names    {', '.join(names_of(certificate))}")
+    typer.echo(f"issuer   {certificate.issuer.rfc4514_string()}")
+    typer.echo(f"expires  {certificate.not_valid_after_utc:%Y-%m-%d %H:%M} UTC, in {left.days} days")
+
+
+def _require_own(config: Config) -> None:
+    from registry_core.tls.authority import read_authority
+
+    if config.tls_cert is not None:
+        raise ConfigError(
+            f"{config.tls_cert} is served, which another CA signed: clients need the root of that one, if they do not "
+            "have it already (`portolan tls check` tells)"
+        )
+    if read_authority(config) is None:
+        raise ConfigError(f"there is no CA in {config.tls_dir} yet: `portolan up --tls` makes it")
+
+
+def _hosts(config: Config) -> list[str]:
+    """The registry as clients write it: by the external URL, else by each of the names with the port."""
+    if config.authority:
+        return [config.authority]
+    port = "" if config.port == 443 else f":{config.port}"
+    names = [f"[{name}]" if ":" in name else name for name in config.hostname or ("localhost",)]
+    return [name + port for name in names]

@@ -1,0 +1,7 @@
+"""Why HTTPS cannot be served as it is configured."""
+
+from registry_core.config import ConfigError
+
+
+class CertificateRefused(ConfigError):
+    """The certificate, its chain or its key cannot be served; the message says why, and what to do."""

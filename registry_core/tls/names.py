@@ -1,0 +1,57 @@
+"""Which host names and addresses a certificate is for."""
+
+from __future__ import annotations
+
+import ipaddress
+from urllib.parse import urlsplit
+
+from cryptography import x509
+
+from registry_core.config import Config
+
+_LOCAL = ("localhost", "127.0.0.1", "::1")
+
+
+def wanted_names(config: Config) -> tuple[str, ...]:
+    """The names that our own certificate is for: what was configured, then this machine's names for itself."""
+    return tuple(dict.fromkeys([*required_names(config), *_listened(config), *_LOCAL]))
+
+
+def required_names(config: Config) -> tuple[str, ...]:
+    """The names that clients are told to use: those of `hostname` and of `external_url`."""
+    external = urlsplit(config.external_url).hostname if config.external_url and config.is_https else None
+    return tuple(dict.fromkeys([*config.hostname, *([external] if external else [])]))
+
+
+def general_name(name: str) -> x509.GeneralName:
+    """`name` as an entry of subjectAltName."""
+    try:
+        return x509.IPAddress(ipaddress.ip_address(name))
+    except ValueError:
+        return x509.DNSName(name)
+
+
+def names_of(certificate: x509.Certificate) -> list[str]:
+    """The names and addresses of a certificate's subjectAltName; the subject's common name is not one (RFC 9525)."""
+    try:
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return []
+    addresses = [str(address) for address in names.get_values_for_type(x509.IPAddress)]
+    return [*names.get_values_for_type(x509.DNSName), *addresses]
+
+
+def covers(certificate: x509.Certificate, name: str) -> bool:
+    """Whether a client that asked for `name` takes the certificate: exactly, or by one wildcard for the first label."""
+    known = {known.lower() for known in names_of(certificate)}
+    wildcard = "*." + name.partition(".")[2]
+    return name.lower() in known or (general_name(name).__class__ is x509.DNSName and wildcard.lower() in known)
+
+
+def _listened(config: Config) -> tuple[str, ...]:
+    """The address that we listen on, when it is one and not all of them."""
+    try:
+        address = ipaddress.ip_address(config.host)
+    except ValueError:
+        return (config.host.lower(),)
+    return () if address.is_unspecified else (str(address),)

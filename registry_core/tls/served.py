@@ -1,0 +1,123 @@
+"""The certificate that is served: ready before the first request, and replaced while requests run.
+
+The server reads it when a worker starts, so a new one means new workers (`registry_core.workers`).
+"""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from cryptography import x509
+
+from registry_core import logs
+from registry_core.config import Config
+from registry_core.tls.authority import ensure_certificate, server_path
+from registry_core.tls.errors import CertificateRefused
+from registry_core.tls.given import check_given, read_chain, unknown_issuer
+
+_LOOK_EVERY_S = 30.0
+_LOOKS_PER_LIFETIME = 24
+_WARN_BEFORE = datetime.timedelta(days=14)
+_WARN_EVERY_S = 86_400.0
+
+_logger = logs.get_logger("portolan.tls")
+
+
+class ServedFiles(NamedTuple):
+    """PEM files of the chain and of its key; they may be the same file."""
+
+    certificate: Path
+    key: Path
+
+
+def prepare(config: Config) -> ServedFiles | None:
+    """The files to serve, made or checked; None when TLS is not served. Raises CertificateRefused, OSError."""
+    if not config.serves_tls:
+        return None
+    if config.tls_cert is None or config.tls_key is None:
+        ensure_certificate(config)
+        return ServedFiles(server_path(config), server_path(config))
+    issuer = unknown_issuer(check_given(config))
+    if issuer is not None:
+        _logger.warning(
+            "the chain of tls_cert ends at an issuer that this machine does not know: if it is an intermediate, "
+            "append its certificate to the file",
+            issuer=issuer,
+        )
+    return ServedFiles(config.tls_cert, config.tls_key)
+
+
+def served_certificate(config: Config) -> x509.Certificate:
+    """The certificate that is served when TLS is. Raises CertificateRefused when there is none to be read."""
+    return read_chain(config.tls_cert or server_path(config))[0]
+
+
+class Renewal:
+    """Watches the served certificate from a thread, and calls `on_change` when there is another one to serve.
+
+    Our own is renewed in time; one that was given is served anew when its files change and are good. While they are
+    not, the old one stays, and the log says why.
+    """
+
+    def __init__(self, config: Config, *, on_change: Callable[[], None]) -> None:
+        self._config = config
+        self._on_change = on_change
+        self._seen = self._fingerprint()
+        self._warn_in_s = 0.0
+        self._every_s = _LOOK_EVERY_S
+        if config.tls_cert is None:
+            self._every_s = min(_LOOK_EVERY_S, config.tls_lifetime_s / _LOOKS_PER_LIFETIME)
+
+    def start(self) -> None:
+        """Begin to watch, until the process ends."""
+        threading.Thread(target=self._run, name="tls-renewal", daemon=True).start()
+
+    def look(self) -> None:
+        """Look once. Nothing that is wrong with the new certificate is raised: the old one is still served."""
+        try:
+            if self._is_changed():
+                _logger.info("the certificate is another one now, new workers serve it")
+                self._on_change()
+        except (CertificateRefused, OSError) as error:
+            _logger.error("the certificate is not replaced, the one before it is served on", reason=str(error))
+        self._warn_of_expiry()
+
+    def _run(self) -> None:
+        pause = threading.Event()
+        while not pause.wait(self._every_s):
+            self.look()
+
+    def _is_changed(self) -> bool:
+        if self._config.tls_cert is None:
+            return ensure_certificate(self._config)
+        fingerprint = self._fingerprint()
+        if fingerprint == self._seen:
+            return False
+        self._seen = fingerprint  # a pair that is refused is told of once, not at every look
+        check_given(self._config)
+        return True
+
+    def _fingerprint(self) -> str:
+        """Of the contents, not of the times: certbot and Kubernetes replace links, not files."""
+        digest = hashlib.sha256()
+        for path in (self._config.tls_cert, self._config.tls_key):
+            if path is not None and path.exists():
+                digest.update(path.read_bytes() + b"\0")
+        return digest.hexdigest()
+
+    def _warn_of_expiry(self) -> None:
+        self._warn_in_s -= self._every_s
+        if self._config.tls_cert is None or self._warn_in_s > 0:
+            return
+        try:
+            expires_at = read_chain(self._config.tls_cert)[0].not_valid_after_utc
+        except CertificateRefused:
+            return  # told of above
+        if expires_at - datetime.datetime.now(datetime.UTC) < _WARN_BEFORE:
+            self._warn_in_s = _WARN_EVERY_S
+            _logger.warning("the certificate of tls_cert expires soon", expires_at=expires_at.isoformat())

@@ -1,0 +1,94 @@
+"""`portolan tls trust` and `tls show`: what is said, what is written, and that real clients find it there."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.support.server import PORTOLAN, Server
+from tests.support.tools import run, tool
+
+LOCAL_FILES = {
+    "docker": ["etc/docker/certs.d/{host}/ca.crt"],
+    "podman": ["etc/containers/certs.d/{host}/ca.crt"],
+    "containerd": ["etc/containerd/certs.d/{host}/ca.crt", "etc/containerd/certs.d/{host}/hosts.toml"],
+    "kubernetes": ["etc/containerd/certs.d/{host}/ca.crt", "etc/containerd/certs.d/{host}/hosts.toml"],
+    "system": ["usr/local/share/ca-certificates/portolan-ca.crt"],
+}
+
+
+def portolan(server: Server, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [str(PORTOLAN), *arguments], env=server.environment, capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+def trust(server: Server, kind: str, *options: str) -> str:
+    done = portolan(server, "tls", "trust", "--for", kind, "--host", server.host, *options)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("kind", LOCAL_FILES)
+def test_the_commands_are_said_and_nothing_is_written(https: Server, kind: str) -> None:
+    said = trust(https, kind)
+    assert str(https.authority) in said
+    for path in LOCAL_FILES[kind]:
+        assert f"/{path.format(host=https.host)}" in said
+        assert not Path(f"/{path.format(host=https.host)}").exists()
+
+
+@pytest.mark.parametrize("kind", LOCAL_FILES)
+def test_what_was_said_is_what_is_written(https: Server, kind: str, tmp_path: Path) -> None:
+    """The commands, run in a shell below another root, give the same files as `--write`."""
+    trust(https, kind, "--write", "--root", str(tmp_path / "written"))
+    shell = f'set -e; sudo() {{ "$@"; }}; cd {shlex.quote(str(tmp_path))}\n' + trust(https, kind).replace(
+        " /etc/", " typed/etc/"
+    ).replace(" /usr/", " typed/usr/").replace("update-ca-certificates", "true")
+    subprocess.run(["bash", "-c", shell], check=True, env={"PATH": os.environ["PATH"]})
+    for path in LOCAL_FILES[kind]:
+        written, typed = (tmp_path / root / path.format(host=https.host) for root in ("written", "typed"))
+        assert written.read_text() == typed.read_text()
+        assert written.stat().st_mode & 0o777 == 0o644
+
+
+def test_a_client_finds_the_ca_where_it_was_written(https: Server, tmp_path: Path) -> None:
+    trust(https, "podman", "--write", "--root", str(tmp_path))
+    folder = tmp_path / "etc" / "containers" / "certs.d" / https.host
+    environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path)}
+    reference = f"docker://{https.host}/library/nothing:1"
+    trusting = run(tool("skopeo"), "inspect", "--cert-dir", str(folder), reference, env=environment)
+    assert "unknown authority" not in trusting.text
+    assert "x509" not in trusting.text
+
+
+def test_each_configured_name_is_told_when_none_is_given(https: Server) -> None:
+    said = portolan(https, "tls", "trust", "--for", "docker").stdout
+    for host in ("registry.test", "10.1.2.3"):
+        assert f"/etc/docker/certs.d/{host}:{https.port}/ca.crt" in said
+
+
+def test_who_else_is_a_usage_error(https: Server) -> None:
+    assert portolan(https, "tls", "trust", "--for", "floppy").returncode == 2
+
+
+def test_without_a_ca_there_is_nothing_to_trust(server: Server) -> None:
+    done = portolan(server, "tls", "trust", "--for", "docker")
+    assert done.returncode == 3
+    assert "portolan up --tls" in done.stderr
+
+
+def test_the_served_certificate_is_shown(https: Server) -> None:
+    shown = portolan(https, "tls", "show").stdout
+    assert "registry.test, localhost, 10.1.2.3, 127.0.0.1, ::1" in shown
+    assert "CN=Portolan CA" in shown
+    assert "in 89 days" in shown
+
+
+def test_check_ends_with_1_for_who_would_be_refused(https: Server) -> None:
+    assert portolan(https, "tls", "check", https.url).returncode == 1
+    assert portolan(https, "tls", "check", https.url, "--ca", str(https.authority)).returncode == 0
