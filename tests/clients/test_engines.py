@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from tests.clients.conftest import Client, House
+from tests.clients.programs import Client, House
 from tests.support.people import Account
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.clients.conftest import Client, House
+from tests.clients.programs import Client, House
 
 
 @pytest.fixture
