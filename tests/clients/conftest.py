@@ -15,9 +15,28 @@ from tests.clients.doors import DOORS, Registry
 from tests.clients.programs import Client, Credentials, Engine, House
 from tests.distribution.client import Client as HttpClient
 from tests.support.layouts import Layout, new_image
-from tests.support.people import add_member, create_project, create_user
+from tests.support.people import PASSWORD, Account
 from tests.support.tools import tool
 from tests.support.waiting import wait_until
+
+# In one process: Django takes seconds to set up on a busy machine.
+_ARRANGE = """
+from projects.services import create_project
+from rbac.models import Role
+from rbac.services.members import add_member
+from rbac.services.users import create_user
+from registry_core.access import SYSTEM, Subject, SubjectKind
+from registry_core.content.models import Project
+owner, guest, stranger = (
+    create_user(username=name, password=password, email=name + "@example.org", is_sysadmin=False) for name in people
+)
+made = [
+    create_project(name=name, is_public=False, by=Subject(SubjectKind.USER, owner.pk, owner.username))
+    for name in projects
+]
+add_member(project=made[0], role=Role.GUEST, by=SYSTEM, user=guest)
+add_member(project=Project.objects.get(name=public), role=Role.PROJECT_ADMIN, by=SYSTEM, user=owner)
+"""
 
 
 @pytest.fixture(scope="session", params=list(DOORS))
@@ -29,16 +48,15 @@ def registry(request: pytest.FixtureRequest) -> Registry:
 @pytest.fixture(scope="session")
 def house(registry: Registry) -> House:
     """The people and projects, made once; each test uses a repository of its own in them."""
-    server = registry.server
     mark = secrets.token_hex(3)  # the server is shared with tests that have people of their own
-    owner, guest, stranger = (create_user(server, f"{name}-{mark}") for name in ("olive", "gus", "stan"))
-    house = House(
-        server.host, owner=owner, guest=guest, stranger=stranger, private=f"cellar-{mark}", other=f"attic-{mark}"
+    owner, guest, stranger = (Account(f"{name}-{mark}", PASSWORD) for name in ("olive", "gus", "stan"))
+    house = House(registry.host, owner, guest, stranger, private=f"cellar-{mark}", other=f"attic-{mark}")
+    registry.server.manage(
+        f"people = {[owner.name, guest.name, stranger.name]!r}\n"
+        f"projects = {[house.private, house.other]!r}\n"
+        f"public = {house.public!r}\n"
+        f"password = {PASSWORD!r}\n" + _ARRANGE
     )
-    for project in (house.private, house.other):
-        create_project(server, project, by=owner.name)
-    add_member(server, house.private, guest, role="GUEST")
-    add_member(server, house.public, owner, role="PROJECT_ADMIN")
     return house
 
 
@@ -194,7 +212,7 @@ def oras_copy(registry: Registry, home: dict[str, str]) -> Client:
 @pytest.fixture
 def regctl(registry: Registry, home: dict[str, str]) -> Client:
     client = Client(tool("regctl"), home)
-    client.must("registry", "set", "--tls", "enabled" if registry.is_tls else "disabled", registry.host)
+    client.must("registry", "set", "--skip-check", "--tls", "enabled" if registry.is_tls else "disabled", registry.host)
     return client
 
 
