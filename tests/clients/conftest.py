@@ -15,7 +15,7 @@ from tests.clients.doors import DOORS, Registry
 from tests.clients.programs import Client, Credentials, Engine, House
 from tests.distribution.client import Client as HttpClient
 from tests.support.layouts import Layout, new_image
-from tests.support.people import PASSWORD, Account
+from tests.support.people import PASSWORD, Account, create_user
 from tests.support.tools import tool
 from tests.support.waiting import wait_until
 
@@ -58,6 +58,13 @@ def house(registry: Registry) -> House:
         f"password = {PASSWORD!r}\n" + _ARRANGE
     )
     return house
+
+
+@pytest.fixture
+def newcomer(registry: Registry, unique: str) -> Account:
+    """Someone with an account and no role, for wrong passwords: after a few of them nobody may try that name again for
+    a while."""
+    return create_user(registry.server, unique)
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.clients.programs import Client, House
+from tests.support.people import Account
 
 CONFIG = "application/vnd.cncf.helm.config.v1+json"
 CHART = "application/vnd.cncf.helm.chart.content.v1.tar+gzip"
@@ -20,14 +21,14 @@ def chart(helm: Client, tmp_path: Path, unique: str) -> Path:
     return tmp_path / f"{unique}-0.1.0.tgz"
 
 
-def _login(helm: Client, house: House, password: str) -> tuple[bool, str]:
-    arguments = ("registry", "login", house.host, "--username", house.owner.name, "--password-stdin")
-    outcome = helm(*arguments, stdin=password)
+def _login(helm: Client, house: House, account: Account) -> tuple[bool, str]:
+    arguments = ("registry", "login", house.host, "--username", account.name, "--password-stdin")
+    outcome = helm(*arguments, stdin=account.password)
     return outcome.is_success, outcome.text
 
 
 def test_login_says_so_and_logout_forgets(helm: Client, house: House) -> None:
-    is_in, shown = _login(helm, house, house.owner.password)
+    is_in, shown = _login(helm, house, house.owner)
 
     assert is_in, shown
     assert "Login Succeeded" in shown
@@ -35,8 +36,8 @@ def test_login_says_so_and_logout_forgets(helm: Client, house: House) -> None:
     assert logout.is_success, logout.text
 
 
-def test_login_with_a_wrong_password_is_refused(helm: Client, house: House) -> None:
-    is_in, shown = _login(helm, house, "Not-the-password-1")
+def test_login_with_a_wrong_password_is_refused(helm: Client, house: House, newcomer: Account) -> None:
+    is_in, shown = _login(helm, house, Account(newcomer.name, "Not-the-password-1"))
 
     assert not is_in
     assert "unauthorized" in shown.lower(), shown
@@ -45,7 +46,7 @@ def test_login_with_a_wrong_password_is_refused(helm: Client, house: House) -> N
 def test_a_chart_comes_back_the_same_after_a_login_by_helm(
     helm: Client, house: House, chart: Path, tmp_path: Path, unique: str
 ) -> None:
-    assert _login(helm, house, house.owner.password)[0]
+    assert _login(helm, house, house.owner)[0]
     parent = f"oci://{house.host}/{house.private}"
 
     push = helm("push", str(chart), parent)

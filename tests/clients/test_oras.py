@@ -9,6 +9,7 @@ import pytest
 from tests.clients.programs import Client, House
 from tests.distribution.client import Client as HttpClient
 from tests.distribution.client import descriptor, digest_of, image
+from tests.support.people import Account
 
 pytestmark = pytest.mark.usefixtures("signed_in")
 
@@ -48,10 +49,10 @@ def _referrers(oras: Client, reference: str, *more: str) -> list[dict[str, Any]]
     return list(shown["referrers"])
 
 
-def test_login_says_so_and_a_wrong_password_is_refused(oras: Client, house: House) -> None:
-    arguments = ("login", house.host, "--username", house.owner.name, "--password-stdin")
+def test_login_says_so_and_a_wrong_password_is_refused(oras: Client, house: House, newcomer: Account) -> None:
+    arguments = ("login", house.host, "--username", newcomer.name, "--password-stdin")
 
-    login, wrong = oras(*arguments, stdin=house.owner.password), oras(*arguments, stdin="Not-the-password-1")
+    login, wrong = oras(*arguments, stdin=newcomer.password), oras(*arguments, stdin="Not-the-password-1")
 
     assert "Login Succeeded" in login.text
     assert not wrong.is_success

@@ -96,10 +96,10 @@ def _pushed(sdk: docker_sdk.DockerClient, repository: str, account: Account) -> 
     return "\n".join(str(line) for line in told)
 
 
-def test_docker_s_sdk_signs_in(sdk: docker_sdk.DockerClient, house: House) -> None:
-    assert sdk.login(registry=house.host, reauth=True, **_auth(house.owner))["Status"] == "Login Succeeded"
+def test_docker_s_sdk_signs_in(sdk: docker_sdk.DockerClient, house: House, newcomer: Account) -> None:
+    assert sdk.login(registry=house.host, reauth=True, **_auth(newcomer))["Status"] == "Login Succeeded"
     with pytest.raises(APIError):
-        sdk.login(registry=house.host, reauth=True, username=house.owner.name, password="Not-the-password-1")
+        sdk.login(registry=house.host, reauth=True, username=newcomer.name, password="Not-the-password-1")
 
 
 def test_docker_s_sdk_pushes_and_pulls(

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.clients.programs import Client, Credentials, House
+from tests.clients.programs import Client, House
 from tests.distribution.client import digest_of
 from tests.support.layouts import Layout, new_image, new_index
+from tests.support.people import Account
 
 SBOM = "application/spdx+json"
 
@@ -27,14 +28,12 @@ def _attach(regctl: Client, subject: str, artifact_type: str, content: str) -> N
     regctl.must("artifact", "put", "--subject", subject, "--artifact-type", artifact_type, stdin=content)
 
 
-def test_login_and_logout(regctl: Client, house: House, credentials: Credentials) -> None:
-    login = regctl(
-        "registry", "login", house.host, "--user", house.owner.name, "--pass-stdin", stdin=house.owner.password
-    )
+def test_login_and_logout(regctl: Client, house: House, newcomer: Account) -> None:
+    login = regctl("registry", "login", house.host, "--user", newcomer.name, "--pass-stdin", stdin=newcomer.password)
     assert login.is_success, login.text
     assert regctl("registry", "logout", house.host).is_success
 
-    wrong = regctl("registry", "login", house.host, "--user", house.owner.name, "--pass-stdin", stdin="Wrong-1-Wrong")
+    wrong = regctl("registry", "login", house.host, "--user", newcomer.name, "--pass-stdin", stdin="Not-the-password-1")
     assert not wrong.is_success
     assert "unauthorized" in wrong.text.lower(), wrong.text
 
