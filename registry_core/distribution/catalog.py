@@ -28,7 +28,9 @@ async def list_repositories(request: Request, services: Services) -> Response:
         raise unauthorized(request, "authentication required: log in first", scope=SCOPE)
     is_granted = identity.claims is None or identity.claims.may(type="registry", name="catalog", action="*")
     if not is_granted or not await threads.run(authority().may_list_catalog, identity.subject):
-        raise unauthorized(request, "you may not list the catalog", scope=SCOPE, reason="insufficient_scope")
+        raise unauthorized(
+            request, "you may not list the catalog", scope=SCOPE, reason="insufficient_scope", code="DENIED"
+        )
     projects = await threads.run(authority().pullable_projects, identity.subject)
     limit = page_size(request)
     last = request.query().get("last", [""])[0].replace("\0", "")

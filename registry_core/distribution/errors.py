@@ -107,9 +107,11 @@ def _out_of_order(request: Request, error: content.UploadOutOfOrder) -> OciError
     return OciError(416, "BLOB_UPLOAD_INVALID", error.message, error.detail, headers)
 
 
-def unauthorized(request: Request, message: str, *, scope: str = "", reason: str = "") -> OciError:
-    """A 401 that says where a token comes from (and which scope it needs)."""
+def unauthorized(
+    request: Request, message: str, *, scope: str = "", reason: str = "", code: str = "UNAUTHORIZED"
+) -> OciError:
+    """A 401 that says where a token comes from (and which scope it needs, and why this one does not do)."""
     challenge = f'Bearer realm="{request.base_url}/service/token",service="harbor-registry"'
     challenge += f',scope="{scope}"' if scope else ""
     challenge += f',error="{reason}"' if reason else ""
-    return OciError(401, "DENIED" if reason else "UNAUTHORIZED", message, headers=[("www-authenticate", challenge)])
+    return OciError(401, code, message, headers=[("www-authenticate", challenge)])

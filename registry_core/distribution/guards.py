@@ -118,7 +118,7 @@ async def _admitted(request: Request, services: Services, name: str, action: str
     located = await locate(services, parsed)
     allowed = await actions(services, identity, located.project) if located.project else NO_ACTIONS
     if action not in allowed or not _token_allows(identity, located, name, action):
-        raise _refusal(request, identity, name, action, is_known=PULL in allowed)
+        raise _refusal(request, identity, name, action, allowed=allowed)
     return identity, located
 
 
@@ -142,22 +142,30 @@ def _token_allows(identity: Identity, located: Located, name: str, action: str) 
     )
 
 
-def _refusal(request: Request, identity: Identity, name: str, action: str, *, is_known: bool) -> OciError:
+def _refusal(request: Request, identity: Identity, name: str, action: str, *, allowed: frozenset[str]) -> OciError:
+    """The answer for someone who may not do this here.
+
+    401 where logging in or another token would help, 403 where only another role would. Who is about to push gets 404
+    for HEAD, whose answer has no body: the client then goes on to the request whose answer says what to do.
+    """
+    if request.method == "HEAD" and identity.claims is not None and identity.claims.is_push_refused(name):
+        return OciError(404, "NAME_UNKNOWN", _refusal_message(name, action, allowed))
     scope = f"repository:{name}:" + ("pull" if action == PULL else "pull,push" if action == PUSH else action)
-    if identity.claims is None and identity.subject.is_anonymous:
-        return unauthorized(request, "authentication required: log in first", scope=scope)
-    message = _refusal_message(name, action, is_known)
-    if identity.claims is not None:
-        return unauthorized(request, message, scope=scope, reason="insufficient_scope")
-    return OciError(403, "DENIED", message)
+    reason = "" if identity.claims is None else "insufficient_scope"
+    if identity.subject.is_anonymous:
+        return unauthorized(request, "authentication required: log in first", scope=scope, reason=reason)
+    if action in allowed:
+        message = f"the token does not allow to {action} {name}: fetch one for that"
+        return unauthorized(request, message, scope=scope, reason=reason, code="DENIED")
+    return OciError(403, "DENIED", _refusal_message(name, action, allowed))
 
 
-def _refusal_message(name: str, action: str, is_known: bool) -> str:
-    if is_known and action != PULL:
-        return f"you may pull from {name} but not {action}"
+def _refusal_message(name: str, action: str, allowed: frozenset[str]) -> str:
+    project = name.partition("/")[0]
+    if PULL in allowed and action != PULL:
+        return f"you may pull from {name} but not {action}: ask an administrator of project {project} for more rights"
     if action != PUSH:
         return f"{name} does not exist or you may not {action} it"
-    project = name.partition("/")[0]
     return (
         f"project {project} does not exist or you may not push to it; "
         "create it in the console or with POST /api/v2.0/projects"

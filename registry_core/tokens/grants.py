@@ -8,7 +8,7 @@ from typing import Final
 
 from django.db.models import Q
 
-from registry_core.access import ALL_ACTIONS, Subject, authority
+from registry_core.access import ALL_ACTIONS, PUSH, Subject, authority
 from registry_core.content.models import Project, Repository
 from registry_core.names import InvalidName, RepositoryName
 from registry_core.tokens.jwt import Grant
@@ -40,12 +40,11 @@ def _grant(
     if (scope.type, scope.name) == CATALOG and authority().may_list_catalog(subject):
         return Grant(scope.type, scope.name, _asked(scope, frozenset({EVERY_ACTION})))
     project_id = living.projects.get(name.project) if name and scope.type == "repository" else None
-    if name is None or project_id is None:
-        return Grant(scope.type, scope.name, ())
-    actions = _asked(scope, held[project_id])
-    if not actions:  # the ids would tell a stranger that the project and the repository exist
-        return Grant(scope.type, scope.name, ())
-    return Grant(scope.type, scope.name, actions, project_id, living.repositories.get(name))
+    actions = _asked(scope, held[project_id]) if project_id is not None else ()
+    is_push_refused = name is not None and PUSH in scope.actions and PUSH not in actions
+    if name is None or not actions:  # the ids would tell a stranger that the project and the repository exist
+        return Grant(scope.type, scope.name, (), is_push_refused=is_push_refused)
+    return Grant(scope.type, scope.name, actions, project_id, living.repositories.get(name), is_push_refused)
 
 
 def _asked(scope: Scope, held: frozenset[str]) -> tuple[str, ...]:

@@ -40,6 +40,7 @@ class Grant(msgspec.Struct, frozen=True):
     """What a token allows on one resource, bound to the ids `pid` (project) and `rid` (repository).
 
     `rid` is null when no repository of that name lived when the token was made; both are where nothing is allowed.
+    `is_push_refused`: push was asked for and is not allowed, so whoever comes with this token is about to push.
     """
 
     type: str
@@ -47,6 +48,7 @@ class Grant(msgspec.Struct, frozen=True):
     actions: tuple[str, ...]
     pid: int | None = None
     rid: int | None = None
+    is_push_refused: bool = False
 
 
 class Claims(msgspec.Struct, frozen=True):
@@ -84,6 +86,10 @@ class Claims(msgspec.Struct, frozen=True):
             if grant.rid == repository_id or (grant.rid is None and self._is_younger(created_at)):
                 granted.update(grant.actions)
         return NO_ACTIONS | granted
+
+    def is_push_refused(self, name: str) -> bool:
+        """Whether the token was asked for to push to the repository of this full name, and does not allow it."""
+        return any(grant.is_push_refused and (grant.type, grant.name) == ("repository", name) for grant in self.access)
 
     def may(self, *, type: str, name: str, action: str) -> bool:
         """Whether the token allows `action` on something that is no repository, such as `registry` `catalog`."""

@@ -1,99 +1,118 @@
-"""The real clients, each with credentials and settings of its own: docker over podman's service, podman, skopeo, crane.
+"""The real clients, each with settings of its own, and whom they meet on a registry.
 
-Their images are made FROM scratch with random content, so that no layer is ever known before and nothing is downloaded.
+Their images are made from scratch with random content, so that no layer is ever known before and nothing is downloaded.
 """
 
 import os
 import secrets
 import subprocess
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.support.people import Account, add_member, create_project, create_user
-from tests.support.server import Server
-from tests.support.tools import Outcome, run, tool
+from tests.clients.doors import DOORS, Registry
+from tests.clients.programs import Client, Credentials, Engine, House
+from tests.distribution.client import Client as HttpClient
+from tests.support.layouts import Layout, new_image
+from tests.support.people import PASSWORD, Account, create_user
+from tests.support.tools import tool
 from tests.support.waiting import wait_until
 
-
-@dataclass(frozen=True)
-class Client:
-    """One client program of one person: `docker("push", reference)`."""
-
-    program: Path
-    environment: Mapping[str, str]
-    login_options: tuple[str, ...] = ()
-
-    def __call__(self, *arguments: str, stdin: str | None = None) -> Outcome:
-        return run(self.program, *arguments, env=self.environment, stdin=stdin)
-
-    def must(self, *arguments: str) -> Outcome:
-        """Run what arranges a test. Raises AssertionError with what the client printed when it fails."""
-        outcome = self(*arguments)
-        assert outcome.is_success, outcome.text
-        return outcome
-
-    def login(self, host: str, account: Account) -> Outcome:
-        """Sign in as a script does, with the password on stdin (docker, podman and skopeo)."""
-        arguments = ("--username", account.name, "--password-stdin", *self.login_options, host)
-        return self("login", *arguments, stdin=account.password)
+# In one process: Django takes seconds to set up on a busy machine.
+_ARRANGE = """
+from projects.services import create_project
+from rbac.models import Role
+from rbac.services.members import add_member
+from rbac.services.users import create_user
+from registry_core.access import SYSTEM, Subject, SubjectKind
+from registry_core.content.models import Project
+owner, guest, stranger = (
+    create_user(username=name, password=password, email=name + "@example.org", is_sysadmin=False) for name in people
+)
+made = [
+    create_project(name=name, is_public=False, by=Subject(SubjectKind.USER, owner.pk, owner.username))
+    for name in projects
+]
+add_member(project=made[0], role=Role.GUEST, by=SYSTEM, user=guest)
+add_member(project=Project.objects.get(name=public), role=Role.PROJECT_ADMIN, by=SYSTEM, user=owner)
+"""
 
 
-@dataclass(frozen=True)
-class Engine:
-    """A container storage of its own for podman, skopeo and the service that docker talks to."""
-
-    folder: Path
-    environment: Mapping[str, str]
-
-    @property
-    def socket(self) -> str:
-        return f"unix://{self.folder / 'podman.sock'}"
-
-
-@dataclass(frozen=True)
-class House:
-    """Who and what the clients meet: an owner's private project, the public one that every installation has, a guest of
-    the private one, and someone who is a member of neither."""
-
-    host: str
-    owner: Account
-    guest: Account
-    stranger: Account
-    private: str
-    public: str = "library"
-
-    def private_reference(self, name: str) -> str:
-        return f"{self.host}/{self.private}/{name}"
-
-    def public_reference(self, name: str) -> str:
-        return f"{self.host}/{self.public}/{name}"
+@pytest.fixture(scope="session", params=list(DOORS))
+def registry(request: pytest.FixtureRequest) -> Registry:
+    """The registry that the clients talk to, by each door in turn."""
+    return DOORS[request.param](request)
 
 
 @pytest.fixture(scope="session")
-def house(server: Server) -> House:
+def house(registry: Registry) -> House:
     """The people and projects, made once; each test uses a repository of its own in them."""
     mark = secrets.token_hex(3)  # the server is shared with tests that have people of their own
-    owner, guest, stranger = (create_user(server, f"{name}-{mark}") for name in ("olive", "gus", "stan"))
-    house = House(server.host, owner=owner, guest=guest, stranger=stranger, private=f"cellar-{mark}")
-    create_project(server, house.private, by=owner.name)
-    add_member(server, house.private, guest, role="GUEST")
-    add_member(server, house.public, owner, role="PROJECT_ADMIN")
+    owner, guest, stranger = (Account(f"{name}-{mark}", PASSWORD) for name in ("olive", "gus", "stan"))
+    house = House(registry.host, owner, guest, stranger, private=f"cellar-{mark}", other=f"attic-{mark}")
+    registry.server.manage(
+        f"people = {[owner.name, guest.name, stranger.name]!r}\n"
+        f"projects = {[house.private, house.other]!r}\n"
+        f"public = {house.public!r}\n"
+        f"password = {PASSWORD!r}\n" + _ARRANGE
+    )
     return house
 
 
+@pytest.fixture
+def newcomer(registry: Registry, unique: str) -> Account:
+    """Someone with an account and no role, for wrong passwords: after a few of them nobody may try that name again for
+    a while."""
+    return create_user(registry.server, unique)
+
+
+@pytest.fixture
+def owner_http(registry: Registry, house: House, unique: str) -> Iterator[HttpClient]:
+    """The owner with a plain HTTP client, in a new repository of the private project that is named like the test's
+    `unique`."""
+    client = registry.http(house.owner, f"{house.private}/{unique}")
+    yield client
+    client.http.close()
+
+
+@pytest.fixture
+def credentials(tmp_path: Path) -> Credentials:
+    """Nobody's yet."""
+    made = Credentials(tmp_path / "credentials" / "config.json")
+    made.path.parent.mkdir()
+    made.path.write_text("{}")
+    return made
+
+
+@pytest.fixture
+def signed_in(credentials: Credentials, house: House) -> None:
+    """The owner's credentials for every client."""
+    credentials.use(house.host, house.owner)
+
+
+@pytest.fixture
+def layout(tmp_path: Path) -> Layout:
+    """A folder in OCI's image layout with one image that exists nowhere else, tagged `new`."""
+    made = Layout(tmp_path / "layout")
+    made.tag(new_image(made), "new")
+    return made
+
+
+# --- podman's family, and docker over podman's service ---------------------------------------------------------------
+
+
 @pytest.fixture(scope="session")
-def engine(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Engine:
-    """The configuration files that podman's family reads, with `server` as a registry without TLS."""
+def engine(registry: Registry, tmp_path_factory: pytest.TempPathFactory) -> Engine:
+    """The configuration files that podman's family reads."""
     folder = tmp_path_factory.mktemp("engine")
     (folder / "storage.conf").write_text(
         f'[storage]\ndriver = "vfs"\nrunroot = "{folder}/run"\ngraphroot = "{folder}/graph"\n'
     )
     registries = folder / ".config" / "containers" / "registries.conf"  # where skopeo looks, whatever its environment
     registries.parent.mkdir(parents=True)
-    registries.write_text(f'[[registry]]\nlocation = "{server.host}"\ninsecure = true\n')
+    is_insecure = "false" if registry.is_tls else "true"
+    registries.write_text(f'[[registry]]\nlocation = "{registry.host}"\ninsecure = {is_insecure}\n')
     (folder / "containers.conf").write_text('[engine]\nevents_logger = "file"\ncgroup_manager = "cgroupfs"\n')
     return Engine(
         folder,
@@ -103,6 +122,9 @@ def engine(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Engine:
             "CONTAINERS_STORAGE_CONF": str(folder / "storage.conf"),
             "CONTAINERS_REGISTRIES_CONF": str(registries),
             "CONTAINERS_CONF": str(folder / "containers.conf"),
+            "STORAGE_DRIVER": "vfs",
+            "BUILDAH_ISOLATION": "chroot",
+            **registry.trust,
         },
     )
 
@@ -127,16 +149,20 @@ def docker_socket(engine: Engine) -> Iterator[str]:
 
 
 @pytest.fixture
-def docker(engine: Engine, docker_socket: str, tmp_path: Path) -> Client:
-    """The docker command line, signed in nowhere."""
-    more = {"DOCKER_HOST": docker_socket, "DOCKER_CONFIG": str(tmp_path / "docker"), "DOCKER_BUILDKIT": "0"}
-    return Client(tool("docker"), {**engine.environment, **more})
+def docker(engine: Engine, docker_socket: str, credentials: Credentials) -> Client:
+    """The docker command line."""
+    more = {"DOCKER_HOST": docker_socket, "DOCKER_BUILDKIT": "0"}
+    return Client(tool("docker"), {**engine.environment, **credentials.environment, **more})
 
 
 @pytest.fixture
-def podman(engine: Engine, tmp_path: Path) -> Client:
-    """podman, signed in nowhere."""
-    return Client(tool("podman"), {**engine.environment, "REGISTRY_AUTH_FILE": str(_empty_auth(tmp_path, "podman"))})
+def podman(engine: Engine, credentials: Credentials) -> Client:
+    return Client(tool("podman"), {**engine.environment, **credentials.environment})
+
+
+@pytest.fixture
+def buildah(engine: Engine, credentials: Credentials) -> Client:
+    return Client(tool("buildah"), {**engine.environment, **credentials.environment})
 
 
 @pytest.fixture(params=["docker", "podman"])
@@ -147,17 +173,10 @@ def engine_client(request: pytest.FixtureRequest) -> Client:
 
 
 @pytest.fixture
-def skopeo(engine: Engine, tmp_path: Path) -> Client:
-    """skopeo, signed in nowhere. Its login, unlike its other commands, does not read registries.conf."""
-    environment = {**engine.environment, "REGISTRY_AUTH_FILE": str(_empty_auth(tmp_path, "skopeo"))}
-    return Client(tool("skopeo"), environment, login_options=("--tls-verify=false",))
-
-
-@pytest.fixture
-def crane(tmp_path: Path) -> Client:
-    """crane, signed in nowhere. It speaks HTTP to localhost by itself."""
-    environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "DOCKER_CONFIG": str(tmp_path / "crane")}
-    return Client(tool("crane"), environment)
+def skopeo(registry: Registry, engine: Engine, credentials: Credentials) -> Client:
+    """skopeo. Its login, unlike its other commands, does not read registries.conf."""
+    login_options = () if registry.is_tls else ("--tls-verify=false",)
+    return Client(tool("skopeo"), {**engine.environment, **credentials.environment}, login_options)
 
 
 @pytest.fixture
@@ -170,7 +189,78 @@ def build_context(tmp_path: Path) -> Path:
     return folder
 
 
-def _empty_auth(folder: Path, client: str) -> Path:
-    path = folder / f"{client}-auth.json"
-    path.write_text("{}")
-    return path
+# --- clients built with Go -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def home(registry: Registry, credentials: Credentials, tmp_path: Path) -> dict[str, str]:
+    """The environment of a person's own programs."""
+    return {"PATH": os.environ["PATH"], "HOME": str(tmp_path), **credentials.environment, **registry.trust}
+
+
+@pytest.fixture
+def crane(home: dict[str, str]) -> Client:
+    """crane. It tries HTTPS, then HTTP, on localhost by itself."""
+    return Client(tool("crane"), home)
+
+
+@pytest.fixture
+def oras(registry: Registry, home: dict[str, str]) -> Client:
+    return Client(tool("oras"), home, options=(f"--plain-http={str(not registry.is_tls).lower()}",))
+
+
+@pytest.fixture
+def oras_copy(registry: Registry, home: dict[str, str]) -> Client:
+    """`oras copy` from the registry to the registry, which has a flag for either end."""
+    is_plain = str(not registry.is_tls).lower()
+    return Client(tool("oras"), home, options=(f"--from-plain-http={is_plain}", f"--to-plain-http={is_plain}"))
+
+
+@pytest.fixture
+def regctl(registry: Registry, home: dict[str, str]) -> Client:
+    client = Client(tool("regctl"), home)
+    client.must("registry", "set", "--skip-check", "--tls", "enabled" if registry.is_tls else "disabled", registry.host)
+    return client
+
+
+@pytest.fixture
+def cosign(home: dict[str, str]) -> Client:
+    """cosign with an empty password for its key."""
+    return Client(tool("cosign"), {**home, "COSIGN_PASSWORD": ""})
+
+
+@pytest.fixture
+def helm(registry: Registry, home: dict[str, str]) -> Client:
+    return Client(tool("helm"), home, options=() if registry.is_tls else ("--plain-http",))
+
+
+# --- containerd ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def containerd_socket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A containerd without Kubernetes' plugin, with folders of its own."""
+    folder = tmp_path_factory.mktemp("containerd")
+    socket = folder / "containerd.sock"
+    config = folder / "config.toml"
+    config.write_text(
+        f'version = 2\nroot = "{folder}/root"\nstate = "{folder}/state"\n'
+        'disabled_plugins = ["io.containerd.grpc.v1.cri"]\n'
+        f'[grpc]\naddress = "{socket}"\n[ttrpc]\naddress = "{folder}/ttrpc.sock"\n'
+    )
+    ctr = Client(tool("ctr"), {"PATH": os.environ["PATH"]})
+    with (folder / "containerd.log").open("wb") as log:
+        daemon = subprocess.Popen(
+            [str(tool("containerd")), "--config", str(config)], stdout=log, stderr=subprocess.STDOUT
+        )
+    try:
+        wait_until(lambda: ctr("--address", str(socket), "version").is_success, what="containerd answers")
+        yield socket
+    finally:
+        daemon.terminate()
+        daemon.wait(20)
+
+
+@pytest.fixture
+def ctr(containerd_socket: Path, home: dict[str, str]) -> Client:
+    return Client(tool("ctr"), {**home, "CONTAINERD_ADDRESS": str(containerd_socket)})

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.clients.conftest import Client, House
+from tests.clients.programs import Client, House
 from tests.support.people import Account
 from tests.support.tools import Outcome
 

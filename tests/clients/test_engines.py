@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from tests.clients.conftest import Client, House
+from tests.clients.programs import Client, House
 from tests.support.people import Account
 
 
@@ -34,18 +34,18 @@ def test_login_succeeds_and_logout_forgets(engine_client: Client, house: House) 
     assert engine_client("logout", house.host).is_success
 
 
-def test_login_with_a_wrong_password_is_refused(engine_client: Client, house: House) -> None:
-    login = engine_client.login(house.host, Account(house.owner.name, "Not-the-password-1"))
+def test_login_with_a_wrong_password_is_refused(engine_client: Client, house: House, newcomer: Account) -> None:
+    login = engine_client.login(house.host, Account(newcomer.name, "Not-the-password-1"))
 
     assert not login.is_success
     assert "unauthorized" in login.text.lower() or "invalid username/password" in login.text.lower()
 
 
 def test_login_of_someone_who_does_not_exist_reads_like_a_wrong_password(
-    engine_client: Client, house: House, unique: str
+    engine_client: Client, house: House, newcomer: Account, unique: str
 ) -> None:
-    wrong = engine_client.login(house.host, Account(house.owner.name, "Not-the-password-1"))
-    nobody = engine_client.login(house.host, Account(unique, "Not-the-password-1"))
+    wrong = engine_client.login(house.host, Account(newcomer.name, "Not-the-password-1"))
+    nobody = engine_client.login(house.host, Account(f"{unique}-nobody", "Not-the-password-1"))
 
     assert not nobody.is_success
     assert nobody.text == wrong.text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
+import ssl
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -56,13 +57,18 @@ def refusal(response: httpx.Response) -> tuple[int, str]:
 class Client:
     """One caller (None: nobody) on one registry. `repository` is where it works unless told otherwise."""
 
-    def __init__(self, url: str, account: Account | None, repository: str = "") -> None:
+    def __init__(
+        self, url: str, account: Account | None, repository: str = "", *, verify: ssl.SSLContext | bool = True
+    ) -> None:
         self.repository = repository
         self.account = account
         self.http = httpx.Client(
-            base_url=url, auth=(account.name, account.password) if account else None, timeout=30, event_hooks={
-                "response": [_check_version]
-            })  # fmt: skip
+            base_url=url,
+            auth=(account.name, account.password) if account else None,
+            timeout=30,
+            verify=verify,
+            event_hooks={"response": [_check_version]},
+        )
 
     def path(self, rest: str, repository: str | None = None) -> str:
         return f"/v2/{repository or self.repository}/{rest}"

@@ -105,7 +105,43 @@ def test_a_token_gives_no_right_that_its_user_has_not(
     alice.push_image(tag="v1")
     bearer = {"authorization": f"Bearer {clients(GUS).token(f'repository:{repository}:pull,push,delete')}"}
     assert nobody.http.get(alice.path("manifests/v1"), headers=bearer).status_code == 200
-    assert nobody.http.delete(alice.path("manifests/v1"), headers=bearer).status_code == 401
+    assert refusal(nobody.http.delete(alice.path("manifests/v1"), headers=bearer)) == (403, "DENIED")
+
+
+def test_who_is_about_to_push_gets_to_the_answer_that_says_what_to_do(
+    alice: Client, clients: Callable[..., Client], nobody: Client, repository: str
+) -> None:
+    """An answer to HEAD has no body: clients that look first would show a bare status."""
+    alice.push_image(tag="v1")
+    olga = clients(OLGA)
+    for name in (repository, "none-at-all/app"):
+        bearer = {"authorization": f"Bearer {olga.token(f'repository:{name}:pull,push')}"}
+        for path in ("manifests/v1", f"blobs/{UNKNOWN}"):
+            assert nobody.http.head(f"/v2/{name}/{path}", headers=bearer).status_code == 404
+        push = nobody.http.post(f"/v2/{name}/blobs/uploads/", headers=bearer)
+        assert refusal(push) == (403, "DENIED")
+        assert push.json()["errors"][0]["message"] == (
+            f"project {name.partition('/')[0]} does not exist or you may not push to it; "
+            "create it in the console or with POST /api/v2.0/projects"
+        )
+
+
+def test_who_is_about_to_push_without_an_account_is_told_to_log_in(nobody: Client, repository: str) -> None:
+    bearer = {"authorization": f"Bearer {nobody.token(f'repository:{repository}:pull,push')}"}
+    assert nobody.http.head(nobody.path("manifests/v1"), headers=bearer).status_code == 404
+    push = nobody.http.post(nobody.path("blobs/uploads/"), headers=bearer)
+    assert refusal(push) == (401, "UNAUTHORIZED")
+    assert "log in first" in push.text
+    assert 'error="insufficient_scope"' in challenge(push)
+
+
+def test_who_is_about_to_pull_learns_from_the_status_that_it_is_a_matter_of_rights(
+    alice: Client, clients: Callable[..., Client], nobody: Client, repository: str
+) -> None:
+    alice.push_image(tag="v1")
+    for name in (repository, "none-at-all/app"):
+        bearer = {"authorization": f"Bearer {clients(OLGA).token(f'repository:{name}:pull')}"}
+        assert nobody.http.head(f"/v2/{name}/manifests/v1", headers=bearer).status_code == 403
 
 
 @pytest.mark.parametrize(

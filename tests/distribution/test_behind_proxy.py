@@ -18,6 +18,7 @@ from tests.conftest import ServerFactory
 from tests.support.people import admin
 from tests.support.registry import TIMEOUT_S, digest_of, make_image, put_manifest
 from tests.support.server import Server
+from tests.support.waiting import wait_until
 
 get = functools.partial(httpx.get, timeout=TIMEOUT_S)
 post_to = functools.partial(httpx.post, timeout=TIMEOUT_S)
@@ -238,6 +239,12 @@ def _cookie(form: httpx.Response) -> str:
 
 
 def _last_client(server: Server) -> str:
+    """The client of the newest line of the access log, which is written a moment after the answer: a request of our own
+    marks its place."""
+    mark = secrets.token_hex(8)
+    get(f"{server.url}/v2/", headers={"x-request-id": mark})
+    wait_until(lambda: mark in server.log_tail(), what="the access log is written")
     lines = [line for line in server.log_tail().splitlines() if line.startswith('{"event":"access"')]
-    client: str = json.loads(lines[-1])["client"]
+    marked = next(number for number, line in enumerate(lines) if mark in line)
+    client: str = json.loads(lines[marked - 1])["client"]
     return client

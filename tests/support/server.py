@@ -34,6 +34,7 @@ class Server:
         self.data = data
         self.database_url = database_url
         self.admin_password = admin_password
+        self.address = (environment or {}).get("PORTOLAN_HOST", "127.0.0.1")
         self.port = free_port()
         self.log_path = data.with_name(f"{data.name}.log")
         self.environment = self._environment(redis_url, environment or {})
@@ -43,8 +44,7 @@ class Server:
     @property
     def host(self) -> str:
         """What stands before the repository's name in an image reference."""
-        name = "[::1]" if self.environment["PORTOLAN_HOST"] == "::1" else "localhost"
-        return f"{name}:{self.port}"
+        return f"[{self.address}]:{self.port}" if ":" in self.address else f"localhost:{self.port}"
 
     @property
     def url(self) -> str:
@@ -119,7 +119,7 @@ class Server:
             "PORTOLAN_DATA": str(self.data),
             "PORTOLAN_DATABASE_URL": self.database_url,
             "PORTOLAN_REDIS_URL": redis_url,
-            "PORTOLAN_HOST": "127.0.0.1",
+            "PORTOLAN_HOST": self.address,
             "PORTOLAN_PORT": str(self.port),
             "PORTOLAN_ADMIN_PASSWORD": self.admin_password,
             **more,

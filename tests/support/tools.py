@@ -50,12 +50,17 @@ def tool(name: str) -> Path:
 
 
 def run(
-    program: Path, *arguments: str, env: Mapping[str, str], stdin: str | None = None, timeout_s: float = 60
+    program: Path,
+    *arguments: str,
+    env: Mapping[str, str],
+    stdin: str | None = None,
+    timeout_s: float = 60,
+    folder: Path | None = None,
 ) -> Outcome:
-    """Run a client to its end. Raises subprocess.TimeoutExpired when it hangs for `timeout_s`."""
+    """Run a client to its end, in `folder` if given. Raises subprocess.TimeoutExpired when it hangs for `timeout_s`."""
     command: Sequence[str] = [str(program), *arguments]
     done = subprocess.run(
-        command, env=dict(env), input=stdin, capture_output=True, text=True, timeout=timeout_s, check=False
+        command, env=dict(env), input=stdin, capture_output=True, text=True, timeout=timeout_s, check=False, cwd=folder
     )
     return Outcome(code=done.returncode, stdout=done.stdout, stderr=done.stderr)
 

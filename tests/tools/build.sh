@@ -1,14 +1,15 @@
 #!/usr/bin/env bash
 # Builds the client programs that the tests use (the `tool` lines of go.mod) into a cache outside the clone.
-# What is already built for exactly this go.mod and go.sum is left alone, so calling it again costs nothing.
+# Each program is kept under its module's version, so adding a client builds that one alone, and calling this again
+# costs nothing. The folder that is printed has a link to each program of this go.mod.
 #
-#   tests/tools/build.sh          build what is missing, print the folder
+#   tests/tools/build.sh          build what is missing, one program after the other; print the folder
 #   tests/tools/build.sh --path   only print the folder
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
-version=$(cat go.mod go.sum | sha256sum | cut -c1-16)
-bin="${XDG_CACHE_HOME:-$HOME/.cache}/portolan/tools/$version"
+cache="${XDG_CACHE_HOME:-$HOME/.cache}/portolan/tools"
+bin="$cache/$(cat go.mod go.sum | sha256sum | cut -c1-16)"
 if [[ "${1:-}" == --path ]]; then
     echo "$bin"
     exit 0
@@ -20,13 +21,28 @@ if ! command -v go >/dev/null; then
 fi
 
 # The go line of go.mod may be newer than the Go installed here: since 1.21 it then fetches that toolchain itself.
-export GOFLAGS=-buildvcs=false CGO_ENABLED=0 GOTOOLCHAIN=auto
-mkdir -p "$bin"
+export GOFLAGS="-buildvcs=false ${GOFLAGS:-}" CGO_ENABLED=0 GOTOOLCHAIN=auto
+
+# module_of PACKAGE: "path version" of the module that go.mod requires for it, the longest whose path leads there.
+module_of() {
+    awk -v package="$1/" '$1 == "require" { sub(/^require[ \t]+/, "") }
+        $2 ~ /^v/ && index(package, $1 "/") == 1 && length($1) > length(module) { module = $1; version = $2 }
+        END { print module, version }' go.mod
+}
+
+build() {   # build PACKAGE PROGRAM
+    local started=$SECONDS
+    go build -o "$2.$$" "$1"
+    mv "$2.$$" "$2"   # a build that was stopped half-way leaves no broken program behind
+    echo "built $1 in $((SECONDS - started)) s" >&2
+}
+
+mkdir -p "$bin" "$cache/programs"
 go list tool | while read -r package; do
+    read -r _ version < <(module_of "$package")
     name=$(basename "$package")
-    [[ -x "$bin/$name" ]] && continue
-    echo "building $name" >&2
-    go build -o "$bin/.$name.$$" "$package"
-    mv "$bin/.$name.$$" "$bin/$name"   # a build that was stopped half-way leaves no broken program behind
+    program="$cache/programs/$name@$version"
+    [[ -x "$program" ]] || build "$package" "$program"
+    ln -sfn "$program" "$bin/$name"
 done
 echo "$bin"
