@@ -10,11 +10,12 @@ import functools
 import os
 import secrets
 import threading
+from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from django.contrib.auth.hashers import check_password, make_password
+from django.contrib.auth.hashers import Argon2PasswordHasher, check_password, make_password
 
 from rbac.errors import InvalidInput
 from registry_core.access import TooManyAttempts
@@ -71,9 +72,10 @@ def _slot() -> Iterator[None]:
 
 @functools.cache
 def _hash_of_nobody() -> str:
-    return make_password(secrets.token_urlsafe(32))
-
-
-def warm_up() -> None:
-    """Make the hash that unknown names are checked against, so that the first of them costs no more than the others."""
-    _hash_of_nobody()
+    """A hash that no secret has, of the same cost as any other: random bytes in the place of argon2's result."""
+    params = Argon2PasswordHasher().params()
+    salt, result = (
+        b64encode(secrets.token_bytes(length)).decode().rstrip("=") for length in (params.salt_len, params.hash_len)
+    )
+    cost = f"m={params.memory_cost},t={params.time_cost},p={params.parallelism}"
+    return f"argon2$argon2id$v={params.version}${cost}${salt}${result}"

@@ -166,6 +166,15 @@ def _left_for_the_sweep(key: str) -> Iterator[None]:
         _log.warning("leftovers of an upload stay for the sweep", key=key, reason=str(error))
 
 
+@dataclass(frozen=True, slots=True)
+class Position:
+    """How far an upload is, with what is needed to go on from there."""
+
+    offset_bytes: int
+    hash_state: bytes | None
+    parts: list[Any]
+
+
 class UploadSession:
     """A claimed upload: takes bytes, then is released, discarded, or committed as a blob."""
 
@@ -209,6 +218,16 @@ class UploadSession:
             raise
         finally:
             self._writer.close()
+
+    def position(self) -> Position:
+        """Where the upload is now; for `go_back`."""
+        return Position(self.offset_bytes, self._hash.export(), list(self._parts))
+
+    def go_back(self, position: Position) -> None:
+        """Release the upload as it was at an earlier position: what came since does not count."""
+        self._is_held = False
+        self._writer.close()
+        self._keep(position, writer="")
 
     def end_after(self, error: BaseException) -> None:
         """End a session whose work failed: what came is kept to go on from, unless the quota does not allow it anyway.
@@ -309,14 +328,16 @@ class UploadSession:
     def _save(self, *, is_releasing: bool) -> None:
         is_due = self._writer.until_checkpoint_bytes <= 0
         self._parts = self._writer.checkpoint() if is_due else self._writer.hand_over()
-        writer = "" if is_releasing else _process()
-        with transaction.atomic():
-            _bookkeeping()
-            self._update(
-                "offset_bytes = %s, hash_state = %s, parts = %s::jsonb, writer = %s",
-                [self.offset_bytes, self._hash.export(), json.dumps(self._parts), writer],
-            )
+        self._keep(self.position(), writer="" if is_releasing else _process())
         self._saved_at_s = time.monotonic()
+
+    @transaction.atomic
+    def _keep(self, position: Position, *, writer: str) -> None:
+        _bookkeeping()
+        self._update(
+            "offset_bytes = %s, hash_state = %s, parts = %s::jsonb, writer = %s",
+            [position.offset_bytes, position.hash_state, json.dumps(position.parts), writer],
+        )
 
     def _update(self, assignments: str, values: list[Any]) -> None:
         with connection.cursor() as cursor:

@@ -158,17 +158,23 @@ class Reads:
         """A page of full repository names in byte order, of the given projects (None: of all)."""
         project, _, path = last.partition("/")
         after = f"{project}/" if project else ""
+        # Project by project, each by its index; sorting all repositories by their full names would read all of them.
         rows = await self._rows(
             """
-            SELECT project.name || '/' || repository.name FROM content_project AS project
-            JOIN content_repository AS repository ON repository.project_id = project.id
-            AND repository.deleted_at IS NULL
-            WHERE project.deleted_at IS NULL AND (%s::bigint[] IS NULL OR project.id = ANY(%s))
-              AND (project.name || '/') COLLATE "C" >= %s
-              AND ((project.name || '/') COLLATE "C" > %s OR repository.name > %s)
-            ORDER BY (project.name || '/') COLLATE "C", repository.name LIMIT %s
+            SELECT project.key || repository.name FROM (
+                SELECT id, (name || '/') COLLATE "C" AS key FROM content_project
+                WHERE deleted_at IS NULL AND (name || '/') COLLATE "C" >= %s AND (%s::bigint[] IS NULL OR id = ANY(%s))
+                ORDER BY key
+            ) AS project
+            CROSS JOIN LATERAL (
+                SELECT name FROM content_repository
+                WHERE project_id = project.id AND deleted_at IS NULL
+                  AND name > CASE WHEN project.key = %s THEN %s ELSE '' END
+                ORDER BY name LIMIT %s
+            ) AS repository
+            ORDER BY project.key, repository.name LIMIT %s
             """,
-            [projects, projects, after, after, path, limit],
+            [after, projects, projects, after, path, limit, limit],
         )
         return [row[0] for row in rows]
 

@@ -124,7 +124,13 @@ async def _with_session(
 
 async def _finish(request: Request, session: UploadSession, stated: Digest, name: str) -> Response:
     _check_order(request, session)
-    await _receive(request, session)
+    begin = session.position()
+    try:
+        await _receive(request, session)
+    except ClientGone:
+        # Clients that send a blob in this one request send all of it again.
+        await threads.run_upload(session.go_back, begin)
+        raise
     blob = await threads.run_upload(session.commit, stated)
     return _created(name, blob.digest)
 

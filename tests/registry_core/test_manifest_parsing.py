@@ -89,8 +89,7 @@ def test_a_platform_is_one_that_the_database_takes_or_is_refused(platform: Any) 
         manifest = parse(index(descriptor(b"m", OCI_MANIFEST, platform=platform)), OCI_INDEX)
     except ManifestInvalid:
         return
-    text = json.dumps(manifest.descriptors[0].platform)
-    assert not any(word in text for word in ("NaN", "Infinity"))
+    assert json.dumps(manifest.descriptors[0].platform, allow_nan=False)
 
 
 def test_a_number_beyond_every_float_in_a_platform_is_refused() -> None:

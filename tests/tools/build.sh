@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Builds the client programs that the tests use (the `tool` lines of go.mod) into a cache outside the clone.
-# Each program is kept under its module's version, so adding a client builds that one alone, and calling this again
-# costs nothing. The folder that is printed has a link to each program of this go.mod.
+# Builds the programs that the tests use (the `tool` lines of go.mod and servers/go.mod, apart because they do not agree
+# on their libraries) into a cache outside the clone. Each program is kept under its module's version, so adding one
+# builds that one alone, and calling this again costs nothing. The folder that is printed has a link to each program.
 #
 #   tests/tools/build.sh          build what is missing, one program after the other; print the folder
 #   tests/tools/build.sh --path   only print the folder
@@ -9,7 +9,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
 cache="${XDG_CACHE_HOME:-$HOME/.cache}/portolan/tools"
-bin="$cache/$(cat go.mod go.sum | sha256sum | cut -c1-16)"
+bin="$cache/$(cat go.mod go.sum servers/go.mod servers/go.sum | sha256sum | cut -c1-16)"
 if [[ "${1:-}" == --path ]]; then
     echo "$bin"
     exit 0
@@ -38,11 +38,15 @@ build() {   # build PACKAGE PROGRAM
 }
 
 mkdir -p "$bin" "$cache/programs"
-go list tool | while read -r package; do
-    read -r _ version < <(module_of "$package")
-    name=$(basename "$package")
-    program="$cache/programs/$name@$version"
-    [[ -x "$program" ]] || build "$package" "$program"
-    ln -sfn "$program" "$bin/$name"
+for folder in . servers; do
+    pushd "$folder" >/dev/null
+    go list tool | while read -r package; do
+        read -r _ version < <(module_of "$package")
+        name=$(basename "$package")
+        program="$cache/programs/$name@$version"
+        [[ -x "$program" ]] || build "$package" "$program"
+        ln -sfn "$program" "$bin/$name"
+    done
+    popd >/dev/null
 done
 echo "$bin"
