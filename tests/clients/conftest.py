@@ -13,9 +13,12 @@ import pytest
 
 from tests.clients.doors import DOORS, Registry
 from tests.clients.programs import Client, Credentials, Engine, House
+from tests.conftest import ServerFactory
 from tests.distribution.client import Client as HttpClient
 from tests.support.layouts import Layout, new_image
+from tests.support.minio import Minio
 from tests.support.people import PASSWORD, Account, create_user
+from tests.support.server import Server
 from tests.support.tools import tool
 from tests.support.waiting import wait_until
 
@@ -37,6 +40,31 @@ made = [
 add_member(project=made[0], role=Role.GUEST, by=SYSTEM, user=guest)
 add_member(project=Project.objects.get(name=public), role=Role.PROJECT_ADMIN, by=SYSTEM, user=owner)
 """
+
+
+@pytest.fixture(scope="session")
+def object_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Minio]:
+    store = Minio(tool("minio"), tmp_path_factory.mktemp("clients-minio"))
+    store.start()
+    yield store
+    store.stop()
+
+
+@pytest.fixture(scope="session")
+def https_server(start_server: ServerFactory) -> Server:
+    return start_server(PORTOLAN_TLS="true")
+
+
+@pytest.fixture(scope="session")
+def https_s3_server(start_server: ServerFactory, object_store: Minio) -> Server:
+    """Blobs come through the registry: clients follow no redirect from HTTPS to a plain object store."""
+    return start_server(PORTOLAN_TLS="true", **object_store.environment(s3_redirect=False))
+
+
+@pytest.fixture(scope="session")
+def s3_server(start_server: ServerFactory, object_store: Minio) -> Server:
+    """Blobs come from the object store, by its name: crane follows no redirect to an address of a private network."""
+    return start_server(**object_store.environment(s3_public_endpoint=f"http://localhost:{object_store.port}"))
 
 
 @pytest.fixture(scope="session", params=list(DOORS))

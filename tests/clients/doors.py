@@ -1,10 +1,10 @@
 """The doors through which the clients come: each test of this folder runs once for every entry of DOORS.
 
-A door is how a registry is reached and where it keeps its bytes. Another one (TLS, an object store) is one line here: a
-function that is given pytest's request and returns a Registry, such as
-`"https": lambda request: Registry(request.getfixturevalue("https_server"), ca=…)`.
+A door is how a registry is reached and where it keeps its bytes. Another one is one line here: a function that is given
+pytest's request and returns a Registry.
 """
 
+import os
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -49,6 +49,19 @@ class Registry:
 
 Door = Callable[[pytest.FixtureRequest], Registry]
 
+
+def _https(request: pytest.FixtureRequest, fixture: str) -> Registry:
+    server: Server = request.getfixturevalue(fixture)
+    return Registry(server, ca=server.authority)
+
+
+# Every day the two that differ in everything; all four in the full run.
 DOORS: dict[str, Door] = {
     "http": lambda request: Registry(request.getfixturevalue("server")),
+    "https-s3": lambda request: _https(request, "https_s3_server"),
 }
+if os.environ.get("TEST_FULL") == "1":
+    DOORS |= {
+        "https": lambda request: _https(request, "https_server"),
+        "s3": lambda request: Registry(request.getfixturevalue("s3_server")),
+    }
