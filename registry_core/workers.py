@@ -8,7 +8,9 @@ replaced is drained first.
 
 from __future__ import annotations
 
+import functools
 import os
+import signal
 import sys
 import threading
 import time
@@ -21,6 +23,7 @@ from granian.constants import SSLProtocols
 
 from registry_core import logs
 from registry_core.http import draining
+from registry_core.supervisor.processes import death_pact
 from registry_core.tls.errors import CertificateRefused
 from registry_core.tls.served import ServedFiles
 
@@ -72,6 +75,7 @@ class Workers(Granian):  # type: ignore[misc,valid-type] # a name for one of sev
     def _spawn_worker(self, idx: int, target: Any, callback_loader: Any) -> Any:
         if sys.platform == "linux":
             self._shd = self._listeners[idx]
+        target = _dying_with(os.getpid(), target)
         return super()._spawn_worker(idx=idx, target=target, callback_loader=callback_loader)
 
     def _respawn_workers(self, workers: Sequence[int], spawn_target: Any, target_loader: Any, delay: float = 0) -> None:
@@ -113,3 +117,15 @@ class Workers(Granian):  # type: ignore[misc,valid-type] # a name for one of sev
             action()
         except ProcessLookupError:
             return
+
+
+def _dying_with(parent: int, target: Callable[..., None]) -> Callable[..., None]:
+    """`target` in a worker that does not outlive its parent: it holds the port, which the next parent wants."""
+    pact = death_pact(signal.SIGKILL, parent=parent)
+
+    @functools.wraps(target)
+    def mortal(*arguments: Any) -> None:
+        pact()
+        target(*arguments)
+
+    return mortal

@@ -41,7 +41,7 @@ def spawn(
         stderr=log or sys.stderr.fileno(),
         env=None if env is None else dict(env),
         process_group=0,
-        preexec_fn=_death_pact(death_signal, parent=os.getpid()),
+        preexec_fn=death_pact(death_signal, parent=os.getpid()),
         user=account.uid if account else None,
         group=account.gid if account else None,
         extra_groups=list(account.groups) if account else None,
@@ -116,7 +116,9 @@ def end_leftovers(groups: Sequence[int], *, data: Path) -> list[int]:
     return ended
 
 
-def _death_pact(death_signal: signal.Signals, *, parent: int) -> Callable[[], None]:
+def death_pact(death_signal: signal.Signals, *, parent: int) -> Callable[[], None]:
+    """What a child calls right after its fork: it gets `death_signal` when the thread of `parent` that made it ends."""
+
     def enter() -> None:
         # runs after the change of account, which would have cleared the death signal
         if _prctl is not None:

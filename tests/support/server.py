@@ -1,5 +1,6 @@
 """A real `portolan serve`: its processes on a free port, with a database and a data folder of its own."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -85,7 +86,8 @@ class Server:
         if self._process is None:
             return
         for process in self._tree():
-            process.send_signal(signal.SIGKILL)
+            with contextlib.suppress(psutil.NoSuchProcess):  # workers die with their parent
+                process.send_signal(signal.SIGKILL)
         self._process.wait()
         self._process = None
 

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from registry_core.supervisor.processes import wait_gone
 from tests.conftest import ServerFactory
 from tests.support.server import Server
 from tests.support.waiting import wait_until
@@ -151,3 +152,13 @@ def test_a_given_certificate_is_served_anew_and_a_bad_one_is_not(
         settled = time.monotonic() + 8  # old workers go a few seconds after the new ones came
         wait_until(lambda: time.monotonic() > settled, what="old workers are gone")
     assert set(clients.outcomes) == {"401"}, clients.outcomes
+
+
+def test_no_worker_outlives_its_parent(start_server: ServerFactory) -> None:
+    server = start_server()
+    parent, *workers = server.pids()
+    os.kill(parent, signal.SIGKILL)
+    for pid in workers:
+        assert wait_gone(pid, patience_s=WITHIN_S)
+    server.kill()
+    server.start()
