@@ -164,11 +164,36 @@ def openapi() -> None:
 
 
 @storage_app.command("check")
-def storage_check() -> None:
+def storage_check(
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Quarantine blobs without bytes, give back bytes that are found.")
+    ] = False,
+) -> None:
     """Compare the object store with the database; exit code 1 when they differ."""
+    if repair:
+        typer.echo(str(_operation("registry_core.content.repair").repair_storage()))
     report = _operation("registry_core.content.check").check_storage()
     typer.echo(str(report))
     raise typer.Exit(0 if report.is_clean else EXIT_FAILED)
+
+
+@storage_app.command("scrub")
+def storage_scrub(
+    rate_mib: Annotated[int, typer.Option("--rate", min=1, help="MiB per second to read at the most.")] = 50,
+    limit_s: Annotated[
+        float | None,
+        typer.Option("--for", min=0, help="Seconds after which to stop; default: at the end of the round."),
+    ] = None,
+    is_from_start: Annotated[
+        bool, typer.Option("--from-start", help="Begin a new round instead of going on where the last run ended.")
+    ] = False,
+) -> None:
+    """Read every blob and compare its bytes with its digest; exit code 1 when any is damaged."""
+    report = _operation("registry_core.content.scrub").scrub(
+        rate_bytes_s=rate_mib << 20, limit_s=limit_s, is_from_start=is_from_start
+    )
+    typer.echo(str(report))
+    raise typer.Exit(EXIT_FAILED if report.damaged else 0)
 
 
 @storage_app.command("sweep")

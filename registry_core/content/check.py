@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from django.db import connection
 
+from registry_core.content.models import Blob
 from registry_core.storage.interface import ObjectStore, StoredObject
 from registry_core.storage.stores import configured_stores
 
@@ -23,10 +24,12 @@ class StorageReport:
     stores_not_configured: dict[str, int] = field(default_factory=dict)
     hints: list[str] = field(default_factory=list)
     unfinished: int = 0
+    quarantined: int = 0
     blobs: int = 0
 
     def __str__(self) -> str:
         lines = [f"{self.blobs} blobs, {self.unfinished} uploads under way"]
+        lines += [f"{self.quarantined} blobs in quarantine: push them again to heal them"] if self.quarantined else []
         lines += [
             f"object without a row: {stored.key} ({stored.size_bytes} bytes)" for stored in self.objects_without_row
         ]
@@ -67,11 +70,24 @@ def compare(store: ObjectStore, report: StorageReport) -> None:
     objects = {stored.key: stored for stored in store.objects()}
     unfinished = list(store.unfinished())
     uploads = _keys("SELECT storage_key, 0 FROM content_upload WHERE store = %s", store.name)
-    blobs = _keys("SELECT storage_key, size_bytes FROM content_blob WHERE store = %s", store.name)
+    # What is quarantined is known to be damaged or gone, and waits to be pushed again.
+    blobs = _keys(
+        "SELECT storage_key, size_bytes FROM content_blob WHERE store = %s AND state <> %s",
+        store.name,
+        Blob.State.QUARANTINED,
+    )
+    waiting = _keys(
+        "SELECT storage_key, 0 FROM content_blob WHERE store = %s AND state = %s", store.name, Blob.State.QUARANTINED
+    )
+    report.quarantined += len(waiting)
     under_way = {stored.upload_key for stored in (*objects.values(), *unfinished)} & uploads.keys()
     report.unfinished += len(under_way)
     report.blobs += len(blobs)
-    unknown = [stored for stored in objects.values() if stored.key not in blobs and stored.upload_key not in uploads]
+    unknown = [
+        stored
+        for stored in objects.values()
+        if stored.key not in blobs and stored.key not in waiting and stored.upload_key not in uploads
+    ]
     report.objects_without_row += [stored for stored in unknown if store.size_bytes(stored.key) is not None]
     report.unfinished_without_row += [
         stored for stored in unfinished if stored.key not in blobs and stored.upload_key not in uploads
@@ -92,9 +108,9 @@ def _blobs_elsewhere(known: list[str]) -> dict[str, int]:
         return dict(cursor.fetchall())
 
 
-def _keys(statement: str, store: str) -> dict[str, int]:
+def _keys(statement: str, *values: str | int) -> dict[str, int]:
     with connection.cursor() as cursor:
-        cursor.execute(statement, [store])
+        cursor.execute(statement, values)
         found: dict[str, int] = {}
         while rows := cursor.fetchmany(BATCH):
             found.update(rows)

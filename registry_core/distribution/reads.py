@@ -11,6 +11,8 @@ import psycopg
 from psycopg_pool import AsyncConnectionPool
 
 from registry_core.content.blobs import BlobRef
+from registry_core.content.errors import BlobUnknown
+from registry_core.content.models import Blob
 from registry_core.content.repositories import ProjectRef, RepositoryRef
 from registry_core.digests import Digest
 from registry_core.names import RepositoryName
@@ -112,21 +114,26 @@ class Reads:
 
     async def blob(self, repository_id: int, digest: Digest) -> tuple[BlobRef, bool] | None:
         """The blob that the repository may read, and whether its link is about to lose its grace; None when it has no
-        link."""
+        link. Raises BlobUnknown for one in quarantine."""
         rows = await self._rows(
             """
-            SELECT blob.id, blob.size_bytes, blob.store, blob.storage_key,
+            SELECT blob.id, blob.size_bytes, blob.store, blob.storage_key, blob.state,
                    link.grace_until < now() + interval '30 minutes' AND NOT EXISTS (
                        SELECT 1 FROM content_artifactblob AS used
                        WHERE used.repository_id = link.repository_id AND used.blob_id = blob.id AND NOT used.is_trashed)
             FROM content_blob AS blob JOIN content_repositoryblob AS link ON link.blob_id = blob.id
-            WHERE link.repository_id = %s AND blob.digest = %s AND blob.state = 1
+            WHERE link.repository_id = %s AND blob.digest = %s
             """,
             [repository_id, digest.raw],
         )
         if not rows:
             return None
-        blob_id, size_bytes, store, storage_key, is_aging = rows[0]
+        blob_id, size_bytes, store, storage_key, state, is_aging = rows[0]
+        if state != Blob.State.LIVE:
+            raise BlobUnknown(
+                f"the registry's copy of {digest} is damaged and was taken out of service: push it again to heal it",
+                {"digest": str(digest)},
+            )
         return BlobRef(blob_id, digest, size_bytes, store, storage_key), is_aging
 
     async def extend_grace(self, repository_id: int, blob_id: int) -> None:
