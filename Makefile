@@ -14,7 +14,7 @@ ARGS ?=
 REQUIRE_TOOLS := $(PORTOLAN_REQUIRE_TOOLS)
 unexport PORTOLAN_REQUIRE_TOOLS
 
-.PHONY: help run test check format tools clean
+.PHONY: help run test check format tools soak clean
 
 help: ## List the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
@@ -46,6 +46,9 @@ format: .venv/.synced ## Format the code and apply the lint fixes that are safe
 
 tools: ## Build the client programs that the tests use, into ~/.cache/portolan/tools (needs Go)
 	tests/tools/build.sh
+
+soak: .venv/.synced ## Half an hour of mixed load; memory and open files must stay flat (SOAK="--minutes 2" for less)
+	.venv/bin/python -m tests.soak $(SOAK)
 
 clean: ## Remove .venv and the caches of the checkers (data/ stays)
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
