@@ -6,6 +6,7 @@ repository's full name is its project.
 
 from __future__ import annotations
 
+import functools
 import re
 from dataclasses import dataclass
 from typing import Final
@@ -31,6 +32,7 @@ class RepositoryName:
     path: str
 
     @classmethod
+    @functools.lru_cache(maxsize=8192)
     def parse(cls, text: str) -> RepositoryName:
         """The name that `text` is. Raises InvalidName."""
         if len(text) > NAME_MAX:

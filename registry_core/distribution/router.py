@@ -3,6 +3,7 @@ decides."""
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -84,6 +85,7 @@ ROUTES: Final = (
 )
 
 
+@functools.lru_cache(maxsize=8192)
 def find(method: str, path: str) -> Match:
     """The handler for a request. Raises NotFound or MethodNotAllowed."""
     for route in ROUTES:
