@@ -93,7 +93,7 @@ class Registry:
             return under_prefix(await answer(request, self._services), get_config().url_prefix)
         if request.path == "/service/token":
             request.action = "token"
-            return await service_token(request)
+            return await service_token(request, self._services)
         return await wsgi_mount.call(self._django, request, prefix=get_config().url_prefix)
 
     async def _open(self) -> None:

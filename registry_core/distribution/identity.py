@@ -5,7 +5,9 @@ from __future__ import annotations
 import base64
 import binascii
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
@@ -22,13 +24,15 @@ BASIC_REMEMBERED_S = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """A subject, and the token it came with (None: it came with its own credentials, or with none)."""
+    """A subject, the token it came with (None: it came with its own credentials, or with none), and the version of its
+    credentials."""
 
     subject: Subject
     claims: Claims | None
+    credential_version: int
 
 
-_NOBODY = Identity(ANONYMOUS, None)
+_NOBODY = Identity(ANONYMOUS, None, 0)
 
 
 async def identify(request: Request, services: Services) -> Identity:
@@ -60,7 +64,7 @@ async def _bearer(token: str, key: bytes, services: Services) -> Identity:
         raise Unauthenticated(str(error)) from None
     seen = services.identities.begin([claims.subject.key])
     subject = await threads.run(_living_subject, claims)
-    identity = Identity(subject, claims)
+    identity = Identity(subject, claims, claims.cv)
     left_s = claims.exp - time.time()
     services.identities.put(key, identity, seen=seen, size_bytes=2048, ttl_s=left_s)
     return identity
@@ -82,13 +86,17 @@ async def _basic(credentials: str, key: bytes, request: Request, services: Servi
         raise Unauthenticated("the Basic credentials are not base64 of name:password") from None
     if not colon or "\0" in username + secret:
         raise Unauthenticated("the Basic credentials are not base64 of name:password")
-    subject = await threads.run(authority().authenticate, username=username, secret=secret, client=request.address)
-    # Read only now, as the subject was not known before: who it is cannot be stale, and a change since is seen by its
-    # version.
+    check = partial(authority().authenticate, username=username, secret=secret, client=request.address)
+    subject = await threads.run(check)
+    # Whose generation to look at is known only now. Checked again under it, what is remembered below is what holds: a
+    # secret that was changed in between is refused here. The second check costs no password hash.
     seen = services.identities.begin([subject.key])
-    still = await threads.run(authority().subject, kind=subject.kind, id=subject.id)
-    if still is None:
-        raise Unauthenticated("the account is disabled")
-    identity = Identity(still, None)
+    subject, version = await threads.run(_checked, check)
+    identity = Identity(subject, None, version)
     services.identities.put(key, identity, seen=seen, size_bytes=512, ttl_s=BASIC_REMEMBERED_S)
     return identity
+
+
+def _checked(check: Callable[[], Subject]) -> tuple[Subject, int]:
+    subject = check()
+    return subject, authority().credential_version(subject)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import binascii
 from base64 import b64decode
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
@@ -15,13 +16,24 @@ from urllib.parse import parse_qs
 
 import msgspec
 
-from registry_core.access import ANONYMOUS, Subject, TooManyAttempts, Unauthenticated, authority, refresh_tokens
+from registry_core.access import (
+    ALL_ACTIONS,
+    ANONYMOUS,
+    Subject,
+    TooManyAttempts,
+    Unauthenticated,
+    authority,
+    refresh_tokens,
+)
 from registry_core.config import get_config
+from registry_core.distribution.guards import actions, locate
+from registry_core.distribution.identity import Identity, identify
+from registry_core.distribution.services import Services
 from registry_core.http.messages import BodyTooLarge, Header, Request, Response, json_response
 from registry_core.threads import run
-from registry_core.tokens.grants import grants_for
-from registry_core.tokens.jwt import AUDIENCE, mint
-from registry_core.tokens.scopes import parse_scopes
+from registry_core.tokens.grants import Living, grants_for, grants_on, names_in
+from registry_core.tokens.jwt import AUDIENCE, Grant, mint
+from registry_core.tokens.scopes import Scope, parse_scopes
 
 FORM_MAX_BYTES: Final = 65_536
 BASIC_CHALLENGE: Final = 'Basic realm="portolan"'
@@ -62,11 +74,17 @@ class TokenAnswer(msgspec.Struct, omit_defaults=True):
     refresh_token: str | None = None
 
 
-async def service_token(request: Request) -> Response:
-    """Answer a request for a token: 200, 400, 401, 413 or 429; 405 for other methods."""
+async def service_token(request: Request, services: Services | None = None) -> Response:
+    """Answer a request for a token: 200, 400, 401, 413 or 429; 405 for other methods.
+
+    With `services` the usual request is answered from what the worker remembers, which asks no database.
+    """
     try:
         asked = await _parse(request)
-        answer, subject = await run(issue, asked)
+        if services is not None and _is_usual(asked, request):
+            answer, subject = await _issue_from_memory(asked, request, services)
+        else:
+            answer, subject = await run(issue, asked)
     except Unauthenticated as error:
         return _error(401, "UNAUTHORIZED", str(error), ("www-authenticate", BASIC_CHALLENGE))
     except TooManyAttempts as error:
@@ -92,8 +110,44 @@ def issue(asked: TokenRequest) -> tuple[TokenAnswer, Subject]:
         raise Unauthenticated(_WRONG)
     grants = grants_for(subject=subject, scopes=scopes)
     token = mint(subject=subject, grants=grants, ttl_s=ttl_s, credential_version=version)
-    issued_at = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-    return TokenAnswer(token, token, ttl_s, issued_at, _refresh_token(asked, subject)), subject
+    return TokenAnswer(token, token, ttl_s, _now(), _refresh_token(asked, subject)), subject
+
+
+def _is_usual(asked: TokenRequest, request: Request) -> bool:
+    """Whether it is a request by Basic or by nobody for repositories: what clients ask before each pull and push."""
+    is_simple = request.method == "GET" and asked.refresh_token is None and not asked.is_offline
+    is_understood = asked.credentials is not None or "authorization" not in request.headers
+    return is_simple and is_understood and all(scope.type == "repository" for scope in parse_scopes(asked.scopes))
+
+
+async def _issue_from_memory(asked: TokenRequest, request: Request, services: Services) -> tuple[TokenAnswer, Subject]:
+    identity = await identify(request, services)
+    subject, version = identity.subject, identity.credential_version
+    scopes = parse_scopes(asked.scopes)
+    if (subject.is_anonymous and not scopes) or version < 0:
+        raise Unauthenticated("sign in, or name a scope" if version >= 0 else _WRONG)
+    ttl_s = get_config().token_ttl_s
+    grants = await _grants_from_memory(identity, scopes, services)
+    token = mint(subject=subject, grants=grants, ttl_s=ttl_s, credential_version=version)
+    return TokenAnswer(token, token, ttl_s, _now()), subject
+
+
+async def _grants_from_memory(identity: Identity, scopes: Sequence[Scope], services: Services) -> list[Grant]:
+    names = names_in(scopes)
+    living, held = Living({}, {}), dict[int, frozenset[str]]()
+    for name in names.values():
+        located = await locate(services, name)
+        if located.project is None:
+            continue
+        living.projects[name.project] = located.project.id
+        held[located.project.id] = await actions(services, identity, located.project) & ALL_ACTIONS
+        if located.repository is not None:
+            living.repositories[name] = located.repository.id
+    return grants_on(subject=identity.subject, scopes=scopes, names=names, living=living, held=held)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def _subject(asked: TokenRequest) -> Subject:

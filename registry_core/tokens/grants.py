@@ -19,7 +19,7 @@ CATALOG: Final = ("registry", "catalog")
 
 
 @dataclass(frozen=True, slots=True)
-class _Living:
+class Living:
     """The ids of the projects and repositories that were asked for and live."""
 
     projects: dict[str, int]
@@ -28,14 +28,31 @@ class _Living:
 
 def grants_for(*, subject: Subject, scopes: Sequence[Scope]) -> list[Grant]:
     """One grant per scope: the actions asked for that the subject has now, possibly none."""
-    names = {scope.name: name for scope in scopes if scope.type == "repository" and (name := _name(scope.name))}
+    names = names_in(scopes)
     living = _living(names.values())
     held = {project_id: _actions(subject, project_id) for project_id in living.projects.values()}
+    return grants_on(subject=subject, scopes=scopes, names=names, living=living, held=held)
+
+
+def grants_on(
+    *,
+    subject: Subject,
+    scopes: Sequence[Scope],
+    names: dict[str, RepositoryName],
+    living: Living,
+    held: dict[int, frozenset[str]],
+) -> list[Grant]:
+    """The same from what is known already: which names live, and what the subject may do in each project."""
     return [_grant(scope, names.get(scope.name), living, held, subject) for scope in scopes]
 
 
+def names_in(scopes: Sequence[Scope]) -> dict[str, RepositoryName]:
+    """The repositories' names among the scopes, by what was asked."""
+    return {scope.name: name for scope in scopes if scope.type == "repository" and (name := _name(scope.name))}
+
+
 def _grant(
-    scope: Scope, name: RepositoryName | None, living: _Living, held: dict[int, frozenset[str]], subject: Subject
+    scope: Scope, name: RepositoryName | None, living: Living, held: dict[int, frozenset[str]], subject: Subject
 ) -> Grant:
     if (scope.type, scope.name) == CATALOG and authority().may_list_catalog(subject):
         return Grant(scope.type, scope.name, _asked(scope, frozenset({EVERY_ACTION})))
@@ -63,10 +80,10 @@ def _name(text: str) -> RepositoryName | None:
         return None
 
 
-def _living(names: Iterable[RepositoryName]) -> _Living:
+def _living(names: Iterable[RepositoryName]) -> Living:
     wanted = list(names)
     if not wanted:
-        return _Living({}, {})
+        return Living({}, {})
     projects = dict(
         Project.objects.filter(name__in={name.project for name in wanted}, deleted_at=None).values_list("name", "pk")
     )
@@ -76,4 +93,4 @@ def _living(names: Iterable[RepositoryName]) -> _Living:
             is_wanted |= Q(project_id=projects[name.project], name=name.path)
     rows = Repository.objects.filter(is_wanted, deleted_at=None).values_list("project_id", "name", "pk")
     by_id = {project_id: name for name, project_id in projects.items()}
-    return _Living(projects, {RepositoryName(by_id[project_id], path): pk for project_id, path, pk in rows})
+    return Living(projects, {RepositoryName(by_id[project_id], path): pk for project_id, path, pk in rows})
