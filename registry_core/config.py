@@ -151,7 +151,7 @@ class Config(BaseSettings):
         default=256, ge=1, description="Upload requests that one worker takes at the same time; further ones get 429."
     )
     header_timeout_s: int = Field(
-        default=20, ge=1, description="Seconds in which a request's head must have come, or an idle connection ends."
+        default=60, ge=1, description="Seconds in which a request's head must have come, or an idle connection ends."
     )
     body_idle_timeout_s: int = Field(
         default=60, ge=1, description="Seconds without a byte after which a request body is given up."

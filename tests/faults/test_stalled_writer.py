@@ -35,7 +35,7 @@ try:
     late.commit(Digest.of(b"something else!"))
 except UploadBusy:
     print("refused")
-late.release_if_held()
+late.end_after(UploadBusy("it was taken over"))
 """
 
 

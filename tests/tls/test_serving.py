@@ -18,6 +18,7 @@ from tests.support.people import admin
 from tests.support.registry import TIMEOUT_S, digest_of
 from tests.support.server import Server
 from tests.support.tools import run, tool
+from tests.support.waiting import wait_until
 from tests.tls.conftest import NAME, Program
 
 
@@ -165,7 +166,7 @@ def test_a_registry_on_ipv6_serves(start_ipv6: Server, curl: Program) -> None:
     answer = curl("--include", "--cacert", str(start_ipv6.authority), f"{start_ipv6.url}/v2/")
     assert "401" in answer.stdout.splitlines()[0]
     assert f'realm="https://[::1]:{start_ipv6.port}/service/token"' in answer.stdout
-    assert '"client":"::1"' in start_ipv6.log_tail()
+    wait_until(lambda: '"client":"::1"' in start_ipv6.log_tail(), what="the access log is written")
 
 
 def _admin(server: Server, scope: str) -> dict[str, str]:
