@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tests.benchmarks import machine, programs, report
-from tests.benchmarks.bench import Bench, PullCountWrong, kind
+from tests.benchmarks.bench import Bench, PullCountWrong
 from tests.benchmarks.rows import ROWS
 from tests.benchmarks.rows.base import Row
 from tests.benchmarks.scale import FULL, SHORT
@@ -68,21 +68,20 @@ def _run(rows: Sequence[Row], work: Path, *, is_short: bool, is_page: bool) -> i
     started_s = time.monotonic()
     bench = Bench(work, SHORT if is_short else FULL, say=lambda text: _say(started_s, text))
     about = {"machine": machine.describe(work), "versions": machine.versions(), "run": _when()}
-    names = dict.fromkeys(kind(who) for row in rows for who in row.who if kind(who))
     pulls = "not looked at"
-    with bench.running(list(names)):
+    with bench.running(rows):
         bench.fill(rows)
         results = [bench.measure(row) for row in rows]
         trouble = [f"{result.row.name}: {result.errors} errors" for result in results if result.errors]
         try:
-            if "portolan" in names:
+            if "portolan" in bench.contestants:
                 pulls = "{:,} (sent: {:,} to {:,})".format(*bench.check_pulls())
         except PullCountWrong as error:
             trouble.append(str(error))
     _say(started_s, f"pulls counted: {pulls}")
     stamp = datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%SZ")
     report.write_json(RESULTS / f"{stamp}.json", results, {**about, "pulls": pulls, "is_short": is_short})
-    sys.stdout.write(f"\n{report.ratios(results)}\n")
+    sys.stdout.write(f"\n{report.ratios(results)}\n{report.costs(results)}\n")
     if is_short and PAGE.exists():
         trouble += report.fallen(results, report.recorded(PAGE.read_text("utf-8")))
     if is_page and not trouble:

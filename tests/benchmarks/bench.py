@@ -61,8 +61,9 @@ class Bench:
         self._pulls_least = self._pulls_most = 0
 
     @contextlib.contextmanager
-    def running(self, names: Sequence[str]) -> Iterator[None]:
-        """Start contestants; they are ended with the block."""
+    def running(self, rows: Sequence[Row]) -> Iterator[None]:
+        """Start the contestants of the rows; they are ended with the block."""
+        names = dict.fromkeys(kind(who) for row in rows for who in self._who(row) if kind(who))
         try:
             for name in names:
                 self._say(f"start {name}")
@@ -76,20 +77,22 @@ class Bench:
 
     def fill(self, rows: Sequence[Row]) -> None:
         """Fill every registry with what the rows need of it."""
-        wanted = {(kind(who), part) for row in rows for who in row.who if kind(who) for part in row.needs}
+        wanted = {(kind(who), part) for row in rows for who in self._who(row) for part in row.needs}
         for name, part in sorted(wanted, key=lambda pair: (pair[1], pair[0])):
-            if name != "nginx":
+            if name not in {"", "nginx"}:
                 started_s = time.monotonic()
                 self.contents.fill(self.contestants[name], part)
                 self._say(f"fill {name} with {part}: {time.monotonic() - started_s:.1f} s")
+        for contestant in self.contestants.values():
+            contestant.settle()
         filled = self.contents.pulls.get("portolan", 0)
         self._pulls_least, self._pulls_most = self._pulls_least + filled, self._pulls_most + filled
 
     def measure(self, row: Row) -> RowResult:
         """Measure a row: everyone in turn, then again."""
-        result = RowResult(row, {who: [] for who in row.who})
+        result = RowResult(row, {who: [] for who in self._who(row)})
         for _ in range(self.scale.rounds):
-            for who in row.who:
+            for who in result.samples:
                 sample = row.measure(self, who)
                 result.samples[who].append(sample)
                 self._say(f"{row.name}: {who} {sample.value:,.1f} {row.unit}{_trouble(sample)}")
@@ -112,6 +115,9 @@ class Bench:
     def seed(self) -> str:
         """What content is made from that no registry has yet."""
         return str(next(self._seeds))
+
+    def _who(self, row: Row) -> list[str]:
+        return [who for who in row.who if kind(who) not in self.scale.left_out]
 
     def check_pulls(self) -> tuple[int, int, int]:
         """Compare the pull count with the GETs sent: counted, and the least and the most that it may be (a request that

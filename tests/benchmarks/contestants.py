@@ -5,6 +5,7 @@ import secrets
 import signal
 import subprocess
 import sys
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterable
@@ -20,6 +21,7 @@ from tests.support.waiting import wait_until
 
 START_WITHIN_S = 120.0
 STOP_WITHIN_S = 60.0
+REST_S, REST_SHARE, REST_WITHIN_S = 1.0, 0.1, 60.0
 PROJECT = "bench"
 
 
@@ -63,6 +65,11 @@ class Contestant:
         """Stop and start, on the same content."""
         self.stop()
         self.start()
+        self.settle()
+
+    def settle(self) -> None:
+        """Wait until the server, started or loaded just now, hardly works for a second."""
+        wait_until(self._is_at_rest, what=f"{self.name} is at rest", within_s=REST_WITHIN_S)
 
     def headers(self, *scopes: str) -> dict[str, str]:
         """The request headers that let one do what `scopes` (as in tokens) say."""
@@ -82,6 +89,12 @@ class Contestant:
         for process in measuring.tree(self.root):
             for thread in process.threads():
                 os.sched_setaffinity(thread.id, allowed)
+
+    def _is_at_rest(self) -> bool:
+        meter = measuring.CpuMeter(self.root)
+        time.sleep(REST_S)
+        used = meter.stop()
+        return used.server_s + used.postgres_s < REST_SHARE * REST_S
 
     def _command(self) -> list[str | Path]:
         raise NotImplementedError

@@ -58,7 +58,7 @@ def page(results: Sequence[RowResult], *, about: Mapping[str, Mapping[str, str]]
         "## Ratios\n",
         ratios(results),
         "## Latency and processor\n",
-        _costs(results),
+        costs(results),
         f"Pulls counted: {pulls}.\n",
         "## Machine and versions\n",
         _table(["what", "which"], [row for facts in about.values() for row in facts.items()]),
@@ -103,14 +103,15 @@ def _ratio_lines(result: RowResult) -> list[list[str]]:
     if None in goals:
         goal = goals[None]
         lines.append([*first, "—", "—", "—", f"{goal} {row.unit}", _met(goal.is_met(result.median("portolan")))])
-    for who in [who for who in row.who if who != "portolan" and not who.startswith(("v3:", "debian:"))]:
+    for who in [who for who in result.samples if who != "portolan" and not who.startswith(("v3:", "debian:"))]:
         ratio, beside_goal = result.ratio(who), goals.get(who)
         wanted = ["—", "—"] if beside_goal is None else [str(beside_goal), _met(beside_goal.is_met(ratio))]
         lines.append([*first, _named(who), f"{result.median(who):,.1f}", f"{ratio:.2f}", *wanted])
     return lines or [[*first, "—", "—", "—", "—", "—"]]
 
 
-def _costs(results: Sequence[RowResult]) -> str:
+def costs(results: Sequence[RowResult]) -> str:
+    """A line for everyone who was measured: spread, latency, processor."""
     head = ["row", "who", "median", "least to most", "p50 ms", "p99 ms", "CPU ms each", "of it Postgres", "more"]
     lines = [_cost_line(result, who) for result in results for who in result.samples]
     return _table(head, lines)

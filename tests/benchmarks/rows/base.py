@@ -13,6 +13,7 @@ from tests.benchmarks.scale import MIB
 if TYPE_CHECKING:
     from tests.benchmarks.bench import Bench
 
+ACCEPT = {"Accept": "application/vnd.oci.image.manifest.v1+json"}
 REGISTRIES = ("portolan", "v3", "debian")
 EVERYONE = (*REGISTRIES, "nginx")
 
@@ -114,7 +115,7 @@ class WrkRow:
 
     def measure(self, bench: Bench, who: str) -> Sample:
         contestant = bench.on(who)
-        headers = {"Accept": "application/vnd.oci.image.manifest.v1+json", **contestant.headers(self.scope)}
+        headers = {**ACCEPT, **contestant.headers(self.scope)}
         sample = bench.load(
             who,
             lambda: wrk(

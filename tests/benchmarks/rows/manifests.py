@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from tests.benchmarks.contents import COLD, HOT
 from tests.benchmarks.contestants import PROJECT
 from tests.benchmarks.loads import finished, loadgen, loadgen_command, wrk
-from tests.benchmarks.rows.base import REGISTRIES, Goal, Sample, WrkRow, with_value
+from tests.benchmarks.rows.base import ACCEPT, REGISTRIES, Goal, Sample, WrkRow, with_value
 
 if TYPE_CHECKING:
     from tests.benchmarks.bench import Bench
@@ -99,7 +99,7 @@ class WhilePushingRow:
 
     def _read(self, bench: Bench, who: str) -> Sample:
         contestant = bench.on(who)
-        headers, url = contestant.headers(_PULL_HOT), contestant.url + _by_tag(bench, who)
+        headers, url = {**ACCEPT, **contestant.headers(_PULL_HOT)}, contestant.url + _by_tag(bench, who)
         seconds = bench.scale.seconds
         return bench.load(who, lambda: wrk(url, connections=_CONNECTIONS, seconds=seconds, headers=headers), counted=1)
 

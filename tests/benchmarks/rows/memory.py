@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
-
-import psutil
 
 from tests.benchmarks import measuring
 from tests.benchmarks.contestants import PROJECT
 from tests.benchmarks.loads import Load, loadgen
 from tests.benchmarks.rows.base import REGISTRIES, Goal, Sample, with_value
 from tests.benchmarks.scale import MIB
-from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
     from tests.benchmarks.bench import Bench
 
-_QUIET_S = 1.0
-_QUIET_SHARE = 0.1
-_QUIET_WITHIN_S = 30
 _BLOB_BYTES = 256 * MIB
 
 
@@ -39,7 +32,6 @@ class IdleMemoryRow:
     def measure(self, bench: Bench, who: str) -> Sample:
         contestant = bench.on(who)
         contestant.restart()
-        wait_until(lambda: _is_quiet(contestant.root), what=f"{who} is at rest", within_s=_QUIET_WITHIN_S)
         used = measuring.memory(contestant.root)
         notes = {"rss_mib": used.rss_mib, "postgres_pss_mib": used.postgres_pss_mib}
         return Sample(value=used.pss_mib, notes=notes)
@@ -67,14 +59,6 @@ class PushMemoryRow:
         blobs = ["-bare", "-layers", "1", "-layer-bytes", str(_BLOB_BYTES), "-images", count, "-parallel", count]
         target = ["-repository", f"{PROJECT}/wide-{seed}-%d", "-seed", seed]
         return loadgen("push", *bench.on(who).sign_in(), *target, *blobs)
-
-
-def _is_quiet(root: psutil.Process) -> bool:
-    """Whether the server hardly works during a second."""
-    meter = measuring.CpuMeter(root)
-    time.sleep(_QUIET_S)
-    used = meter.stop()
-    return used.server_s + used.postgres_s < _QUIET_SHARE * _QUIET_S
 
 
 ROWS = (IdleMemoryRow(), PushMemoryRow())
