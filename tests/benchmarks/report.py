@@ -76,7 +76,8 @@ def ratios(results: Sequence[RowResult]) -> str:
 
 def recorded(text: str) -> dict[tuple[str, str], float]:
     """The ratios that a page holds, by row and whom it is beside."""
-    lines = re.findall(r"^\| `([\w-]+)` \|[^|]*\|[^|]*\| ([^|]*?) \|[^|]*\| ([0-9.,]+) \|", text, re.MULTILINE)
+    table = text.partition("## Ratios")[2].partition("\n## ")[0]
+    lines = re.findall(r"^\| `([\w-]+)` \|[^|]*\|[^|]*\| ([^|]*?) \|[^|]*\| ([0-9.,]+) \|", table, re.MULTILINE)
     return {(row, beside): float(ratio.replace(",", "")) for row, beside, ratio in lines}
 
 

@@ -98,13 +98,13 @@ func (p *pushPlan) run(images []image) *Outcome {
 	tally := newTally()
 	inParallel(p.parallel, p.rate, len(images), func(number int) {
 		started, sent := time.Now(), images[number]
-		size, err := p.send(sent, tally)
+		size, err := p.send(sent)
 		tally.Add(started, size, err)
 	})
 	return tally.Outcome()
 }
 
-func (p *pushPlan) send(sent image, tally *Tally) (int64, error) {
+func (p *pushPlan) send(sent image) (int64, error) {
 	var size int64
 	for _, blob := range sent.blobs {
 		if err := p.registry.Push(sent.repository, blob); err != nil {
@@ -119,7 +119,6 @@ func (p *pushPlan) send(sent image, tally *Tally) (int64, error) {
 	if err == nil && digest != digestOf(sent.manifest) {
 		err = fmt.Errorf("the registry calls the manifest %s, not %s", digest, digestOf(sent.manifest))
 	}
-	tally.Name(sent.repository+":"+sent.tag, digest)
 	return size, err
 }
 
