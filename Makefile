@@ -14,7 +14,11 @@ ARGS ?=
 REQUIRE_TOOLS := $(PORTOLAN_REQUIRE_TOOLS)
 unexport PORTOLAN_REQUIRE_TOOLS
 
-.PHONY: help run test check format tools soak clean
+# Rows of the benchmarks (all when empty), and what else they are told: make bench ONLY=blob-64k BENCH="--short"
+ONLY ?=
+BENCH ?=
+
+.PHONY: help run test check format tools bench soak clean
 
 help: ## List the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
@@ -46,6 +50,9 @@ format: .venv/.synced ## Format the code and apply the lint fixes that are safe
 
 tools: ## Build the client programs that the tests use, into ~/.cache/portolan/tools (needs Go)
 	tests/tools/build.sh
+
+bench: .venv/.synced ## Compare with other registries, write docs/benchmarks.md (ONLY=row1,row2; BENCH=--short: 3 minutes)
+	.venv/bin/python -m tests.benchmarks --only "$(ONLY)" $(BENCH)
 
 soak: .venv/.synced ## Half an hour of mixed load; memory and open files must stay flat (SOAK="--minutes 2" for less)
 	.venv/bin/python -m tests.soak $(SOAK)

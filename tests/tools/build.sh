@@ -3,8 +3,9 @@
 # on their libraries) into a cache outside the clone. Each program is kept under its module's version, so adding one
 # builds that one alone, and calling this again costs nothing. The folder that is printed has a link to each program.
 #
-#   tests/tools/build.sh          build what is missing, one program after the other; print the folder
-#   tests/tools/build.sh --path   only print the folder
+#   tests/tools/build.sh           build what is missing, one program after the other; print the folder
+#   tests/tools/build.sh --peers   build also the registries that the benchmarks compare with (peers/go.mod)
+#   tests/tools/build.sh --path    only print the folder
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
@@ -38,7 +39,9 @@ build() {   # build PACKAGE PROGRAM
 }
 
 mkdir -p "$bin" "$cache/programs"
-for folder in . servers; do
+folders=(. servers)
+[[ "${1:-}" == --peers ]] && folders+=(peers)
+for folder in "${folders[@]}"; do
     pushd "$folder" >/dev/null
     go list tool | while read -r package; do
         read -r _ version < <(module_of "$package")

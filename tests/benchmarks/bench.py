@@ -1,0 +1,145 @@
+"""The run: start the servers, fill them, measure every row in turns, and look at the pull counts."""
+
+import contextlib
+import itertools
+import statistics
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.benchmarks.contents import Contents
+from tests.benchmarks.contestants import KINDS, Contestant, Portolan
+from tests.benchmarks.loads import Load
+from tests.benchmarks.measuring import CpuMeter
+from tests.benchmarks.rows.base import Row, Sample
+from tests.benchmarks.scale import Scale
+from tests.support.waiting import wait_until
+
+_COUNTED_WITHIN_S = 30
+
+
+@dataclass
+class RowResult:
+    """All samples of one row, by who was measured."""
+
+    row: Row
+    samples: dict[str, list[Sample]] = field(default_factory=dict)
+
+    def median(self, who: str) -> float:
+        """The median of the row's value."""
+        return statistics.median(sample.value for sample in self.samples[who])
+
+    def ratio(self, against: str) -> float:
+        """Portolan's median through that of `against`."""
+        return self.median("portolan") / self.median(against)
+
+    @property
+    def errors(self) -> int:
+        return sum(sample.errors for samples in self.samples.values() for sample in samples)
+
+    @property
+    def other_share(self) -> float:
+        """How busy other work kept the machine meanwhile, at the worst."""
+        return max(sample.other_share for samples in self.samples.values() for sample in samples)
+
+
+class PullCountWrong(Exception):
+    """The registry counted other pulls than were made."""
+
+
+class Bench:
+    """What the rows are measured with."""
+
+    def __init__(self, work: Path, scale: Scale, say: Callable[[str], None]) -> None:
+        self.work = work
+        self.scale = scale
+        self.contents = Contents(work, scale)
+        self.contestants: dict[str, Contestant] = {}
+        self._say = say
+        self._seeds = itertools.count(1000)
+        self._pulls_least = self._pulls_most = 0
+
+    @contextlib.contextmanager
+    def running(self, rows: Sequence[Row]) -> Iterator[None]:
+        """Start the contestants of the rows; they are ended with the block."""
+        names = dict.fromkeys(kind(who) for row in rows for who in self._who(row) if kind(who))
+        try:
+            for name in names:
+                self._say(f"start {name}")
+                self.contestants[name] = KINDS[name](self.work)
+                self.contestants[name].start()
+            yield
+        finally:
+            for name, contestant in self.contestants.items():
+                contestant.stop()
+                self._say(f"stopped {name}")
+
+    def fill(self, rows: Sequence[Row]) -> None:
+        """Fill every registry with what the rows need of it."""
+        wanted = {(kind(who), part) for row in rows for who in self._who(row) for part in row.needs}
+        for name, part in sorted(wanted, key=lambda pair: (pair[1], pair[0])):
+            if name not in {"", "nginx"}:
+                started_s = time.monotonic()
+                self.contents.fill(self.contestants[name], part)
+                self._say(f"fill {name} with {part}: {time.monotonic() - started_s:.1f} s")
+        for contestant in self.contestants.values():
+            contestant.settle()
+        filled = self.contents.pulls.get("portolan", 0)
+        self._pulls_least, self._pulls_most = self._pulls_least + filled, self._pulls_most + filled
+
+    def measure(self, row: Row) -> RowResult:
+        """Measure a row: everyone in turn, then again."""
+        result = RowResult(row, {who: [] for who in self._who(row)})
+        for _ in range(self.scale.rounds):
+            for who in result.samples:
+                sample = row.measure(self, who)
+                result.samples[who].append(sample)
+                self._say(f"{row.name}: {who} {sample.value:,.1f} {row.unit}{_trouble(sample)}")
+        return result
+
+    def on(self, who: str) -> Contestant:
+        """The contestant behind a name such as `portolan` or `portolan:quiet`."""
+        return self.contestants[kind(who)]
+
+    def load(self, who: str, work: Callable[[], Load], *, counted: int = 0) -> Sample:
+        """Do `work` and see what it costs `who`. `counted`: pulls that each of its operations is."""
+        meter = CpuMeter(self.contestants[kind(who)].root if kind(who) else None)
+        load = work()
+        cpu = meter.stop()
+        if kind(who) == "portolan":
+            self._pulls_least += counted * load.done
+            self._pulls_most += counted * (load.done + load.cut)
+        return Sample.of(load, cpu)
+
+    def seed(self) -> str:
+        """What content is made from that no registry has yet."""
+        return str(next(self._seeds))
+
+    def _who(self, row: Row) -> list[str]:
+        return [who for who in row.who if kind(who) not in self.scale.left_out]
+
+    def check_pulls(self) -> tuple[int, int, int]:
+        """Compare the pull count with the GETs sent: counted, and the least and the most that it may be (a request that
+        was under way when its load ended may count). Raises PullCountWrong."""
+        portolan = self.contestants["portolan"]
+        assert isinstance(portolan, Portolan)
+        least, most = self._pulls_least, self._pulls_most
+        with contextlib.suppress(TimeoutError):
+            what = "the pulls are counted"
+            wait_until(lambda: portolan.pull_count() >= least, what=what, within_s=_COUNTED_WITHIN_S)
+        counted = portolan.pull_count()
+        if not least <= counted <= most:
+            raise PullCountWrong(f"{counted} pulls were counted, but {least} to {most} were made")
+        return counted, least, most
+
+
+def kind(who: str) -> str:
+    """The contestant of `who`: `portolan:quiet` is portolan, `disk` is none and so empty."""
+    name = who.partition(":")[0]
+    return name if name in KINDS else ""
+
+
+def _trouble(sample: Sample) -> str:
+    busy = f", other work took {sample.other_share:.0%} of the machine" if sample.other_share > 0.05 else ""
+    return busy + (f", {sample.errors} ERRORS: {'; '.join(sample.reasons)}" if sample.errors else "")

@@ -1,0 +1,3 @@
+module portolan/tests/benchmarks/loadgen
+
+go 1.23

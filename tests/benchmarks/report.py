@@ -1,0 +1,172 @@
+"""What comes of a run: JSON with every sample, the tables of docs/benchmarks.md, and that page read again."""
+
+import dataclasses
+import re
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import msgspec
+
+from tests.benchmarks.bench import RowResult
+from tests.benchmarks.rows.base import Goal, Sample
+
+BUSY_SHARE = 0.05
+_NAMES = {
+    "portolan": "Portolan",
+    "v3": "distribution v3",
+    "debian": "docker-registry 2.8.2",
+    "disk": "sha256sum, cp, sync",
+}
+_CONDITIONS = """\
+`make bench` writes this page; `make bench ONLY=row1,row2` measures single rows and leaves it alone.
+
+- Everything runs at once on one machine. Each server is started fresh on local disk and filled with the same content;
+  every row is measured in turns (Portolan, distribution, …, then again), and the table shows medians.
+- **Portolan runs as it ships** (`portolan up`): bearer tokens checked on every request and fetched for every new
+  repository, access log to a file, 2 workers, embedded Postgres and Valkey, every blob and its folder flushed to disk
+  before it is acknowledged, pulls counted. **The others run as they ship, with less to do**: access log to a file, no
+  authentication, no pull counts, no database; distribution flushes a blob's file but not its folder.
+- The load comes from wrk and from `tests/benchmarks/loadgen`, both held to the last core, for every server the same.
+- CPU is that of all processes of a server, for each request or image; Portolan's contains Postgres, which is also shown
+  alone. Every row had 0 errors, or the run would have failed; content is compared by digest when it is filled in.
+"""
+
+
+def write_json(path: Path, results: Sequence[RowResult], about: Mapping[str, object]) -> None:
+    """All samples, and what they were measured on."""
+    rows = {
+        result.row.name: {
+            "unit": result.row.unit,
+            "samples": {
+                who: [dataclasses.asdict(sample) for sample in samples] for who, samples in result.samples.items()
+            },
+            "medians": {who: result.median(who) for who in result.samples},
+        }
+        for result in results
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(msgspec.json.format(msgspec.json.encode({**about, "rows": rows}), indent=1) + b"\n")
+
+
+def page(results: Sequence[RowResult], *, about: Mapping[str, Mapping[str, str]], pulls: str) -> str:
+    """docs/benchmarks.md."""
+    parts = [
+        "# Benchmarks\n",
+        _provisional(results),
+        _CONDITIONS,
+        "## Ratios\n",
+        ratios(results),
+        "## Latency and processor\n",
+        costs(results),
+        f"Pulls counted: {pulls}.\n",
+        "## Machine and versions\n",
+        _table(["what", "which"], [row for facts in about.values() for row in facts.items()]),
+        "## Rows\n",
+        _table(["row", "what"], [(f"`{result.row.name}`", result.row.what) for result in results]),
+    ]
+    return "\n".join(part for part in parts if part)
+
+
+def ratios(results: Sequence[RowResult]) -> str:
+    """A line for each pair of Portolan and another."""
+    head = ["row", "unit", "Portolan", "beside", "its figure", "ratio", "wanted", "met"]
+    return _table(head, [line for result in results for line in _ratio_lines(result)])
+
+
+def recorded(text: str) -> dict[tuple[str, str], float]:
+    """The ratios that a page holds, by row and whom it is beside."""
+    table = text.partition("## Ratios")[2].partition("\n## ")[0]
+    lines = re.findall(r"^\| `([\w-]+)` \|[^|]*\|[^|]*\| ([^|]*?) \|[^|]*\| ([0-9.,]+) \|", table, re.MULTILINE)
+    return {(row, beside): float(ratio.replace(",", "")) for row, beside, ratio in lines}
+
+
+def fallen(results: Iterable[RowResult], before: Mapping[tuple[str, str], float]) -> list[str]:
+    """Ratios with a goal that are worse than half of what was recorded, in words."""
+    words = []
+    for result in results:
+        for goal in result.row.goals if result.row.is_comparable else ():
+            known = before.get((result.row.name, _named(goal.against))) if goal.against else None
+            if known is not None and _is_halved(goal, result.ratio(str(goal.against)), known):
+                now = result.ratio(str(goal.against))
+                words.append(f"{result.row.name}: {now:.2f} of {_named(goal.against)}, recorded is {known:.2f}")
+    return words
+
+
+def _is_halved(goal: Goal, now: float, known: float) -> bool:
+    return now < known / 2 if goal.least is not None else now > known * 2
+
+
+def _ratio_lines(result: RowResult) -> list[list[str]]:
+    row, goals = result.row, {goal.against: goal for goal in result.row.goals}
+    first = [f"`{row.name}`", row.unit, f"{result.median('portolan'):,.1f}"]
+    lines = []
+    if None in goals:
+        goal = goals[None]
+        lines.append([*first, "—", "—", "—", f"{goal} {row.unit}", _met(goal.is_met(result.median("portolan")))])
+    for who in [who for who in result.samples if who != "portolan" and not who.startswith(("v3:", "debian:"))]:
+        ratio, beside_goal = result.ratio(who), goals.get(who)
+        wanted = ["—", "—"] if beside_goal is None else [str(beside_goal), _met(beside_goal.is_met(ratio))]
+        lines.append([*first, _named(who), f"{result.median(who):,.1f}", f"{ratio:.2f}", *wanted])
+    return lines or [[*first, "—", "—", "—", "—", "—"]]
+
+
+def costs(results: Sequence[RowResult]) -> str:
+    """A line for everyone who was measured: spread, latency, processor."""
+    head = ["row", "who", "median", "least to most", "p50 ms", "p99 ms", "CPU ms each", "of it Postgres", "more"]
+    lines = [_cost_line(result, who) for result in results for who in result.samples]
+    return _table(head, lines)
+
+
+def _cost_line(result: RowResult, who: str) -> list[str]:
+    samples = result.samples[who]
+    values = [sample.value for sample in samples]
+    cpu, postgres = (_each_ms(samples, name) for name in ("cpu_s", "postgres_cpu_s"))
+    spread = f"{min(values):,.1f} to {max(values):,.1f}"
+    latency = [
+        f"{statistics.median(getattr(sample, name) for sample in samples):,.2f}" for name in ("p50_ms", "p99_ms")
+    ]
+    more = ", ".join(f"{name} {_median_note(samples, name):,.1f}" for name in samples[0].notes)
+    return [
+        f"`{result.row.name}`",
+        _named(who),
+        f"{result.median(who):,.1f}",
+        spread,
+        *latency,
+        cpu,
+        postgres,
+        more or "—",
+    ]
+
+
+def _median_note(samples: Sequence[Sample], name: str) -> float:
+    return statistics.median(sample.notes[name] for sample in samples)
+
+
+def _each_ms(samples: Sequence[Sample], name: str) -> str:
+    done = sum(sample.done for sample in samples)
+    return f"{sum(getattr(sample, name) for sample in samples) * 1000 / done:,.3f}" if done else "—"
+
+
+def _provisional(results: Sequence[RowResult]) -> str:
+    busy = [result.row.name for result in results if result.other_share > BUSY_SHARE]
+    if not busy:
+        return ""
+    return (
+        f"**Provisional:** other work took more than {BUSY_SHARE:.0%} of the machine during"
+        f" {len(busy)} of {len(results)} rows ({', '.join(busy)}).\n"
+    )
+
+
+def _named(who: str | None) -> str:
+    name, colon, variant = (who or "").partition(":")
+    return _NAMES.get(name, name) + (f", {variant}" if colon else "")
+
+
+def _met(is_met: bool) -> str:
+    return "yes" if is_met else "**no**"
+
+
+def _table(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
+    rows = [head, ["---"] * len(head), *lines]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows) + "\n"

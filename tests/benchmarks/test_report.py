@@ -1,0 +1,44 @@
+"""The page that `make bench` writes can be read again, and a ratio that fell is noticed."""
+
+from tests.benchmarks import report
+from tests.benchmarks.bench import RowResult
+from tests.benchmarks.rows import ROWS
+from tests.benchmarks.rows.base import Sample
+
+
+def _result(name: str, **values: float) -> RowResult:
+    row = next(row for row in ROWS if row.name == name)
+    return RowResult(row, {who: [Sample(value=value, done=1)] for who, value in values.items()})
+
+
+def _page(*results: RowResult) -> str:
+    return report.page(results, about={"machine": {"processor": "one"}}, pulls="none")
+
+
+def test_ratios_of_a_page_are_read_again() -> None:
+    page = _page(_result("blob-64m", portolan=3000, v3=1500, nginx=4000), _result("tags-100k", portolan=2e6, v3=1))
+    assert report.recorded(page) == {
+        ("blob-64m", "distribution v3"): 2.0,
+        ("blob-64m", "nginx"): 0.75,
+        ("tags-100k", "distribution v3"): 2e6,
+    }
+
+
+def test_a_ratio_below_half_of_the_recorded_one_is_told() -> None:
+    before = report.recorded(_page(_result("blob-64m", portolan=3000, v3=1000, nginx=3000)))
+    assert report.fallen([_result("blob-64m", portolan=1600, v3=1000, nginx=3000)], before) == []
+    told = report.fallen([_result("blob-64m", portolan=1400, v3=1000, nginx=2000)], before)
+    assert told == ["blob-64m: 1.40 of distribution v3, recorded is 3.00"]
+
+
+def test_memory_is_worse_when_it_grows() -> None:
+    before = report.recorded(_page(_result("memory-idle", portolan=100, v3=50)))
+    assert report.fallen([_result("memory-idle", portolan=60, v3=50)], before) == []
+    assert len(report.fallen([_result("memory-idle", portolan=210, v3=50)], before)) == 1
+
+
+def test_every_row_has_a_name_of_its_own_and_goals_about_who_is_measured() -> None:
+    assert len({row.name for row in ROWS}) == len(ROWS)
+    for row in ROWS:
+        assert all(goal.against is None or goal.against in row.who for goal in row.goals), row.name
+        assert row.who[0] == "portolan", row.name
