@@ -18,10 +18,10 @@ unexport PORTOLAN_REQUIRE_TOOLS
 ONLY ?=
 BENCH ?=
 
-.PHONY: help run test check format tools bench soak clean
+.PHONY: help run test test-full check format tools bench soak clean
 
 help: ## List the targets
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 16
 
 run: .venv/.synced ## Start the whole registry on this machine (Postgres and Valkey included)
 	.venv/bin/portolan up
@@ -33,6 +33,9 @@ test: .venv/.synced ## Run all tests (ARGS="..." for pytest; PORTOLAN_REQUIRE_TO
 # The checks load Django's settings but need no server: nothing listens on port 1, and the secrets that the settings
 # make for themselves do not belong in the developer's data/.
 NO_SERVER := error connecting in 'pool-|Is the server running on that host
+test-full: ## Run all tests with the long ones whole: kills, races, large layers, every client by every door (hours)
+	PORTOLAN_TEST_FULL=1 $(MAKE) test
+
 check: export PORTOLAN_DATA := $(CACHE)/check
 check: export PORTOLAN_DATABASE_URL := postgresql://nobody@127.0.0.1:1/none
 check: .venv/.synced ## Format, lint, types, import directions, Django's checks, missing migrations, the API schema

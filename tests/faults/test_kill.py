@@ -17,7 +17,7 @@ from tests.support.people import admin, create_project
 from tests.support.registry import TIMEOUT_S, Image, digest_of, make_image, push_blob, put_manifest, sign_in
 from tests.support.server import Server
 
-KILLS = 50 if os.environ.get("TEST_FULL") == "1" else 10
+KILLS = 200 if os.environ.get("TEST_FULL") == "1" else 10
 WORKERS = 3
 PUSHERS = 4
 LAYER_BYTES = (1 << 10, 3 << 20)
