@@ -222,3 +222,14 @@ class Reads:
         )
         fallback = next((row[4] for row in rows if row[0] is None), None)
         return [Referrer(Digest(row[0]), *row[1:]) for row in rows if row[0] is not None], fallback
+
+    async def listed_referrers(self, repository_id: int, subject: Digest, digests: list[Digest]) -> set[Digest]:
+        """Those of the digests that are artifacts about `subject`, on whichever page."""
+        rows = await self._rows(
+            """
+            SELECT digest FROM content_artifact
+            WHERE repository_id = %s AND subject_digest = %s AND digest = ANY(%s) AND deleted_at IS NULL
+            """,
+            [repository_id, subject.raw, [digest.raw for digest in digests]],
+        )
+        return {Digest(row[0]) for row in rows}

@@ -36,7 +36,10 @@ async def list_referrers(request: Request, services: Services, name: str, digest
     if len(found) > PAGE:
         headers.append(_next(name, subject, found[PAGE - 1].digest, artifact_type))
     entries = [_descriptor(referrer) for referrer in found[:PAGE]]
-    entries += _kept_by_clients(fallback, artifact_type, {str(referrer.digest) for referrer in found})
+    if fallback is not None and located.repository is not None:
+        kept = _kept_by_clients(fallback, artifact_type)
+        listed = await services.reads.listed_referrers(located.repository.id, subject, list(kept))
+        entries += [entry for digest, entry in kept.items() if digest not in listed]
     index = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": entries}
     return Response(200, [("content-type", OCI_INDEX), *headers], msgspec.json.encode(index))
 
@@ -54,16 +57,12 @@ def _descriptor(referrer: Referrer) -> _Descriptor:
     return descriptor
 
 
-def _kept_by_clients(fallback: bytes | None, artifact_type: str | None, known: set[str]) -> list[_Descriptor]:
-    """The entries of the index under the fallback tag that the registry does not list itself."""
-    if fallback is None:
-        return []
+def _kept_by_clients(fallback: bytes, artifact_type: str | None) -> dict[Digest, _Descriptor]:
+    """The entries of the index under the fallback tag, by their digests."""
     entries = json.loads(fallback).get("manifests") or []
-    return [
-        entry
-        for entry in entries
-        if entry["digest"] not in known and artifact_type in {None, entry.get("artifactType")}
-    ]
+    return {
+        Digest.parse(entry["digest"]): entry for entry in entries if artifact_type in {None, entry.get("artifactType")}
+    }
 
 
 def _next(name: str, subject: Digest, last: Digest, artifact_type: str | None) -> Header:

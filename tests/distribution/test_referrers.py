@@ -7,7 +7,7 @@ import secrets
 import pytest
 
 from registry_core.content.parsing import OCI_INDEX, OCI_MANIFEST
-from tests.distribution.client import EMPTY_CONFIG, Client, descriptor, digest_of, error_code, image
+from tests.distribution.client import EMPTY_CONFIG, Client, descriptor, digest_of, error_code, image, index
 
 UNKNOWN = "sha256:" + "0" * 64
 
@@ -118,3 +118,18 @@ def test_referrers_more_than_a_page_are_linked_to(ready: Client) -> None:
     found = [entry["digest"] for page in (answer, rest) for entry in page.json()["manifests"]]
     assert len(answer.json()["manifests"]) == 500
     assert (len(set(found)), found) == (501, sorted(found))
+
+
+def test_what_clients_listed_under_the_fallback_tag_is_merged_in_once(ready: Client) -> None:
+    subject = ready.push_image()
+    old = image(artifactType="a/old")  # without a subject, as pushed to a registry that knew no referrers
+    assert ready.put_manifest(old).status_code == 201
+    new = attach(ready, subject)
+    kept = index(old, new)
+    tag = digest_of(subject).replace(":", "-")
+    assert ready.put_manifest(kept, tag, content_type=OCI_INDEX).status_code == 201
+
+    found = referrers(ready, digest_of(subject))
+
+    assert sorted(found) == sorted([digest_of(old), digest_of(new)])
+    assert referrers(ready, digest_of(subject), "?artifactType=a/sbom") == [digest_of(new)]
