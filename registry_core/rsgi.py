@@ -38,6 +38,8 @@ from registry_core.tokens.endpoint import service_token  # noqa: E402
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 CLEAR_DEAD_S = 1.0
 FLUSH_LOG_S = 0.05
+UNREAD_MAX_BYTES = 1 << 20
+UNREAD_S = 5.0
 _ID_PREFIX = secrets.token_hex(6)
 _ids = itertools.count(1)
 
@@ -80,7 +82,7 @@ class Registry:
         response.headers.append(("x-request-id", request.id))
         if request.scheme == "https" and not is_local(request.host):
             response.headers.append(HSTS)
-        if self._is_draining or _has_unread_body(request, body):
+        if self._is_draining or not await _is_body_done(request, body):
             response.headers.append(("connection", "close"))
         if get_config().workers > 1 and "x-portolan-worker" in scope.headers:
             response.headers.append(("x-portolan-worker", str(os.getpid())))
@@ -173,10 +175,24 @@ class _Body:
         return _chunks(self._protocol, self._headers)
 
 
-def _has_unread_body(request: Request, body: _Body) -> bool:
-    """Whether a body is on its way that nobody asked for: the connection cannot carry another request then."""
-    has_body = bool(request.content_length) or "transfer-encoding" in request.headers
-    return has_body and not body.is_read
+async def _is_body_done(request: Request, body: _Body) -> bool:
+    """Whether the connection can carry another request: the body was read, or is short enough to be read now.
+
+    Clients that send a body before they know that it is refused do not look at the answer before they have sent it;
+    a connection that is closed under them reads as a broken network.
+    """
+    length = request.content_length
+    if body.is_read or not (length or "transfer-encoding" in request.headers):
+        return True
+    if length is None or length > UNREAD_MAX_BYTES or "expect" in request.headers:
+        return False
+    try:
+        async with asyncio.timeout(UNREAD_S):
+            async for _ in body():
+                pass
+    except (ClientGone, TimeoutError):
+        return False
+    return True
 
 
 async def _chunks(protocol: RSGIHTTPProtocol, headers: Mapping[str, str]) -> AsyncIterator[bytes]:

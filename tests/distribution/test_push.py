@@ -307,11 +307,15 @@ def test_a_quota_is_exact_to_the_byte_and_what_is_deleted_makes_room(
     assert sysadmin.push_blob(rest).status_code == 201
 
 
-def test_an_early_refusal_says_that_the_connection_ends(clients: Callable[..., Client]) -> None:
+def test_an_early_refusal_of_a_large_body_says_that_the_connection_ends(clients: Callable[..., Client]) -> None:
     client = clients(ALICE, elsewhere())
+    path = f"/v2/{client.repository}/blobs/uploads/?digest=sha256:no"
 
-    refused = client.http.post(f"/v2/{client.repository}/blobs/uploads/?digest=sha256:no", content=CONTENT)
+    refused = client.http.post(path, content=CONTENT)
+    assert error_code(refused) == "DIGEST_INVALID"
+    assert "connection" not in refused.headers
 
+    refused = client.http.post(path, content=bytes(2 << 20))
     assert error_code(refused) == "DIGEST_INVALID"
     assert refused.headers["connection"] == "close"
     assert client.start_upload().status_code == 202
