@@ -295,5 +295,8 @@ def ctr(registry: Registry, containerd_socket: Path, home: dict[str, str]) -> Cl
     if registry.ca:
         folder = Path(home["HOME"]) / "certs.d" / registry.host
         folder.mkdir(parents=True)
-        (folder / "hosts.toml").write_text(f'server = "{registry.url}"\nca = "{registry.ca}"\n')
+        (folder / "hosts.toml").write_text(
+            f'server = "{registry.url}"\n[host."{registry.url}"]\n'
+            f'capabilities = ["pull", "resolve", "push"]\nca = "{registry.ca}"\n'
+        )
     return Client(tool("ctr"), {**home, "CONTAINERD_ADDRESS": str(containerd_socket)})
