@@ -14,6 +14,7 @@ from django.core.management import call_command
 from django.core.management.base import SystemCheckError
 
 from registry_core.config import Config, get_config, mask_url
+from registry_core.durable import make_folder
 from registry_core.storage.interface import StorageError
 from registry_core.tls.errors import CertificateRefused
 from registry_core.tls.given import check_given
@@ -60,7 +61,7 @@ def _result(what: str, check: Callable[[], None]) -> CheckResult:
 
 
 def _write_probe(config: Config) -> None:
-    config.data.mkdir(parents=True, exist_ok=True)
+    make_folder(config.data)
     with tempfile.NamedTemporaryFile(dir=config.data) as probe:
         probe.write(b"probe")
         os.fsync(probe.fileno())

@@ -13,6 +13,7 @@ import typer
 
 from registry_core import cli_tls
 from registry_core.config import CONFIG_PATH_VARIABLE, ConfigError, describe, get_config
+from registry_core.durable import make_folder
 from registry_core.storage.interface import StorageError
 from registry_core.supervisor.errors import AlreadyRunning, PortBusy, SupervisorError
 
@@ -95,7 +96,7 @@ def worker(concurrency: Annotated[int, typer.Option(min=1, help="Jobs at a time.
 def beat() -> None:
     """Tell the workers when periodic jobs are due. One per installation."""
     run_dir = get_config().run_dir
-    run_dir.mkdir(parents=True, exist_ok=True)
+    make_folder(run_dir)
     _celery("beat", f"--schedule={run_dir / 'beat-schedule'}", "--pidfile=")
 
 

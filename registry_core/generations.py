@@ -24,6 +24,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from zlib import crc32
 
+from registry_core.durable import make_folder
+
 SLOTS = 1 << 16
 MARKS = 4096
 VERIFIED_FOR_NS = 1_000_000_000
@@ -48,7 +50,7 @@ class Generations:
     """The counters of one data folder. Reading takes no lock; changing takes a file lock."""
 
     def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         os.ftruncate(self._fd, max(_FILE_BYTES, os.fstat(self._fd).st_size))
         self._map = mmap.mmap(self._fd, _FILE_BYTES)

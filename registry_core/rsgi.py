@@ -158,21 +158,22 @@ def _request(scope: Scope, headers: dict[str, str], body: _Body) -> Request:
 
 
 class _Body:
-    """A request's body: its chunks, once, and whether anybody asked for them.
+    """A request's body: its chunks, once, whether anybody asked for them, and whether he took them to the end.
 
     It must not refer to the request: in a cycle the protocol would outlive the answer, and the connection with it.
     """
 
-    __slots__ = ("_headers", "_protocol", "is_read")
+    __slots__ = ("headers", "is_ended", "is_read", "protocol")
 
     def __init__(self, protocol: RSGIHTTPProtocol, headers: Mapping[str, str]) -> None:
-        self._protocol = protocol
-        self._headers = headers
+        self.protocol = protocol
+        self.headers = headers
         self.is_read = False
+        self.is_ended = False
 
     def __call__(self) -> AsyncIterator[bytes]:
         self.is_read = True
-        return _chunks(self._protocol, self._headers)
+        return _chunks(self)
 
 
 async def _is_body_done(request: Request, body: _Body) -> bool:
@@ -182,9 +183,9 @@ async def _is_body_done(request: Request, body: _Body) -> bool:
     a connection that is closed under them reads as a broken network.
     """
     length = request.content_length
-    if body.is_read or not (length or "transfer-encoding" in request.headers):
+    if body.is_ended or not (length or "transfer-encoding" in request.headers):
         return True
-    if length is None or length > UNREAD_MAX_BYTES or "expect" in request.headers:
+    if body.is_read or length is None or length > UNREAD_MAX_BYTES or "expect" in request.headers:
         return False
     try:
         async with asyncio.timeout(UNREAD_S):
@@ -195,7 +196,7 @@ async def _is_body_done(request: Request, body: _Body) -> bool:
     return True
 
 
-async def _chunks(protocol: RSGIHTTPProtocol, headers: Mapping[str, str]) -> AsyncIterator[bytes]:
+async def _chunks(body: _Body) -> AsyncIterator[bytes]:
     """The body's chunks. Raises ClientGone when the client closed before the body was whole, or sent nothing for too
     long.
 
@@ -204,7 +205,7 @@ async def _chunks(protocol: RSGIHTTPProtocol, headers: Mapping[str, str]) -> Asy
     """
     received, empty = 0, 0
     limit_s = get_config().body_idle_timeout_s
-    iterator = protocol.__aiter__()
+    iterator = body.protocol.__aiter__()
     try:
         while True:
             chunk = await asyncio.wait_for(anext(iterator), limit_s)
@@ -214,10 +215,10 @@ async def _chunks(protocol: RSGIHTTPProtocol, headers: Mapping[str, str]) -> Asy
             else:
                 empty += 1
     except StopAsyncIteration:
-        pass
+        body.is_ended = True
     except (RSGIProtocolClosed, TimeoutError):
         raise ClientGone from None
-    declared = headers.get("content-length", "")
+    declared = body.headers.get("content-length", "")
     if empty > 1 or (declared.isdigit() and received < int(declared)):
         raise ClientGone
 

@@ -9,6 +9,8 @@ import secrets
 from collections.abc import Callable
 from pathlib import Path
 
+from registry_core.durable import make_folder, sync_folder
+
 SECRET_MODE = 0o600
 SECRET_DIRECTORY_MODE = 0o700
 
@@ -20,7 +22,7 @@ def read_or_create_secret(path: Path, *, make: Callable[[], str]) -> str:
     """
     with contextlib.suppress(FileNotFoundError):
         return path.read_text("utf-8").strip()
-    path.parent.mkdir(mode=SECRET_DIRECTORY_MODE, parents=True, exist_ok=True)
+    make_folder(path.parent, mode=SECRET_DIRECTORY_MODE)
     with contextlib.suppress(FileExistsError):
         write_secret(path, make(), is_replacing=False)
     return path.read_text("utf-8").strip()
@@ -31,7 +33,7 @@ def write_secret(path: Path, secret: str, *, is_replacing: bool = True) -> None:
 
     Raises FileExistsError when the file is there and `is_replacing` is false, OSError otherwise.
     """
-    path.parent.mkdir(mode=SECRET_DIRECTORY_MODE, parents=True, exist_ok=True)
+    make_folder(path.parent, mode=SECRET_DIRECTORY_MODE)
     draft = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
     try:
         _write_new(draft, secret)
@@ -39,7 +41,7 @@ def write_secret(path: Path, secret: str, *, is_replacing: bool = True) -> None:
             draft.replace(path)
         else:
             os.link(draft, path)
-        _sync_directory(path.parent)
+        sync_folder(path.parent)
     finally:
         draft.unlink(missing_ok=True)
 
@@ -50,11 +52,3 @@ def _write_new(path: Path, text: str) -> None:
         file.write(text + "\n")
         file.flush()
         os.fsync(file.fileno())
-
-
-def _sync_directory(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

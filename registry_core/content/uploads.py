@@ -29,7 +29,7 @@ from registry_core.distribution.hooks import UploadContext, hooks
 from registry_core.generations import process_start_time
 from registry_core.state import machine_id
 from registry_core.storage.hashing import RunningHash, new_hash, restored_hash
-from registry_core.storage.interface import StorageError
+from registry_core.storage.interface import StorageError, UploadLost
 from registry_core.storage.stores import default_store, store_named
 
 RESERVATION_BYTES = 64 << 20
@@ -63,6 +63,7 @@ def _bookkeeping() -> None:
         cursor.execute("SET LOCAL synchronous_commit = off")
 
 
+@retried
 @transaction.atomic
 def start_upload(
     *,
@@ -101,11 +102,12 @@ def cancel_upload(*, repository: RepositoryRef, by: Subject, token: str) -> None
 
 
 def claim_upload(*, repository: RepositoryRef, by: Subject, token: str) -> UploadSession:
-    """Claim an upload for writing. Raises UploadUnknown, or UploadBusy while another request writes it."""
-    row = _claim(repository, by, token)
-    return UploadSession(repository, by, row)
+    """Claim an upload for writing. Raises UploadUnknown (also when the store has lost its bytes), or UploadBusy while
+    another request writes it."""
+    return UploadSession(repository, by, _claim(repository, by, token))
 
 
+@retried
 @transaction.atomic
 def _claim(repository: RepositoryRef, by: Subject, token: str) -> dict[str, Any]:
     _bookkeeping()
@@ -192,27 +194,30 @@ class UploadSession:
         self._saved_at_s = time.monotonic()
         self._is_held = True
         self._parts: list[Any] = json.loads(row["parts"])
-        self._writer = self._store.writer(self._key, offset=self.offset_bytes, parts=self._parts)
-        self._hash = self._restore_hash(row["hash_state"])
+        with self._unknown_when_lost():
+            self._writer = self._store.writer(self._key, offset=self.offset_bytes, parts=self._parts)
+            self._hash = self._restore_hash(row["hash_state"])
 
     def write(self, chunk: bytes | bytearray) -> None:
-        """Append bytes. Raises StorageFull or StorageError (what came before is kept), QuotaExceeded, UploadBusy when
-        fenced."""
-        self._renew()
-        self._reserve(self.offset_bytes + len(chunk))
-        while chunk:
-            if self._writer.until_checkpoint_bytes <= 0:
-                self._save(is_releasing=False)
-            piece = chunk[: self._writer.until_checkpoint_bytes]
-            self._append(piece)
-            chunk = chunk[len(piece) :]
+        """Append bytes. Raises StorageFull or StorageError (what came before is kept), UploadUnknown when the store has
+        lost what came before, QuotaExceeded, UploadBusy when fenced."""
+        with self._unknown_when_lost():
+            self._renew()
+            self._reserve(self.offset_bytes + len(chunk))
+            while chunk:
+                if self._writer.until_checkpoint_bytes <= 0:
+                    self._save(is_releasing=False)
+                piece = chunk[: self._writer.until_checkpoint_bytes]
+                self._append(piece)
+                chunk = chunk[len(piece) :]
 
     def release(self) -> None:
         """Keep what was written and let another request go on. Raises StorageError when the store does not keep it;
-        the upload then ends at its last checkpoint."""
+        the upload then ends at its last checkpoint. Raises UploadUnknown as `write`."""
         self._is_held = False
         try:
-            self._save(is_releasing=True)
+            with self._unknown_when_lost():
+                self._save(is_releasing=True)
         except StorageError:
             self._update("writer = ''", [])
             raise
@@ -243,19 +248,17 @@ class UploadSession:
 
     def discard(self) -> None:
         """Forget the upload, its bytes and its reservation."""
-        self._is_held = False
         self._writer.close()
-        self._forget()
-        with _left_for_the_sweep(self._key):
-            self._store.forget(self._key, parts=self._parts)
+        self._drop()
 
     def commit(self, stated: Digest) -> BlobRef:
         """Make the bytes the blob `stated`: durable, then one transaction. Raises DigestMismatch (the upload is gone
-        then)."""
-        self._renew()
-        if stated.algorithm == self.algorithm:
-            self._verify(stated, self._hash)
-        key = self._writer.commit()
+        then), or UploadUnknown as `write`."""
+        with self._unknown_when_lost():
+            self._renew()
+            if stated.algorithm == self.algorithm:
+                self._verify(stated, self._hash)
+            key = self._writer.commit()
         if stated.algorithm != self.algorithm:
             self._verify(stated, self._read_back(key, stated.algorithm))
         self._store.note(stated, key, self.offset_bytes)
@@ -267,6 +270,21 @@ class UploadSession:
                 self._store.delete(key)
         self._writer.close()
         return blob
+
+    @contextmanager
+    def _unknown_when_lost(self) -> Iterator[None]:
+        """Nobody can go on with an upload whose bytes are gone: forget it, and the client begins a new one."""
+        try:
+            yield
+        except UploadLost as error:
+            self._drop()
+            raise UploadUnknown(f"{error}") from error
+
+    def _drop(self) -> None:
+        self._is_held = False
+        self._forget()
+        with _left_for_the_sweep(self._key):
+            self._store.forget(self._key, parts=self._parts)
 
     @retried
     @transaction.atomic
@@ -326,11 +344,13 @@ class UploadSession:
         quota.charge(project_id=self._repository.project.id, delta_bytes=more_bytes)
 
     def _save(self, *, is_releasing: bool) -> None:
-        is_due = self._writer.until_checkpoint_bytes <= 0
-        self._parts = self._writer.checkpoint() if is_due else self._writer.hand_over()
+        # Only a file that is closed may leave bytes to the kernel: another machine may have to go on with it.
+        is_handed_over = is_releasing and self._writer.until_checkpoint_bytes > 0
+        self._parts = self._writer.hand_over() if is_handed_over else self._writer.checkpoint()
         self._keep(self.position(), writer="" if is_releasing else _process())
         self._saved_at_s = time.monotonic()
 
+    @retried
     @transaction.atomic
     def _keep(self, position: Position, *, writer: str) -> None:
         _bookkeeping()

@@ -13,7 +13,16 @@ from pathlib import Path
 from typing import Any
 
 from registry_core.digests import Digest
-from registry_core.storage.interface import ObjectMissing, ObjectWriter, StorageError, StorageFull, StoredObject
+from registry_core.durable import make_folder, sync_folder
+from registry_core.state import boot_id, machine_id
+from registry_core.storage.interface import (
+    ObjectMissing,
+    ObjectWriter,
+    StorageError,
+    StorageFull,
+    StoredObject,
+    UploadLost,
+)
 
 READ_BYTES = 1 << 20
 CHECKPOINT_BYTES = 32 << 20
@@ -32,25 +41,44 @@ def _translated(what: str) -> Iterator[None]:
         raise kind(f"{what}: {os.strerror(error.errno or 0)}") from error
 
 
-def _sync_folder(folder: Path) -> None:
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
+def _whose_memory() -> str:
+    """Names the memory in which the kernel keeps what is not flushed: this machine's, since it was started."""
+    return f"{machine_id()}:{boot_id()}"
+
+
+def _is_forgotten(memory: str) -> bool:
+    """Whether what was in that memory went with it. Of another machine's nothing is known; it has closed the file."""
+    return memory.startswith(f"{machine_id()}:") and memory != _whose_memory()
 
 
 class FileWriter:
-    """Appends to one file."""
+    """Appends to one file. `notes`: in whose memory some of its bytes may still be; empty when all are flushed."""
 
-    def __init__(self, path: Path, offset: int) -> None:
+    def __init__(self, path: Path, offset: int, notes: list[Any]) -> None:
         self._path = path
         self.offset = offset
         self._durable_bytes = offset
-        flags = os.O_WRONLY | os.O_CLOEXEC | (os.O_CREAT if offset == 0 else 0)
+        self._is_flushed = not notes
+        if notes and _is_forgotten(notes[0]):
+            raise UploadLost("the machine was started anew before the upload was flushed: upload it again")
         with _translated("opening an upload"):
-            self._fd = os.open(path, flags, 0o600)
+            self._fd = self._opened()
             os.ftruncate(self._fd, offset)
+
+    def _opened(self) -> int:
+        flags = os.O_WRONLY | os.O_CLOEXEC
+        if self.offset == 0:
+            return os.open(self._path, flags | os.O_CREAT, 0o600)
+        # With its folder missing it is the whole store that is not there, and may come back.
+        if self._path.parent.exists() and not self._has_all():
+            raise UploadLost("the upload's file has lost its bytes: upload it again")
+        return os.open(self._path, flags)
+
+    def _has_all(self) -> bool:
+        try:
+            return self._path.stat().st_size >= self.offset
+        except FileNotFoundError:
+            return False
 
     @property
     def until_checkpoint_bytes(self) -> int:
@@ -58,6 +86,7 @@ class FileWriter:
 
     def write(self, chunk: bytes | bytearray | memoryview) -> None:
         view = memoryview(chunk)
+        self._is_flushed = False
         with _translated("writing an upload"):
             while view:
                 written = os.pwrite(self._fd, view, self.offset)
@@ -65,18 +94,19 @@ class FileWriter:
                 view = view[written:]
 
     def hand_over(self) -> list[Any]:
-        return []  # the kernel has it
+        return [] if self._is_flushed else [_whose_memory()]  # the kernel has it
 
     def checkpoint(self) -> list[Any]:
         with _translated("flushing an upload"):
             os.fdatasync(self._fd)
         self._durable_bytes = self.offset
+        self._is_flushed = True
         return []
 
     def commit(self) -> str:
         with _translated("finishing an upload"):
             os.fsync(self._fd)
-            _sync_folder(self._path.parent)
+            sync_folder(self._path.parent)
         self.close()
         return f"{self._path.parent.name}/{self._path.name}"
 
@@ -101,18 +131,19 @@ class FilesystemStore:
     def prepare(self) -> None:
         """Make the folders; harmless when they are there."""
         with _translated("preparing the store"):
-            self._journal.mkdir(parents=True, exist_ok=True)
+            make_folder(self._journal)
+            make_folder(self._objects)
             for fan in range(256):
-                (self._objects / f"{fan:02x}").mkdir(parents=True, exist_ok=True)
-            _sync_folder(self._objects)
-            _sync_folder(self._objects.parent)
+                (self._objects / f"{fan:02x}").mkdir(exist_ok=True)
+            sync_folder(self._objects)
+            sync_folder(self._objects.parent)
 
     def new_key(self) -> str:
         name = secrets.token_hex(16)
         return f"{name[:2]}/{name}"
 
     def writer(self, key: str, *, offset: int, parts: list[Any]) -> ObjectWriter:
-        return FileWriter(self.locate(key), offset)
+        return FileWriter(self.locate(key), offset, parts)
 
     def locate(self, key: str) -> Path:
         return self._objects / key

@@ -27,6 +27,10 @@ class ObjectMissing(StorageError):
     """There is no object under that key."""
 
 
+class UploadLost(ObjectMissing):
+    """The store does not have any more what an upload had so far: it can only begin anew."""
+
+
 @dataclass(frozen=True, slots=True)
 class StoredObject:
     """An object as the store lists it.
@@ -64,7 +68,8 @@ class ObjectWriter(Protocol):
     def hand_over(self) -> list[Any]:
         """Put what was written where another process can go on from it; the store's own notes for that process.
 
-        It survives the death of this process, though not of its machine. Raises StorageFull or StorageError.
+        It survives the death of this process, though not of its machine: then the notes tell the next writer.
+        Raises StorageFull or StorageError, UploadLost when what was handed over before is not there any more.
         """
         ...
 
@@ -73,7 +78,10 @@ class ObjectWriter(Protocol):
         ...
 
     def commit(self) -> str:
-        """Make the object whole and durable, its bytes and its name; the key that it is found under."""
+        """Make the object whole and durable, its bytes and its name; the key that it is found under.
+
+        Raises as `hand_over`.
+        """
         ...
 
     def settle(self) -> None:
@@ -97,7 +105,7 @@ class ObjectStore(Protocol):
     def writer(self, key: str, *, offset: int, parts: list[Any]) -> ObjectWriter:
         """A writer that goes on at `offset` with the notes `parts`; what lies behind it is cut off.
 
-        Raises ObjectMissing.
+        Raises UploadLost when what lies before it is not there any more, or StorageError.
         """
         ...
 

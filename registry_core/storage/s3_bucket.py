@@ -19,7 +19,7 @@ from botocore.client import Config as ClientConfig
 from botocore.exceptions import BotoCoreError, ClientError
 
 from registry_core.config import Config
-from registry_core.storage.interface import ObjectMissing, StorageError, StorageFull
+from registry_core.storage.interface import ObjectMissing, StorageError, StorageFull, UploadLost
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -52,10 +52,6 @@ class Listed(NamedTuple):
     upload_id: str = ""
 
 
-class UploadGone(ObjectMissing):
-    """There is no such multipart upload: it was finished, or the store has cleaned it up."""
-
-
 class Bucket:
     """Names are relative to the configured prefix."""
 
@@ -85,7 +81,7 @@ class Bucket:
         return begun["UploadId"]
 
     def put_part(self, name: str, upload_id: str, number: int, body: Body) -> str:
-        """Store a part (from 1 on); its ETag. Raises UploadGone."""
+        """Store a part (from 1 on); its ETag. Raises UploadLost when it was finished or the store has cleaned it up."""
         with translated("writing a part of an object"):
             put = self._client.upload_part(
                 **self._at(name, UploadId=upload_id, PartNumber=number, Body=body, ContentMD5=_content_md5(body))
@@ -93,7 +89,7 @@ class Bucket:
         return put["ETag"].strip('"')
 
     def finish_parts(self, name: str, upload_id: str, etags: list[str]) -> None:
-        """Make the parts an object. Raises UploadGone."""
+        """Make the parts an object. Raises UploadLost."""
         parts = [{"PartNumber": number, "ETag": f'"{etag}"'} for number, etag in enumerate(etags, 1)]
         with translated("joining the parts of an object"):
             self._client.complete_multipart_upload(
@@ -195,7 +191,7 @@ def translated(what: str, *, ignore: Collection[str] = ()) -> Iterator[None]:
 
 def _error(what: str, code: str) -> StorageError:
     if code == "NoSuchUpload":
-        return UploadGone(f"{what}: its parts are no longer there, upload it again")
+        return UploadLost(f"{what}: its parts are no longer there, upload it again")
     if code == "NoSuchBucket":
         return StorageError(f"{what}: the bucket does not exist")
     if code in _ABSENT:

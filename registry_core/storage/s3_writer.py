@@ -15,8 +15,8 @@ import secrets
 from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
 
-from registry_core.storage.interface import StorageError
-from registry_core.storage.s3_bucket import Bucket, UploadGone, md5
+from registry_core.storage.interface import ObjectMissing, StorageError, UploadLost
+from registry_core.storage.s3_bucket import Bucket, md5
 from registry_core.storage.s3_parts import PARTS_MAX, PartBuffer, PartPlan
 
 FOLDER = "objects/"
@@ -151,14 +151,20 @@ class S3Writer:
             return
         whole = PartBuffer()
         for piece in self._notes.tail:
-            for chunk in self._bucket.read(FOLDER + piece.key, end=piece.size_bytes):
-                whole.append(chunk)
+            self._load_piece(piece, whole)
         body = self._buffer.body()
         whole.append(body if isinstance(body, bytearray) else body.read())
         self._notes.spent += [piece.key for piece in self._notes.tail]
         self._notes.tail = []
         self._buffer.clear()
         self._buffer = whole
+
+    def _load_piece(self, piece: Piece, whole: PartBuffer) -> None:
+        try:
+            for chunk in self._bucket.read(FOLDER + piece.key, end=piece.size_bytes):
+                whole.append(chunk)
+        except ObjectMissing as error:
+            raise UploadLost("reading the end of an upload: it is not there any more, upload it again") from error
 
     def _commit_piece(self) -> str:
         """The one piece that there is, or all of them put as one; either is the tail then, should the row fail."""
@@ -173,7 +179,7 @@ class S3Writer:
             if self._tail_bytes:
                 self._store_part()
             self._bucket.finish_parts(name, self._notes.upload_id, [part.etag for part in self._notes.parts])
-        except UploadGone:
+        except UploadLost:
             # The answer to an earlier attempt was lost on its way, or its row failed.
             if not self._is_made():
                 raise

@@ -18,6 +18,7 @@ from typing import IO
 import psycopg
 from psycopg import sql
 
+from registry_core.durable import make_folder
 from registry_core.secretfiles import read_or_create_secret
 from registry_core.supervisor.accounts import Account, require_reachable, unprivileged_account
 from registry_core.supervisor.errors import StartFailed
@@ -113,7 +114,7 @@ class EmbeddedPostgres:
     def _prepare_directories(self) -> None:
         if self._account is not None:
             require_reachable(self._account, self._data)
-        self._run.mkdir(parents=True, exist_ok=True)
+        make_folder(self._run)
         for directory in (self._data, self._run):
             if self._account is not None and not self._account.can_enter(directory):
                 directory.chmod(directory.stat().st_mode | 0o011)

@@ -20,6 +20,7 @@ import psycopg
 
 from registry_core import logs
 from registry_core.config import Config
+from registry_core.durable import make_folder
 from registry_core.secretfiles import write_secret
 from registry_core.supervisor.errors import StartFailed, SupervisorError
 from registry_core.supervisor.pidfile import PidFile
@@ -76,7 +77,7 @@ def run_up(config: Config) -> int:
 
     Raises SupervisorError, or CertificateRefused, when it cannot start.
     """
-    config.run_dir.mkdir(parents=True, exist_ok=True)
+    make_folder(config.run_dir)
     with PidFile(config.run_dir / "portolan.pid") as pid_file, StopSignal() as stop:
         end_leftovers(pid_file.leftover_groups, data=config.data)
         require_free(config.host, config.port)

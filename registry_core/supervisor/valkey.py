@@ -14,6 +14,7 @@ from typing import IO
 
 import redis
 
+from registry_core.durable import make_folder
 from registry_core.secretfiles import read_or_create_secret
 from registry_core.supervisor.errors import StartFailed
 from registry_core.supervisor.ports import free_port
@@ -39,7 +40,7 @@ class EmbeddedValkey:
         """Start the server; its URL. Raises StartFailed."""
         self.port = self.port or free_port()
         directory = self._data / "run" / "valkey"
-        directory.mkdir(parents=True, exist_ok=True)
+        make_folder(directory)
         self._process = spawn(
             [_program(), "-"],
             death_signal=signal.SIGTERM,

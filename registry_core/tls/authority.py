@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from registry_core.config import Config
+from registry_core.durable import make_folder
 from registry_core.secretfiles import write_secret
 from registry_core.tls.errors import CertificateRefused
 from registry_core.tls.names import general_name, names_of, wanted_names
@@ -73,7 +74,7 @@ def renewal_at(certificate: x509.Certificate) -> datetime.datetime:
 @contextmanager
 def _locked(config: Config) -> Iterator[None]:
     """Two processes that start at once make one CA, not two."""
-    config.tls_dir.mkdir(mode=_FOLDER_MODE, parents=True, exist_ok=True)
+    make_folder(config.tls_dir, mode=_FOLDER_MODE)
     descriptor = os.open(config.tls_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)

@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from registry_core.config import get_config
+from registry_core.durable import make_folder
 from registry_core.secretfiles import SECRET_DIRECTORY_MODE, write_secret
 
 TOKEN_LIFE_MAX_S: Final = 86_400
@@ -104,7 +105,7 @@ class KeyRing:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        self._folder.mkdir(mode=SECRET_DIRECTORY_MODE, parents=True, exist_ok=True)
+        make_folder(self._folder, mode=SECRET_DIRECTORY_MODE)
         with (self._folder / ".lock").open("a") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield

@@ -291,6 +291,12 @@ def containerd_socket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path
 
 @pytest.fixture
 def ctr(registry: Registry, containerd_socket: Path, home: dict[str, str]) -> Client:
-    if registry.is_tls:
-        pytest.skip("containerd 1.6 speaks plain HTTP to localhost, whatever ctr is told")
+    """ctr. Without a hosts.toml containerd speaks plain HTTP to localhost, whatever it is told."""
+    if registry.ca:
+        folder = Path(home["HOME"]) / "certs.d" / registry.host
+        folder.mkdir(parents=True)
+        (folder / "hosts.toml").write_text(
+            f'server = "{registry.url}"\n[host."{registry.url}"]\n'
+            f'capabilities = ["pull", "resolve", "push"]\nca = "{registry.ca}"\n'
+        )
     return Client(tool("ctr"), {**home, "CONTAINERD_ADDRESS": str(containerd_socket)})

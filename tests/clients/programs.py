@@ -44,6 +44,11 @@ class Client:
         return self("login", *arguments, stdin=account.password)
 
 
+def ctr_door(ctr: Client, *, is_tls: bool) -> tuple[str, ...]:
+    """The options with which ctr reaches the registry; its hosts.toml is made by the fixture."""
+    return ("--hosts-dir", f"{ctr.environment['HOME']}/certs.d") if is_tls else ("--plain-http",)
+
+
 @dataclass(frozen=True)
 class Engine:
     """A container storage of its own for podman, buildah, skopeo and the service that docker talks to."""

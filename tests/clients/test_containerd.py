@@ -5,7 +5,7 @@ import re
 import pytest
 
 from tests.clients.doors import Registry
-from tests.clients.programs import Client, House
+from tests.clients.programs import Client, House, ctr_door
 from tests.support.layouts import Layout, new_index
 from tests.support.people import Account
 from tests.support.tools import Outcome
@@ -16,9 +16,8 @@ class Node:
 
     def __init__(self, ctr: Client, registry: Registry, account: Account | None) -> None:
         self._ctr = ctr
-        plain = () if registry.is_tls else ("--plain-http",)
         user = ("--user", f"{account.name}:{account.password}") if account else ()
-        self._options = (*plain, *user)
+        self._options = (*ctr_door(ctr, is_tls=registry.is_tls), *user)
 
     def pull(self, reference: str, *more: str) -> Outcome:
         return self._ctr("images", "pull", *self._options, *more, reference)

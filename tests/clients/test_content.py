@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.clients.doors import Registry
-from tests.clients.programs import Client, House
+from tests.clients.programs import Client, House, ctr_door
 from tests.distribution.client import CONFIG, descriptor, digest_of, image, index
 from tests.distribution.client import Client as HttpClient
 from tests.support.layouts import MANIFEST_TYPE, Layout, new_image, new_index
@@ -29,7 +29,7 @@ def test_an_uncompressed_layer_stays_as_it_is_and_is_pulled_by_engines(
 
     assert crane.must("digest", reference).stdout.strip() == layout.digest("plain")
     assert podman("pull", reference).is_success
-    assert ctr("images", "pull", *(() if registry.is_tls else ("--plain-http",)), reference).is_success
+    assert ctr("images", "pull", *ctr_door(ctr, is_tls=registry.is_tls), reference).is_success
 
 
 def test_an_index_within_an_index(regctl: Client, crane: Client, house: House, layout: Layout, unique: str) -> None:

@@ -1,10 +1,11 @@
-"""Valkey is a broker and a bell: killed, flushed or stopped, pushing and pulling do not notice."""
+"""Valkey is a broker and a bell: killed, flushed, stopped, loading or slow, pushing and pulling do not notice."""
 
 from __future__ import annotations
 
 import os
 import shutil
 import signal
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,9 +19,38 @@ from tests.support.databases import create_database, drop_database
 from tests.support.people import admin
 from tests.support.registry import Image, digest_of, make_image, push_blob, put_manifest, sign_in
 from tests.support.server import Server
+from tests.support.waiting import wait_until
 
 REPOSITORY = "library/app"
 PATIENCE_S = 10
+# Longer than a test takes: whatever waited for Valkey would wait for longer than PATIENCE_S.
+LOADS_FOR_S = 120
+KEYS = 10_000
+
+
+class LoadingValkey(EmbeddedValkey):
+    """A Valkey that takes LOADS_FOR_S to load its KEYS keys; `start()` returns when it says that it does."""
+
+    def _configuration(self, directory: Path) -> str:
+        delay_us = LOADS_FOR_S * 1_000_000 // KEYS
+        return f"{super()._configuration(directory)}key-load-delay {delay_us}\n{_ANSWERS_WHILE_LOADING}\n"
+
+    def _await_ready(self, process: subprocess.Popen[bytes]) -> None:
+        with redis.Redis(host="127.0.0.1", port=self.port, password=self._password(), socket_timeout=5) as client:
+            wait_until(lambda: is_loading(client), what="Valkey says that it is loading")
+
+
+_ANSWERS_WHILE_LOADING = "loading-process-events-interval-bytes 1024"
+
+
+def is_loading(client: redis.Redis) -> bool:
+    try:
+        client.ping()
+    except redis.BusyLoadingError:
+        return True
+    except redis.RedisError:
+        pass
+    return False
 
 
 @pytest.fixture
@@ -77,3 +107,30 @@ def test_push_and_pull_do_not_notice_a_broker_that_is_flushed_stopped_and_killed
 
     os.kill(pid, signal.SIGKILL)
     push_and_pull(registry)
+
+
+def test_push_and_pull_do_not_notice_a_broker_that_is_loading(registry: Server, valkey: EmbeddedValkey) -> None:
+    with redis.Redis.from_url(registry.environment["PORTOLAN_REDIS_URL"]) as broker:
+        broker.mset({f"key:{number}": "x" * 100 for number in range(KEYS)})
+        broker.save()
+    valkey.stop()
+    loading = LoadingValkey(valkey._data)
+    loading.port = valkey.port
+    loading.start()
+    try:
+        with redis.Redis.from_url(registry.environment["PORTOLAN_REDIS_URL"]) as broker:
+            push_and_pull(registry)
+            assert is_loading(broker), "it was loading all the time"
+    finally:
+        os.killpg(loading.group, signal.SIGKILL)
+        loading.stop()
+
+
+def test_push_and_pull_do_not_notice_a_broker_that_is_slow(registry: Server) -> None:
+    with redis.Redis.from_url(registry.environment["PORTOLAN_REDIS_URL"], socket_timeout=0.5) as broker:
+        broker.client_pause(LOADS_FOR_S * 1000, all=True)
+
+        push_and_pull(registry)
+
+        with pytest.raises(redis.TimeoutError):  # it takes commands all the time, and answers none
+            broker.ping()

@@ -2,35 +2,24 @@
 
 import os
 import random
-import secrets
 import signal
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-import httpx
 import pytest
 
 from tests.conftest import ServerFactory
+from tests.faults.pushing import Log, assert_all_or_nothing, push_until
 from tests.faults.test_sweep import storage
 from tests.support.people import admin, create_project
-from tests.support.registry import TIMEOUT_S, Image, digest_of, make_image, push_blob, put_manifest, sign_in
+from tests.support.registry import sign_in
 from tests.support.server import Server
 
 KILLS = 200 if os.environ.get("TEST_FULL") == "1" else 10
 WORKERS = 3
 PUSHERS = 4
-LAYER_BYTES = (1 << 10, 3 << 20)
 PAUSE_S = (0.05, 1.5)
-
-
-@dataclass
-class Log:
-    """What the pushers tried: each image under a tag of its own, and what the registry acknowledged of it."""
-
-    tried: dict[str, Image] = field(default_factory=dict)
-    blobs: list[bytes] = field(default_factory=list)
-    tags: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -74,7 +63,7 @@ def test_pushes_survive_the_death_of_workers_at_any_moment(start_server: ServerF
     log, killer, over = Log(), Killer(server), threading.Event()
 
     with ThreadPoolExecutor(PUSHERS) as pool:
-        pushers = [pool.submit(_push_until, over, server, repository, headers, log) for _ in range(PUSHERS)]
+        pushers = [pool.submit(push_until, over, server, repository, headers, log) for _ in range(PUSHERS)]
         try:
             killer.run(times=KILLS)
             server.kill()
@@ -84,7 +73,7 @@ def test_pushes_survive_the_death_of_workers_at_any_moment(start_server: ServerF
             pusher.result()
     server.start()
 
-    whole = _assert_all_or_nothing(server, repository, headers, log)
+    whole = assert_all_or_nothing(server, repository, headers, log)
     print(
         f"\n{killer.kills} kills, {killer.restarts} restarts; {len(log.tried)} pushes, {len(log.tags)} acknowledged,"
         f" {whole - len(log.tags)} more whole"
@@ -92,57 +81,6 @@ def test_pushes_survive_the_death_of_workers_at_any_moment(start_server: ServerF
     assert len(log.tags) > 0
     assert len(log.tried) > len(log.tags), "no push was ever interrupted"
     _assert_only_abandoned_uploads(server)
-
-
-def _push_until(over: threading.Event, server: Server, repository: str, headers: dict[str, str], log: Log) -> None:
-    while not over.is_set():
-        tag, image = f"v-{secrets.token_hex(8)}", make_image(layer_bytes=random.randint(*LAYER_BYTES))
-        log.tried[tag] = image
-        try:
-            _push(server, repository, headers, tag, image, log)
-        except httpx.HTTPError:
-            over.wait(0.05)
-
-
-def _push(server: Server, repository: str, headers: dict[str, str], tag: str, image: Image, log: Log) -> None:
-    with httpx.Client(base_url=server.url, headers=headers, timeout=TIMEOUT_S) as client:
-        for content in image.blobs:
-            push_blob(client, repository, content)
-            log.blobs.append(content)
-        put_manifest(client, repository, tag, image)
-        log.tags.append(tag)
-
-
-def _assert_all_or_nothing(server: Server, repository: str, headers: dict[str, str], log: Log) -> int:
-    """What was acknowledged reads back, and every visible manifest is whole; how many are visible."""
-    visible = 0
-    with httpx.Client(base_url=server.url, headers=headers, timeout=TIMEOUT_S) as client:
-        for content in log.blobs:
-            _assert_blob(client, repository, content)
-        for tag, image in log.tried.items():
-            visible += _assert_whole_or_absent(client, repository, tag, image, is_acknowledged=tag in log.tags)
-    return visible
-
-
-def _assert_whole_or_absent(
-    client: httpx.Client, repository: str, tag: str, image: Image, *, is_acknowledged: bool
-) -> bool:
-    by_tag = client.get(f"/v2/{repository}/manifests/{tag}")
-    by_digest = client.get(f"/v2/{repository}/manifests/{image.digest}")
-    assert by_tag.status_code == by_digest.status_code, "a tag and its manifest come together"
-    if by_tag.status_code == 404:
-        assert not is_acknowledged, f"{tag} was acknowledged and is gone"
-        return False
-    assert by_tag.content == by_digest.content == image.manifest
-    for content in image.blobs:
-        _assert_blob(client, repository, content)
-    return True
-
-
-def _assert_blob(client: httpx.Client, repository: str, content: bytes) -> None:
-    answer = client.get(f"/v2/{repository}/blobs/{digest_of(content)}")
-    assert answer.status_code == 200
-    assert answer.content == content
 
 
 def _assert_only_abandoned_uploads(server: Server) -> None:

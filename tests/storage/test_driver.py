@@ -9,7 +9,15 @@ from typing import Any
 
 import pytest
 
-from registry_core.storage.interface import ObjectMissing, ObjectStore, ObjectWriter, SignedUrl
+from registry_core.storage.filesystem import FilesystemStore
+from registry_core.storage.interface import (
+    ObjectMissing,
+    ObjectStore,
+    ObjectWriter,
+    SignedUrl,
+    StorageError,
+    UploadLost,
+)
 
 MIB = 1 << 20
 NOTHING: list[Any] = []
@@ -173,6 +181,48 @@ def test_object_can_be_located(store: ObjectStore) -> None:
     else:
         assert isinstance(where, Path)
         assert where.read_bytes() == b"0123456789"
+
+
+def test_bytes_that_went_with_the_machines_memory_are_not_gone_on_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = FilesystemStore(tmp_path)
+    folder.prepare()
+    flushed, unflushed, elsewhere = folder.new_key(), folder.new_key(), folder.new_key()
+    notes: dict[str, list[Any]] = {}
+    for key in (flushed, unflushed):
+        writer = folder.writer(key, offset=0, parts=[])
+        writer.write(b"12345")
+        notes[key] = writer.checkpoint() if key == flushed else writer.hand_over()
+        writer.close()
+    _append(folder, elsewhere, 0, NOTHING, b"12345")
+    assert folder.writer(unflushed, offset=5, parts=notes[unflushed]).hand_over() == notes[unflushed] != []
+
+    monkeypatch.setattr("registry_core.storage.filesystem.boot_id", lambda: "another")
+
+    with pytest.raises(UploadLost):
+        folder.writer(unflushed, offset=5, parts=notes[unflushed])
+    assert folder.writer(flushed, offset=5, parts=notes[flushed]).offset == 5
+    assert folder.writer(elsewhere, offset=5, parts=["another machine:its boot"]).offset == 5
+
+
+def test_file_that_is_shorter_than_its_upload_is_lost_but_not_one_whose_store_is_away(tmp_path: Path) -> None:
+    folder = FilesystemStore(tmp_path)
+    folder.prepare()
+    key = folder.new_key()
+    _append(folder, key, 0, NOTHING, b"12345")
+    with folder.locate(key).open("rb+") as file:
+        file.truncate(3)
+    with pytest.raises(UploadLost):
+        folder.writer(key, offset=5, parts=[])
+    folder.delete(key)
+    with pytest.raises(UploadLost):
+        folder.writer(key, offset=5, parts=[])
+
+    (tmp_path / "objects").rename(tmp_path / "unmounted")
+    with pytest.raises(StorageError) as away:
+        folder.writer(key, offset=5, parts=[])
+    assert not isinstance(away.value, UploadLost)
 
 
 def test_writer_that_lost_its_claim_cannot_touch_what_the_next_one_made(s3: ObjectStore) -> None:

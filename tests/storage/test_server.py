@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import random
 import signal
@@ -28,7 +29,9 @@ from tests.support.registry import digest_of, make_image, push_blob, put_manifes
 from tests.support.server import Server
 from tests.support.waiting import wait_until
 
-LAYER_BYTES = (2048 if os.environ.get("TEST_FULL") == "1" else 256) * MIB
+IS_FULL = os.environ.get("TEST_FULL") == "1"
+LAYER_BYTES = (5224 if IS_FULL else 256) * MIB  # more than S3 takes in one request
+FIRST_PARTS = 1000
 MEMORY_BYTES = 96 * MIB  # a part, its copies on the way out, and a pipe
 
 
@@ -53,6 +56,22 @@ class Depot:
     def start_upload(self) -> str:
         begun = self.client.post(f"/v2/{self.repository}/blobs/uploads/").raise_for_status()
         return str(begun.headers["location"])
+
+    def part_count(self, name: str) -> int:
+        """Of how many parts the store made the object: S3 has it in the ETag."""
+        tag = self.minio.client().head_object(Bucket=self.bucket, Key=name)["ETag"].strip('"')
+        return int(tag.partition("-")[2] or 1)
+
+    def lose_parts(self, location: str) -> None:
+        """What a store does with an unfinished upload once it is old."""
+        token = location.rpartition("/")[2]
+        notes = ast.literal_eval(
+            self.server.manage(
+                f"from registry_core.content.models import Upload\nprint(*Upload.objects.get(token={token!r}).parts)"
+            )
+        )
+        name = f"objects/{notes['key']}"
+        self.minio.client().abort_multipart_upload(Bucket=self.bucket, Key=name, UploadId=notes["upload_id"])
 
     def names(self, folder: str = "objects/") -> set[str]:
         """What lies in the bucket and did not before the test."""
@@ -267,6 +286,38 @@ def test_store_that_is_down_is_a_503_and_the_upload_goes_on_later(
     assert registry.client.get(registry.blob(digest)).content == content
 
 
+@pytest.mark.parametrize("request_by", ["PATCH", "PUT"])
+def test_upload_whose_parts_the_store_has_lost_is_unknown_and_begun_anew(
+    depot: Callable[..., Depot], request_by: str
+) -> None:
+    registry = depot()
+    content = registry.content(13 * MIB)
+    location, digest = registry.start_upload(), digest_of(content)
+    registry.client.patch(location, content=content[: 6 * MIB]).raise_for_status()
+    registry.lose_parts(location)
+
+    where = {"digest": digest} if request_by == "PUT" else {}
+    lost = registry.client.request(request_by, location, content=content[6 * MIB :], params=where)
+
+    assert (lost.status_code, lost.json()["errors"][0]["code"]) == (404, "BLOB_UPLOAD_UNKNOWN")
+    assert registry.client.get(location).status_code == 404
+    assert push_blob(registry.client, registry.repository, content) == digest
+    assert registry.client.get(registry.blob(digest), follow_redirects=True).content == content
+    assert len(registry.names()) == 1
+
+
+def test_upload_whose_tail_the_store_has_lost_is_unknown(depot: Callable[..., Depot]) -> None:
+    registry = depot()
+    location = registry.start_upload()
+    registry.client.patch(location, content=b"a tail").raise_for_status()
+    for name in registry.names():
+        registry.minio.client().delete_object(Bucket=registry.bucket, Key=name)
+
+    lost = registry.client.patch(location, content=registry.content(6 * MIB))
+
+    assert (lost.status_code, lost.json()["errors"][0]["code"]) == (404, "BLOB_UPLOAD_UNKNOWN")
+
+
 def test_sweep_notices_a_store_that_does_not_delete(depot: Callable[..., Depot], faulty: FaultyStore) -> None:
     registry = depot(s3_endpoint=faulty.url)
     registry.minio.client().put_object(Bucket=registry.bucket, Key=f"objects/{'a' * 32}-{'b' * 16}", Body=b"left")
@@ -302,7 +353,7 @@ def test_blobs_of_both_stores_are_readable(start_server: ServerFactory, minio: M
 
 @pytest.mark.slow
 def test_large_layer_passes_through_in_little_memory(depot: Callable[..., Depot]) -> None:
-    registry = depot(s3_redirect=False, s3_part_bytes=16 * MIB)
+    registry = depot(s3_redirect=False, s3_part_bytes=PART_BYTES)
     layer = Layer(LAYER_BYTES)
     warm = push_blob(registry.client, registry.repository, registry.content(20 * MIB))
     registry.client.get(registry.blob(warm))
@@ -317,6 +368,9 @@ def test_large_layer_passes_through_in_little_memory(depot: Callable[..., Depot]
         f" memory grew by {after_push_bytes >> 20} MiB, then {memory.growth_bytes >> 20} MiB"
     )
     assert memory.growth_bytes < MEMORY_BYTES
+    parts = max(registry.part_count(name) for name in registry.names())
+    grown_bytes = max(0, LAYER_BYTES - FIRST_PARTS * PART_BYTES)
+    assert parts == min(FIRST_PARTS, -(-LAYER_BYTES // PART_BYTES)) + -(-grown_bytes // (64 * MIB)), "parts grow"
 
 
 @pytest.mark.slow

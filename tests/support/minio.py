@@ -3,8 +3,9 @@
 import secrets
 import signal
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import httpx
 
@@ -17,24 +18,46 @@ START_WITHIN_S = 60.0
 
 
 class Minio:
-    """One MinIO. `start()` returns once it answers."""
+    """One MinIO. `start()` returns once it answers.
 
-    def __init__(self, program: Path, folder: Path) -> None:
+    `environment`: more of its settings. `certificates`: a folder with public.crt and private.key, to speak TLS; `ca`:
+    the certificate that its clients trust then.
+    """
+
+    def __init__(
+        self,
+        program: Path,
+        folder: Path,
+        *,
+        environment: Mapping[str, str] | None = None,
+        certificates: Path | None = None,
+        ca: Path | None = None,
+    ) -> None:
         self.access_key = "portolan"
         self.secret_key = secrets.token_urlsafe(24)
         self.port = free_port()
+        self.ca = ca
+        self.objects = folder / "data"
         self._program = program
         self._folder = folder
+        self._environment = dict(environment or {})
+        self._certificates = certificates
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"{'https' if self.ca else 'http'}://127.0.0.1:{self.port}"
+
+    @property
+    def log(self) -> str:
+        """What it printed."""
+        return (self._folder / "minio.log").read_text(errors="replace")
 
     def start(self) -> None:
         command: list[str | Path] = [
-            self._program, "server", self._folder / "data",
+            self._program, "server", self.objects,
             "--address", f"127.0.0.1:{self.port}", "--console-address", f"127.0.0.1:{free_port()}",
+            *(("--certs-dir", self._certificates) if self._certificates else ()),
         ]  # fmt: skip
         environment = {
             "HOME": str(self._folder),
@@ -42,6 +65,7 @@ class Minio:
             "MINIO_ROOT_PASSWORD": self.secret_key,
             "MINIO_UPDATE": "off",
             "MINIO_BROWSER": "off",
+            **self._environment,
         }
         with (self._folder / "minio.log").open("ab") as log:
             self._process = spawn(command, death_signal=signal.SIGKILL, env=environment, log=log)
@@ -60,6 +84,7 @@ class Minio:
             "s3_access_key": self.access_key,
             "s3_secret_key": self.secret_key,
             "s3_path_style": True,
+            **({"s3_ca_file": self.ca} if self.ca else {}),
         } | more
         if bucket is None:
             self.client().create_bucket(Bucket=values["s3_bucket"])
@@ -74,16 +99,22 @@ class Minio:
 
     def client(self) -> Any:
         """A client of the store itself, to look behind the registry's back."""
+        return self.service("s3")
+
+    def service(self, name: Literal["s3", "sts"]) -> Any:
+        """A client of one of its services, as its owner."""
         import boto3
         from botocore.client import Config as ClientConfig
 
-        return boto3.client(
-            "s3", endpoint_url=self.url, region_name="us-east-1", aws_access_key_id=self.access_key,
+        session = boto3.session.Session()
+        return session.client(
+            name, endpoint_url=self.url, region_name="us-east-1", aws_access_key_id=self.access_key,
             aws_secret_access_key=self.secret_key, config=ClientConfig(s3={"addressing_style": "path"}),
+            verify=str(self.ca) if self.ca else None,
         )  # fmt: skip
 
     def _answers(self) -> bool:
         try:
-            return httpx.get(f"{self.url}/minio/health/ready", timeout=5).status_code == 200
+            return httpx.get(f"{self.url}/minio/health/ready", timeout=5, verify=False).status_code == 200  # noqa: S501
         except httpx.TransportError:
             return False

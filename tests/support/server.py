@@ -38,6 +38,7 @@ class Server:
         self.address = (environment or {}).get("PORTOLAN_HOST", "127.0.0.1")
         self.port = free_port()
         self.log_path = data.with_name(f"{data.name}.log")
+        self.command: list[str] = [str(PORTOLAN), "serve"]
         self.environment = self._environment(redis_url, environment or {})
         self.environment.setdefault("PORTOLAN_EXTERNAL_URL", self.url)
         self._process: subprocess.Popen[bytes] | None = None
@@ -64,7 +65,7 @@ class Server:
     def start(self) -> None:
         """Start `portolan serve` and return once it answers. Raises RuntimeError with the log when it ends instead."""
         with self.log_path.open("ab") as log:
-            self._process = spawn([PORTOLAN, "serve"], death_signal=signal.SIGTERM, env=self.environment, log=log)
+            self._process = spawn(self.command, death_signal=signal.SIGTERM, env=self.environment, log=log)
         try:
             wait_until(self._answers, what=f"{self.url}/v2/ answers", within_s=START_WITHIN_S)
         except TimeoutError as error:

@@ -1,0 +1,66 @@
+"""What a stranger could learn with a stopwatch: nothing. Who is unknown takes as long as who has another password."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+
+import httpx
+import psutil
+import pytest
+
+from tests.support.people import PASSWORD
+from tests.support.server import Server
+
+# Four wrong passwords for a name are free; then it has to wait.
+PEOPLE, TRIES = 4, 2
+# Two argon2 hashes for each request: without them an answer would take a hundredth of the time.
+FACTOR = 2.0
+ANSWERS: dict[str, Callable[[Server, str], httpx.Response]] = {
+    "the token endpoint": lambda server, name: httpx.get(
+        f"{server.url}/service/token",
+        params={"service": "harbor-registry"},
+        auth=(name, "Wrong-1-password"),
+        timeout=60,
+    ),
+    "the API": lambda server, name: httpx.get(f"{server.url}/v2/", auth=(name, "Wrong-1-password"), timeout=60),
+}
+
+
+def _people(server: Server, unique: str) -> dict[str, list[str]]:
+    """The names of each kind: of living users, of disabled ones, and of nobody."""
+    kinds = {kind: [f"{unique}{kind}{number}" for number in range(PEOPLE)] for kind in ("known", "off", "nobody")}
+    server.manage(
+        "from rbac.models import User\n"
+        "from rbac.services.users import create_user\n"
+        f"for name in {kinds['known'] + kinds['off']!r}:\n"
+        f"    create_user(username=name, password={PASSWORD!r}, email=name + '@example.org', is_sysadmin=False)\n"
+        f"User.objects.filter(username__in={kinds['off']!r}).update(is_active=False)"
+    )
+    return kinds
+
+
+def _cpu_s(server: Server) -> float:
+    return sum(sum(psutil.Process(pid).cpu_times()[:2]) for pid in server.pids())
+
+
+@pytest.mark.parametrize("door", ANSWERS)
+def test_an_unknown_name_takes_as_long_as_a_wrong_password(server: Server, unique: str, door: str) -> None:
+    ask, kinds = ANSWERS[door], _people(server, unique)
+    for number in range(2 * PEOPLE):  # what each worker makes once
+        ask(server, f"{unique}warm{number}")
+    took_s: dict[str, list[float]] = {kind: [] for kind in kinds}
+    cost_s = dict.fromkeys(kinds, 0.0)
+    for _ in range(TRIES):
+        for names in zip(*kinds.values(), strict=True):  # in turn, so that what else is going on meets all of them
+            for kind, name in zip(kinds, names, strict=True):
+                begin_s, cpu_s = time.monotonic(), _cpu_s(server)
+                assert ask(server, name).status_code == 401
+                took_s[kind].append(time.monotonic() - begin_s)
+                cost_s[kind] += _cpu_s(server) - cpu_s
+
+    medians_s = {kind: statistics.median(times) for kind, times in took_s.items()}
+    print({kind: f"{median_s * 1000:.0f} ms" for kind, median_s in medians_s.items()}, cost_s)
+    for figures in (medians_s, cost_s):
+        assert max(figures.values()) < FACTOR * min(figures.values()), figures
