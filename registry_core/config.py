@@ -164,6 +164,9 @@ class Config(BaseSettings):
     log_format: Literal["auto", "json", "console"] = Field(
         default="auto", description="json, console, or auto: console when stderr is a terminal."
     )
+    watch_event_loop_ms: int = Field(
+        default=0, ge=0, description="Log what holds up the event loop for longer, with its stack; 0: do not look."
+    )
 
     @classmethod
     def settings_customise_sources(

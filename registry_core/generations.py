@@ -92,6 +92,10 @@ class Generations:
         self._tail[1] = time.monotonic_ns()
         self._tail[2] = 0
 
+    def reachable(self) -> None:
+        """Note that the database answers, although nobody follows the changes just now."""
+        self._tail[2] = 0
+
     def unreachable(self) -> None:
         """Note that the database did not answer whoever follows the changes."""
         if self._tail[2] == 0:

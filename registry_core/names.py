@@ -6,11 +6,11 @@ repository's full name is its project.
 
 from __future__ import annotations
 
-import functools
 import re
 from dataclasses import dataclass
 from typing import Final
 
+from registry_core.caches import remembered
 from registry_core.digests import Digest
 
 NAME_MAX: Final = 255
@@ -32,7 +32,7 @@ class RepositoryName:
     path: str
 
     @classmethod
-    @functools.lru_cache(maxsize=8192)
+    @remembered("repository names", entry_bytes=1024, longest=NAME_MAX)
     def parse(cls, text: str) -> RepositoryName:
         """The name that `text` is. Raises InvalidName."""
         if len(text) > NAME_MAX:

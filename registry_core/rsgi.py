@@ -12,7 +12,7 @@ import os
 import re
 import secrets
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Coroutine, Mapping
 from typing import Any
 
 import django
@@ -32,6 +32,7 @@ from registry_core.distribution.services import Services, make_services  # noqa:
 from registry_core.http import draining, forwarded, plain, relays, wsgi_mount  # noqa: E402
 from registry_core.http.answers import HSTS, is_local, under_prefix  # noqa: E402
 from registry_core.http.messages import ClientGone, Request, Response  # noqa: E402
+from registry_core.loop_watch import LoopWatch  # noqa: E402
 from registry_core.storage.stores import default_store, flush_stores  # noqa: E402
 from registry_core.tokens.endpoint import service_token  # noqa: E402
 
@@ -60,10 +61,13 @@ class Registry:
         loop.run_until_complete(self._open())
         assert self._services is not None  # noqa: S101 for the type checker
         self._background = [
-            loop.create_task(self._services.pulls.run()),
-            loop.create_task(self._services.tail.run()),
-            loop.create_task(self._clear_dead_marks()),
-            loop.create_task(_flush_access_log()),
+            loop.create_task(self._in_background(task))
+            for task in (
+                self._services.pulls.run(),
+                self._services.tail.run(),
+                self._clear_dead_marks(),
+                _flush_access_log(),
+            )
         ]
         loop.add_signal_handler(draining.SIGNAL, self._drain)
 
@@ -88,6 +92,9 @@ class Registry:
             response.headers.append(("x-portolan-worker", str(os.getpid())))
         size_bytes = await _send(request, response, protocol)
         _log(request, response, size_bytes, started_s)
+
+    async def _in_background(self, task: Coroutine[Any, Any, None]) -> None:
+        await task
 
     async def _route(self, request: Request) -> Response:
         if request.path == "/v2" or request.path.startswith("/v2/"):
@@ -127,6 +134,20 @@ class Registry:
             assert self._services is not None  # noqa: S101 for the type checker
             self._services.generations.clear_dead()
             await asyncio.sleep(CLEAR_DEAD_S)
+
+
+class WatchedRegistry(Registry):
+    """One worker that logs what holds up its event loop."""
+
+    def __rsgi_init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._watch = LoopWatch(get_config().watch_event_loop_ms / 1000)
+        super().__rsgi_init__(loop)
+
+    async def __rsgi__(self, scope: Scope, protocol: RSGIHTTPProtocol) -> None:
+        await self._watch.watched(super().__rsgi__(scope, protocol), f"{scope.method} {scope.path}")
+
+    async def _in_background(self, task: Coroutine[Any, Any, None]) -> None:
+        await self._watch.watched(task, getattr(task, "__qualname__", "a background task"))
 
 
 async def _flush_access_log() -> None:
@@ -259,5 +280,5 @@ def _log(request: Request, response: Response, size_bytes: int, started_s: float
 def __getattr__(name: str) -> Any:
     """Make the app when the server asks for it, in the worker's own process."""
     if name == "app":
-        return Registry()
+        return WatchedRegistry() if get_config().watch_event_loop_ms else Registry()
     raise AttributeError(name)

@@ -40,8 +40,11 @@ def start_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerFac
 
 @pytest.fixture(scope="session")
 def server(start_server: ServerFactory) -> Server:
-    """The registry that the tests of one process share: each test makes the users and projects that it needs."""
-    return start_server()
+    """The registry that the tests of one process share: each test makes the users and projects that it needs.
+
+    It logs what holds up its event loop; tests/distribution fails on that.
+    """
+    return start_server(PORTOLAN_WATCH_EVENT_LOOP_MS="50")
 
 
 @pytest.fixture

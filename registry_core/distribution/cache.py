@@ -8,9 +8,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from registry_core.caches import LIMITS_BYTES, CacheStatistics, register
 from registry_core.generations import Generations
 
 V = TypeVar("V")
+ENTRY_BYTES = 640  # the entry, its place in the order, the generations and the time that it was read under
 _Seen = tuple[tuple[int, int], ...]
 
 
@@ -26,13 +28,16 @@ class GenerationCache(Generic[V]):
     """Values by key, each good while the generations it was read under stay the same. For one thread: the event
     loop's."""
 
-    def __init__(self, generations: Generations, *, limit_bytes: int) -> None:
+    def __init__(self, generations: Generations, name: str, *, limit_bytes: int | None = None) -> None:
+        """`limit_bytes`: other than what `registry_core.caches` says for the name."""
         self._generations = generations
-        self._limit_bytes = limit_bytes
+        self._name = name
+        self._limit_bytes = LIMITS_BYTES[name] if limit_bytes is None else limit_bytes
         self._size_bytes = 0
         self._entries: OrderedDict[object, _Entry[V]] = OrderedDict()
         self.hits = 0
         self.misses = 0
+        register(name, self.statistics)
 
     def get(self, key: object) -> V | None:
         """The value, when there is one and nothing it depends on has changed since it was read.
@@ -61,9 +66,13 @@ class GenerationCache(Generic[V]):
         slots = [self._generations.slot(key) for key in keys]
         return tuple((slot, self._generations.value(slot)) for slot in slots)
 
-    def put(self, key: object, value: V, *, seen: _Seen, size_bytes: int = 256, ttl_s: float = 3600) -> None:
-        """Remember a value that was read after `seen`; not while one of its generations is being changed."""
-        if not all(self._generations.is_clean(generation) for _, generation in seen):
+    def put(self, key: object, value: V, *, seen: _Seen, size_bytes: int = 640, ttl_s: float = 3600) -> None:
+        """Remember a value that was read after `seen`; not while one of its generations is being changed.
+
+        `size_bytes`: what the key and the value take; what the entry itself takes is added.
+        """
+        size_bytes += ENTRY_BYTES
+        if size_bytes > self._limit_bytes or not all(self._generations.is_clean(generation) for _, generation in seen):
             return
         self._forget(key)
         self._entries[key] = _Entry(value, seen, size_bytes, time.monotonic() + ttl_s)
@@ -71,6 +80,12 @@ class GenerationCache(Generic[V]):
         while self._size_bytes > self._limit_bytes:
             _, oldest = self._entries.popitem(last=False)
             self._size_bytes -= oldest.size_bytes
+
+    def statistics(self) -> CacheStatistics:
+        """What the cache holds now, and how often it was asked."""
+        return CacheStatistics(
+            self._name, self.hits, self.misses, len(self._entries), self._size_bytes, self._limit_bytes
+        )
 
     def _forget(self, key: object) -> None:
         entry = self._entries.pop(key, None)

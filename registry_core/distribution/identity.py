@@ -66,7 +66,7 @@ async def _bearer(token: str, key: bytes, services: Services) -> Identity:
     subject = await threads.run(_living_subject, claims)
     identity = Identity(subject, claims, claims.cv)
     left_s = claims.exp - time.time()
-    services.identities.put(key, identity, seen=seen, size_bytes=2048, ttl_s=left_s)
+    services.identities.put(key, identity, seen=seen, size_bytes=1024 + 4 * len(token), ttl_s=left_s)
     return identity
 
 

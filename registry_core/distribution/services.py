@@ -18,11 +18,6 @@ from registry_core.distribution.tail import Tail
 from registry_core.generations import Generations
 from registry_core.state import generations, machine_id
 
-MANIFEST_CACHE_BYTES = 128 << 20
-BLOB_CACHE_BYTES = 16 << 20
-NAME_CACHE_BYTES = 16 << 20
-IDENTITY_CACHE_BYTES = 16 << 20
-
 
 @dataclass(slots=True)
 class Services:
@@ -58,15 +53,16 @@ def make_services() -> Services:
         pool=pool,
         reads=Reads(pool),
         generations=known,
-        manifests=GenerationCache(known, limit_bytes=MANIFEST_CACHE_BYTES),
-        blobs=GenerationCache(known, limit_bytes=BLOB_CACHE_BYTES),
-        names=GenerationCache(known, limit_bytes=NAME_CACHE_BYTES),
-        identities=GenerationCache(known, limit_bytes=IDENTITY_CACHE_BYTES),
-        actions=GenerationCache(known, limit_bytes=NAME_CACHE_BYTES),
-        verdicts=GenerationCache(known, limit_bytes=NAME_CACHE_BYTES),
+        manifests=GenerationCache(known, "manifests"),
+        blobs=GenerationCache(known, "blobs"),
+        names=GenerationCache(known, "names"),
+        identities=GenerationCache(known, "identities"),
+        actions=GenerationCache(known, "actions"),
+        verdicts=GenerationCache(known, "verdicts"),
         pulls=PullCounter(pool),
         tail=Tail(
             database_url=config.database_dsn or "",
+            pool=pool,
             generations=known,
             machine=machine_id(),
             lock=config.run_dir / "tail.lock",

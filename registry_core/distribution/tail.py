@@ -2,7 +2,8 @@
 
 Every change writes an event with the generations that it makes stale, in its own transaction. The tail reads the
 events of the transactions that it may not have seen and bumps those generations here; each time it also says that it
-looked, so that a process whose tail is cut off notices within a second and no longer trusts what it remembers.
+looked, so that a process whose tail is cut off notices within a second and no longer trusts what it remembers. Only
+when nobody gets an answer from the database is it said to be away, and what is remembered is all that there is.
 
 Ids are not commit order. A poll reads from the oldest transaction that was still running at the poll before; what is
 read twice is recognised by its id.
@@ -14,19 +15,24 @@ import asyncio
 import contextlib
 import fcntl
 import os
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import structlog
+from psycopg_pool import AsyncConnectionPool
 
 from registry_core.generations import Generations
 from registry_core.logs import redact_text
 
 POLL_S = 0.025
 RETRY_S = 0.2
-STATEMENT_TIMEOUT_S = 0.8
+CONNECT_TIMEOUT_S = 0.8
+STATEMENT_TIMEOUT_S = 0.5
+# Generous: a busy database that is taken for one that is away lets stale answers out.
+ANSWER_WITHIN_S = 1.0
 _log = structlog.get_logger(__name__)
 
 _POLL = """
@@ -39,8 +45,18 @@ _POLL = """
 class Tail:
     """Follows the changes while this process is the one of its machine that does."""
 
-    def __init__(self, *, database_url: str, generations: Generations, machine: str, lock: Path) -> None:
+    def __init__(
+        self,
+        *,
+        database_url: str,
+        pool: AsyncConnectionPool[Any],
+        generations: Generations,
+        machine: str,
+        lock: Path,
+    ) -> None:
+        """`pool` is asked whether the database answers others when it does not answer the tail's own connection."""
         self._database_url = database_url
+        self._pool = pool
         self._generations = generations
         self._machine = machine
         self._lock = lock
@@ -69,21 +85,34 @@ class Tail:
         is_reachable = True
         while True:
             try:
-                async with asyncio.timeout(STATEMENT_TIMEOUT_S):
+                async with asyncio.timeout(CONNECT_TIMEOUT_S):
                     connection = await psycopg.AsyncConnection.connect(self._database_url, autocommit=True)
                 async with connection:
                     is_reachable = True
                     await self._poll_for_ever(connection)
             except (psycopg.Error, OSError, TimeoutError) as error:
-                self._generations.unreachable()
-                if is_reachable:
-                    _log.warning("the database does not answer", reason=redact_text(str(error)))
-                is_reachable = False
+                if await self._answers_others():
+                    self._generations.reachable()
+                    _log.warning("changes cannot be followed just now", reason=redact_text(str(error)))
+                else:
+                    self._generations.unreachable()
+                    if is_reachable:
+                        _log.warning("the database does not answer", reason=redact_text(str(error)))
+                    is_reachable = False
             await asyncio.sleep(RETRY_S)
+
+    async def _answers_others(self) -> bool:
+        try:
+            async with self._pool.connection(timeout=ANSWER_WITHIN_S) as connection:
+                with _hung_up_after(ANSWER_WITHIN_S, connection):
+                    await connection.execute("SELECT 1")
+        except (psycopg.Error, OSError):
+            return False
+        return True
 
     async def _poll_for_ever(self, connection: psycopg.AsyncConnection[Any]) -> None:
         while True:
-            async with asyncio.timeout(STATEMENT_TIMEOUT_S):
+            with _hung_up_after(STATEMENT_TIMEOUT_S, connection):
                 await self._poll(connection)
             await asyncio.sleep(POLL_S)
 
@@ -102,3 +131,21 @@ class Tail:
             self._generations.bump(fresh)
         self._seen = set(events)
         self._generations.followed(rows[0][0])
+
+
+@contextlib.contextmanager
+def _hung_up_after(seconds: float, connection: psycopg.AsyncConnection[Any]) -> Iterator[None]:
+    """End the connection when the block takes longer, which makes what waits for it fail.
+
+    Cancelling would not do: psycopg then waits for the server's answer, which may never come.
+    """
+    timer = asyncio.get_running_loop().call_later(seconds, _hang_up, connection)
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _hang_up(connection: psycopg.AsyncConnection[Any]) -> None:
+    with contextlib.suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(connection.fileno())) as same:
+        same.shutdown(socket.SHUT_RDWR)

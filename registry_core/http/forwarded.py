@@ -7,11 +7,12 @@ trusted proxy's is the client's. What stands left of it was written by the clien
 
 from __future__ import annotations
 
-import functools
 import ipaddress
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+
+from registry_core.caches import remembered
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -73,7 +74,7 @@ def joined(lines: Iterable[tuple[str, str]]) -> dict[str, str]:
     return found
 
 
-@functools.lru_cache(maxsize=8192)
+@remembered("addresses", entry_bytes=512, longest=64)
 def parse_node(text: str) -> Address | None:
     """The address in `text`: with or without a port, an IPv6 one with or without brackets. None for anything else.
 

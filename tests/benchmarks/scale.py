@@ -1,6 +1,16 @@
-"""How much is measured: the whole run, or the short one of CI."""
+"""How much is measured: the whole run, or the short one of CI; and how much else the registry holds meanwhile.
 
-from dataclasses import dataclass
+`python -m tests.benchmarks.scale --database URL --set medium` loads a data set into a migrated database.
+"""
+
+import argparse
+import os
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, replace
+
+import psycopg
 
 KIB = 1 << 10
 MIB = 1 << 20
@@ -53,3 +63,83 @@ SHORT = Scale(
     large_pushes=4,
     left_out=frozenset({"debian"}),
 )
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """So many repositories in each project, artifacts in each repository, tags on each artifact."""
+
+    name: str
+    projects: int
+    repositories: int
+    artifacts: int
+    tags: int
+
+
+DATA_SETS = {
+    data_set.name: data_set
+    for data_set in (
+        DataSet("small", projects=100, repositories=100, artifacts=10, tags=5),
+        DataSet("medium", projects=200, repositories=200, artifacts=20, tags=10),
+        DataSet("tags", projects=1, repositories=1, artifacts=10_000, tags=10),
+    )
+}
+
+
+def load(database_url: str, data_set: DataSet) -> None:
+    """Load a data set and gather the planner's statistics. Raises psycopg.errors.UniqueViolation when it is there."""
+    _set_up_django(database_url)
+    from tests.benchmarks.bulk_content import BulkContent
+    from tests.benchmarks.bulk_load import TABLES, BulkLoader
+
+    started_s = time.monotonic()
+
+    def say(project: str, artifacts: int) -> None:
+        rate = artifacts / (time.monotonic() - started_s)
+        sys.stdout.write(f"{project}: {artifacts:,} artifacts, {rate:,.0f}/s\n")
+        sys.stdout.flush()
+
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute("SET synchronous_commit = off")
+        BulkLoader(connection, BulkContent(data_set), origin="bulk load").load(say)
+        connection.execute(f"VACUUM (ANALYZE) {', '.join((*TABLES, 'events_cursor'))}")
+
+
+def _set_up_django(database_url: str) -> None:
+    """The rows are made from what the registry makes of a manifest, and that lives in a Django app."""
+    import django
+
+    os.environ |= {
+        "PORTOLAN_DATABASE_URL": database_url,
+        "PORTOLAN_DATA": tempfile.mkdtemp(prefix="portolan-load-"),
+        "DJANGO_SETTINGS_MODULE": "registry_core.settings",
+    }
+    django.setup()
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.scale", description="Load a data set.")
+    parser.add_argument("--database", required=True, help="URL of a migrated database")
+    parser.add_argument("--set", choices=DATA_SETS, default="small")
+    parser.add_argument("--projects", type=int, help="other than the set's number")
+    parser.add_argument("--tags-per-artifact", type=int, help="other than the set's number")
+    return parser.parse_args()
+
+
+def main() -> int:
+    """Exit code 0, or 1 when the set was loaded before."""
+    options = _options()
+    data_set = DATA_SETS[options.set]
+    data_set = replace(
+        data_set, projects=options.projects or data_set.projects, tags=options.tags_per_artifact or data_set.tags
+    )
+    try:
+        load(options.database, data_set)
+    except psycopg.errors.UniqueViolation as error:
+        sys.stderr.write(f"scale: the set {data_set.name} is there already, at least in part: {error}")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -46,6 +46,14 @@ def arranged(server: Server) -> Server:
     return server
 
 
+@pytest.fixture(autouse=True)
+def nothing_holds_up_the_event_loop(server: Server) -> Iterator[None]:
+    """No request of any test here may keep the others waiting for more than 50 ms."""
+    before = server.log_size_bytes()
+    yield
+    assert server.held_up(since=before) == []
+
+
 @pytest.fixture(scope="session")
 def clients(arranged: Server) -> Iterator[Callable[..., Client]]:
     """`clients(ALICE, "depot/app")`: a connected client, closed at the end."""

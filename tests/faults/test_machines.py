@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import httpx
 import psycopg
 import pytest
 
+from tests.support.machines import other_machine
 from tests.support.people import admin, create_project
 from tests.support.registry import Image, make_image, push_blob, put_manifest, sign_in
 from tests.support.server import Server
@@ -23,14 +22,7 @@ ROUNDS = 60
 @pytest.fixture(scope="module")
 def other(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A second machine: it shares the first one's folder and database, and keeps its own generations."""
-    second = Server(
-        data=server.data,
-        database_url=server.database_url,
-        redis_url=os.environ["PORTOLAN_REDIS_URL"],
-        admin_password=server.admin_password,
-        environment={"PORTOLAN_MACHINE": str(tmp_path_factory.mktemp("machine"))},
-    )
-    second.log_path = Path(f"{second.log_path}.second")
+    second = other_machine(server, tmp_path_factory.mktemp("machine"))
     second.start()
     yield second
     second.stop()

@@ -9,13 +9,13 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from pathlib import Path
 
 import httpx
 import psycopg
 import pytest
 
 from tests.support.linearizability import Operation, violations
+from tests.support.machines import twin_of
 from tests.support.people import admin, create_project
 from tests.support.registry import Image, digest_of, make_image, push_blob, put_manifest, sign_in
 from tests.support.server import Server
@@ -30,13 +30,7 @@ ROUNDS = 40 if IS_FULL else 12
 @pytest.fixture(scope="module")
 def twin(server: Server) -> Iterator[Server]:
     """A second server process of the same machine, on another port."""
-    second = Server(
-        data=server.data,
-        database_url=server.database_url,
-        redis_url=os.environ["PORTOLAN_REDIS_URL"],
-        admin_password=server.admin_password,
-    )
-    second.log_path = Path(f"{second.log_path}.twin")
+    second = twin_of(server)
     second.start()
     yield second
     second.stop()

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from registry_core.distribution.cache import GenerationCache
+from registry_core.distribution.cache import ENTRY_BYTES, GenerationCache
 from registry_core.generations import MARKS, SLOTS, Generations, process_start_time
 from tests.support.waiting import wait_until
 
@@ -138,7 +138,7 @@ def test_a_cache_forgets_what_changed_and_never_keeps_what_was_read_before_or_du
     generations: Generations,
 ) -> None:
     generations.followed(1)
-    cache: GenerationCache[str] = GenerationCache(generations, limit_bytes=1 << 20)
+    cache: GenerationCache[str] = GenerationCache(generations, "names")
     seen = cache.begin([KEY])
     cache.put("name", "old", seen=seen)
     assert cache.get("name") == "old"
@@ -152,7 +152,7 @@ def test_a_cache_forgets_what_changed_and_never_keeps_what_was_read_before_or_du
 
 def test_a_cache_stays_within_its_limit_and_drops_what_was_used_longest_ago(generations: Generations) -> None:
     generations.followed(1)
-    cache: GenerationCache[int] = GenerationCache(generations, limit_bytes=300)
+    cache: GenerationCache[int] = GenerationCache(generations, "names", limit_bytes=3 * (100 + ENTRY_BYTES))
     seen = cache.begin([KEY])
     for number in range(3):
         cache.put(number, number, seen=seen, size_bytes=100)
@@ -164,7 +164,7 @@ def test_a_cache_stays_within_its_limit_and_drops_what_was_used_longest_ago(gene
 def test_a_cache_gives_nothing_while_nobody_looks_for_changes_unless_the_database_is_away(
     generations: Generations,
 ) -> None:
-    cache: GenerationCache[str] = GenerationCache(generations, limit_bytes=1 << 20)
+    cache: GenerationCache[str] = GenerationCache(generations, "names")
     cache.put("name", "value", seen=cache.begin([KEY]))
     assert cache.get("name") is None
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import httpx
 import psutil
 
+from registry_core import loop_watch
 from registry_core.supervisor.ports import free_port
 from registry_core.supervisor.processes import spawn
 from tests.support.waiting import wait_until
@@ -18,6 +19,7 @@ from tests.support.waiting import wait_until
 PORTOLAN = Path(sys.executable).with_name("portolan")
 START_WITHIN_S = 120.0
 STOP_WITHIN_S = 60.0
+HELD_UP = loop_watch.EVENT.encode()
 
 
 class Server:
@@ -108,6 +110,15 @@ class Server:
         traceback when the code raises.
         """
         return self._run([sys.executable, "-c", f"import django; django.setup()\n{code}"])
+
+    def held_up(self, *, since: int = 0) -> list[str]:
+        """What the log, behind its first `since` bytes, says of a held-up event loop (PORTOLAN_WATCH_EVENT_LOOP_MS)."""
+        with self.log_path.open("rb") as log:
+            log.seek(since)
+            return [line.decode(errors="replace") for line in log if HELD_UP in line]
+
+    def log_size_bytes(self) -> int:
+        return self.log_path.stat().st_size
 
     def log_tail(self, *, lines: int = 60) -> str:
         """The end of what the server printed."""

@@ -1,0 +1,184 @@
+"""Every cache stays within its bytes, as measured, and counts how often it knew the answer."""
+
+from __future__ import annotations
+
+import datetime as dt
+import functools
+import secrets
+import tracemalloc
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from registry_core import caches
+from registry_core.access import Subject, SubjectKind
+from registry_core.caches import LIMITS_BYTES, CacheStatistics, remembered
+from registry_core.content.blobs import BlobRef
+from registry_core.content.repositories import ProjectRef, RepositoryRef
+from registry_core.digests import Digest
+from registry_core.distribution.cache import GenerationCache
+from registry_core.distribution.identity import Identity
+from registry_core.distribution.reads import Located, StoredManifest
+from registry_core.distribution.router import NotFound, find
+from registry_core.generations import Generations
+from registry_core.names import RepositoryName
+from registry_core.tokens.jwt import Claims, Grant
+
+MIB = 1 << 20
+TOLERANCE = 1.1  # of the measured size through the limit
+
+
+@pytest.fixture
+def generations(tmp_path: Path) -> Generations:
+    generations = Generations(tmp_path / "generations")
+    generations.followed(1)
+    return generations
+
+
+def _digest(number: int) -> Digest:
+    return Digest.of(number.to_bytes(8, "big"))
+
+
+def _name(number: int) -> RepositoryName:
+    return RepositoryName(f"project-{number % 100:04d}", f"some/team/application-{number:08d}")
+
+
+def _manifest(number: int) -> tuple[object, Any, dict[str, Any]]:
+    content = secrets.token_bytes(700)
+    manifest = StoredManifest(number, _digest(number), f"application/vnd.{number}", content)
+    return (number, f"v1.{number}"), manifest, {"size_bytes": 512 + len(content)}
+
+
+def _blob(number: int) -> tuple[object, Any, dict[str, Any]]:
+    key = f"{number % 256:02x}/{secrets.token_hex(16)}"
+    return (number, _digest(number)), BlobRef(number, _digest(number), 1000 + number, "filesystem", key), {}
+
+
+def _located(number: int) -> tuple[object, Any, dict[str, Any]]:
+    name = _name(number)
+    project = ProjectRef(1000 + number, name.project, False, False)
+    created_at = dt.datetime.fromtimestamp(number, dt.UTC)
+    return str(name), Located(project, RepositoryRef(1000 + number, name, project), created_at), {}
+
+
+def _identity(number: int) -> tuple[object, Any, dict[str, Any]]:
+    token = secrets.token_hex(320)
+    grants = (Grant("repository", str(_name(number)), ("pull", "push"), 1000 + number, 2000 + number),)
+    times = (number, number, number)
+    claims = Claims(f"https://{number}", "service", f"user:{number}", f"user-{number}", *times, token[:32], 1, grants)
+    subject = Subject(SubjectKind.USER, 1000 + number, f"user-{number}")
+    return _digest(number).raw, Identity(subject, claims, 1), {"size_bytes": 1024 + 4 * len(token)}
+
+
+def _actions(number: int) -> tuple[object, Any, dict[str, Any]]:
+    return (SubjectKind.USER, 1000 + number, 2000 + number), frozenset({"pull", "push"}), {}
+
+
+@pytest.mark.parametrize(
+    ("name", "entry"),
+    [
+        ("manifests", _manifest), ("blobs", _blob), ("names", _located), ("identities", _identity),
+        ("actions", _actions),
+    ],
+)  # fmt: skip
+def test_a_full_cache_takes_no_more_memory_than_its_limit(
+    generations: Generations, name: str, entry: Callable[[int], tuple[object, Any, dict[str, Any]]]
+) -> None:
+    cache: GenerationCache[Any] = GenerationCache(generations, name, limit_bytes=2 * MIB)
+
+    def fill() -> None:
+        for number in range(6000):
+            key, value, options = entry(number)
+            cache.put(key, value, seen=cache.begin([f"repository:{number}", f"name:{number}"]), **options)
+
+    measured_bytes = _grown_by(fill)
+
+    figures = cache.statistics()
+    print(f"{name}: {figures.entries} entries, {measured_bytes / figures.entries:.0f} bytes each")
+    assert figures.size_bytes <= 2 * MIB
+    assert measured_bytes <= TOLERANCE * 2 * MIB
+    assert figures.entries < 6000  # it was full
+
+
+def test_what_is_larger_than_a_cache_drives_nothing_out(generations: Generations) -> None:
+    cache: GenerationCache[str] = GenerationCache(generations, "names", limit_bytes=10_000)
+    cache.put("small", "value", seen=cache.begin(["a"]))
+    cache.put("huge", "value", seen=cache.begin(["a"]), size_bytes=10_001)
+    assert (cache.get("small"), cache.get("huge")) == ("value", None)
+
+
+def test_hits_and_misses_are_counted(generations: Generations) -> None:
+    cache: GenerationCache[str] = GenerationCache(generations, "names")
+    cache.get("a")
+    cache.put("a", "value", seen=cache.begin(["a"]))
+    cache.get("a")
+    cache.get("a")
+    figures = _figures("names")
+    assert (figures.hits, figures.misses, figures.entries) == (2, 1, 1)
+    assert figures.limit_bytes == LIMITS_BYTES["names"]
+
+
+def test_hostile_paths_are_not_remembered_however_many_and_long_they_are() -> None:
+    before = _figures("routes").entries
+
+    def ask() -> None:
+        for number in range(200):
+            find("GET", f"/v2/{'a' * 60_000}{number}/tags/list")
+            find("GET", f"/v2/{'ä' * 400}{number}/tags/list")
+
+    assert _grown_by(ask) < MIB
+    assert _figures("routes").entries == before
+
+
+def test_a_route_is_remembered_and_an_error_is_not() -> None:
+    before = _figures("routes")
+    for _ in range(2):
+        find("GET", "/v2/remembered/once/tags/list")
+        with pytest.raises(NotFound):
+            find("GET", "/v2/remembered/once/no-such-thing")
+    after = _figures("routes")
+    assert (after.hits - before.hits, after.entries - before.entries) == (1, 1)
+
+
+def test_a_pure_function_s_entries_take_no_more_than_is_said() -> None:
+    fills: dict[str, Callable[[int], object]] = {
+        "routes": lambda number: find("GET", f"/v2/{'a' * 440}{number:06d}/manifests/v{number}"),
+        "repository names": lambda number: RepositoryName.parse(f"{'a' * 100}/{'b' * 140}{number:06d}"),
+    }
+    for name, fill in fills.items():
+        before = _figures(name)
+        measured_bytes = _grown_by(functools.partial(_repeat, fill))
+        added_bytes = _figures(name).size_bytes - before.size_bytes
+        print(f"{name}: {measured_bytes / 1000:.0f} bytes each")
+        assert 0 < measured_bytes <= TOLERANCE * added_bytes
+
+
+def test_every_cache_has_its_limit_in_one_place() -> None:
+    @remembered("addresses", entry_bytes=512, longest=10)
+    def shouted(text: str) -> str:
+        return text.upper()
+
+    assert [shouted("a"), shouted("a"), shouted("b" * 11)] == ["A", "A", "B" * 11]
+    assert _figures("addresses").hits == 1
+    assert {figures.name for figures in caches.statistics()} <= LIMITS_BYTES.keys()
+
+
+def _repeat(work: Callable[[int], object]) -> None:
+    for number in range(1000):
+        work(number)
+
+
+def _figures(name: str) -> CacheStatistics:
+    return next(figures for figures in caches.statistics() if figures.name == name)
+
+
+def _grown_by(work: Callable[[], None]) -> int:
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        work()
+        return tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
