@@ -4,10 +4,13 @@ The broker may lose everything; whatever must happen is found again in Postgres 
 """
 
 import os
+import threading
+from pathlib import Path
 from typing import Any
 
 from celery import Celery
-from celery.signals import setup_logging
+from celery.beat import Service
+from celery.signals import setup_logging, worker_ready, worker_shutdown, worker_shutting_down
 
 from registry_core import logs
 from registry_core.config import get_config
@@ -19,6 +22,8 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "registry_core.settings")
 def _use_our_logging(**_: Any) -> None:
     logs.configure()
 
+
+CLOCK_STOPS_WITHIN_S = 5.0
 
 app = Celery("portolan")
 app.conf.update(
@@ -56,3 +61,28 @@ app.conf.beat_schedule = {
     },
 }
 app.autodiscover_tasks()
+
+
+def run_worker(*, concurrency: int) -> None:
+    """Run jobs, each in a thread, until a signal; those in progress end first. Raises SystemExit with the outcome."""
+    # Not by Celery's own command: it brings a shell, and with it ten MiB.
+    worker = app.Worker(
+        pool="threads", concurrency=concurrency, without_gossip=True, without_mingle=True, quiet=True,
+        loglevel=get_config().log_level.upper(),
+    )  # fmt: skip
+    worker.start()
+    raise SystemExit(worker.exitcode)
+
+
+def run_beat(*, schedule: Path) -> None:
+    """Tell the workers when periodic jobs are due, until a signal. `schedule`: notes of when each last was."""
+    app.Beat(schedule=str(schedule), quiet=True, loglevel=get_config().log_level.upper()).run()
+
+
+def beat_in_worker(*, schedule: Path) -> None:
+    """Have the worker of this process do what `run_beat` does, in a thread."""
+    service = Service(app, schedule_filename=str(schedule))
+    clock = threading.Thread(target=service.start, name="clock", daemon=True)
+    worker_ready.connect(lambda **_: clock.start(), weak=False)
+    worker_shutting_down.connect(lambda **_: service.stop(), weak=False)
+    worker_shutdown.connect(lambda **_: clock.join(CLOCK_STOPS_WITHIN_S) if clock.is_alive() else None, weak=False)

@@ -3,6 +3,8 @@
 import importlib.metadata
 import os
 import sys
+from collections.abc import Callable
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -21,6 +23,7 @@ EXIT_FAILED = 1
 EXIT_CONFIGURATION = 3
 EXIT_ALREADY_RUNNING = 4
 EXIT_PORT_BUSY = 5
+CONCURRENCY = 2
 
 _HELP = """Portolan, an enterprise container registry.
 
@@ -39,8 +42,12 @@ app.add_typer(cli_tls.app, name="tls")
 
 def main() -> NoReturn:
     """Entry point of the console script: runs a command and turns what is known to go wrong into an exit code."""
+    _exit_after(app)
+
+
+def _exit_after(command: Callable[[], object]) -> NoReturn:
     try:
-        app()
+        command()
     except ConfigError as error:
         _leave(EXIT_CONFIGURATION, error)
     except AlreadyRunning as error:
@@ -67,37 +74,42 @@ def _global_options(
 
 @app.command()
 def up(is_tls: cli_tls.IsTls = False, cert: cli_tls.CertPath = None, key: cli_tls.KeyPath = None) -> None:
-    """Run everything on this machine: embedded Postgres and Valkey (unless configured), serve, worker, beat."""
+    """Run everything on this machine: embedded Postgres and Valkey (unless configured), serve, worker --beat."""
     from registry_core import logs
     from registry_core.supervisor.up import run_up
 
     config = cli_tls.with_options(is_tls=is_tls, cert=cert, key=key)
     logs.configure(config)
-    raise typer.Exit(run_up(config))
+    work = partial(_work, concurrency=CONCURRENCY, is_beating=True)
+    commands = {"serve": partial(_exit_after, _serve), "worker": partial(_exit_after, work)}
+    raise typer.Exit(run_up(config, commands=commands))
 
 
 @app.command()
 def serve(is_tls: cli_tls.IsTls = False, cert: cli_tls.CertPath = None, key: cli_tls.KeyPath = None) -> None:
     """Answer requests: the OCI endpoint, the REST API and the console."""
-    from registry_core import serve as server
-
-    config = cli_tls.with_options(is_tls=is_tls, cert=cert, key=key)
-    _require(config.database_dsn, "PORTOLAN_DATABASE_URL")
-    server.serve(config)
+    cli_tls.with_options(is_tls=is_tls, cert=cert, key=key)
+    _serve()
 
 
 @app.command()
-def worker(concurrency: Annotated[int, typer.Option(min=1, help="Jobs at a time.")] = 2) -> None:
+def worker(
+    concurrency: Annotated[int, typer.Option(min=1, help="Jobs at a time, each in a thread.")] = CONCURRENCY,
+    is_beating: Annotated[
+        bool, typer.Option("--beat", help="Do also what `portolan beat` does; one per installation.")
+    ] = False,
+) -> None:
     """Run jobs: scans, replication, retention, garbage collection, webhooks."""
-    _celery("worker", f"--concurrency={concurrency}", "--without-gossip", "--without-mingle")
+    _work(concurrency=concurrency, is_beating=is_beating)
 
 
 @app.command()
 def beat() -> None:
     """Tell the workers when periodic jobs are due. One per installation."""
-    run_dir = get_config().run_dir
-    make_folder(run_dir)
-    _celery("beat", f"--schedule={run_dir / 'beat-schedule'}", "--pidfile=")
+    _require_stores()
+    from registry_core import celery
+
+    celery.run_beat(schedule=_beat_schedule())
 
 
 @app.command()
@@ -218,13 +230,32 @@ def keys_rotate() -> None:
     typer.echo(f"new key: {key_ring().rotate()}")
 
 
-def _celery(*arguments: str) -> None:
-    config = get_config()
-    _require(config.redis_dsn, "PORTOLAN_REDIS_URL")
-    _require(config.database_dsn, "PORTOLAN_DATABASE_URL")
-    from registry_core.celery import app as celery_app
+def _serve() -> None:
+    from registry_core import serve as server
 
-    celery_app.start(argv=[*arguments, f"--loglevel={config.log_level.upper()}"])
+    config = get_config()
+    _require(config.database_dsn, "PORTOLAN_DATABASE_URL")
+    server.serve(config)
+
+
+def _work(*, concurrency: int, is_beating: bool) -> None:
+    _require_stores()
+    from registry_core import celery
+
+    if is_beating:
+        celery.beat_in_worker(schedule=_beat_schedule())
+    celery.run_worker(concurrency=concurrency)
+
+
+def _beat_schedule() -> Path:
+    run_dir = get_config().run_dir
+    make_folder(run_dir)
+    return run_dir / "beat-schedule"
+
+
+def _require_stores() -> None:
+    _require(get_config().redis_dsn, "PORTOLAN_REDIS_URL")
+    _require(get_config().database_dsn, "PORTOLAN_DATABASE_URL")
 
 
 def _operation(module: str) -> Any:

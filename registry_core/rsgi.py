@@ -36,24 +36,25 @@ from registry_core.loop_watch import LoopWatch  # noqa: E402
 from registry_core.storage.stores import default_store, flush_stores  # noqa: E402
 from registry_core.tokens.endpoint import service_token  # noqa: E402
 
+_django = get_wsgi_application()  # here, for all workers to share
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 CLEAR_DEAD_S = 1.0
 FLUSH_LOG_S = 0.05
 UNREAD_MAX_BYTES = 1 << 20
 UNREAD_S = 5.0
-_ID_PREFIX = secrets.token_hex(6)
-_ids = itertools.count(1)
 
 
 class Registry:
     """One worker of `portolan serve`."""
 
     def __init__(self) -> None:
-        self._django = get_wsgi_application()
+        self._django = _django
         self._services: Services | None = None
         self._background: list[asyncio.Task[None]] = []
         self._plain: asyncio.Server | None = None
         self._is_draining = False
+        self._id_prefix = secrets.token_hex(6)
+        self._ids = itertools.count(1)
 
     def __rsgi_init__(self, loop: asyncio.AbstractEventLoop) -> None:
         logs.configure()
@@ -78,7 +79,7 @@ class Registry:
         started_s = time.perf_counter()
         headers = dict(scope.headers.items())
         body = _Body(protocol, headers)
-        request = _request(scope, headers, body)
+        request = _request(scope, headers, body, new_id=f"{self._id_prefix}{next(self._ids):08x}")
         try:
             response = await self._route(request)
         except ClientGone:
@@ -156,7 +157,7 @@ async def _flush_access_log() -> None:
         logs.flush_access()
 
 
-def _request(scope: Scope, headers: dict[str, str], body: _Body) -> Request:
+def _request(scope: Scope, headers: dict[str, str], body: _Body, *, new_id: str) -> Request:
     config = get_config()
     given = headers.get("x-request-id", "")
     if config.trusted_proxies:
@@ -172,7 +173,7 @@ def _request(scope: Scope, headers: dict[str, str], body: _Body) -> Request:
         address=origin.address,
         scheme=origin.scheme,
         host=origin.host,
-        id=given if _REQUEST_ID.fullmatch(given) else f"{_ID_PREFIX}{next(_ids):08x}",
+        id=given if _REQUEST_ID.fullmatch(given) else new_id,
         base_url=config.external_url or f"{origin.scheme}://{origin.host}",
         chunks=body,
     )

@@ -9,6 +9,7 @@ from granian.log import LogLevels
 
 from registry_core import logs
 from registry_core.config import Config
+from registry_core.preload import preload
 from registry_core.supervisor.ports import require_free
 from registry_core.tls.served import Renewal, prepare
 from registry_core.workers import Workers
@@ -29,6 +30,7 @@ def serve(config: Config) -> None:
     if config.serves_tls and config.http_port is not None:
         require_free(config.host, config.http_port)
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "registry_core.settings")
+    preload()
     workers = _workers(config)
     if config.serves_tls:
         Renewal(config, on_change=workers.reload).start()

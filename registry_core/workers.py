@@ -34,7 +34,7 @@ _logger = logs.get_logger("portolan.serve")
 
 
 class Workers(Granian):  # type: ignore[misc,valid-type] # a name for one of several classes, chosen by the platform
-    """granian's server with `reload`, which replaces all workers; they read certificate and configuration afresh."""
+    """granian's server with `reload`, which replaces all workers; they serve the certificate as it is then."""
 
     def __init__(self, *arguments: Any, certificate: Callable[[], ServedFiles | None], **options: Any) -> None:
         """`certificate` says what to serve, now and at each reload; it raises CertificateRefused or OSError."""

@@ -13,18 +13,24 @@ from registry_core.content.repositories import RepositoryRef
 # How long a link that no manifest uses yet is safe from garbage collection.
 GRACE = "1 hour"
 
+# One statement: what is new in the repository is paid for, and of that what is new in the project goes into the ledger.
+# Each step reads all of the step before it first, so rows are locked in the order of the steps, then of their ids.
 _LINK = f"""
-    INSERT INTO content_repositoryblob (repository_id, blob_id, grace_until)
-    SELECT %s, id, now() + interval '{GRACE}' FROM unnest(%s::bigint[]) AS id ORDER BY id
-    ON CONFLICT (repository_id, blob_id) DO UPDATE SET grace_until = excluded.grace_until
-    RETURNING blob_id, (xmax = 0) AS is_new
+    WITH wanted AS (SELECT * FROM unnest(%s::bigint[], %s::bigint[]) AS wanted (id, size_bytes)), linked AS (
+        INSERT INTO content_repositoryblob (repository_id, blob_id, grace_until)
+        SELECT %s, id, now() + interval '{GRACE}' FROM wanted ORDER BY id
+        ON CONFLICT (repository_id, blob_id) DO UPDATE SET grace_until = excluded.grace_until
+        RETURNING blob_id, (xmax = 0) AS is_new
+    ), paid AS (
+        INSERT INTO content_projectblob (project_id, blob_id, links)
+        SELECT %s, blob_id, 1 FROM linked WHERE is_new ORDER BY blob_id
+        ON CONFLICT (project_id, blob_id) DO UPDATE SET links = content_projectblob.links + 1
+        RETURNING blob_id, links
+    )
+    INSERT INTO content_quotaentry (project_id, blob_id, delta_bytes, reason)
+    SELECT %s, blob_id, size_bytes, %s FROM paid JOIN wanted ON id = blob_id WHERE links = 1
+    RETURNING delta_bytes
 """  # noqa: S608 the interval is a constant
-_PAY = """
-    INSERT INTO content_projectblob (project_id, blob_id, links)
-    SELECT %s, id, 1 FROM unnest(%s::bigint[]) AS id ORDER BY id
-    ON CONFLICT (project_id, blob_id) DO UPDATE SET links = content_projectblob.links + 1
-    RETURNING blob_id, links
-"""
 _STOP_PAYING = """
     WITH mine AS (
         SELECT blob_id FROM content_projectblob
@@ -46,12 +52,13 @@ def link(
     `reserved_bytes` were charged before and are settled now. Raises QuotaExceeded.
     """
     project_id = repository.project.id
-    new_here = _new_links(repository.id, list(sizes_bytes))
-    new_in_project = _pay(project_id, new_here) if new_here else []
-    deltas = [sizes_bytes[blob_id] for blob_id in new_in_project]
-    quota.charge(project_id=project_id, delta_bytes=sum(deltas) - reserved_bytes)
-    if new_in_project:
-        quota.record(project_id=project_id, blob_ids=new_in_project, deltas_bytes=deltas, reason=reason)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            _LINK,
+            [list(sizes_bytes), list(sizes_bytes.values()), repository.id, project_id, project_id, reason],
+        )
+        new_bytes = sum(row[0] for row in cursor.fetchall())
+    quota.charge(project_id=project_id, delta_bytes=new_bytes - reserved_bytes)
 
 
 def unlink(*, repository_id: int, project_id: int, blob_ids: list[int], reason: str) -> None:
@@ -73,15 +80,3 @@ def unlink(*, repository_id: int, project_id: int, blob_ids: list[int], reason: 
         deltas_bytes=[-size for _, size in sizes],
         reason=reason,
     )
-
-
-def _new_links(repository_id: int, blob_ids: list[int]) -> list[int]:
-    with connection.cursor() as cursor:
-        cursor.execute(_LINK, [repository_id, blob_ids])
-        return [blob_id for blob_id, is_new in cursor.fetchall() if is_new]
-
-
-def _pay(project_id: int, blob_ids: list[int]) -> list[int]:
-    with connection.cursor() as cursor:
-        cursor.execute(_PAY, [project_id, blob_ids])
-        return [blob_id for blob_id, links in cursor.fetchall() if links == 1]

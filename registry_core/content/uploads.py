@@ -7,6 +7,7 @@ offset, hash state and the store's notes.
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import secrets
@@ -47,7 +48,11 @@ class UploadState:
 
 
 def _process() -> str:
-    pid = os.getpid()
+    return _process_of(os.getpid())
+
+
+@functools.lru_cache(maxsize=1)
+def _process_of(pid: int) -> str:
     return f"{machine_id()[:16]}:{pid}:{process_start_time(pid)}"
 
 
@@ -57,14 +62,12 @@ def _is_dead(writer: str) -> bool:
     return machine == machine_id()[:16] and process_start_time(int(pid)) != int(started)
 
 
-def _bookkeeping() -> None:
-    # An upload's row may be lost with the machine's power: the client begins again. Content never is.
-    with connection.cursor() as cursor:
-        cursor.execute("SET LOCAL synchronous_commit = off")
+# An upload's row may be lost with the machine's power: the client begins again. Content never is. Within the statement,
+# because SET LOCAL would be one more on the way there and back, and so would be the transaction around both.
+_BOOKKEEPING = "set_config('synchronous_commit', 'off', true) AS bookkeeping"
 
 
 @retried
-@transaction.atomic
 def start_upload(
     *,
     repository: RepositoryRef,
@@ -77,14 +80,13 @@ def start_upload(
     hooks.before_upload(UploadContext(by, client, repository, size_bytes, "client"))
     store = default_store()
     token = secrets.token_urlsafe(32)
-    _bookkeeping()
     with connection.cursor() as cursor:
         cursor.execute(
-            """
+            f"""
             INSERT INTO content_upload (token, repository_id, subject_kind, subject_id, store, storage_key, algorithm,
                                         offset_bytes, parts, reserved_bytes, version, writer)
-            VALUES (%s, %s, %s, %s, %s, %s, %s, 0, '[]', 0, 0, '')
-            """,
+            SELECT %s, %s, %s, %s, %s, %s, %s, 0, '[]', 0, 0, '' FROM {_BOOKKEEPING}
+            """,  # noqa: S608 a constant
             [token, repository.id, int(by.kind), by.id, store.name, store.new_key(), algorithm],
         )
     return UploadState(token, 0)
@@ -104,26 +106,34 @@ def cancel_upload(*, repository: RepositoryRef, by: Subject, token: str) -> None
 def claim_upload(*, repository: RepositoryRef, by: Subject, token: str) -> UploadSession:
     """Claim an upload for writing. Raises UploadUnknown (also when the store has lost its bytes), or UploadBusy while
     another request writes it."""
-    return UploadSession(repository, by, _claim(repository, by, token))
+    row = _claim(repository, by, token) or _claim_from_dead(repository, by, token)
+    return UploadSession(repository, by, row)
 
 
 @retried
-@transaction.atomic
-def _claim(repository: RepositoryRef, by: Subject, token: str) -> dict[str, Any]:
-    _bookkeeping()
-    row = _row(repository, by, token, lock="FOR UPDATE")
-    if row["writer"] and row["is_leased"] and not _is_dead(row["writer"]):
-        raise UploadBusy("another request is writing this upload: wait for it, then ask for its state")
+def _claim(repository: RepositoryRef, by: Subject, token: str, former_writer: str = "") -> dict[str, Any] | None:
+    """Claim an upload that nobody writes, or only `former_writer`; None when there is no such."""
     with connection.cursor() as cursor:
         cursor.execute(
             f"""
             UPDATE content_upload SET version = version + 1, writer = %s, updated_at = now(),
                    writer_until = now() + interval '{LEASE_S} seconds'
-            WHERE id = %s RETURNING version
-            """,  # noqa: S608 the interval is a constant
-            [_process(), row["id"]],
+            FROM {_BOOKKEEPING}
+            WHERE {_OWN} AND (writer IN ('', %s) OR coalesce(writer_until <= now(), true))
+            RETURNING {", ".join(_COLUMNS)}
+            """,  # noqa: S608 constants
+            [_process(), *_own(repository, by, token), former_writer],
         )
-        row["version"] = cursor.fetchone()[0]
+        row = cursor.fetchone()
+    return None if row is None else dict(zip(_KEYS, row, strict=True))
+
+
+def _claim_from_dead(repository: RepositoryRef, by: Subject, token: str) -> dict[str, Any]:
+    """Claim an upload whose writer has not let go of it, but is gone."""
+    writer = _row(repository, by, token)["writer"]
+    row = _claim(repository, by, token, writer) if _is_free(writer) else None
+    if row is None:
+        raise UploadBusy("another request is writing this upload: wait for it, then ask for its state")
     return row
 
 
@@ -140,18 +150,19 @@ _COLUMNS = (
     "version",
     "writer",
 )
-_KEYS = (*(column.removesuffix("::text") for column in _COLUMNS), "is_leased")
+_KEYS = tuple(column.removesuffix("::text") for column in _COLUMNS)
+_OWN = "token = %s AND repository_id = %s AND subject_kind = %s AND subject_id = %s"
 
 
-def _row(repository: RepositoryRef, by: Subject, token: str, lock: str = "") -> dict[str, Any]:
+def _own(repository: RepositoryRef, by: Subject, token: str) -> list[Any]:
+    return [token, repository.id, int(by.kind), by.id]
+
+
+def _row(repository: RepositoryRef, by: Subject, token: str) -> dict[str, Any]:
     with connection.cursor() as cursor:
         cursor.execute(
-            f"""
-            SELECT {", ".join(_COLUMNS)}, coalesce(writer_until > now(), false)
-            FROM content_upload
-            WHERE token = %s AND repository_id = %s AND subject_kind = %s AND subject_id = %s {lock}
-            """,  # noqa: S608 columns and lock are constants
-            [token, repository.id, int(by.kind), by.id],
+            f"SELECT {', '.join(_COLUMNS)} FROM content_upload WHERE {_OWN}",  # noqa: S608 constants
+            _own(repository, by, token),
         )
         row = cursor.fetchone()
     if row is None:
@@ -339,7 +350,6 @@ class UploadSession:
     @retried
     @transaction.atomic
     def _charge_reservation(self, more_bytes: int) -> None:
-        _bookkeeping()
         self._update("reserved_bytes = %s", [self._reserved_bytes + more_bytes])
         quota.charge(project_id=self._repository.project.id, delta_bytes=more_bytes)
 
@@ -351,9 +361,7 @@ class UploadSession:
         self._saved_at_s = time.monotonic()
 
     @retried
-    @transaction.atomic
     def _keep(self, position: Position, *, writer: str) -> None:
-        _bookkeeping()
         self._update(
             "offset_bytes = %s, hash_state = %s, parts = %s::jsonb, writer = %s",
             [position.offset_bytes, position.hash_state, json.dumps(position.parts), writer],
@@ -365,7 +373,7 @@ class UploadSession:
                 f"""
                 UPDATE content_upload SET {assignments}, updated_at = now(),
                        writer_until = now() + interval '{LEASE_S} seconds'
-                WHERE id = %s AND version = %s
+                FROM {_BOOKKEEPING} WHERE id = %s AND version = %s
                 """,  # noqa: S608 the assignments are constants
                 [*values, self._id, self._version],
             )

@@ -4,6 +4,7 @@ manifests"."""
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 
 from registry_core import threads
 from registry_core.config import get_config
@@ -21,6 +22,7 @@ from registry_core.http.messages import BodyTooLarge, Request, Response
 from registry_core.names import InvalidName, is_tag, parse_reference
 
 MAX_TAGS = 100
+PARSED_AT_ONCE_BYTES = 8 << 10
 
 
 async def get(request: Request, services: Services, name: str, reference: str) -> Response:
@@ -49,7 +51,9 @@ async def put(request: Request, services: Services, name: str, reference: str) -
     wanted = _reference(reference)
     tags = _tags(request, wanted)
     content = await _read(request)
-    manifest = await threads.run_plain(_parse, content, request.headers.get("content-type", ""), wanted)
+    parse = partial(_parse, content, request.headers.get("content-type", ""), wanted)
+    # Up to here parsing takes less than going to a thread and back.
+    manifest = parse() if len(content) <= PARSED_AT_ONCE_BYTES else await threads.run_plain(parse)
     result = await threads.run(
         put_manifest,
         repository=repository,

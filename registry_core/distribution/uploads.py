@@ -1,16 +1,20 @@
 """Uploads: blobs on their way in. OCI distribution-spec 1.1, "Pushing blobs", "Mounting a blob".
 
 Chunks are gathered into pieces and handed to a thread that writes and hashes them, so that the event loop waits for
-neither.
+neither. A short body is gathered whole first, and all that is done with it is done in one visit to a thread.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
 
 from registry_core import threads
-from registry_core.access import authority
+from registry_core.access import Subject, authority
 from registry_core.config import get_config
 from registry_core.content import uploads
 from registry_core.content.blobs import BlobRef, mount_blob
@@ -26,6 +30,7 @@ from registry_core.distribution.services import Services
 from registry_core.http.messages import ClientGone, Header, Request, Response
 from registry_core.names import InvalidName, RepositoryName
 
+T = TypeVar("T")
 PIECE_BYTES = 512 << 10
 # A hint for clients that choose their chunk size: smaller ones cost more requests than they are worth.
 CHUNK_MIN_BYTES = 64 << 10
@@ -52,9 +57,7 @@ async def start(request: Request, services: Services, name: str) -> Response:
     )
     if stated is None:
         return _accepted(name, state.token, 0)
-    return await _with_session(
-        services, identity, repository, state.token, lambda session: _finish(request, session, stated, name)
-    )
+    return await _finished(request, services, identity, repository, state.token, stated, name)
 
 
 async def status(request: Request, services: Services, name: str, token: str) -> Response:
@@ -67,6 +70,9 @@ async def status(request: Request, services: Services, name: str, token: str) ->
 async def patch(request: Request, services: Services, name: str, token: str) -> Response:
     """PATCH: append a chunk (with Content-Range, which must begin where the upload ends) or a stream."""
     identity, repository = await uploading(request, services, name)
+    if _is_short(request):
+        offset = await _at_once(request, services, identity, repository, token, partial(_append_short, request))
+        return _accepted(name, token, offset)
 
     async def append(session: UploadSession) -> Response:
         _check_order(request, session)
@@ -83,10 +89,7 @@ async def put(request: Request, services: Services, name: str, token: str) -> Re
     digests = request.query().get("digest", [])
     if len(digests) != 1:
         raise OciError(400, "DIGEST_INVALID", "the parameter digest says what the blob's digest is: give it once")
-    stated = Digest.parse(digests[0])
-    return await _with_session(
-        services, identity, repository, token, lambda session: _finish(request, session, stated, name)
-    )
+    return await _finished(request, services, identity, repository, token, Digest.parse(digests[0]), name)
 
 
 async def cancel(request: Request, services: Services, name: str, token: str) -> Response:
@@ -94,6 +97,24 @@ async def cancel(request: Request, services: Services, name: str, token: str) ->
     identity, repository = await uploading(request, services, name)
     await threads.run_upload(uploads.cancel_upload, repository=repository, by=identity.subject, token=token)
     return Response(204)
+
+
+async def _finished(
+    request: Request,
+    services: Services,
+    identity: Identity,
+    repository: RepositoryRef,
+    token: str,
+    stated: Digest,
+    name: str,
+) -> Response:
+    if _is_short(request):
+        finish = partial(_finish_short, request, stated)
+        blob = await _at_once(request, services, identity, repository, token, finish)
+        return _created(name, blob.digest)
+    return await _with_session(
+        services, identity, repository, token, lambda session: _finish(request, session, stated, name)
+    )
 
 
 async def _with_session(
@@ -104,12 +125,7 @@ async def _with_session(
     work: Callable[[UploadSession], Awaitable[Response]],
 ) -> Response:
     """Claim the upload, do the work, and when it fails end the session as the error wants."""
-    services.uploads_now += 1
-    try:
-        if services.uploads_now > get_config().max_uploads_at_once:
-            raise OciError(
-                429, "TOOMANYREQUESTS", "the registry takes no more uploads just now", headers=[("retry-after", "5")]
-            )
+    with _one_more(services):
         session = await threads.run_upload(
             uploads.claim_upload, repository=repository, by=identity.subject, token=token
         )
@@ -118,8 +134,83 @@ async def _with_session(
         except BaseException as error:
             await asyncio.shield(threads.run_upload(session.end_after, error))
             raise
+
+
+async def _at_once(
+    request: Request,
+    services: Services,
+    identity: Identity,
+    repository: RepositoryRef,
+    token: str,
+    work: Callable[[_ShortBody, UploadSession], T],
+) -> T:
+    """As `_with_session`, for a short body: read it, then do all of it in one visit to a thread, on one connection."""
+    with _one_more(services):
+        body = await _short_body(request)
+        return await threads.run_upload(_claimed, repository, identity.subject, token, partial(work, body))
+
+
+def _claimed(repository: RepositoryRef, by: Subject, token: str, work: Callable[[UploadSession], T]) -> T:
+    session = uploads.claim_upload(repository=repository, by=by, token=token)
+    try:
+        return work(session)
+    except BaseException as error:
+        session.end_after(error)
+        raise
+
+
+@contextmanager
+def _one_more(services: Services) -> Iterator[None]:
+    services.uploads_now += 1
+    try:
+        if services.uploads_now > get_config().max_uploads_at_once:
+            raise OciError(
+                429, "TOOMANYREQUESTS", "the registry takes no more uploads just now", headers=[("retry-after", "5")]
+            )
+        yield
     finally:
         services.uploads_now -= 1
+
+
+@dataclass(frozen=True, slots=True)
+class _ShortBody:
+    """A body that was read before anything else was done; `is_whole` unless the client went away in the middle."""
+
+    content: bytes
+    is_whole: bool
+
+
+def _is_short(request: Request) -> bool:
+    length = request.content_length
+    return length <= PIECE_BYTES if length is not None else "transfer-encoding" not in request.headers
+
+
+async def _short_body(request: Request) -> _ShortBody:
+    pieces: list[bytes] = []
+    try:
+        async for piece in _pieces(request.chunks()):
+            pieces.append(piece)
+    except ClientGone:
+        return _ShortBody(b"".join(pieces), is_whole=False)
+    return _ShortBody(b"".join(pieces), is_whole=True)
+
+
+def _append_short(request: Request, body: _ShortBody, session: UploadSession) -> int:
+    _check_order(request, session)
+    session.write(body.content)
+    session.release()
+    if not body.is_whole:
+        raise ClientGone
+    return session.offset_bytes
+
+
+def _finish_short(request: Request, stated: Digest, body: _ShortBody, session: UploadSession) -> BlobRef:
+    _check_order(request, session)
+    if not body.is_whole:
+        session.go_back(session.position())
+        raise ClientGone
+    session.write(body.content)
+    return session.commit(stated)
 
 
 async def _finish(request: Request, session: UploadSession, stated: Digest, name: str) -> Response:

@@ -9,11 +9,12 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import IO
+from typing import IO, Protocol
 
 from registry_core.supervisor.accounts import Account
 
 _PR_SET_PDEATHSIG = 1
+_PR_SET_NAME = 15
 _KILL_WAIT_S = 5.0
 _POLL_S = 0.02
 
@@ -52,7 +53,17 @@ def spawn(
     return process
 
 
-def end(process: subprocess.Popen[bytes], *, steps: Sequence[tuple[signal.Signals, float]]) -> None:
+class Child(Protocol):
+    """What of a child is needed to end it; `subprocess.Popen` has it."""
+
+    pid: int
+
+    def poll(self) -> int | None: ...
+    def wait(self, timeout: float | None = None) -> int: ...
+    def send_signal(self, number: signal.Signals, /) -> None: ...
+
+
+def end(process: Child, *, steps: Sequence[tuple[signal.Signals, float]]) -> None:
     """End `process` and its group: each signal in turn with the seconds to wait for it, then SIGKILL."""
     for step, patience_s in steps:
         if process.poll() is not None:
@@ -127,6 +138,12 @@ def death_pact(death_signal: signal.Signals, *, parent: int) -> Callable[[], Non
             os._exit(1)
 
     return enter
+
+
+def name_process(name: str) -> None:
+    """Call this process `name` (15 letters are kept) in `ps -o comm`, `top` and `pstree`; no more than a help."""
+    if _prctl is not None:
+        _prctl(_PR_SET_NAME, name.encode(), 0, 0, 0)
 
 
 def _stat_fields(pid: int) -> list[str]:

@@ -1,11 +1,11 @@
-"""Portolan's own processes (`serve`, `worker`, `beat`) as children of `portolan up`."""
+"""Portolan's own processes (`serve`, `worker`) as children of `portolan up`, forked from it after `preload`."""
 
 import signal
-import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 
-from registry_core.supervisor.processes import end, spawn
+from registry_core.supervisor.forks import Fork
+from registry_core.supervisor.processes import end
 
 _KILL_MARGIN_S = 5.0
 
@@ -18,15 +18,15 @@ def portolan_command(verb: str) -> list[str]:
 class PortolanProcess:
     """One of our commands, ended by SIGTERM; what is in progress gets `grace_s` seconds to finish."""
 
-    def __init__(self, name: str, *, env: Mapping[str, str], grace_s: float) -> None:
+    def __init__(self, name: str, *, main: Callable[[], object], grace_s: float) -> None:
         self.name = name
-        self._env = env
+        self._main = main
         self._grace_s = grace_s
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: Fork | None = None
 
     def start(self) -> None:
         """Start the command. Raises OSError."""
-        self._process = spawn(portolan_command(self.name), death_signal=signal.SIGTERM, env=self._env)
+        self._process = Fork(self._main, name=f"portolan-{self.name}", death_signal=signal.SIGTERM)
 
     def stop(self) -> None:
         """End the command and everything it started. Does nothing when it is not up."""

@@ -1,6 +1,7 @@
 """`portolan up`: start everything in order, keep it running, end it in order.
 
-postgres, valkey → migrate → serve, worker, beat; the end is beat, worker, serve (drains), valkey, postgres.
+postgres, valkey → migrate → serve, worker; the end is worker, serve (drains), valkey, postgres. `serve` and `worker`
+(which also keeps the clock of the periodic jobs) are forked from this process, to share the memory of what they import.
 """
 
 import http.client
@@ -11,6 +12,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -19,8 +21,9 @@ from urllib.parse import urlsplit
 import psycopg
 
 from registry_core import logs
-from registry_core.config import Config
+from registry_core.config import Config, get_config
 from registry_core.durable import make_folder
+from registry_core.preload import preload
 from registry_core.secretfiles import write_secret
 from registry_core.supervisor.errors import StartFailed, SupervisorError
 from registry_core.supervisor.pidfile import PidFile
@@ -72,29 +75,32 @@ class _Watched:
     restart_at: float | None = None
 
 
-def run_up(config: Config) -> int:
-    """Run the registry on this machine until a signal; the exit code.
+def run_up(config: Config, *, commands: Mapping[str, Callable[[], object]]) -> int:
+    """Run the registry on this machine until a signal; the exit code. `commands`: what runs in each child, by name.
 
     Raises SupervisorError, or CertificateRefused, when it cannot start.
     """
+    _show_data(config)
     make_folder(config.run_dir)
     with PidFile(config.run_dir / "portolan.pid") as pid_file, StopSignal() as stop:
         end_leftovers(pid_file.leftover_groups, data=config.data)
         require_free(config.host, config.port)
         prepare(config)
-        return Supervisor(config, pid_file=pid_file, stop=stop).run()
+        return Supervisor(config, commands, pid_file=pid_file, stop=stop).run()
 
 
 class Supervisor:
     """One run of `portolan up`."""
 
-    def __init__(self, config: Config, *, pid_file: PidFile, stop: StopSignal) -> None:
+    def __init__(
+        self, config: Config, commands: Mapping[str, Callable[[], object]], *, pid_file: PidFile, stop: StopSignal
+    ) -> None:
         self._config = config
+        self._commands = commands
         self._pid_file = pid_file
         self._stop = stop
         self._watched: list[_Watched] = []
         self._is_ready = False
-        self._env = {**os.environ, "PORTOLAN_DATA": str(config.data)}
         self._written = [config.run_dir / "database.url", config.run_dir / "redis.url"]
 
     def run(self) -> int:
@@ -104,8 +110,8 @@ class Supervisor:
             is_first_boot = not self._password_file.exists()
             if not self._migrate():
                 return 0
-            for name in ("serve", "worker", "beat"):
-                self._start(PortolanProcess(name, env=self._env, grace_s=self._config.shutdown_grace_s))
+            for name, command in self._commands.items():
+                self._start(PortolanProcess(name, main=command, grace_s=self._config.shutdown_grace_s))
             self._watch(is_first_boot=is_first_boot)
         finally:
             self._end()
@@ -123,7 +129,8 @@ class Supervisor:
 
     def _share(self, kind: str, url: str) -> None:
         """Tell the children by environment, and commands typed elsewhere by a file that only we can read."""
-        self._env[f"PORTOLAN_{kind.upper()}_URL"] = url
+        os.environ[f"PORTOLAN_{kind.upper()}_URL"] = url
+        get_config.cache_clear()
         write_secret(self._config.run_dir / f"{kind}.url", url)
 
     def _start(self, service: Service) -> object:
@@ -137,7 +144,8 @@ class Supervisor:
 
     def _migrate(self) -> bool:
         """Bring the database up to date. False when we were told to stop meanwhile. Raises StartFailed."""
-        process = spawn(portolan_command("migrate"), death_signal=signal.SIGTERM, env=self._env)
+        process = spawn(portolan_command("migrate"), death_signal=signal.SIGTERM)
+        preload(is_worker=True)  # meanwhile
         while process.poll() is None:
             if self._stop.wait(_POLL_S / 4):
                 end(process, steps=[(signal.SIGTERM, self._config.shutdown_grace_s)])
@@ -190,6 +198,14 @@ class Supervisor:
             watched.service.stop()
         for path in self._written:
             path.unlink(missing_ok=True)
+
+
+def _show_data(config: Config) -> None:
+    """Begin again with PORTOLAN_DATA in our environment where it is not: by it our children, who have ours, are found
+    when we were killed."""
+    if os.environ.get("PORTOLAN_DATA") != str(config.data):
+        os.environ["PORTOLAN_DATA"] = str(config.data)
+        os.execv(sys.executable, sys.orig_argv)  # noqa: S606 the very command that was given
 
 
 def answers(host: str, port: int, *, is_https: bool = False) -> bool:

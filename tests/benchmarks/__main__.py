@@ -7,10 +7,11 @@ import shutil
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from tests.benchmarks import machine, programs, report
-from tests.benchmarks.bench import Bench, PullCountWrong
+from tests.benchmarks.bench import Bench, PullCountWrong, RowResult
 from tests.benchmarks.rows import ROWS
 from tests.benchmarks.rows.base import Row
 from tests.benchmarks.scale import FULL, SHORT
@@ -18,18 +19,21 @@ from tests.benchmarks.scale import FULL, SHORT
 PAGE = Path(__file__).parents[2] / "docs" / "benchmarks.md"
 LOCAL_DISK = Path("/var/tmp")  # a folder that the database's account may enter, and by convention no tmpfs
 RESULTS = Path(__file__).parent / "results"
+_STARTED_S = time.monotonic()
 
 
 def main() -> int:
     """Exit code 0; 1: errors, wrong pull counts, or (short) a ratio below half of what is recorded; 2: wrong usage."""
     options = _options()
-    rows = _chosen(options.only, is_short=options.short)
+    scale = SHORT if options.short else FULL
+    rows = [row for row in _chosen(options.only) if row.who[0] not in scale.left_out]
     work = options.dir / f"portolan-bench-{os.getpid()}"
     try:
         programs.install_missing()
         work.mkdir(parents=True)
         _refuse_memory(work)
-        return _run(rows, work, is_short=options.short, is_page=not options.only and not options.short)
+        runs = [_run(Bench(work / str(number), scale, say=_say), rows) for number in range(options.runs)]
+        return _told(runs, work, is_short=options.short, is_page=not options.only and not options.short)
     except programs.Missing as error:
         sys.exit(f"bench: {error}")
     finally:
@@ -42,13 +46,16 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--only", default="", help="rows, with commas; leaves docs/benchmarks.md alone")
     parser.add_argument("--short", action="store_true", help="less of all, in 3 minutes, beside what is recorded")
     parser.add_argument(
+        "--runs", type=int, default=1, help="whole runs, each from a fresh start; the worst is recorded"
+    )
+    parser.add_argument(
         "--dir", type=Path, default=LOCAL_DISK, help="where the registries keep their content; on a local disk"
     )
     parser.add_argument("--keep", action="store_true", help="leave the content and the logs there")
     return parser.parse_args()
 
 
-def _chosen(only: str, *, is_short: bool) -> list[Row]:
+def _chosen(only: str) -> list[Row]:
     names = [name for name in only.split(",") if name]
     known = {row.name: row for row in ROWS}
     unknown = [name for name in names if name not in known]
@@ -64,10 +71,16 @@ def _refuse_memory(work: Path) -> None:
         sys.exit(f"bench: {work} is on {found}: name a folder on a local disk with --dir")
 
 
-def _run(rows: Sequence[Row], work: Path, *, is_short: bool, is_page: bool) -> int:
-    started_s = time.monotonic()
-    bench = Bench(work, SHORT if is_short else FULL, say=lambda text: _say(started_s, text))
-    about = {"machine": machine.describe(work), "versions": machine.versions(), "run": _when()}
+@dataclass(frozen=True)
+class _Run:
+    """What one run gave: its rows, what it says of the pulls, and what went wrong."""
+
+    results: list[RowResult]
+    pulls: str
+    trouble: list[str]
+
+
+def _run(bench: Bench, rows: Sequence[Row]) -> _Run:
     pulls = "not looked at"
     with bench.running(rows):
         bench.fill(rows)
@@ -78,14 +91,25 @@ def _run(rows: Sequence[Row], work: Path, *, is_short: bool, is_page: bool) -> i
                 pulls = "{:,} (sent: {:,} to {:,})".format(*bench.check_pulls())
         except PullCountWrong as error:
             trouble.append(str(error))
-    _say(started_s, f"pulls counted: {pulls}")
+    _say(f"pulls counted: {pulls}")
+    shutil.rmtree(bench.work, ignore_errors=True)
+    return _Run(results, pulls, trouble)
+
+
+def _told(runs: Sequence[_Run], work: Path, *, is_short: bool, is_page: bool) -> int:
+    results, pulls = report.worst([run.results for run in runs]), "; ".join(run.pulls for run in runs)
+    trouble = [line for run in runs for line in run.trouble]
+    about = {"machine": machine.describe(work), "versions": machine.versions(), "run": _when(len(runs))}
     stamp = datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%SZ")
-    report.write_json(RESULTS / f"{stamp}.json", results, {**about, "pulls": pulls, "is_short": is_short})
+    for number, run in enumerate(runs):
+        path = RESULTS / f"{stamp}-{number + 1}.json"
+        report.write_json(path, run.results, {**about, "pulls": run.pulls, "is_short": is_short})
     sys.stdout.write(f"\n{report.ratios(results)}\n{report.costs(results)}\n")
     if is_short and PAGE.exists():
         trouble += report.fallen(results, report.recorded(PAGE.read_text("utf-8")))
     if is_page and not trouble:
-        PAGE.write_text(report.page(results, about=about, pulls=pulls), "utf-8")
+        before = PAGE.read_text("utf-8") if PAGE.exists() else ""
+        PAGE.write_text(report.page(results, about=about, pulls=pulls, before=before), "utf-8")
     return _judged(trouble)
 
 
@@ -95,14 +119,15 @@ def _judged(trouble: Sequence[str]) -> int:
     return 1 if trouble else 0
 
 
-def _when() -> dict[str, str]:
-    load = os.getloadavg()[0]
+def _when(runs: int) -> dict[str, str]:
     today = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d")
-    return {"measured on": today, "command": "make bench", "load average at the start": f"{load:.2f}"}
+    times = {"runs": f"{runs}; each row is that of the run in which its goals were reached least"} if runs > 1 else {}
+    command = "make bench" + (f' BENCH="--runs {runs}"' if runs > 1 else "")
+    return {"measured on": today, "command": command, **times, "load average at the end": f"{os.getloadavg()[0]:.2f}"}
 
 
-def _say(started_s: float, text: str) -> None:
-    sys.stdout.write(f"[{time.monotonic() - started_s:6.1f} s] {text}\n")
+def _say(text: str) -> None:
+    sys.stdout.write(f"[{time.monotonic() - _STARTED_S:6.1f} s] {text}\n")
     sys.stdout.flush()
 
 

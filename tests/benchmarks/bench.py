@@ -30,9 +30,22 @@ class RowResult:
         """The median of the row's value."""
         return statistics.median(sample.value for sample in self.samples[who])
 
+    @property
+    def own(self) -> str:
+        """Portolan's name in this row."""
+        return self.row.who[0]
+
     def ratio(self, against: str) -> float:
         """Portolan's median through that of `against`."""
-        return self.median("portolan") / self.median(against)
+        return self.median(self.own) / self.median(against)
+
+    @property
+    def standing(self) -> float:
+        """How far the row's goals are reached, at the worst (1: just so); without goals, the median."""
+        figures = [
+            (goal, self.ratio(goal.against) if goal.against else self.median(self.own)) for goal in self.row.goals
+        ]
+        return min((goal.reached(figure) for goal, figure in figures), default=self.median(self.own))
 
     @property
     def errors(self) -> int:
@@ -91,8 +104,10 @@ class Bench:
     def measure(self, row: Row) -> RowResult:
         """Measure a row: everyone in turn, then again."""
         result = RowResult(row, {who: [] for who in self._who(row)})
-        for _ in range(self.scale.rounds):
+        for number in range(self.scale.rounds):
             for who in result.samples:
+                if number > 0 and kind(who) in self.scale.once:
+                    continue
                 sample = row.measure(self, who)
                 result.samples[who].append(sample)
                 self._say(f"{row.name}: {who} {sample.value:,.1f} {row.unit}{_trouble(sample)}")
@@ -135,8 +150,8 @@ class Bench:
 
 
 def kind(who: str) -> str:
-    """The contestant of `who`: `portolan:quiet` is portolan, `disk` is none and so empty."""
-    name = who.partition(":")[0]
+    """The contestant of `who`: `portolan:quiet` is portolan, `portolan:s3` one of its own, `disk` is none: empty."""
+    name = who if who in KINDS else who.partition(":")[0]
     return name if name in KINDS else ""
 
 

@@ -1,5 +1,6 @@
 """The servers that are compared. Each is started fresh, on local disk, as it ships."""
 
+import functools
 import os
 import secrets
 import signal
@@ -17,6 +18,7 @@ import psutil
 from registry_core.supervisor.ports import free_port
 from registry_core.supervisor.processes import end, spawn
 from tests.benchmarks import measuring, programs
+from tests.support.minio import Minio
 from tests.support.waiting import wait_until
 
 START_WITHIN_S = 120.0
@@ -33,9 +35,9 @@ class Contestant:
     _stop_signal = signal.SIGTERM
 
     def __init__(self, work: Path) -> None:
-        self.folder = work / self.name
+        self.folder = work / self.name.replace(":", "-")
         self.folder.mkdir(parents=True)
-        self.log_path = work / f"{self.name}.log"
+        self.log_path = self.folder.with_suffix(".log")
         self.port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -100,7 +102,8 @@ class Contestant:
         raise NotImplementedError
 
     def _environment(self) -> dict[str, str]:
-        return {name: value for name, value in os.environ.items() if not name.startswith(("PORTOLAN_", "OTEL_"))}
+        developers_own = ("PORTOLAN_", "OTEL_", "PYTHON")
+        return {name: value for name, value in os.environ.items() if not name.startswith(developers_own)}
 
     def _answers(self) -> bool:
         assert self._process is not None
@@ -139,10 +142,7 @@ class Portolan(Contestant):
         return ["-url", self.url, "-user", self.user, "-secret", self.secret]
 
     def workers(self) -> list[psutil.Process]:
-        serve = next(process for process in self.root.children() if process.cmdline()[-1:] == ["serve"])
-        return [
-            child for child in serve.children(recursive=True) if "resource_tracker" not in " ".join(child.cmdline())
-        ]
+        return next(child for child in self.root.children() if child.name() == "portolan-serve").children()
 
     def manage(self, code: str) -> str:
         """Run Python with Django set up, as `portolan` itself would; what it prints."""
@@ -194,7 +194,7 @@ version: 0.1
 log: {{fields: {{service: registry}}}}
 storage:
   cache: {{blobdescriptor: inmemory}}
-  filesystem: {{rootdirectory: {folder}}}
+  {store}
   delete: {{enabled: true}}
 http:
   addr: 127.0.0.1:{port}
@@ -211,8 +211,12 @@ class Distribution(Contestant):
 
     def __init__(self, work: Path) -> None:
         super().__init__(work)
-        self._configuration = work / f"{self.name}.yml"
-        self._configuration.write_text(_DISTRIBUTION.format(folder=self.folder, port=self.port))
+        self._configuration = self.folder.with_suffix(".yml")
+        self._configure()
+
+    def _configure(self) -> None:
+        store = f"filesystem: {{rootdirectory: {self.folder}}}"
+        self._configuration.write_text(_DISTRIBUTION.format(store=store, port=self.port))
 
     @property
     def repositories(self) -> Path:
@@ -274,4 +278,74 @@ class Nginx(Contestant):
         return [programs.system("nginx"), "-c", self._configuration]
 
 
-KINDS: dict[str, type[Contestant]] = {kind.name: kind for kind in (Portolan, Distribution, DebianRegistry, Nginx)}
+class PortolanOnS3(Portolan):
+    """The same with its blobs in a MinIO of its own, to which it sends the clients."""
+
+    name = "portolan:s3"
+
+    def __init__(self, work: Path) -> None:
+        super().__init__(work)
+        self._store = _minio(self.folder)
+
+    def start(self) -> None:
+        self._store.start()
+        super().start()
+
+    def stop(self) -> None:
+        super().stop()
+        self._store.stop()
+
+    @functools.cached_property
+    def _store_settings(self) -> dict[str, str]:
+        return self._store.environment(s3_endpoint=_endpoint(self._store))
+
+    def _environment(self) -> dict[str, str]:
+        return super()._environment() | self._store_settings
+
+
+class DistributionOnS3(Distribution):
+    """distribution v3 with its S3 driver on a MinIO of its own; it, too, sends the clients there."""
+
+    name = "v3:s3"
+
+    def __init__(self, work: Path) -> None:
+        self._store: Minio | None = None
+        super().__init__(work)
+        self._store = _minio(self.folder)
+
+    def start(self) -> None:
+        assert self._store is not None
+        self._store.start()
+        self._configure()
+        super().start()
+
+    def stop(self) -> None:
+        super().stop()
+        if self._store is not None:
+            self._store.stop()
+
+    def _configure(self) -> None:
+        if self._store is None:
+            return
+        settings = self._store.settings()
+        driver = (
+            f"s3: {{region: us-east-1, regionendpoint: '{_endpoint(self._store)}', forcepathstyle: true, secure: false,"
+            f" bucket: {settings['s3_bucket']}, accesskey: {self._store.access_key},"
+            f" secretkey: {self._store.secret_key}}}"
+        )
+        self._configuration.write_text(_DISTRIBUTION.format(store=driver, port=self.port))
+
+
+def _minio(folder: Path) -> Minio:
+    home = folder.with_name(f"{folder.name}-minio")
+    home.mkdir()
+    return Minio(programs.built("minio"), home)
+
+
+def _endpoint(store: Minio) -> str:
+    """By another name than the registry's: Go's client takes its Authorization along to a host of the same name."""
+    return f"http://localhost:{store.port}"
+
+
+_ALL = (Portolan, Distribution, DebianRegistry, Nginx, PortolanOnS3, DistributionOnS3)
+KINDS: dict[str, type[Contestant]] = {kind.name: kind for kind in _ALL}

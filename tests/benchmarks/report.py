@@ -12,6 +12,7 @@ from tests.benchmarks.bench import RowResult
 from tests.benchmarks.rows.base import Goal, Sample
 
 BUSY_SHARE = 0.05
+FLOOR = "## Where the time goes"
 _NAMES = {
     "portolan": "Portolan",
     "v3": "distribution v3",
@@ -49,8 +50,9 @@ def write_json(path: Path, results: Sequence[RowResult], about: Mapping[str, obj
     path.write_bytes(msgspec.json.format(msgspec.json.encode({**about, "rows": rows}), indent=1) + b"\n")
 
 
-def page(results: Sequence[RowResult], *, about: Mapping[str, Mapping[str, str]], pulls: str) -> str:
-    """docs/benchmarks.md."""
+def page(results: Sequence[RowResult], *, about: Mapping[str, Mapping[str, str]], pulls: str, before: str = "") -> str:
+    """docs/benchmarks.md. `before`: the page as it was, whose part that people write (from `FLOOR` on) is kept."""
+    _, floor, explained = before.partition(FLOOR)
     parts = [
         "# Benchmarks\n",
         _provisional(results),
@@ -64,6 +66,7 @@ def page(results: Sequence[RowResult], *, about: Mapping[str, Mapping[str, str]]
         _table(["what", "which"], [row for facts in about.values() for row in facts.items()]),
         "## Rows\n",
         _table(["row", "what"], [(f"`{result.row.name}`", result.row.what) for result in results]),
+        floor + explained,
     ]
     return "\n".join(part for part in parts if part)
 
@@ -99,12 +102,12 @@ def _is_halved(goal: Goal, now: float, known: float) -> bool:
 
 def _ratio_lines(result: RowResult) -> list[list[str]]:
     row, goals = result.row, {goal.against: goal for goal in result.row.goals}
-    first = [f"`{row.name}`", row.unit, f"{result.median('portolan'):,.1f}"]
+    first = [f"`{row.name}`", row.unit, f"{result.median(result.own):,.1f}"]
     lines = []
     if None in goals:
         goal = goals[None]
-        lines.append([*first, "—", "—", "—", f"{goal} {row.unit}", _met(goal.is_met(result.median("portolan")))])
-    for who in [who for who in result.samples if who != "portolan" and not who.startswith(("v3:", "debian:"))]:
+        lines.append([*first, "—", "—", "—", f"{goal} {row.unit}", _met(goal.is_met(result.median(result.own)))])
+    for who in [who for who in result.samples if who != result.own and (who in goals or ":" not in who)]:
         ratio, beside_goal = result.ratio(who), goals.get(who)
         wanted = ["—", "—"] if beside_goal is None else [str(beside_goal), _met(beside_goal.is_met(ratio))]
         lines.append([*first, _named(who), f"{result.median(who):,.1f}", f"{ratio:.2f}", *wanted])
@@ -146,6 +149,11 @@ def _median_note(samples: Sequence[Sample], name: str) -> float:
 def _each_ms(samples: Sequence[Sample], name: str) -> str:
     done = sum(sample.done for sample in samples)
     return f"{sum(getattr(sample, name) for sample in samples) * 1000 / done:,.3f}" if done else "—"
+
+
+def worst(runs: Sequence[Sequence[RowResult]]) -> list[RowResult]:
+    """Of several runs, each row as it was in that run in which its goals were reached least."""
+    return [min(results, key=lambda result: result.standing) for results in zip(*runs, strict=True)]
 
 
 def _provisional(results: Sequence[RowResult]) -> str:

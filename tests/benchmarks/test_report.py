@@ -41,4 +41,25 @@ def test_every_row_has_a_name_of_its_own_and_goals_about_who_is_measured() -> No
     assert len({row.name for row in ROWS}) == len(ROWS)
     for row in ROWS:
         assert all(goal.against is None or goal.against in row.who for goal in row.goals), row.name
-        assert row.who[0] == "portolan", row.name
+        assert row.who[0] in {"portolan", "portolan:s3"}, row.name
+
+
+def test_of_several_runs_each_row_is_told_as_it_was_at_its_worst() -> None:
+    first = [_result("blob-64k", portolan=60, v3=10), _result("memory-idle", portolan=100, v3=50)]
+    second = [_result("blob-64k", portolan=900, v3=200), _result("memory-idle", portolan=90, v3=50)]
+    chosen = report.worst([first, second])
+    assert [result.median("portolan") for result in chosen] == [900, 100]
+
+
+def test_what_people_wrote_on_the_page_stays() -> None:
+    results = [_result("blob-64m", portolan=3000, v3=1500, nginx=4000)]
+    before = f"what was measured then\n\n{report.FLOOR}\n\nIn the disk.\n"
+    page = report.page(results, about={}, pulls="none", before=before)
+    assert page.endswith(f"{report.FLOOR}\n\nIn the disk.\n")
+    assert "what was measured then" not in page
+
+
+def test_a_registry_on_an_object_store_is_told_apart() -> None:
+    row = next(row for row in ROWS if row.name == "s3-push-256m")
+    samples = {"portolan:s3": [Sample(value=30, done=1)], "v3:s3": [Sample(value=20, done=1)]}
+    assert report.recorded(_page(RowResult(row, samples))) == {("s3-push-256m", "distribution v3, s3"): 1.5}

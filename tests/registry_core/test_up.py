@@ -107,7 +107,7 @@ def processes_of(data: Path) -> list[str]:
 
 def test_up_starts_everything_tells_how_to_sign_in_and_leaves_nothing(up: Up) -> None:
     up.start()
-    assert set(up.children()) == {"postgres", "valkey", "serve", "worker", "beat"}
+    assert set(up.children()) == {"postgres", "valkey", "serve", "worker"}
     password_file = up.data / "secrets" / "admin.password"
     assert stat.S_IMODE(password_file.stat().st_mode) == 0o600
     assert password_file.read_text().strip() in up.log()
@@ -135,7 +135,7 @@ def test_second_up_on_the_same_data_is_refused_by_pid(up: Up) -> None:
     assert f"already runs as process {up.process.pid}" in up.log()
 
 
-@pytest.mark.parametrize("victim", ["serve", "valkey", "postgres", "worker", "beat"])
+@pytest.mark.parametrize("victim", ["serve", "valkey", "postgres", "worker"])
 def test_process_that_dies_is_named_and_restarted(up: Up, victim: str) -> None:
     up.start()
     before = up.children()
@@ -146,6 +146,27 @@ def test_process_that_dies_is_named_and_restarted(up: Up, victim: str) -> None:
     wait_until(lambda: answers("127.0.0.1", up.port), what="the registry answers again", within_s=START_WITHIN_S)
     assert "restarting" in up.log()
     assert victim in up.log()
+
+
+def test_up_keeps_the_clock_of_the_periodic_jobs(up: Up) -> None:
+    up.start()
+    with psycopg.connect((up.data / "run" / "database.url").read_text(), autocommit=True) as connection:
+
+        def numbered() -> bool:
+            row = connection.execute("SELECT max(seq) FROM events_event").fetchone()
+            return row is not None and bool(row[0])
+
+        wait_until(numbered, what="the relay numbers the first events", within_s=START_WITHIN_S)
+
+
+def test_processes_share_the_memory_of_what_they_have_imported(up: Up) -> None:
+    up.start()
+    assert up.process is not None
+    children = [psutil.Process(pid) for name, pid in up.children().items() if name in {"serve", "worker"}]
+    family = [psutil.Process(up.process.pid), *children, *children[0].children(), *children[1].children()]
+    used = [process.memory_full_info() for process in family]
+    assert len(used) == 5
+    assert sum(each.pss for each in used) < 0.5 * sum(each.rss for each in used)
 
 
 def test_up_that_was_killed_leaves_nothing_in_the_way_of_the_next(up: Up) -> None:

@@ -29,6 +29,12 @@ class Goal:
     def is_met(self, figure: float) -> bool:
         return (self.least is None or figure >= self.least) and (self.most is None or figure <= self.most)
 
+    def reached(self, figure: float) -> float:
+        """How far it is reached: 1 just so, 2 twice over."""
+        if self.least is not None:
+            return figure / self.least
+        return (self.most or 0) / figure if figure else float("inf")
+
     def __str__(self) -> str:
         return f"≥ {self.least:g}" if self.least is not None else f"≤ {self.most:g}"
 

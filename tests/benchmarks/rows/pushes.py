@@ -32,13 +32,15 @@ class LargePushRow:
     is_comparable: bool = True
 
     def measure(self, bench: Bench, who: str) -> Sample:
-        sample = bench.load(who, lambda: _hash_copy_flush(bench) if who == "disk" else self._push(bench, who))
+        sample = bench.load(who, lambda: _hash_copy_flush(bench) if who == "disk" else push_large(bench, who))
         return with_value(sample, sample.mib_per_s)
 
-    def _push(self, bench: Bench, who: str) -> Load:
-        seed = bench.seed()
-        blob = ["-bare", "-layers", "1", "-layer-bytes", str(_LARGE_BYTES), "-seed", seed]
-        return loadgen("push", *bench.on(who).sign_in(), "-repository", f"{PROJECT}/large-{seed}", *blob)
+
+def push_large(bench: Bench, who: str) -> Load:
+    """Push one blob of 256 MiB that no registry has."""
+    seed = bench.seed()
+    blob = ["-bare", "-layers", "1", "-layer-bytes", str(_LARGE_BYTES), "-seed", seed]
+    return loadgen("push", *bench.on(who).sign_in(), "-repository", f"{PROJECT}/large-{seed}", *blob)
 
 
 @dataclass(frozen=True)
