@@ -97,7 +97,7 @@ class SessionAuthentication(BaseAuthentication):
     def _enforce_csrf(self, request: Request) -> None:
         check = _CsrfCheck(lambda _request: HttpResponse())
         check.process_request(request._request)
-        reason = check.process_view(request._request, lambda: None, (), {})
+        reason = check.process_view(request._request, HttpResponse, (), {})
         if reason:
             raise PermissionDenied(f"send the header {CSRF_HEADER} with the value that the last answer had: {reason}")
 

@@ -124,7 +124,7 @@ class Generator(SchemaGenerator):
     endpoint_inspector_cls = _WithHead
 
 
-class _Basic(OpenApiAuthenticationExtension):
+class _Basic(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
     target_class = "registry_core.api.authentication.BasicAuthentication"
     name = "basic"
 
@@ -132,7 +132,7 @@ class _Basic(OpenApiAuthenticationExtension):
         return {"type": "http", "scheme": "basic"}
 
 
-class _Session(OpenApiAuthenticationExtension):
+class _Session(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
     target_class = "registry_core.api.authentication.SessionAuthentication"
     name = "session"
 
@@ -140,7 +140,7 @@ class _Session(OpenApiAuthenticationExtension):
         return {"type": "apiKey", "in": "cookie", "name": settings.SESSION_COOKIE_NAME}
 
 
-class _Bearer(OpenApiAuthenticationExtension):
+class _Bearer(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
     target_class = "registry_core.api.authentication.BearerAuthentication"
     name = "bearer"
 

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 from django.test import Client
-from pytest_django.fixtures import SettingsWrapper
 
 from rbac.models import Role, User
 from rbac.services.members import add_member
@@ -58,7 +57,7 @@ def api_as(name: str, secret: str) -> Api:
 
 
 @pytest.fixture(autouse=True)
-def _cheap_passwords(settings: SettingsWrapper) -> None:
+def _cheap_passwords(settings: Any) -> None:
     """Each request signs in anew here: a hash that is made to be slow would make the tests so."""
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher", *settings.PASSWORD_HASHERS]
 
