@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Final
 
 from projects.services import create_project
-from rbac.errors import AlreadyExists
 from registry_core.access import SYSTEM
 from registry_core.content.models import Project
+from registry_core.errors import AlreadyExists
 
 LIBRARY: Final = "library"
 

@@ -1,44 +1,91 @@
-"""Projects: create them, open and close them. Each function is one transaction."""
+"""Projects: create them, open and close them, delete them. Each function is one transaction."""
 
 from __future__ import annotations
 
-from django.db import IntegrityError
+from collections.abc import Mapping
+from typing import Any
 
-from rbac.errors import AlreadyExists, InvalidInput
+from django.db import IntegrityError
+from django.db.models.functions import Now
+
+from projects import metadata
+from projects.models import ProjectSettings
 from rbac.models import Role, User
 from rbac.services.changes import project_key, rights_change
 from rbac.services.members import add_member
 from registry_core.access import Subject, SubjectKind
-from registry_core.content.models import UNLIMITED, Project
+from registry_core.content.models import UNLIMITED, Project, Repository
+from registry_core.content.repositories import name_key
+from registry_core.errors import AlreadyExists, InvalidInput, NotFound, PreconditionFailed
 from registry_core.names import NAME_MAX, PROJECT_NAME
 
+STORAGE_MAX_BYTES = 1 << 60
 
-def create_project(*, name: str, is_public: bool, by: Subject, storage_limit_bytes: int = UNLIMITED) -> Project:
+
+def create_project(
+    *,
+    name: str,
+    is_public: bool,
+    by: Subject,
+    storage_limit_bytes: int = UNLIMITED,
+    values: Mapping[str, str] | None = None,
+    cve_allowlist: dict[str, Any] | None = None,
+) -> Project:
     """Create a project; a user who does becomes its projectAdmin. `storage_limit_bytes` -1: unlimited.
 
-    Raises InvalidInput, or AlreadyExists when a living project has the name.
+    `values` are its metadata. Raises InvalidInput, or AlreadyExists when a living project has the name.
     """
     if len(name) > NAME_MAX or PROJECT_NAME.fullmatch(name) is None:
         raise InvalidInput("a project's name has lower-case letters, digits and single . _ or - between them")
-    if storage_limit_bytes < UNLIMITED:
-        raise InvalidInput("a storage limit is a number of bytes, or -1 for none")
+    check_storage_limit(storage_limit_bytes)
+    wanted = metadata.checked(values or {})
+    wanted.pop(metadata.PUBLIC, None)
     project = Project(name=name, is_public=is_public, storage_limit_bytes=storage_limit_bytes)
     try:
-        with rights_change(kind="project.created", by=by, payload={"name": name}):
+        with rights_change(name_key(name), kind="project.created", by=by, payload={"name": name}):
             project.save(force_insert=True)
+            owner_id = by.id if by.kind is SubjectKind.USER else None
+            ProjectSettings.objects.create(
+                project=project, owner_id=owner_id, metadata=wanted, cve_allowlist=cve_allowlist
+            )
             _make_creator_admin(project, by)
     except IntegrityError:
         raise AlreadyExists(f"a project named {name} exists already: choose another name") from None
     return project
 
 
+def check_storage_limit(limit_bytes: int) -> None:
+    """Raises InvalidInput unless it is a number of bytes, or -1 for none."""
+    if limit_bytes == 0 or not UNLIMITED <= limit_bytes <= STORAGE_MAX_BYTES:
+        raise InvalidInput(f"a storage limit is a number of bytes from 1 to {STORAGE_MAX_BYTES}, or -1 for none")
+
+
 def set_public(*, project: Project, is_public: bool, by: Subject) -> None:
     """Let everyone pull from a project, or members only."""
-    payload = {"name": project.name, "is_public": is_public}
-    key = project_key(project.pk)
-    with rights_change(key, kind="project.updated", by=by, project_id=project.pk, payload=payload):
-        Project.objects.filter(pk=project.pk).update(is_public=is_public)
-    project.refresh_from_db()
+    metadata.change_metadata(project=project, values={metadata.PUBLIC: str(is_public).lower()}, by=by)
+
+
+def why_not_deletable(project: Project) -> str:
+    """What stands in the way of deleting a project; empty: nothing."""
+    if Repository.objects.filter(project=project, deleted_at=None).exists():
+        return "the project has repositories: delete them first"
+    return ""
+
+
+def delete_project(*, project: Project, by: Subject) -> None:
+    """Delete an empty project; its name is free again, what was granted in it is void.
+
+    Raises PreconditionFailed while it has repositories, NotFound when somebody else was first.
+    """
+    keys = [project_key(project.pk), name_key(project.name)]
+    payload = {"name": project.name}
+    with rights_change(*keys, kind="project.deleted", by=by, project_id=project.pk, payload=payload):
+        # Excludes pushes, which hold the row: a repository that is being made is seen, or finds no project.
+        if not Project.objects.select_for_update().filter(pk=project.pk, deleted_at=None).exists():
+            raise NotFound(f"there is no project {project.name}")
+        if obstacle := why_not_deletable(project):
+            raise PreconditionFailed(obstacle)
+        Project.objects.filter(pk=project.pk).update(deleted_at=Now())
 
 
 def _make_creator_admin(project: Project, by: Subject) -> None:

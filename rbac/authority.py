@@ -54,6 +54,18 @@ class RbacAuthority:
         needed[DELETE] = {("repository", "delete"), ("artifact", "delete")}
         return NO_ACTIONS | {action for action, one_of in needed.items() if held & one_of}
 
+    def project_permissions(self, *, subject: Subject, project_id: int) -> frozenset[tuple[str, str]]:
+        """Everything (resource, action) that the subject may do in a project now; the resource "" is the project."""
+        return permissions.project_permissions(subject=subject, project_id=project_id)
+
+    def has_system_permission(self, *, subject: Subject, resource: str, action: str) -> bool:
+        """Whether the subject may do `action` on a `resource` of the system."""
+        return permissions.has_system_permission(subject=subject, resource=resource, action=action)
+
+    def is_sysadmin(self, subject: Subject) -> bool:
+        """Whether the subject may do all."""
+        return permissions.is_sysadmin(subject)
+
     def pullable_projects(self, subject: Subject) -> list[int] | None:
         """Ids of the projects that the subject may pull from; None means all of them."""
         return permissions.pullable_projects(subject)

@@ -85,6 +85,18 @@ class Authority(Protocol):
         """The actions (pull, push, delete) that the subject has now on the repositories of a project."""
         ...
 
+    def project_permissions(self, *, subject: Subject, project_id: int) -> frozenset[tuple[str, str]]:
+        """Everything (resource, action) that the subject may do in a project now; the resource "" is the project."""
+        ...
+
+    def has_system_permission(self, *, subject: Subject, resource: str, action: str) -> bool:
+        """Whether the subject may do `action` on a `resource` of the system."""
+        ...
+
+    def is_sysadmin(self, subject: Subject) -> bool:
+        """Whether the subject may do all."""
+        ...
+
     def pullable_projects(self, subject: Subject) -> list[int] | None:
         """Ids of the projects that the subject may pull from; None means all of them."""
         ...

@@ -16,6 +16,7 @@ import typer
 from registry_core import cli_tls
 from registry_core.config import CONFIG_PATH_VARIABLE, ConfigError, describe, get_config
 from registry_core.durable import make_folder
+from registry_core.errors import OperationError
 from registry_core.storage.interface import StorageError
 from registry_core.supervisor.errors import AlreadyRunning, PortBusy, SupervisorError
 
@@ -136,7 +137,7 @@ def createuser(
             users.set_password(user=_user(username), password=password)
         else:
             users.create_user(username=username, password=password, email=email, is_sysadmin=is_sysadmin)
-    except import_module("rbac.errors").RbacError as error:
+    except OperationError as error:
         _leave(EXIT_FAILED, error)
     typer.echo(f"set the password of {username}" if is_reset else f"made the user {username}")
 

@@ -151,13 +151,19 @@ REST_FRAMEWORK: dict[str, Any] = {
     "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
     "DEFAULT_CONTENT_NEGOTIATION_CLASS": "registry_core.api.negotiation.FirstRenderer",
     "DEFAULT_AUTHENTICATION_CLASSES": [],
+    "UNAUTHENTICATED_USER": "registry_core.api.authentication.nobody",
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],  # a view that is open says so
     "EXCEPTION_HANDLER": "registry_core.api.errors.exception_handler",
 }
 SPECTACULAR_SETTINGS: dict[str, Any] = {
     "TITLE": "Portolan",
     "VERSION": "2.0",
+    "DESCRIPTION": "The registry's REST API: what Harbor's clients know under /api/v2.0.",
+    "OAS_VERSION": "3.1.0",
     "SERVE_INCLUDE_SCHEMA": False,
+    "DEFAULT_GENERATOR_CLASS": "registry_core.api.openapi.Generator",
+    "POSTPROCESSING_HOOKS": ["registry_core.api.openapi.add_components"],
+    "SORT_OPERATIONS": True,
 }
 
 LOGGING_CONFIG = "registry_core.logs.configure_django"

@@ -2,7 +2,13 @@
 
 from django.urls import URLPattern, URLResolver, include, path
 
+from registry_core.api import converters
+
+converters.register()
+
 urlpatterns: list[URLPattern | URLResolver] = [
+    path("api/v2.0/", include("rbac.api.urls")),
+    path("api/v2.0/", include("projects.api.urls")),
     path("api/v2.0/", include("registry_core.api.urls")),
     path("", include("frontend.urls")),
 ]

@@ -6,11 +6,11 @@ from contextlib import AbstractContextManager
 
 from django.db import IntegrityError
 
-from rbac.errors import AlreadyExists, InvalidInput
 from rbac.models import Group, GroupMember, ProjectMember, Role, User
 from rbac.services.changes import project_key, rights_change, user_key
 from registry_core.access import SYSTEM, Subject
 from registry_core.content.models import Project
+from registry_core.errors import AlreadyExists, InvalidInput
 
 
 def add_member(

@@ -17,8 +17,8 @@ from typing import Final
 
 from django.contrib.auth.hashers import Argon2PasswordHasher, check_password, make_password
 
-from rbac.errors import InvalidInput
 from registry_core.access import TooManyAttempts
+from registry_core.errors import InvalidInput
 
 SECRET_MIN: Final = 8
 SECRET_MAX: Final = 128

@@ -17,7 +17,6 @@ from django.db import IntegrityError
 from django.db.models import F
 from django.db.models.functions import Now
 
-from rbac.errors import AlreadyExists, InvalidInput, NotAllowed
 from rbac.models import Robot, RobotPermission
 from rbac.robot_permissions import PROJECT_PERMISSIONS, SYSTEM_PERMISSIONS
 from rbac.services.changes import rights_change, robot_key
@@ -26,6 +25,7 @@ from rbac.services.permissions import living_robot, living_robots, project_permi
 from rbac.services.secret_hashes import generate_secret, hash_generated, looks_generated
 from registry_core.access import Subject, SubjectKind
 from registry_core.content.models import Project
+from registry_core.errors import AlreadyExists, InvalidInput, NotAllowed
 
 ROBOT_NAME_PREFIX: Final = "robot$"
 _NAME: Final = re.compile(r"[a-z0-9]+(?:[._-][a-z0-9]+)*")

@@ -9,13 +9,13 @@ from django.db import IntegrityError
 from django.db.models import F
 from django.db.models.functions import Now
 
-from rbac.errors import AlreadyExists, InvalidInput
 from rbac.models import CliSecret, User
 from rbac.services.changes import rights_change, user_key
 from rbac.services.passwords import hash_chosen
 from rbac.services.secret_hashes import generate_secret, hash_generated
 from registry_core.access import SYSTEM, Subject
 from registry_core.config import get_config
+from registry_core.errors import AlreadyExists, InvalidInput
 
 FIRST_ADMIN: Final = "admin"
 _FORBIDDEN: Final = re.compile(r"[\s,\"~#%$:/\\\x00-\x1f\x7f]")

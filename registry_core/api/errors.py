@@ -6,13 +6,23 @@ to Django, which logs it and answers 500 through `registry_core.api.views.server
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import Any, Final
 
+import psycopg
 from django.core.exceptions import PermissionDenied
+from django.db import DataError, InterfaceError
+from django.db import OperationalError as DatabaseDown
 from django.http import Http404, JsonResponse
+from psycopg_pool import PoolTimeout
 from rest_framework import exceptions, status
 
 from registry_core.access import TooManyAttempts, Unauthenticated
+from registry_core.content import errors as content
+from registry_core.digests import DigestError
+from registry_core.errors import AlreadyExists, InvalidInput, NotAllowed, NotFound, PreconditionFailed
+from registry_core.names import InvalidName
+from registry_core.storage.interface import StorageError, StorageFull
 
 CODES: Final = {
     400: "BAD_REQUEST",
@@ -25,15 +35,48 @@ CODES: Final = {
     413: "REQUEST_ENTITY_TOO_LARGE",
     429: "TOO_MANY_REQUEST",
     500: "UNKNOWN",
+    501: "NOT_IMPLEMENTED",
+    503: "SERVICE_UNAVAILABLE",
+    507: "INSUFFICIENT_STORAGE",
 }
 NOT_FOUND_MESSAGE: Final = "there is nothing at this address"
 SERVER_ERROR_MESSAGE: Final = "the registry could not answer this request; its log says why"
+RETRY_AFTER_S: Final = 5
+
+_STATUS: Final[dict[type[Exception], int]] = {
+    InvalidInput: 400,
+    NotAllowed: 403,
+    NotFound: 404,
+    AlreadyExists: 409,
+    PreconditionFailed: 412,
+    InvalidName: 400,
+    DigestError: 400,
+    content.RepositoryUnknown: 404,
+    content.ManifestUnknown: 404,
+    content.BlobUnknown: 404,
+    content.UploadUnknown: 404,
+    content.UploadBusy: 409,
+    content.DigestMismatch: 400,
+    content.ManifestInvalid: 400,
+    content.ManifestTooLarge: 413,
+    content.ReferenceMissing: 400,
+}
 
 
-def error_body(status_code: int, *messages: str) -> dict[str, list[dict[str, str]]]:
-    """The body of an error answer: one entry per message, all with the code that belongs to `status_code`."""
-    code = CODES.get(status_code, "BAD_REQUEST" if status_code < status.HTTP_500_INTERNAL_SERVER_ERROR else "UNKNOWN")
-    return {"errors": [{"code": code, "message": message} for message in messages]}
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """An error answer: its status, its code (by itself the one of the status), what it says, and headers."""
+
+    status: int
+    messages: list[str]
+    code: str = ""
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+def error_body(status_code: int, *messages: str, code: str = "") -> dict[str, list[dict[str, str]]]:
+    """The body of an error answer: one entry per message, all with the same code."""
+    known = CODES.get(status_code, "BAD_REQUEST" if status_code < status.HTTP_500_INTERNAL_SERVER_ERROR else "UNKNOWN")
+    return {"errors": [{"code": code or known, "message": message} for message in messages]}
 
 
 def exception_handler(exception: Exception, _context: dict[str, Any]) -> JsonResponse | None:
@@ -41,36 +84,61 @@ def exception_handler(exception: Exception, _context: dict[str, Any]) -> JsonRes
 
     JSON whatever the view's renderer makes of its own answers.
     """
-    error = _as_api_exception(exception)
-    if error is None:
+    failure = failure_of(exception)
+    if failure is None:
         return None
-    response = JsonResponse(error_body(error.status_code, *_messages(error.detail)), status=error.status_code)
-    if wait_s := getattr(error, "wait", None):
-        response["Retry-After"] = str(int(wait_s))
-    if challenge := getattr(error, "auth_header", None):
-        response["WWW-Authenticate"] = challenge
-    return response
+    body = error_body(failure.status, *failure.messages, code=failure.code)
+    return JsonResponse(body, status=failure.status, headers=failure.headers)
 
 
-def _as_api_exception(exception: Exception) -> exceptions.APIException | None:
+def failure_of(exception: Exception) -> Failure | None:
+    """What an exception means to a client; None when nobody foresaw it."""
     match exception:
         case exceptions.APIException():
-            return exception
+            return _of_framework(exception)
         case Http404():
-            return exceptions.NotFound(NOT_FOUND_MESSAGE)
+            return Failure(404, [NOT_FOUND_MESSAGE])
         case PermissionDenied():
-            return exceptions.PermissionDenied()
+            return Failure(403, [str(exceptions.PermissionDenied().detail)])
         case Unauthenticated():
-            return exceptions.AuthenticationFailed(str(exception))
+            return Failure(401, [str(exception)])
         case TooManyAttempts():
-            return exceptions.Throttled(exception.retry_after_s)
-    return None
+            return Failure(429, [str(exception)], headers={"Retry-After": str(exception.retry_after_s)})
+        case content.Refused():
+            return Failure(exception.status, [exception.message], exception.code)
+        case content.ContentInUse():
+            return Failure(412, [exception.message], "VIOLATE_FOREIGN_KEY_CONSTRAINT")
+        case content.QuotaExceeded():
+            return Failure(403, [exception.message], "DENIED")
+        case StorageFull():
+            return Failure(507, [f"the registry's storage takes no more data ({exception}): tell its operator"])
+        case StorageError():
+            return _later(f"the registry's storage failed ({exception})")
+        case DatabaseDown() | InterfaceError() | psycopg.OperationalError() | PoolTimeout():
+            return _later("the registry's database is not available: try again")
+        case DataError():
+            return Failure(400, ["a value is too long or out of range"])
+    known = _STATUS.get(type(exception))
+    return Failure(known, [str(exception)]) if known else None
 
 
-def _messages(detail: Any, field: str = "") -> list[str]:
+def _later(message: str) -> Failure:
+    return Failure(503, [message], headers={"Retry-After": str(RETRY_AFTER_S)})
+
+
+def _of_framework(error: exceptions.APIException) -> Failure:
+    headers = {}
+    if wait_s := getattr(error, "wait", None):
+        headers["Retry-After"] = str(int(wait_s))
+    if challenge := getattr(error, "auth_header", None):
+        headers["WWW-Authenticate"] = challenge
+    return Failure(error.status_code, _messages(error.detail), headers=headers)
+
+
+def _messages(detail: Any, name: str = "") -> list[str]:
     """Every message in what DRF calls a detail: text, a list of details, or details by field name."""
     if isinstance(detail, dict):
-        return [message for name, inner in detail.items() for message in _messages(inner, name)]
+        return [message for inner_name, inner in detail.items() for message in _messages(inner, inner_name)]
     if isinstance(detail, list):
-        return [message for inner in detail for message in _messages(inner, field)]
-    return [f"{field}: {detail}" if field and field != "non_field_errors" else str(detail)]
+        return [message for inner in detail for message in _messages(inner, name)]
+    return [f"{name}: {detail}" if name and name != "non_field_errors" else str(detail)]

@@ -1,12 +1,14 @@
-"""The addresses under `/api/v2.0`."""
+"""The addresses under `/api/v2.0` that belong to no app above, and the last word about all others."""
 
 from django.urls import path, re_path
 
+from registry_core.api import not_yet
 from registry_core.api.views import HealthView, PingView, SchemaView, UnknownView
 
 urlpatterns = [
     path("ping", PingView.as_view()),
     path("health", HealthView.as_view()),
     path("openapi.json", SchemaView.as_view()),
+    *not_yet.patterns(),
     re_path(r"^.*$", UnknownView.as_view()),
 ]

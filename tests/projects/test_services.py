@@ -6,9 +6,9 @@ import pytest
 
 from projects.bootstrap import ensure_library
 from projects.services import create_project, set_public
-from rbac.errors import AlreadyExists, InvalidInput
 from registry_core.access import ANONYMOUS, SYSTEM, authority
 from registry_core.content.models import Project
+from registry_core.errors import AlreadyExists, InvalidInput
 from tests.rbac import arrange
 
 pytestmark = pytest.mark.django_db

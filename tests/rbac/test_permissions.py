@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from rbac.errors import InvalidInput, NotAllowed
 from rbac.models import Group, ProjectMember, RobotPermission, Role
 from rbac.services.members import add_member, change_role, remove_member, set_groups
 from rbac.services.permissions import has_project_permission
@@ -12,6 +11,7 @@ from rbac.services.robots import RobotGrant, create_robot, robot_subject, set_gr
 from rbac.services.users import set_active, set_sysadmin
 from registry_core.access import ANONYMOUS, SYSTEM, Subject, authority
 from registry_core.content.models import Project
+from registry_core.errors import InvalidInput, NotAllowed
 from registry_core.state import generations
 from tests.rbac import arrange
 

@@ -39,6 +39,8 @@ build() {   # build PACKAGE PROGRAM
 }
 
 mkdir -p "$bin" "$cache/programs"
+exec {lock}>"$cache/lock"
+flock "$lock"   # two that start at once: the second finds everything built
 folders=(. servers)
 [[ "${1:-}" == --peers ]] && folders+=(peers)
 for folder in "${folders[@]}"; do

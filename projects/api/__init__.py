@@ -1,0 +1,1 @@
+"""REST: projects and what is in them."""

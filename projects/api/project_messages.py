@@ -1,0 +1,139 @@
+"""Projects as the API takes and shows them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final
+
+import msgspec
+
+from projects.metadata import metadata_of
+from projects.models import ProjectSettings
+from registry_core.access import Subject
+from registry_core.api.messages import Answer, Body, Int64, ShortText, Time, api_time
+from registry_core.api.permissions import is_sysadmin
+from registry_core.content.models import UNLIMITED, Project
+from registry_core.errors import InvalidInput
+
+ALLOWLIST_MAX: Final = 10_000
+
+
+class CVEAllowlistItem(Answer):
+    """One vulnerability that is put up with."""
+
+    cve_id: ShortText
+
+
+class CVEAllowlist(Answer):
+    """The vulnerabilities that are put up with in a project. `expires_at` in seconds since the epoch; absent: never."""
+
+    id: int = 0
+    project_id: int = 0
+    expires_at: int | None = None
+    items: Annotated[list[CVEAllowlistItem], msgspec.Meta(max_length=ALLOWLIST_MAX)] = []
+    creation_time: Time | None = None
+    update_time: Time | None = None
+
+
+class ProjectMetadata(Answer):
+    """The settings of a project, as strings."""
+
+    public: str | None = None
+    enable_content_trust: str | None = None
+    enable_content_trust_cosign: str | None = None
+    prevent_vul: str | None = None
+    severity: str | None = None
+    auto_scan: str | None = None
+    auto_sbom_generation: str | None = None
+    reuse_sys_cve_allowlist: str | None = None
+    retention_id: str | None = None
+    proxy_speed_kb: str | None = None
+    max_upstream_conn: str | None = None
+    proxy_cache_filter_pattern: str | None = None
+    proxy_cache_filter_kind: str | None = None
+
+
+class ProjectAnswer(Answer, kw_only=True):
+    """A project."""
+
+    project_id: int
+    name: str
+    repo_count: int
+    metadata: ProjectMetadata
+    creation_time: Time
+    update_time: Time
+    owner_id: int = 0
+    owner_name: str = ""
+    registry_id: int | None = None
+    deleted: bool = False
+    togglable: bool = False
+    current_user_role_id: int = 0
+    current_user_role_ids: list[int] = []
+    cve_allowlist: CVEAllowlist | None = None
+
+
+class ProjectDeletable(Answer):
+    """Whether a project can be deleted, and what stands in the way."""
+
+    deletable: bool
+    message: str
+
+
+class ProjectRequest(Body, kw_only=True):
+    """A project to create, or what to change of one."""
+
+    project_name: ShortText = ""
+    public: bool | None = None
+    metadata: ProjectMetadata | None = None
+    cve_allowlist: CVEAllowlist | None = None
+    storage_limit: Int64 | None = None
+    registry_id: int | None = None
+
+    @property
+    def is_public(self) -> bool | None:
+        """Whether it shall be public; None: it is not said."""
+        said = self.values().get("public")
+        return self.public if said is None else said.lower() == "true"
+
+    def values(self) -> dict[str, str]:
+        """The metadata that are named."""
+        given = msgspec.structs.asdict(self.metadata) if self.metadata else {}
+        return {name: value for name, value in given.items() if value is not None}
+
+    def allowlist(self) -> dict[str, Any] | None:
+        """The allowlist to keep; None: it is not said."""
+        if self.cve_allowlist is None:
+            return None
+        items = [item.cve_id for item in self.cve_allowlist.items]
+        return {"items": list(dict.fromkeys(items)), "expires_at": self.cve_allowlist.expires_at}
+
+    def storage_limit_bytes(self, subject: Subject) -> int:
+        """The limit for a new project: an administrator's choice, nobody else's. Raises InvalidInput."""
+        if self.registry_id is not None:
+            raise InvalidInput("proxy cache projects are not there yet: leave registry_id out")
+        if self.storage_limit is None or not is_sysadmin(subject):
+            return UNLIMITED
+        return self.storage_limit
+
+
+def project_answer(project: Project, roles: list[int]) -> ProjectAnswer:
+    """The project, read with its settings, their owner and `repo_count`, to someone with these roles in it."""
+    settings: ProjectSettings | None = getattr(project, "settings", None)
+    owner = settings.owner if settings else None
+    allowlist = (settings.cve_allowlist if settings else None) or {"items": [], "expires_at": None}
+    return ProjectAnswer(
+        project_id=project.pk,
+        name=project.name,
+        repo_count=project.repo_count,  # type: ignore[attr-defined]
+        metadata=ProjectMetadata(**metadata_of(project, settings)),
+        creation_time=api_time(project.created_at),
+        update_time=api_time(settings.updated_at if settings else project.created_at),
+        owner_id=owner.pk if owner else 0,
+        owner_name=owner.username if owner else "",
+        current_user_role_id=roles[0] if roles else 0,
+        current_user_role_ids=roles,
+        cve_allowlist=CVEAllowlist(
+            project_id=project.pk,
+            items=[CVEAllowlistItem(cve_id=cve_id) for cve_id in allowlist["items"]],
+            expires_at=allowlist["expires_at"],
+        ),
+    )

@@ -1,0 +1,193 @@
+"""`/projects`: list, create, look at, change and delete them."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Final
+
+from django.db.models import IntegerField, OuterRef, Q, QuerySet, Subquery
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from projects.api.project_messages import ProjectAnswer, ProjectDeletable, ProjectRequest, project_answer
+from projects.metadata import change_metadata
+from projects.services import create_project, delete_project, why_not_deletable
+from rbac.models import Role
+from rbac.services.permissions import memberships, pullable_projects
+from registry_core.access import Subject, SubjectKind
+from registry_core.api.base import ApiView, created, done, find_project
+from registry_core.api.messages import parameters_of, parse_body
+from registry_core.api.openapi import IS_NAME, PAGED, header, operation, query
+from registry_core.api.paging import ListRules, listed
+from registry_core.api.permissions import ANYONE, SIGNED_IN, in_project, is_sysadmin
+from registry_core.api.query import Condition, Exact, Fuzzy, Match, number_key, text_key, time_key, truth, truth_key
+from registry_core.content.models import Project, Repository
+from registry_core.errors import InvalidInput, NotFound
+
+TAG: Final = "project"
+COUNT_MAX: Final = 100_000
+
+
+def _owner_key(match: Match) -> Q:
+    if not isinstance(match, Exact):
+        raise InvalidInput("use owner=name")
+    return Q(settings__owner__username=match.value)
+
+
+KEYS: Final[dict[str, Condition]] = {
+    "project_id": number_key("pk"),
+    "name": text_key("name", is_lower=True),
+    "public": truth_key("is_public"),
+    "owner": _owner_key,
+    "creation_time": time_key("created_at"),
+}
+RULES: Final = ListRules(
+    keys=KEYS,
+    sorts={"name": "name", "project_id": "pk", "creation_time": "created_at"},
+    order=("name",),
+)
+
+
+class ProjectsView(ApiView):
+    """`/projects`."""
+
+    access = {"GET": ANYONE, "HEAD": SIGNED_IN, "POST": SIGNED_IN}
+
+    @operation(
+        "listProjects",
+        TAG,
+        parameters=[
+            *PAGED,
+            query("name", "Projects whose name contains this."),
+            query("public", "Only public ones, or only others.", bool),
+            query("owner", "Only those of this user."),
+            query("with_detail", "With metadata and counts; this is so by itself.", bool, default=True),
+        ],
+        answer=list[ProjectAnswer],
+        errors=(400, 401),
+    )
+    def get(self, request: Request) -> Response:
+        """List the projects that the caller may see."""
+        given = parameters_of(request)
+        rows = visible_projects(self.subject)
+        if name := given.get("name"):
+            rows = rows.filter(KEYS["name"](Fuzzy(name)))
+        if public := given.get("public"):
+            rows = rows.filter(is_public=truth(Exact(public)))
+        if owner := given.get("owner"):
+            rows = rows.filter(_owner_key(Exact(owner)))
+        return listed(request, rows, RULES, lambda found: present_projects(self.subject, found), load=_with_details)
+
+    @operation(
+        "headProject",
+        TAG,
+        parameters=[query("project_name", "The name to look for.", required=True)],
+        errors=(400, 401, 404),
+    )
+    def head(self, request: Request) -> Response:
+        """Tell whether a project of a name exists: 200 or 404."""
+        name = request.query_params.get("project_name", "")
+        if not name:
+            raise InvalidInput("name the project: ?project_name=")
+        if find_project(name, is_name=True) is None:
+            raise NotFound(f"there is no project {name}")
+        return done()
+
+    @operation(
+        "createProject",
+        TAG,
+        parameters=[header("X-Resource-Name-In-Location", "true: the Location names the project.", bool)],
+        body=ProjectRequest,
+        status=201,
+        errors=(400, 401, 403, 409),
+    )
+    def post(self, request: Request) -> Response:
+        """Create a project; its creator becomes projectAdmin."""
+        asked = parse_body(request, ProjectRequest)
+        project = create_project(
+            name=asked.project_name,
+            is_public=asked.is_public or False,
+            by=self.subject,
+            storage_limit_bytes=asked.storage_limit_bytes(self.subject),
+            values=asked.values(),
+            cve_allowlist=asked.allowlist(),
+        )
+        is_named = request.META.get("HTTP_X_RESOURCE_NAME_IN_LOCATION", "").lower() == "true"
+        return created(f"{request.path}/{project.name if is_named else project.pk}")
+
+
+class ProjectView(ApiView):
+    """`/projects/{project_name_or_id}`."""
+
+    access = {"GET": in_project("", "read"), "PUT": in_project("", "update"), "DELETE": in_project("", "delete")}
+
+    @operation("getProject", TAG, parameters=[IS_NAME], answer=ProjectAnswer)
+    def get(self, _request: Request, project_name_or_id: str) -> Response:
+        """Look at a project."""
+        return Response(present_projects(self.subject, [_with_details([self.project.pk]).get()])[0])
+
+    @operation("updateProject", TAG, parameters=[IS_NAME], body=ProjectRequest)
+    def put(self, request: Request, project_name_or_id: str) -> Response:
+        """Change the metadata that are named; the others stay."""
+        asked = parse_body(request, ProjectRequest)
+        change_metadata(project=self.project, values=asked.values(), cve_allowlist=asked.allowlist(), by=self.subject)
+        return done()
+
+    @operation("deleteProject", TAG, parameters=[IS_NAME], errors=(400, 401, 403, 404, 412))
+    def delete(self, _request: Request, project_name_or_id: str) -> Response:
+        """Delete an empty project."""
+        delete_project(project=self.project, by=self.subject)
+        return done()
+
+
+class DeletableView(ApiView):
+    """`/projects/{project_name_or_id}/_deletable`."""
+
+    access = {"GET": in_project("", "delete")}
+
+    @operation("getProjectDeletable", TAG, parameters=[IS_NAME], answer=ProjectDeletable)
+    def get(self, _request: Request, project_name_or_id: str) -> Response:
+        """Tell whether the project can be deleted, and why not."""
+        obstacle = why_not_deletable(self.project)
+        return Response(ProjectDeletable(deletable=not obstacle, message=obstacle))
+
+
+def visible_projects(subject: Subject) -> QuerySet[Project]:
+    """The living projects that the subject may see."""
+    living = Project.objects.filter(deleted_at=None)
+    visible = pullable_projects(subject)
+    return living if visible is None else living.filter(pk__in=visible)
+
+
+def present_projects(subject: Subject, projects: Sequence[Project]) -> list[ProjectAnswer]:
+    """The projects as the API shows them to the subject, with its own roles in each."""
+    roles = _roles_in(subject, [project.pk for project in projects])
+    return [project_answer(project, roles[project.pk]) for project in projects]
+
+
+def _with_details(keys: list[int]) -> QuerySet[Project]:
+    living = Repository.objects.filter(project=OuterRef("pk"), deleted_at=None)
+    rows = Project.objects.filter(pk__in=keys).select_related("settings__owner")
+    return rows.annotate(repo_count=_BoundedCount(living))
+
+
+class _BoundedCount(Subquery):
+    """The number of rows of a subquery, counted no further than one past `COUNT_MAX`."""
+
+    template = "(SELECT count(*) FROM (%(subquery)s) AS counted)"
+
+    def __init__(self, rows: QuerySet[Repository]) -> None:
+        super().__init__(rows.order_by().values("pk")[: COUNT_MAX + 1], output_field=IntegerField())
+
+
+def _roles_in(subject: Subject, project_ids: list[int]) -> dict[int, list[int]]:
+    """The subject's roles by project, the highest first; an administrator is projectAdmin everywhere."""
+    roles: dict[int, list[int]] = defaultdict(list)
+    if is_sysadmin(subject):
+        return defaultdict(lambda: [int(Role.PROJECT_ADMIN)])
+    if subject.kind is SubjectKind.USER:
+        held = memberships(subject.id).filter(project_id__in=project_ids).values_list("project_id", "role").distinct()
+        for project_id, role in held:
+            roles[project_id].append(role)
+    return roles

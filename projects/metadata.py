@@ -1,0 +1,119 @@
+"""The metadata of a project: which names there are, what each may hold, and the operations on them.
+
+All are strings, as the contract has them. `public` is a column of the project, because every pull asks for it; the
+others are in its settings. Each change is one transaction.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from django.db.models.functions import Now
+
+from projects.models import ProjectSettings
+from rbac.services.changes import project_key, rights_change
+from registry_core.access import Subject
+from registry_core.content.models import Project
+from registry_core.errors import AlreadyExists, InvalidInput, NotFound
+
+PUBLIC: Final = "public"
+_SEVERITIES: Final = ("none", "low", "medium", "high", "critical")
+_WHOLE: Final = re.compile(r"-?[0-9]{1,18}")
+
+
+def _truth(text: str) -> bool:
+    return text in {"true", "false"}
+
+
+def _number(text: str) -> bool:
+    return _WHOLE.fullmatch(text) is not None
+
+
+_RULES: Final[Mapping[str, tuple[Callable[[str], bool], str]]] = {
+    PUBLIC: (_truth, "true or false"),
+    "enable_content_trust": (_truth, "true or false"),
+    "enable_content_trust_cosign": (_truth, "true or false"),
+    "prevent_vul": (_truth, "true or false"),
+    "severity": (_SEVERITIES.__contains__, f"one of {', '.join(_SEVERITIES)}"),
+    "auto_scan": (_truth, "true or false"),
+    "auto_sbom_generation": (_truth, "true or false"),
+    "reuse_sys_cve_allowlist": (_truth, "true or false"),
+    "retention_id": (_number, "the number of a retention policy"),
+    "proxy_speed_kb": (_number, "a number of KB a second, or -1 for no limit"),
+    "max_upstream_conn": (_number, "a number of connections, or -1 for no limit"),
+    "proxy_cache_filter_pattern": (lambda text: len(text) <= 1024, "a pattern of at most 1024 characters"),
+    "proxy_cache_filter_kind": (lambda text: len(text) <= 64, "the kind of the pattern"),
+}
+
+
+def metadata_of(project: Project, settings: ProjectSettings | None) -> dict[str, str]:
+    """The metadata as the API shows them."""
+    return {PUBLIC: str(project.is_public).lower()} | (settings.metadata if settings else {})
+
+
+def checked(values: Mapping[str, str]) -> dict[str, str]:
+    """The values, with truth values in lower case. Raises InvalidInput for an unknown name or an impossible value."""
+    return {name: _checked(name, value) for name, value in values.items()}
+
+
+def change_metadata(
+    *, project: Project, values: Mapping[str, str], by: Subject, cve_allowlist: dict[str, Any] | None = None
+) -> None:
+    """Set metadata by name, and the CVE allowlist; what is not named stays. Raises InvalidInput."""
+    wanted = checked(values)
+    payload = {"name": project.name, "metadata": wanted}
+    with rights_change(project_key(project.pk), kind="project.updated", by=by, project_id=project.pk, payload=payload):
+        settings = _locked(project)
+        if PUBLIC in wanted:
+            Project.objects.filter(pk=project.pk).update(is_public=wanted[PUBLIC] == "true")
+        settings.metadata |= {name: value for name, value in wanted.items() if name != PUBLIC}
+        if cve_allowlist is not None:
+            settings.cve_allowlist = cve_allowlist
+        _save(settings)
+    project.refresh_from_db()
+
+
+def add_metadata(*, project: Project, name: str, value: str, by: Subject) -> None:
+    """Set a name that was not set. Raises InvalidInput or AlreadyExists."""
+    checked({name: value})
+    settings = ProjectSettings.objects.filter(project=project).first()
+    if name in metadata_of(project, settings):
+        raise AlreadyExists(f"the metadata {name} are set already: change them instead")
+    change_metadata(project=project, values={name: value}, by=by)
+
+
+def delete_metadata(*, project: Project, name: str, by: Subject) -> None:
+    """Forget what was set under a name. Raises NotFound, or InvalidInput for `public`, which is always set."""
+    if name == PUBLIC:
+        raise InvalidInput("a project is always public or not: set public instead of deleting it")
+    payload = {"name": project.name, "deleted_metadata": name}
+    with rights_change(project_key(project.pk), kind="project.updated", by=by, project_id=project.pk, payload=payload):
+        settings = _locked(project)
+        if name not in settings.metadata:
+            raise NotFound(f"the metadata {name} are not set")
+        del settings.metadata[name]
+        _save(settings)
+
+
+def _checked(name: str, value: str) -> str:
+    rule = _RULES.get(name)
+    if rule is None:
+        raise InvalidInput(f"there are no metadata {name[:64]!r}: use one of {', '.join(_RULES)}")
+    is_valid, expected = rule
+    value = value.lower() if is_valid is _truth else value
+    if "\x00" in value or not is_valid(value):
+        raise InvalidInput(f"{name} is {expected}, not {value[:64]!r}")
+    return value
+
+
+def _locked(project: Project) -> ProjectSettings:
+    """The settings' row, made when there is none, locked. Within a transaction."""
+    ProjectSettings.objects.bulk_create([ProjectSettings(project=project)], ignore_conflicts=True)
+    return ProjectSettings.objects.select_for_update().get(project=project)
+
+
+def _save(settings: ProjectSettings) -> None:
+    values = {"metadata": settings.metadata, "cve_allowlist": settings.cve_allowlist}
+    ProjectSettings.objects.filter(pk=settings.pk).update(updated_at=Now(), **values)

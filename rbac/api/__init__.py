@@ -1,0 +1,1 @@
+"""REST: users, groups, members, robots, permissions, sessions."""

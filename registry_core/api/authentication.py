@@ -1,0 +1,122 @@
+"""Who asks by REST: Basic credentials of users and robots, a console session, or an identity provider's Bearer token.
+
+Basic needs no CSRF token, a session does for everything that changes something: it comes in the response header
+`X-Harbor-CSRF-Token` and is sent back in the same one. Wrong credentials are 401 everywhere, also where none are
+needed: who sends them wants to know.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from hashlib import sha256
+from typing import Final
+
+from django.contrib.auth.models import AnonymousUser
+from django.http import HttpResponse
+from django.middleware.csrf import CsrfViewMiddleware, get_token
+from rest_framework.authentication import BaseAuthentication
+from rest_framework.exceptions import AuthenticationFailed, PermissionDenied
+from rest_framework.request import Request
+
+from registry_core.access import ANONYMOUS, Subject, SubjectKind, authority
+from registry_core.api.memory import Memory
+from registry_core.distribution.identity import BASIC_REMEMBERED_S
+from registry_core.tokens.endpoint import Credentials, basic_credentials
+
+CSRF_HEADER: Final = "X-Harbor-CSRF-Token"
+IN_SESSION: Final = "portolan.session"
+CHALLENGE: Final = 'Basic realm="portolan"'
+_known: Memory[Subject] = Memory()
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """The subject in the form in which DRF carries it: `request.user`."""
+
+    subject: Subject
+
+    @property
+    def is_authenticated(self) -> bool:
+        return not self.subject.is_anonymous
+
+
+NOBODY: Final = Caller(ANONYMOUS)
+
+
+def nobody() -> Caller:
+    """Who asks when nobody signed in."""
+    return NOBODY
+
+
+def subject_of(request: Request) -> Subject:
+    """Who asks."""
+    caller = request.user
+    return caller.subject if isinstance(caller, Caller) else ANONYMOUS
+
+
+class BasicAuthentication(BaseAuthentication):
+    """RFC 7617: a user with the password or the CLI secret, or a robot with its secret."""
+
+    def authenticate(self, request: Request) -> tuple[Caller, str] | None:
+        """The caller, None without Basic credentials. Raises Unauthenticated or TooManyAttempts."""
+        header = request.META.get("HTTP_AUTHORIZATION", "")
+        if header[:6].lower() != "basic ":
+            return None
+        key = sha256(header.encode()).digest()
+        subject = _known.get(key)
+        if subject is None:
+            subject = _checked(basic_credentials(header), key, str(request.META.get("REMOTE_ADDR", "")))
+        return Caller(subject), "basic"
+
+    def authenticate_header(self, _request: Request) -> str:
+        return CHALLENGE
+
+
+def _checked(credentials: Credentials | None, key: bytes, client: str) -> Subject:
+    if credentials is None:
+        return ANONYMOUS
+    check = partial(authority().authenticate, username=credentials.username, secret=credentials.secret, client=client)
+    subject = check()
+    # Whose generation to look at is known only now: checked again under it, which costs no password hash.
+    return _known.fill(key, check, depends_on=[subject.key], ttl_s=BASIC_REMEMBERED_S)
+
+
+class SessionAuthentication(BaseAuthentication):
+    """The console's cookie; what changes something needs the CSRF token as well."""
+
+    def authenticate(self, request: Request) -> tuple[Caller, str] | None:
+        """The caller, None without a session. Raises PermissionDenied when the CSRF token is missing or wrong."""
+        user = getattr(request._request, "user", None)
+        if user is None or isinstance(user, AnonymousUser) or not user.is_authenticated:
+            return None
+        request.META[IN_SESSION] = True
+        self._enforce_csrf(request)
+        return Caller(Subject(SubjectKind.USER, user.pk, user.get_username())), "session"
+
+    def _enforce_csrf(self, request: Request) -> None:
+        check = _CsrfCheck(lambda _request: HttpResponse())
+        check.process_request(request._request)
+        reason = check.process_view(request._request, HttpResponse, (), {})
+        if reason:
+            raise PermissionDenied(f"send the header {CSRF_HEADER} with the value that the last answer had: {reason}")
+
+
+class _CsrfCheck(CsrfViewMiddleware):
+    def _reject(self, _request: object, reason: str) -> str:
+        return reason
+
+
+class BearerAuthentication(BaseAuthentication):
+    """An identity provider's token. Tokens of `/service/token` do not open this door: they are for content."""
+
+    def authenticate(self, request: Request) -> tuple[Caller, str] | None:
+        """None without a Bearer token. Raises AuthenticationFailed."""
+        if request.META.get("HTTP_AUTHORIZATION", "")[:7].lower() != "bearer ":
+            return None
+        raise AuthenticationFailed("no identity provider is configured whose tokens would be accepted: use Basic")
+
+
+def csrf_token(request: Request) -> str:
+    """The token that a session's next change must send back."""
+    return get_token(request._request)

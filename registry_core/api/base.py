@@ -1,0 +1,129 @@
+"""The base of the REST views: who asks, which project the address means, whether that is allowed.
+
+A view is one address. It says in `access` which right each of its methods asks for, parses, calls one operation or
+query, and presents.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any, ClassVar
+from urllib.parse import unquote
+
+from django.http import HttpRequest
+from django.utils.cache import patch_cache_control
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from registry_core.access import Subject
+from registry_core.api.authentication import (
+    CSRF_HEADER,
+    IN_SESSION,
+    BasicAuthentication,
+    BearerAuthentication,
+    SessionAuthentication,
+    csrf_token,
+    subject_of,
+)
+from registry_core.api.messages import JsonRenderer
+from registry_core.api.permissions import MeetsRule, Rule
+from registry_core.content.models import Project, Repository
+from registry_core.content.repositories import ProjectRef, RepositoryRef
+from registry_core.errors import NotFound
+from registry_core.names import RepositoryName
+
+
+class ApiView(APIView):
+    """One address of the REST API."""
+
+    authentication_classes = (BasicAuthentication, SessionAuthentication, BearerAuthentication)
+    permission_classes = (MeetsRule,)
+    renderer_classes = (JsonRenderer,)
+    http_method_names = ["get", "post", "put", "patch", "delete", "head"]
+    access: ClassVar[Mapping[str, Rule]] = {}
+
+    @property
+    def subject(self) -> Subject:
+        """Who asks."""
+        return subject_of(self.request)
+
+    @property
+    def client(self) -> str:
+        """The address of who asks."""
+        return str(self.request.META.get("REMOTE_ADDR", ""))
+
+    @cached_property
+    def found_project(self) -> Project | None:
+        """The living project that the address means; None when there is none.
+
+        A number is an id unless the header `X-Is-Resource-Name` says that it is a name.
+        """
+        named = self.kwargs.get("project_name_or_id") or self.kwargs.get("project_name") or ""
+        return find_project(named, is_name="project_name" in self.kwargs or self._is_resource_name())
+
+    @property
+    def project(self) -> Project:
+        """The project of the address. Raises NotFound."""
+        if self.found_project is None:
+            raise NotFound("there is no such project")
+        return self.found_project
+
+    @cached_property
+    def repository(self) -> Repository:
+        """The repository of the address, within its project. Raises NotFound."""
+        name = unquote(str(self.kwargs["repository_name"]))
+        living = Repository.objects.filter(project=self.project, deleted_at=None)
+        found = living.filter(name=name).first() if "\x00" not in name else None
+        if found is None:
+            raise NotFound(f"there is no repository {self.project.name}/{name}")
+        found.project = self.project
+        return found
+
+    @property
+    def repository_ref(self) -> RepositoryRef:
+        """The repository of the address as the operations of content take it."""
+        return repository_ref(self.repository)
+
+    def finalize_response(self, request: HttpRequest | Request, response: Any, *args: Any, **kwargs: Any) -> Any:
+        """Nobody in between keeps what was answered to one caller; a session gets its next CSRF token."""
+        final = super().finalize_response(request, response, *args, **kwargs)  # type: ignore[arg-type]
+        patch_cache_control(final, no_store=True)
+        if IN_SESSION in self.request.META:
+            final[CSRF_HEADER] = csrf_token(self.request)
+        return final
+
+    def _is_resource_name(self) -> bool:
+        return self.request.META.get("HTTP_X_IS_RESOURCE_NAME", "").lower() in {"true", "1"}
+
+
+def find_project(name_or_id: str, *, is_name: bool = False) -> Project | None:
+    """The living project of a name or, when it is a number and not said to be a name, of an id."""
+    living = Project.objects.filter(deleted_at=None)
+    if "\x00" in name_or_id:
+        return None
+    if not is_name and name_or_id.isascii() and name_or_id.isdigit():
+        return living.filter(pk=int(name_or_id)).first() if len(name_or_id) < 19 else None
+    return living.filter(name=name_or_id).first()
+
+
+def project_ref(project: Project) -> ProjectRef:
+    """The project as the operations of content take it."""
+    return ProjectRef(project.pk, project.name, project.is_public, project.allows_sparse_manifests)
+
+
+def repository_ref(repository: Repository) -> RepositoryRef:
+    """The repository, with its project at hand, as the operations of content take it."""
+    name = RepositoryName(repository.project.name, repository.name)
+    return RepositoryRef(repository.pk, name, project_ref(repository.project))
+
+
+def created(location: str) -> Response:
+    """201 with the address of what was made."""
+    return Response(None, status=201, headers={"Location": location})
+
+
+def done() -> Response:
+    """200 without a body: a change or a deletion."""
+    return Response(None)

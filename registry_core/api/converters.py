@@ -1,0 +1,27 @@
+"""What may stand in the addresses of the REST API where Django's own converters do not fit.
+
+A slash in a repository's name comes encoded once or twice; the server has undone one level, so here it is `/` or `%2F`.
+"""
+
+from __future__ import annotations
+
+from django.urls import register_converter
+
+
+class RepositoryConverter:
+    """A repository's name without its project, slashes included."""
+
+    regex = r"[^/].*?"
+
+    def to_python(self, value: str) -> str:
+        """As it came: the view undoes what is left of the encoding."""
+        return value
+
+    def to_url(self, value: str) -> str:
+        """As it is."""
+        return value
+
+
+def register() -> None:
+    """Make the converters known to `path()`."""
+    register_converter(RepositoryConverter, "repository")

@@ -1,0 +1,56 @@
+"""What the REST views remember between requests, so that a list page spends its queries on the list.
+
+The same rule as on the data path: a value is good while the generations it was read under stay the same. Views run in
+threads, so a lock stands before the cache.
+"""
+
+from __future__ import annotations
+
+import functools
+import threading
+from collections.abc import Callable, Iterable
+from typing import Final, Generic, TypeVar
+
+from registry_core.distribution.cache import GenerationCache
+from registry_core.state import generations
+
+V = TypeVar("V")
+MEMORY_BYTES: Final = 8 << 20
+
+
+class Memory(Generic[V]):
+    """A cache by generation for many threads."""
+
+    def __init__(self, *, limit_bytes: int = MEMORY_BYTES) -> None:
+        self._limit_bytes = limit_bytes
+        self._lock = threading.Lock()
+
+    @functools.cached_property
+    def _cache(self) -> GenerationCache[V]:
+        return GenerationCache(generations(), limit_bytes=self._limit_bytes)
+
+    def get(self, key: object) -> V | None:
+        """The value, when there is one and nothing it depends on has changed."""
+        with self._lock:
+            return self._cache.get(key)
+
+    def fill(
+        self,
+        key: object,
+        read: Callable[[], V],
+        *,
+        depends_on: Iterable[str],
+        size_bytes: int = 512,
+        ttl_s: float = 3600.0,
+    ) -> V:
+        """Read a value and remember it while the generations `depends_on` stay the same."""
+        seen = self._cache.begin(depends_on)
+        value = read()
+        with self._lock:
+            self._cache.put(key, value, seen=seen, size_bytes=size_bytes, ttl_s=ttl_s)
+        return value
+
+    def recall(self, key: object, read: Callable[[], V], *, depends_on: Iterable[str], size_bytes: int = 512) -> V:
+        """The remembered value, or what `read` gives now."""
+        value = self.get(key)
+        return self.fill(key, read, depends_on=depends_on, size_bytes=size_bytes) if value is None else value

@@ -1,0 +1,67 @@
+"""The form of what comes in and goes out: msgspec structs, which are parser, type and schema in one.
+
+A request's struct holds what a client may set and nothing else: whatever else it sends is not looked at. An answer's
+struct leaves out what has its default, as the contract's clients expect of absent values.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Any, Final, TypeVar
+
+import msgspec
+from rest_framework.renderers import BaseRenderer
+from rest_framework.request import Request
+
+from registry_core.errors import InvalidInput
+
+T = TypeVar("T")
+Text = Annotated[str, msgspec.Meta(pattern=r"^[^\x00]*$")]
+ShortText = Annotated[str, msgspec.Meta(max_length=255, pattern=r"^[^\x00]*$")]
+Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+Id = Annotated[int, msgspec.Meta(ge=1, le=2**63 - 1)]
+Time = Annotated[str, msgspec.Meta(extra_json_schema={"format": "date-time"})]
+NEVER: Final = "0001-01-01T00:00:00.000Z"
+
+
+class Body(msgspec.Struct, kw_only=True):
+    """Base of what a client sends. A field without a default must be there."""
+
+
+class Answer(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """Base of what a client gets. A field with a default is left out while it has it."""
+
+
+def parse_body(request: Request, form: type[T]) -> T:
+    """The request's body as a `form`. Raises InvalidInput, which names the field that is wrong."""
+    content = request.body
+    try:
+        return msgspec.json.decode(content or b"{}", type=form)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise InvalidInput(f"the request's body is not what is expected here: {error}") from None
+
+
+def parameters_of(request: Request) -> dict[str, str]:
+    """The query string's parameters, the last of each name. Raises InvalidInput for text that no column can hold."""
+    given = request.query_params.dict()
+    if any("\x00" in value for value in given.values()):
+        raise InvalidInput("a parameter contains the character NUL")
+    return given
+
+
+def api_time(moment: datetime) -> Time:
+    """A moment as the API writes it: RFC 3339 in UTC with milliseconds."""
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+class JsonRenderer(BaseRenderer):
+    """Structs, and lists of them, as JSON."""
+
+    media_type = "application/json"
+    format = "json"
+    charset = None
+    render_style = "binary"
+
+    def render(self, data: Any, _accepted_media_type: str | None = None, _context: Any = None) -> bytes:
+        """The JSON; nothing where there is nothing to say."""
+        return b"" if data is None else msgspec.json.encode(data)

@@ -1,0 +1,334 @@
+"""What the contract has and this release does not: answered 501, and said so in the schema."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from django.urls import URLPattern, path
+from drf_spectacular.utils import OpenApiResponse, extend_schema
+from rest_framework.exceptions import APIException
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from registry_core.api.base import ApiView
+from registry_core.api.openapi import Errors, schema_of
+from registry_core.api.permissions import SIGNED_IN
+
+Operations = Mapping[str, tuple[str, str]]
+"""By method: the operation's id and its tag."""
+
+_PREHEAT: Final = "projects/<str:project_name>/preheat/policies/<str:preheat_policy_name>"
+_WEBHOOK: Final = "projects/<str:project_name_or_id>/webhook/policies/<int:webhook_policy_id>"
+_ARTIFACT: Final = "projects/<str:project_name>/repositories/<repository:repository_name>/artifacts/<str:reference>"
+
+OPERATIONS: Final[Mapping[str, Operations]] = {
+    "ldap/ping": {
+        "post": ("pingLdap", "Ldap"),
+    },
+    "ldap/users/search": {
+        "get": ("searchLdapUser", "Ldap"),
+    },
+    "ldap/users/import": {
+        "post": ("importLdapUser", "Ldap"),
+    },
+    "ldap/groups/search": {
+        "get": ("searchLdapGroup", "Ldap"),
+    },
+    f"{_ARTIFACT}/scan": {
+        "post": ("scanArtifact", "scan"),
+    },
+    f"{_ARTIFACT}/scan/stop": {
+        "post": ("stopScanArtifact", "scan"),
+    },
+    f"{_ARTIFACT}/scan/<str:report_id>/log": {
+        "get": ("getReportLog", "scan"),
+    },
+    "p2p/preheat/providers": {
+        "get": ("ListProviders", "preheat"),
+    },
+    "p2p/preheat/instances/ping": {
+        "post": ("PingInstances", "preheat"),
+    },
+    "p2p/preheat/instances": {
+        "get": ("ListInstances", "preheat"),
+        "post": ("CreateInstance", "preheat"),
+    },
+    "p2p/preheat/instances/<str:preheat_instance_name>": {
+        "get": ("GetInstance", "preheat"),
+        "delete": ("DeleteInstance", "preheat"),
+        "put": ("UpdateInstance", "preheat"),
+    },
+    "projects/<str:project_name>/preheat/policies": {
+        "post": ("CreatePolicy", "preheat"),
+        "get": ("ListPolicies", "preheat"),
+    },
+    f"{_PREHEAT}": {
+        "get": ("GetPolicy", "preheat"),
+        "put": ("UpdatePolicy", "preheat"),
+        "post": ("ManualPreheat", "preheat"),
+        "delete": ("DeletePolicy", "preheat"),
+    },
+    f"{_PREHEAT}/executions": {
+        "get": ("ListExecutions", "preheat"),
+    },
+    f"{_PREHEAT}/executions/<int:execution_id>": {
+        "get": ("GetExecution", "preheat"),
+        "patch": ("StopExecution", "preheat"),
+    },
+    f"{_PREHEAT}/executions/<int:execution_id>/tasks": {
+        "get": ("ListTasks", "preheat"),
+    },
+    f"{_PREHEAT}/executions/<int:execution_id>/tasks/<int:task_id>/logs": {
+        "get": ("GetPreheatLog", "preheat"),
+    },
+    "projects/<str:project_name>/preheat/providers": {
+        "get": ("ListProvidersUnderProject", "preheat"),
+    },
+    "projects/<str:project_name_or_id>/immutabletagrules": {
+        "get": ("ListImmuRules", "immutable"),
+        "post": ("CreateImmuRule", "immutable"),
+    },
+    "projects/<str:project_name_or_id>/immutabletagrules/<int:immutable_rule_id>": {
+        "put": ("UpdateImmuRule", "immutable"),
+        "delete": ("DeleteImmuRule", "immutable"),
+    },
+    "projects/<str:project_name_or_id>/webhook/policies": {
+        "get": ("ListWebhookPoliciesOfProject", "webhook"),
+        "post": ("CreateWebhookPolicyOfProject", "webhook"),
+    },
+    f"{_WEBHOOK}": {
+        "get": ("GetWebhookPolicyOfProject", "webhook"),
+        "put": ("UpdateWebhookPolicyOfProject", "webhook"),
+        "delete": ("DeleteWebhookPolicyOfProject", "webhook"),
+    },
+    f"{_WEBHOOK}/executions": {
+        "get": ("ListExecutionsOfWebhookPolicy", "webhook"),
+    },
+    f"{_WEBHOOK}/executions/<int:execution_id>/tasks": {
+        "get": ("ListTasksOfWebhookExecution", "webhook"),
+    },
+    f"{_WEBHOOK}/executions/<int:execution_id>/tasks/<int:task_id>/log": {
+        "get": ("GetLogsOfWebhookTask", "webhook"),
+    },
+    "projects/<str:project_name_or_id>/webhook/lasttrigger": {
+        "get": ("LastTrigger", "webhook"),
+    },
+    "projects/<str:project_name_or_id>/webhook/jobs": {
+        "get": ("ListWebhookJobs", "webhookjob"),
+    },
+    "projects/<str:project_name_or_id>/webhook/events": {
+        "get": ("GetSupportedEventTypes", "webhook"),
+    },
+    "replication/policies": {
+        "get": ("listReplicationPolicies", "replication"),
+        "post": ("createReplicationPolicy", "replication"),
+    },
+    "replication/policies/<int:id>": {
+        "get": ("getReplicationPolicy", "replication"),
+        "delete": ("deleteReplicationPolicy", "replication"),
+        "put": ("updateReplicationPolicy", "replication"),
+    },
+    "replication/executions": {
+        "get": ("listReplicationExecutions", "replication"),
+        "post": ("startReplication", "replication"),
+    },
+    "replication/executions/<int:id>": {
+        "get": ("getReplicationExecution", "replication"),
+        "put": ("stopReplication", "replication"),
+    },
+    "replication/executions/<int:id>/tasks": {
+        "get": ("listReplicationTasks", "replication"),
+    },
+    "replication/executions/<int:id>/tasks/<int:task_id>/log": {
+        "get": ("getReplicationLog", "replication"),
+    },
+    "replication/adapters": {
+        "get": ("listRegistryProviderTypes", "registry"),
+    },
+    "replication/adapterinfos": {
+        "get": ("listRegistryProviderInfos", "registry"),
+    },
+    "registries": {
+        "post": ("createRegistry", "registry"),
+        "get": ("listRegistries", "registry"),
+    },
+    "registries/ping": {
+        "post": ("pingRegistry", "registry"),
+    },
+    "registries/<int:id>": {
+        "get": ("getRegistry", "registry"),
+        "delete": ("deleteRegistry", "registry"),
+        "put": ("updateRegistry", "registry"),
+    },
+    "registries/<int:id>/info": {
+        "get": ("getRegistryInfo", "registry"),
+    },
+    "scans/all/metrics": {
+        "get": ("getLatestScanAllMetrics", "scanAll"),
+    },
+    "scans/schedule/metrics": {
+        "get": ("getLatestScheduledScanAllMetrics", "scanAll"),
+    },
+    "system/oidc/ping": {
+        "post": ("pingOIDC", "oidc"),
+    },
+    "system/gc": {
+        "get": ("getGCHistory", "gc"),
+    },
+    "system/gc/<int:gc_id>": {
+        "get": ("getGC", "gc"),
+        "put": ("stopGC", "gc"),
+    },
+    "system/gc/<int:gc_id>/log": {
+        "get": ("getGCLog", "gc"),
+    },
+    "system/gc/schedule": {
+        "get": ("getGCSchedule", "gc"),
+        "post": ("createGCSchedule", "gc"),
+        "put": ("updateGCSchedule", "gc"),
+    },
+    "system/purgeaudit": {
+        "get": ("getPurgeHistory", "purge"),
+    },
+    "system/purgeaudit/<int:purge_id>": {
+        "get": ("getPurgeJob", "purge"),
+        "put": ("stopPurge", "purge"),
+    },
+    "system/purgeaudit/<int:purge_id>/log": {
+        "get": ("getPurgeJobLog", "purge"),
+    },
+    "system/purgeaudit/schedule": {
+        "get": ("getPurgeSchedule", "purge"),
+        "post": ("createPurgeSchedule", "purge"),
+        "put": ("updatePurgeSchedule", "purge"),
+    },
+    "system/CVEAllowlist": {
+        "get": ("getSystemCVEAllowlist", "SystemCVEAllowlist"),
+        "put": ("putSystemCVEAllowlist", "SystemCVEAllowlist"),
+    },
+    "system/scanAll/schedule": {
+        "get": ("getScanAllSchedule", "scanAll"),
+        "put": ("updateScanAllSchedule", "scanAll"),
+        "post": ("createScanAllSchedule", "scanAll"),
+    },
+    "system/scanAll/stop": {
+        "post": ("stopScanAll", "scanAll"),
+    },
+    "jobservice/pools": {
+        "get": ("getWorkerPools", "jobservice"),
+    },
+    "jobservice/pools/<str:pool_id>/workers": {
+        "get": ("getWorkers", "jobservice"),
+    },
+    "jobservice/jobs/<str:job_id>": {
+        "put": ("stopRunningJob", "jobservice"),
+    },
+    "jobservice/jobs/<str:job_id>/log": {
+        "get": ("actionGetJobLog", "jobservice"),
+    },
+    "jobservice/queues": {
+        "get": ("listJobQueues", "jobservice"),
+    },
+    "jobservice/queues/<str:job_type>": {
+        "put": ("actionPendingJobs", "jobservice"),
+    },
+    "schedules": {
+        "get": ("listSchedules", "schedule"),
+    },
+    "schedules/<str:job_type>/paused": {
+        "get": ("getSchedulePaused", "schedule"),
+    },
+    "retentions/metadatas": {
+        "get": ("getRentenitionMetadata", "Retention"),
+    },
+    "retentions": {
+        "post": ("createRetention", "Retention"),
+    },
+    "retentions/<int:id>": {
+        "get": ("getRetention", "Retention"),
+        "put": ("updateRetention", "Retention"),
+        "delete": ("deleteRetention", "Retention"),
+    },
+    "retentions/<int:id>/executions": {
+        "post": ("triggerRetentionExecution", "Retention"),
+        "get": ("listRetentionExecutions", "Retention"),
+    },
+    "retentions/<int:id>/executions/<int:eid>": {
+        "patch": ("operateRetentionExecution", "Retention"),
+    },
+    "retentions/<int:id>/executions/<int:eid>/tasks": {
+        "get": ("listRetentionTasks", "Retention"),
+    },
+    "retentions/<int:id>/executions/<int:eid>/tasks/<int:tid>": {
+        "get": ("getRetentionTaskLog", "Retention"),
+    },
+    "scanners": {
+        "get": ("listScanners", "scanner"),
+        "post": ("createScanner", "scanner"),
+    },
+    "scanners/ping": {
+        "post": ("pingScanner", "scanner"),
+    },
+    "scanners/<str:registration_id>": {
+        "get": ("getScanner", "scanner"),
+        "put": ("updateScanner", "scanner"),
+        "delete": ("deleteScanner", "scanner"),
+        "patch": ("setScannerAsDefault", "scanner"),
+    },
+    "scanners/<str:registration_id>/metadata": {
+        "get": ("getScannerMetadata", "scanner"),
+    },
+    "export/cve": {
+        "post": ("exportScanData", "scan data export"),
+    },
+    "export/cve/execution/<int:execution_id>": {
+        "get": ("getScanDataExportExecution", "scan data export"),
+    },
+    "export/cve/executions": {
+        "get": ("getScanDataExportExecutionList", "scan data export"),
+    },
+    "export/cve/download/<int:execution_id>": {
+        "get": ("downloadScanData", "scan data export"),
+    },
+    "security/summary": {
+        "get": ("getSecuritySummary", "securityhub"),
+    },
+    "security/vul": {
+        "get": ("ListVulnerabilities", "securityhub"),
+    },
+}
+
+
+class NotYet(APIException):
+    """501: known, and not there."""
+
+    status_code = 501
+    default_detail = "this release cannot do this yet"
+
+
+def patterns() -> list[URLPattern]:
+    """The addresses, each with a view of its own."""
+    return [path(address, _view(operations)) for address, operations in OPERATIONS.items()]
+
+
+def _view(operations: Operations) -> Any:
+    methods = {method: _method(*described) for method, described in operations.items()}
+    access = {method.upper(): SIGNED_IN for method in operations}
+    view = type("NotYetView", (ApiView,), {"__doc__": "Not there yet.", "access": access, **methods})
+    return view.as_view()  # type: ignore[attr-defined]
+
+
+def _method(operation_id: str, tag: str) -> Any:
+    @extend_schema(
+        operation_id=operation_id,
+        tags=[tag],
+        request=None,
+        responses={501: OpenApiResponse(schema_of(Errors), "Not there yet.")},
+        extensions={"x-not-implemented": True},
+    )
+    def refuse(_view: ApiView, _request: Request, **_kwargs: Any) -> Response:
+        """Not there yet."""
+        raise NotYet
+
+    return refuse

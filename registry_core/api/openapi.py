@@ -1,0 +1,148 @@
+"""How the views describe themselves in `/api/v2.0/openapi.json`: operations, and structs as schemas."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Final, TypeVar
+
+import msgspec
+from django.conf import settings
+from drf_spectacular.extensions import OpenApiAuthenticationExtension
+from drf_spectacular.generators import EndpointEnumerator, SchemaGenerator
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
+
+V = TypeVar("V", bound=Callable[..., Any])
+REF: Final = "#/components/schemas/{name}"
+_components: dict[str, dict[str, Any]] = {}
+_types: dict[str, Any] = {}
+
+
+class Error(msgspec.Struct, frozen=True):
+    """One thing that is wrong."""
+
+    code: str
+    message: str
+
+
+class Errors(msgspec.Struct, frozen=True):
+    """The body of every answer that is an error."""
+
+    errors: list[Error]
+
+
+def query(name: str, description: str, kind: Any = str, *, required: bool = False, default: Any = None) -> Any:
+    """A parameter of the query string."""
+    return OpenApiParameter(name, kind, OpenApiParameter.QUERY, required, description, default=default)
+
+
+def header(name: str, description: str, kind: Any = str) -> Any:
+    """A request header that the operation looks at."""
+    return OpenApiParameter(name, kind, OpenApiParameter.HEADER, False, description)
+
+
+Q_PARAMETER: Final = query(
+    "q", "What the list is narrowed to: key=value, key=~part, key=[min~max], key={a b}, key=(a b)."
+)
+SORT: Final = query("sort", "Columns to sort by, parted by commas; a minus before one: descending.")
+PAGE: Final = query("page", "Which page, from 1.", int, default=1)
+PAGE_SIZE: Final = query("page_size", "How many on a page, at most 100.", int, default=10)
+CURSOR: Final = query("cursor", "Where the page begins: as `Link: next` of the page before says.")
+PAGED: Final = (Q_PARAMETER, SORT, PAGE, PAGE_SIZE, CURSOR)
+IS_NAME: Final = header(
+    "X-Is-Resource-Name", "true: the project in the address is a name, even if it is a number.", bool
+)
+
+_ERRORS: Final = {
+    400: "A value is wrong; the message says which.",
+    401: "Nobody has signed in, or the credentials are wrong.",
+    403: "The caller may not do this, or may not know of it.",
+    404: "There is no such thing.",
+    409: "It exists already, or was changed meanwhile.",
+    412: "Something else must be done first.",
+    413: "The body is too large.",
+}
+
+
+def operation(
+    operation_id: str,
+    tag: str,
+    *,
+    parameters: Sequence[Any] = (),
+    body: Any = None,
+    answer: Any = None,
+    status: int = 200,
+    media_type: str = "application/json",
+    errors: Iterable[int] = (400, 401, 403, 404),
+) -> Callable[[V], V]:
+    """Describe a view's method: `body` and `answer` are structs, lists of them, or other types that msgspec knows."""
+    responses: dict[Any, Any] = {code: OpenApiResponse(schema_of(Errors), _ERRORS[code]) for code in errors}
+    responses[(status, media_type) if answer is not None else status] = (
+        OpenApiResponse(description="Done.") if answer is None else _described(answer)
+    )
+    return extend_schema(
+        operation_id=operation_id,
+        tags=[tag],
+        parameters=list(parameters),
+        request=None if body is None else {"application/json": schema_of(body)},
+        responses=responses,
+    )
+
+
+def schema_of(type_: Any) -> dict[str, Any]:
+    """The schema of a type; the structs in it become components. Raises TypeError when two structs share a name."""
+    (schema,), components = msgspec.json.schema_components([type_], ref_template=REF)
+    for name, component in components.items():
+        if _components.setdefault(name, component) != component:
+            raise TypeError(f"two different structs are named {name}: a schema's names are unique")
+    return schema
+
+
+def _described(answer: Any) -> Any:
+    return OpenApiTypes.STR if answer is str else OpenApiTypes.BINARY if answer is bytes else schema_of(answer)
+
+
+def add_components(result: dict[str, Any], **_kwargs: Any) -> dict[str, Any]:
+    """Postprocessing of the schema: put the structs among the components."""
+    schemas: dict[str, Any] = result.setdefault("components", {}).setdefault("schemas", {})
+    schemas.update(sorted(_components.items()))
+    return result
+
+
+class _WithHead(EndpointEnumerator):
+    """Lists HEAD as well, where a view answers it in its own way."""
+
+    def get_allowed_methods(self, callback: Any) -> list[str]:
+        methods: list[str] = super().get_allowed_methods(callback)  # type: ignore[no-untyped-call]
+        access: Mapping[str, Any] = getattr(callback.cls, "access", {})
+        return [*methods, "HEAD"] if "HEAD" in access else methods
+
+
+class Generator(SchemaGenerator):
+    """The generator of our schema."""
+
+    endpoint_inspector_cls = _WithHead
+
+
+class _Basic(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
+    target_class = "registry_core.api.authentication.BasicAuthentication"
+    name = "basic"
+
+    def get_security_definition(self, _auto_schema: Any) -> dict[str, str]:
+        return {"type": "http", "scheme": "basic"}
+
+
+class _Session(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
+    target_class = "registry_core.api.authentication.SessionAuthentication"
+    name = "session"
+
+    def get_security_definition(self, _auto_schema: Any) -> dict[str, str]:
+        return {"type": "apiKey", "in": "cookie", "name": settings.SESSION_COOKIE_NAME}
+
+
+class _Bearer(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
+    target_class = "registry_core.api.authentication.BearerAuthentication"
+    name = "bearer"
+
+    def get_security_definition(self, _auto_schema: Any) -> dict[str, str]:
+        return {"type": "http", "scheme": "bearer"}

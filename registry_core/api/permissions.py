@@ -1,0 +1,110 @@
+"""Which right a view asks for: one rule per method, and one class that holds the caller to it.
+
+Rights are pairs (resource, action) of the role table. A project that the caller may not see is refused as one that is
+not there would be: 401 to nobody, 403 to a known caller; only an administrator learns that it does not exist.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from rest_framework.exceptions import NotAuthenticated, PermissionDenied
+from rest_framework.permissions import BasePermission
+from rest_framework.request import Request
+
+from registry_core.access import Subject, authority
+from registry_core.api.authentication import subject_of
+from registry_core.api.memory import Memory
+from registry_core.content.models import Project
+from registry_core.errors import NotFound
+
+if TYPE_CHECKING:
+    from registry_core.api.base import ApiView
+
+Permission = tuple[str, str]
+_held: Memory[frozenset[Permission]] = Memory()
+_in_system: Memory[tuple[bool]] = Memory()
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """Whom a view lets in: anyone, anyone who signed in, or who holds a right in the project or in the system."""
+
+    scope: Literal["anyone", "signed-in", "sysadmin", "project", "system"]
+    resource: str = ""
+    action: str = ""
+
+
+ANYONE: Final = Rule("anyone")
+SIGNED_IN: Final = Rule("signed-in")
+SYSADMIN: Final = Rule("sysadmin")
+
+
+def in_project(resource: str, action: str) -> Rule:
+    """The right `action` on `resource` in the project of the address; the resource "" is the project itself."""
+    return Rule("project", resource, action)
+
+
+def in_system(resource: str, action: str) -> Rule:
+    """The right `action` on `resource` of the system: administrators, and robots that were given it."""
+    return Rule("system", resource, action)
+
+
+class MeetsRule(BasePermission):
+    """Holds the caller to the view's rule for the method."""
+
+    def has_permission(self, request: Request, view: Any) -> bool:
+        """True, or an error. Raises NotAuthenticated, PermissionDenied or NotFound."""
+        method = "GET" if request.method == "HEAD" and "HEAD" not in view.access else str(request.method)
+        rule = view.access.get(method)
+        if rule is None:
+            view.http_method_not_allowed(request)
+        admit(subject_of(request), rule, view)
+        return True
+
+
+def admit(subject: Subject, rule: Rule, view: ApiView) -> None:
+    """Let the subject pass a rule. Raises NotAuthenticated, PermissionDenied or NotFound."""
+    if rule.scope == "anyone" or _meets(subject, rule, view):
+        return
+    if subject.is_anonymous:
+        raise NotAuthenticated("sign in first: send the user name and password, or a robot's secret, as Basic")
+    if rule.scope == "project" and view.found_project is None and is_sysadmin(subject):
+        raise NotFound(f"there is no project {view.kwargs.get('project_name_or_id')}")
+    raise PermissionDenied("this does not exist, or you may not do it: ask an administrator for the right")
+
+
+def _meets(subject: Subject, rule: Rule, view: ApiView) -> bool:
+    if rule.scope == "project":
+        project = view.found_project
+        return project is not None and (rule.resource, rule.action) in permissions_in(subject, project)
+    if subject.is_anonymous:
+        return False
+    if rule.scope == "system":
+        return may_in_system(subject, rule.resource, rule.action)
+    return rule.scope == "signed-in" or is_sysadmin(subject)
+
+
+def permissions_in(subject: Subject, project: Project) -> frozenset[Permission]:
+    """Everything that the subject may do in the project now, from memory where that is still true."""
+    return _held.recall(
+        (subject.key, project.pk),
+        lambda: authority().project_permissions(subject=subject, project_id=project.pk),
+        depends_on=[subject.key, f"project:{project.pk}"],
+        size_bytes=1024,
+    )
+
+
+def may_in_system(subject: Subject, resource: str, action: str) -> bool:
+    """Whether the subject may do `action` on a `resource` of the system now."""
+    return _in_system.recall(
+        (subject.key, resource, action),
+        lambda: (authority().has_system_permission(subject=subject, resource=resource, action=action),),
+        depends_on=[subject.key],
+    )[0]
+
+
+def is_sysadmin(subject: Subject) -> bool:
+    """Whether the subject may do all."""
+    return _in_system.recall((subject.key,), lambda: (authority().is_sysadmin(subject),), depends_on=[subject.key])[0]

@@ -1,0 +1,31 @@
+"""What an operation may refuse, as types. Raised where it is known; each door (REST, console, CLI) translates it once.
+
+The message tells whoever asked what to do next. What is wrong with content has types of its own:
+`registry_core.content.errors`.
+"""
+
+from __future__ import annotations
+
+
+class OperationError(Exception):
+    """Base."""
+
+
+class InvalidInput(OperationError):
+    """A name, value or combination that breaks a rule."""
+
+
+class NotAllowed(OperationError):
+    """More than the one who asks may do or give."""
+
+
+class NotFound(OperationError):
+    """There is no such thing, or none that the one who asks may know of."""
+
+
+class AlreadyExists(OperationError):
+    """The name is taken, or the thing is there already."""
+
+
+class PreconditionFailed(OperationError):
+    """Something else must be done first."""
