@@ -111,7 +111,10 @@ def _set_up_django(database_url: str) -> None:
     """The rows are made from what the registry makes of a manifest, and that lives in a Django app."""
     import django
 
+    for name in [name for name in os.environ if name.startswith("PORTOLAN_")]:
+        del os.environ[name]
     os.environ |= {
+        "PORTOLAN_CONFIG": os.devnull,
         "PORTOLAN_DATABASE_URL": database_url,
         "PORTOLAN_DATA": tempfile.mkdtemp(prefix="portolan-load-"),
         "DJANGO_SETTINGS_MODULE": "registry_core.settings",
