@@ -1,0 +1,10 @@
+"""How Django knows this app."""
+
+from django.apps import AppConfig
+
+
+class SettingsStoreConfig(AppConfig):
+    """Settings that are rows."""
+
+    name = "registry_core.settings_store"
+    label = "settings_store"
