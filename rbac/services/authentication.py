@@ -15,9 +15,10 @@ from typing import Final
 
 from rbac.models import CliSecret, User
 from rbac.services import passwords
-from rbac.services.robots import ROBOT_NAME_PREFIX, find_robot, robot_subject
+from rbac.services.robots import find_robot, robot_name_prefix, robot_subject
 from rbac.services.secret_hashes import is_generated_secret, looks_generated
 from rbac.services.throttle import Throttle
+from rbac.services.users import is_possible_username
 from registry_core.access import Subject, Unauthenticated
 
 REMEMBER_S: Final = 60.0
@@ -29,9 +30,17 @@ _throttle = Throttle()
 def authenticate(*, username: str, secret: str, client: str) -> Subject:
     """The user or robot with these credentials. Raises Unauthenticated or TooManyAttempts."""
     username = username.replace("\x00", "�")  # Postgres refuses NUL; no name has either character
-    if username.startswith(ROBOT_NAME_PREFIX):
+    if _is_robot_name(username):
         return _robot(username, secret, client)
     return _user(username, secret, client)
+
+
+def _is_robot_name(username: str) -> bool:
+    """Whether a robot is meant. Where the prefix could also begin a user's name, a user of the name comes first."""
+    prefix = robot_name_prefix()
+    if not username.startswith(prefix):
+        return False
+    return not is_possible_username(prefix) or not User.objects.named(username).exists()
 
 
 def _robot(username: str, secret: str, client: str) -> Subject:

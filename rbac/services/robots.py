@@ -1,7 +1,8 @@
 """Robots: accounts for machines. Each function is one transaction.
 
-A robot's full name is `robot$name`, or `robot$project+name` for one of a project. The name only finds the row: what a
-robot may do comes from its permissions.
+A robot's full name is `robot$name`, or `robot$project+name` for one of a project; the setting `robot_name_prefix` may
+have something else in the place of `robot$`. The name only finds the row: what a robot may do comes from its
+permissions.
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ from rbac.services.secret_hashes import generate_secret, hash_generated, looks_g
 from registry_core.access import Subject, SubjectKind
 from registry_core.content.models import Project
 from registry_core.errors import AlreadyExists, InvalidInput, NotAllowed
+from registry_core.settings_store.values import current
 
-ROBOT_NAME_PREFIX: Final = "robot$"
 _NAME: Final = re.compile(r"[a-z0-9]+(?:[._-][a-z0-9]+)*")
 
 
@@ -42,9 +43,14 @@ class RobotGrant:
     effect: RobotPermission.Effect = RobotPermission.Effect.ALLOW
 
 
+def robot_name_prefix() -> str:
+    """What every robot's name begins with: the setting of that name."""
+    return current().text("robot_name_prefix")
+
+
 def full_name(robot: Robot) -> str:
     """The name a robot signs in with."""
-    return ROBOT_NAME_PREFIX + (f"{robot.project.name}+" if robot.project else "") + robot.name
+    return robot_name_prefix() + (f"{robot.project.name}+" if robot.project else "") + robot.name
 
 
 def robot_subject(robot: Robot) -> Subject:
@@ -54,9 +60,10 @@ def robot_subject(robot: Robot) -> Subject:
 
 def find_robot(username: str) -> Robot | None:
     """The robot that signs in under `username` and may act now."""
-    if not username.startswith(ROBOT_NAME_PREFIX):
+    prefix = robot_name_prefix()
+    if not username.startswith(prefix):
         return None
-    project, plus, name = username.removeprefix(ROBOT_NAME_PREFIX).rpartition("+")
+    project, plus, name = username.removeprefix(prefix).rpartition("+")
     if plus:
         return living_robots().filter(project__name=project, name=name).first()
     return living_robots().filter(project=None, name=name).first()
