@@ -1,8 +1,9 @@
-"""What is stored about projects besides their content: who owns them, and their settings by name."""
+"""What is stored about projects besides their content: who owns them, their settings by name, and labels."""
 
 from __future__ import annotations
 
 from django.db import models
+from django.db.models import Q
 from django.db.models.functions import Now
 
 
@@ -17,3 +18,37 @@ class ProjectSettings(models.Model):
 
     def __str__(self) -> str:
         return f"settings of project {self.project_id}"
+
+
+class Label(models.Model):
+    """A word with a colour to put on artifacts: of everybody's (without a project) or of one project."""
+
+    project = models.ForeignKey(
+        "content.Project", models.CASCADE, null=True, blank=True, db_index=False, related_name="+"
+    )
+    name = models.CharField(max_length=128)
+    description = models.TextField(blank=True, default="")
+    color = models.CharField(max_length=16, blank=True, default="")
+    created_at = models.DateTimeField(db_default=Now())
+    updated_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["project", "name"], name="label_name_in_project"),
+            models.UniqueConstraint(fields=["name"], condition=Q(project=None), name="label_name_global"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class ArtifactLabel(models.Model):
+    """A label on an artifact. It stays while the artifact is a tombstone, and is there again when that comes back."""
+
+    pk = models.CompositePrimaryKey("artifact_id", "label_id")
+    artifact = models.ForeignKey("content.Artifact", models.CASCADE, db_index=False, related_name="label_links")
+    label = models.ForeignKey(Label, models.CASCADE, related_name="+")
+    created_at = models.DateTimeField(db_default=Now())
+
+    def __str__(self) -> str:
+        return f"label {self.label_id} on artifact {self.artifact_id}"

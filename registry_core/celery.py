@@ -54,6 +54,11 @@ app.conf.beat_schedule = {
         "schedule": 86_400.0,
         "options": {"expires": 86_400},
     },
+    "describe manifests": {
+        "task": "registry_core.content.tasks.describe_manifests",
+        "schedule": 60.0,
+        "options": {"expires": 60},
+    },
     "sweep uploads": {
         "task": "registry_core.content.tasks.sweep_uploads",
         "schedule": 3600.0,

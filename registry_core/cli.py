@@ -128,7 +128,9 @@ def createuser(
     username: Annotated[str, typer.Argument(help="Name to sign in with.")],
     email: Annotated[str, typer.Option(help="Address of the user.")] = "",
     is_sysadmin: Annotated[bool, typer.Option("--admin", help="May do everything.")] = False,
-    is_reset: Annotated[bool, typer.Option("--set-password", help="Set the password of a user who exists.")] = False,
+    is_reset: Annotated[
+        bool, typer.Option("--reset", "--set-password", help="Set the password of a user who exists.")
+    ] = False,
 ) -> None:
     """Make a user, or set a user's password. The password is asked for, or read from standard input."""
     users, password = _operation("rbac.services.users"), _ask_password()

@@ -5,6 +5,7 @@ Settings that an administrator changes at run time are not here: those are rows 
 
 import difflib
 import ipaddress
+import json
 import os
 from functools import lru_cache
 from pathlib import Path
@@ -16,6 +17,8 @@ from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_va
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from registry_core.config_values import host_name, items, web_address
+from registry_core.errors import InvalidInput
+from registry_core.settings_store.keys import KEYS, parsed
 
 PREFIX = "PORTOLAN_"
 CONFIG_PATH_VARIABLE = "PORTOLAN_CONFIG"
@@ -160,6 +163,12 @@ class Config(BaseSettings):
         default=20, ge=1, description="Seconds that requests and jobs in progress get at shutdown."
     )
 
+    settings: Annotated[dict[str, Any], NoDecode] = Field(
+        default_factory=dict,
+        description="Run-time settings by key (JSON object) that cannot be changed by the API: "
+        "`GET /api/v2.0/configurations` lists them.",
+    )
+
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="Least level logged.")
     log_format: Literal["auto", "json", "console"] = Field(
         default="auto", description="json, console, or auto: console when stderr is a terminal."
@@ -234,6 +243,20 @@ class Config(BaseSettings):
     @classmethod
     def _names(cls, value: Any) -> tuple[str, ...]:
         return tuple(host_name(item) for item in items(value))
+
+    @field_validator("settings", mode="before")
+    @classmethod
+    def _run_time_settings(cls, value: Any) -> dict[str, Any]:
+        try:
+            values = json.loads(value) if isinstance(value, str) else value
+        except ValueError:
+            raise ValueError('must be a JSON object such as {"read_only": true}') from None
+        if not isinstance(values, dict):
+            raise ValueError('must be a JSON object such as {"read_only": true}')
+        try:
+            return dict(parsed(values))
+        except InvalidInput as error:
+            raise ValueError(str(error)) from None
 
     @field_validator("tls_cert", "tls_key")
     @classmethod
@@ -373,6 +396,8 @@ def _shown(value: object) -> str:
         return mask_url(secret) if "://" in secret else MASK
     if isinstance(value, tuple):
         return ", ".join(map(str, value))
+    if isinstance(value, dict):
+        return ", ".join(f"{name}={MASK if KEYS[name].is_secret else item}" for name, item in value.items())
     return "" if value is None else str(value)
 
 

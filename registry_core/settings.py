@@ -59,6 +59,7 @@ INSTALLED_APPS = [
     "registry_core",
     "registry_core.content",
     "registry_core.events",
+    "registry_core.settings_store",
     "rbac",
     "projects",
     "replication",

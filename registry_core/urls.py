@@ -10,6 +10,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("api/v2.0/", include("rbac.api.urls")),
     path("api/v2.0/", include("projects.api.urls")),
     path("api/v2.0/", include("registry_core.api.urls")),
+    path("c/", include("rbac.api.session_urls")),
     path("", include("frontend.urls")),
 ]
 

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from django.contrib.auth import get_user_model, login, logout
+from django.contrib.auth import login, logout
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -15,8 +15,12 @@ from django.views.decorators.csrf import csrf_protect
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from frontend.views.shared import NEXT
-from registry_core.access import Subject, SubjectKind, TooManyAttempts, Unauthenticated, authority
+from frontend.views.shared import NEXT, subject_of
+from rbac.models import User
+from rbac.services.sign_ins import sign_in as authenticated
+from rbac.services.sign_ins import signed_out
+from registry_core.access import TooManyAttempts, Unauthenticated
+from registry_core.errors import NotAllowed
 
 WRONG: Final = "The user name or password is wrong."
 ROBOT: Final = "Robot accounts cannot sign in to the console. Use one with docker login or the API."
@@ -61,6 +65,8 @@ def sign_in(request: HttpRequest) -> HttpResponse:
 @csrf_protect
 def sign_out(request: HttpRequest) -> HttpResponse:
     """End the session here and in the database."""
+    if request.user.is_authenticated:
+        signed_out(by=subject_of(request), client=_client(request))
     logout(request)
     return redirect("sign-in")
 
@@ -75,23 +81,27 @@ def _signed_in(request: HttpRequest, goal: str) -> HttpResponse:
     outcome = _authenticated(request)
     if isinstance(outcome, Refusal):
         return _refused(request, outcome, goal)
-    user = get_user_model().objects.get(pk=outcome.id)
-    login(request, user, backend=BACKEND)  # also gives the session a new id and the form a new token
+    login(request, outcome, backend=BACKEND)  # also gives the session a new id and the form a new token
     return redirect(goal)
 
 
-def _authenticated(request: HttpRequest) -> Subject | Refusal:
+def _authenticated(request: HttpRequest) -> User | Refusal:
     try:
-        subject = authority().authenticate(
+        return authenticated(
             username=request.POST.get("username", "").strip(),
-            secret=request.POST.get("password", ""),
-            client=request.META.get("REMOTE_ADDR", ""),
+            password=request.POST.get("password", ""),
+            client=_client(request),
         )
     except Unauthenticated:
         return Refusal(WRONG, 401)
+    except NotAllowed:
+        return Refusal(ROBOT, 403)
     except TooManyAttempts as error:
         return Refusal(_throttled_message(error.retry_after_s), 429, error.retry_after_s)
-    return subject if subject.kind is SubjectKind.USER else Refusal(ROBOT, 403)
+
+
+def _client(request: HttpRequest) -> str:
+    return str(request.META.get("REMOTE_ADDR", ""))
 
 
 def _throttled_message(retry_after_s: int) -> str:

@@ -15,9 +15,10 @@ from typing import Final
 
 from rbac.models import CliSecret, User
 from rbac.services import passwords
-from rbac.services.robots import ROBOT_NAME_PREFIX, find_robot, robot_subject
+from rbac.services.robots import find_robot, name_prefix, robot_subject
 from rbac.services.secret_hashes import is_generated_secret, looks_generated
 from rbac.services.throttle import Throttle
+from rbac.services.users import can_begin_username
 from registry_core.access import Subject, Unauthenticated
 
 REMEMBER_S: Final = 60.0
@@ -27,11 +28,26 @@ _throttle = Throttle()
 
 
 def authenticate(*, username: str, secret: str, client: str) -> Subject:
-    """The user or robot with these credentials. Raises Unauthenticated or TooManyAttempts."""
+    """The user or robot with these credentials. Raises Unauthenticated or TooManyAttempts.
+
+    The prefix of robots is a setting: where a user's name can begin with it as well, users sign in all the same.
+    """
     username = username.replace("\x00", "�")  # Postgres refuses NUL; no name has either character
-    if username.startswith(ROBOT_NAME_PREFIX):
+    prefix = name_prefix()
+    if not username.startswith(prefix):
+        return _user(username, secret, client)
+    try:
         return _robot(username, secret, client)
-    return _user(username, secret, client)
+    except Unauthenticated:
+        if not can_begin_username(prefix):
+            raise
+        return _user(username, secret, client)
+
+
+def is_password(*, user: User, password: str, client: str) -> bool:
+    """Whether this is the user's password, not another secret of his. Raises TooManyAttempts."""
+    version = f"password:{user.pk}:{user.credential_version}"
+    return _is_chosen(user.username, password, client, version, (user.password,))
 
 
 def _robot(username: str, secret: str, client: str) -> Subject:

@@ -4,41 +4,47 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager
 
-from django.db import IntegrityError
+from django.db import IntegrityError, connection
 
 from rbac.models import Group, GroupMember, ProjectMember, Role, User
 from rbac.services.changes import project_key, rights_change, user_key
 from registry_core.access import SYSTEM, Subject
 from registry_core.content.models import Project
-from registry_core.errors import AlreadyExists, InvalidInput
+from registry_core.errors import AlreadyExists, InvalidInput, NotFound
 
 
 def add_member(
-    *, project: Project, role: Role, by: Subject, user: User | None = None, group: Group | None = None
+    *, project: Project, role: Role | int, by: Subject, user: User | None = None, group: Group | None = None
 ) -> ProjectMember:
-    """Give a user or a group a role in a project. Raises InvalidInput or AlreadyExists."""
+    """Give a user or a group a role in a project.
+
+    Raises InvalidInput, AlreadyExists, or NotFound when project, user or group is gone meanwhile.
+    """
     if (user is None) == (group is None):
         raise InvalidInput("a member is either a user or a group")
     member = ProjectMember(project=project, user=user, group=group, role=_known(role))
     try:
         with _members_change(member, kind="member.created", by=by):
+            _hold_living(member)
             member.save(force_insert=True)
     except IntegrityError:
         raise AlreadyExists("is a member of this project already: change the role instead") from None
     return member
 
 
-def change_role(*, member: ProjectMember, role: Role, by: Subject) -> None:
-    """Give a member another role. Raises InvalidInput when there is no such role."""
+def change_role(*, member: ProjectMember, role: Role | int, by: Subject) -> None:
+    """Give a member another role. Raises InvalidInput when there is no such role, NotFound when he is none any more."""
     member.role = _known(role)
     with _members_change(member, kind="member.updated", by=by):
-        member.save(update_fields=["role"])
+        if not ProjectMember.objects.filter(pk=member.pk).update(role=member.role):
+            raise _gone("member")
 
 
 def remove_member(*, member: ProjectMember, by: Subject) -> None:
-    """Take a member's role away."""
+    """Take a member's role away. Raises NotFound when somebody else was first."""
     with _members_change(member, kind="member.deleted", by=by):
-        ProjectMember.objects.filter(pk=member.pk).delete()
+        if not ProjectMember.objects.filter(pk=member.pk).delete()[0]:
+            raise _gone("member")
 
 
 def set_groups(*, user: User, groups: list[Group], by: Subject = SYSTEM) -> None:
@@ -47,6 +53,29 @@ def set_groups(*, user: User, groups: list[Group], by: Subject = SYSTEM) -> None
         GroupMember.objects.filter(user=user).exclude(group__in=groups).delete()
         links = [GroupMember(user=user, group=group) for group in groups]
         GroupMember.objects.bulk_create(links, ignore_conflicts=True)
+
+
+def _hold_living(member: ProjectMember) -> None:
+    """Keep what the membership refers to from being deleted before it is there. Raises NotFound.
+
+    In the order in which deletions lock: project, then user or group.
+    """
+    held: list[tuple[str, str, str, int | None]] = [
+        ("project", "content_project", "AND deleted_at IS NULL", member.project_id)
+    ]
+    if member.user_id:
+        held.append(("user", "rbac_user", "AND deleted_at IS NULL", member.user_id))
+    else:
+        held.append(("user group", "rbac_group", "", member.group_id))
+    with connection.cursor() as cursor:
+        for what, table, is_living, key in held:
+            cursor.execute(f"SELECT 1 FROM {table} WHERE id = %s {is_living} FOR KEY SHARE", [key])  # noqa: S608 names of ours
+            if cursor.fetchone() is None:
+                raise _gone(what)
+
+
+def _gone(what: str) -> NotFound:
+    return NotFound(f"there is no such {what} any longer")
 
 
 def _known(role: int) -> Role:

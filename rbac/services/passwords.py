@@ -49,14 +49,15 @@ def is_chosen_secret(secret: str, stored_hash: str | None) -> bool:
 
     Raises TooManyAttempts when the pool is full.
     """
-    with _slot():
+    with slot():
         encoded = stored_hash or _hash_of_nobody()
         is_right = len(secret) <= SECRET_MAX and check_password(secret, encoded)
         return is_right and stored_hash is not None
 
 
 @contextmanager
-def _slot() -> Iterator[None]:
+def slot() -> Iterator[None]:
+    """A place in the pool of those who hash. Raises TooManyAttempts when it is full."""
     if not _admitted.acquire(blocking=False):
         raise TooManyAttempts(1)
     try:

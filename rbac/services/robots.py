@@ -1,21 +1,22 @@
 """Robots: accounts for machines. Each function is one transaction.
 
-A robot's full name is `robot$name`, or `robot$project+name` for one of a project. The name only finds the row: what a
-robot may do comes from its permissions.
+A robot's full name is `robot$name`, or `robot$project+name` for one of a project; the prefix is a setting. The name
+only finds the row: what a robot may do comes from its permissions.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from typing import Final
 
-from django.db import IntegrityError
+from django.db import IntegrityError, connection
 from django.db.models import F
 from django.db.models.functions import Now
+from django.utils import timezone
 
 from rbac.models import Robot, RobotPermission
 from rbac.robot_permissions import PROJECT_PERMISSIONS, SYSTEM_PERMISSIONS
@@ -25,9 +26,13 @@ from rbac.services.permissions import living_robot, living_robots, project_permi
 from rbac.services.secret_hashes import generate_secret, hash_generated, looks_generated
 from registry_core.access import Subject, SubjectKind
 from registry_core.content.models import Project
-from registry_core.errors import AlreadyExists, InvalidInput, NotAllowed
+from registry_core.errors import AlreadyExists, InvalidInput, NotAllowed, NotFound
+from registry_core.settings_store.values import current
 
-ROBOT_NAME_PREFIX: Final = "robot$"
+NEVER: Final = -1
+DAYS_MAX: Final = 36_500
+GRANTS_MAX: Final = 10_000
+DESCRIPTION_MAX: Final = 1024
 _NAME: Final = re.compile(r"[a-z0-9]+(?:[._-][a-z0-9]+)*")
 
 
@@ -42,9 +47,14 @@ class RobotGrant:
     effect: RobotPermission.Effect = RobotPermission.Effect.ALLOW
 
 
+def name_prefix() -> str:
+    """What stands before the name of every robot: the setting `robot_name_prefix`."""
+    return current().text("robot_name_prefix")
+
+
 def full_name(robot: Robot) -> str:
     """The name a robot signs in with."""
-    return ROBOT_NAME_PREFIX + (f"{robot.project.name}+" if robot.project else "") + robot.name
+    return name_prefix() + (f"{robot.project.name}+" if robot.project else "") + robot.name
 
 
 def robot_subject(robot: Robot) -> Subject:
@@ -54,12 +64,29 @@ def robot_subject(robot: Robot) -> Subject:
 
 def find_robot(username: str) -> Robot | None:
     """The robot that signs in under `username` and may act now."""
-    if not username.startswith(ROBOT_NAME_PREFIX):
+    prefix = name_prefix()
+    if not username.startswith(prefix):
         return None
-    project, plus, name = username.removeprefix(ROBOT_NAME_PREFIX).rpartition("+")
+    project, plus, name = username.removeprefix(prefix).rpartition("+")
     if plus:
         return living_robots().filter(project__name=project, name=name).first()
     return living_robots().filter(project=None, name=name).first()
+
+
+def expiry(*, days: int, since: datetime) -> datetime | None:
+    """When a robot made at `since` expires that lives `days`; None: never (-1). 0: as long as the setting
+    `robot_token_duration` says. Raises InvalidInput."""
+    days = days or current().number("robot_token_duration")
+    if days == NEVER:
+        return None
+    if not 1 <= days <= DAYS_MAX:
+        raise InvalidInput(f"duration is a number of days from 1 to {DAYS_MAX}, or -1 for never")
+    return since + timedelta(days=days)
+
+
+def lifetime_days(robot: Robot) -> int:
+    """For how many days the robot was made, as a whole number; -1: for ever."""
+    return round((robot.expires_at - robot.created_at) / timedelta(days=1)) if robot.expires_at else NEVER
 
 
 def create_robot(
@@ -72,21 +99,25 @@ def create_robot(
     secret: str = "",
     is_disabled: bool = False,
     expires_at: datetime | None = None,
+    created_at: datetime | None = None,
 ) -> tuple[Robot, str]:
     """Create a robot; returns it with its secret, which is shown this once. `expires_at` None: never.
 
-    Raises InvalidInput, AlreadyExists, or NotAllowed when the creator is a robot that may less than the new one.
+    Raises InvalidInput, AlreadyExists, NotFound when a project is gone meanwhile, or NotAllowed when the creator is a
+    robot that may less than the new one.
     """
     if len(name) > 255 or _NAME.fullmatch(name) is None:
         raise InvalidInput("a robot's name has lower-case letters, digits and single . _ or - between them")
+    _check_description(description)
     _check_grants(grants, project, by)
     stored, shown = _new_secret(secret)
     robot = Robot(name=name, project=project, description=description, is_disabled=is_disabled, expires_at=expires_at)
     robot.secret_hash, robot.is_chosen_secret = stored, bool(secret)
-    robot.created_by_kind, robot.created_by_id = int(by.kind), by.id
+    robot.created_by_kind, robot.created_by_id, robot.created_at = int(by.kind), by.id, created_at or timezone.now()
     project_id = project.pk if project else None
     try:
         with rights_change(kind="robot.created", by=by, project_id=project_id, payload={"name": full_name(robot)}):
+            _hold_projects({grant.project_id for grant in grants} | {project_id})
             robot.save(force_insert=True)
             _write_grants(robot, grants)
     except IntegrityError:
@@ -94,12 +125,37 @@ def create_robot(
     return robot, shown
 
 
-def set_grants(*, robot: Robot, grants: Sequence[RobotGrant], by: Subject) -> None:
-    """Replace what a robot may do. Raises InvalidInput or NotAllowed."""
-    _check_grants(grants, robot.project, by)
+def update_robot(
+    *,
+    robot: Robot,
+    by: Subject,
+    description: str | None = None,
+    is_disabled: bool | None = None,
+    days: int | None = None,
+    grants: Sequence[RobotGrant] | None = None,
+) -> None:
+    """Change what is named of a robot, in one transaction; its tokens die when it is stopped.
+
+    `days` count from its creation. Raises InvalidInput, NotAllowed, or NotFound when it is gone meanwhile.
+    """
+    _check_description(description or "")
+    values: dict[str, object] = {"description": description, "is_disabled": is_disabled}
+    values = {name: value for name, value in values.items() if value is not None}
+    if days is not None:
+        values["expires_at"] = expiry(days=days, since=robot.created_at)
+    if grants is not None:
+        _check_grants(grants, robot.project, by)
     with _robot_change(robot, "robot.updated", by):
-        robot.permissions.all().delete()
-        _write_grants(robot, grants)
+        if grants is not None:
+            _hold_projects({grant.project_id for grant in grants})
+            robot.permissions.all().delete()
+            _write_grants(robot, grants)
+        _update(robot, **values, **(_new_credentials() if is_disabled else {}))
+
+
+def set_grants(*, robot: Robot, grants: Sequence[RobotGrant], by: Subject) -> None:
+    """Replace what a robot may do. Raises InvalidInput, NotAllowed or NotFound."""
+    update_robot(robot=robot, by=by, grants=grants)
 
 
 def refresh_robot_secret(*, robot: Robot, by: Subject, secret: str = "") -> str:
@@ -115,8 +171,7 @@ def refresh_robot_secret(*, robot: Robot, by: Subject, secret: str = "") -> str:
 
 def set_disabled(*, robot: Robot, is_disabled: bool, by: Subject) -> None:
     """Stop a robot from acting, or let it again; its tokens die when it is stopped."""
-    with _robot_change(robot, "robot.updated", by):
-        _update(robot, is_disabled=is_disabled, **(_new_credentials() if is_disabled else {}))
+    update_robot(robot=robot, by=by, is_disabled=is_disabled)
 
 
 def delete_robot(*, robot: Robot, by: Subject) -> None:
@@ -125,9 +180,14 @@ def delete_robot(*, robot: Robot, by: Subject) -> None:
         _update(robot, deleted_at=Now(), **_new_credentials())
 
 
-def _robot_change(robot: Robot, kind: str, by: Subject) -> AbstractContextManager[None]:
+@contextmanager
+def _robot_change(robot: Robot, kind: str, by: Subject) -> Iterator[None]:
+    """The frame of a change of a living robot. Raises NotFound when there is none any longer."""
     payload = {"name": full_name(robot)}
-    return rights_change(robot_key(robot.pk), kind=kind, by=by, project_id=robot.project_id, payload=payload)
+    with rights_change(robot_key(robot.pk), kind=kind, by=by, project_id=robot.project_id, payload=payload):
+        if not Robot.objects.select_for_update().filter(pk=robot.pk, deleted_at=None).exists():
+            raise NotFound("there is no such robot any longer")
+        yield
 
 
 def _update(robot: Robot, **values: object) -> None:
@@ -163,7 +223,28 @@ def _write_grants(robot: Robot, grants: Sequence[RobotGrant]) -> None:
     )
 
 
+def _hold_projects(project_ids: Iterable[int | None]) -> None:
+    """Keep projects from being deleted before what refers to them is there. Raises NotFound."""
+    wanted = sorted({project_id for project_id in project_ids if project_id is not None})
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT id FROM content_project WHERE id = ANY(%s) AND deleted_at IS NULL ORDER BY id FOR KEY SHARE",
+            [wanted],
+        )
+        if len(cursor.fetchall()) < len(wanted):
+            raise NotFound("there is no such project any longer")
+
+
+def _check_description(text: str) -> None:
+    if len(text) > DESCRIPTION_MAX or "\x00" in text:
+        raise InvalidInput(f"a description has at most {DESCRIPTION_MAX} characters")
+
+
 def _check_grants(grants: Sequence[RobotGrant], project: Project | None, by: Subject) -> None:
+    if len(grants) > GRANTS_MAX:
+        raise InvalidInput(f"a robot has at most {GRANTS_MAX} permissions: use the namespace * for all projects")
+    if len({replace(grant, effect=RobotPermission.Effect.ALLOW) for grant in grants}) < len(set(grants)):
+        raise InvalidInput("the same permission is both allowed and denied: name it once")
     for grant in grants:
         _check_exists(grant)
         if project is not None and (grant.kind, grant.project_id) != (RobotPermission.Kind.PROJECT, project.pk):

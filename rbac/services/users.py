@@ -1,8 +1,14 @@
-"""People: create, change, disable and delete them. Each function is one transaction."""
+"""People: create, change, disable and delete them. Each function is one transaction.
+
+One administrator always remains: whoever takes that right from somebody, in whatever way, does so under a lock on the
+rows of all who have it.
+"""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
 from django.db import IntegrityError
@@ -10,15 +16,22 @@ from django.db.models import F
 from django.db.models.functions import Now
 
 from rbac.models import CliSecret, User
+from rbac.services import passwords
 from rbac.services.changes import rights_change, user_key
 from rbac.services.passwords import hash_chosen
 from rbac.services.secret_hashes import generate_secret, hash_generated
-from registry_core.access import SYSTEM, Subject
+from rbac.services.throttle import Throttle
+from registry_core.access import ANONYMOUS, SYSTEM, Subject, SubjectKind
 from registry_core.config import get_config
-from registry_core.errors import AlreadyExists, InvalidInput
+from registry_core.errors import AlreadyExists, InvalidInput, NotAllowed, NotFound
+from registry_core.settings_store.values import current
 
 FIRST_ADMIN: Final = "admin"
+TEXT_MAX: Final = 255
 _FORBIDDEN: Final = re.compile(r"[\s,\"~#%$:/\\\x00-\x1f\x7f]")
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f\u2028\u2029]")
+_EMAIL: Final = re.compile(r"[^\s@<>()\[\],;:\\\"\x00-\x1f\x7f]+@[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?")
+_sign_ups = Throttle()
 
 
 def check_username(username: str) -> None:
@@ -27,6 +40,26 @@ def check_username(username: str) -> None:
         raise InvalidInput(
             'a user name has 1 to 255 characters and none of the characters , " ~ # % $ : / \\ or blanks'
         )
+
+
+def can_begin_username(text: str) -> bool:
+    """Whether there can be a user whose name begins with `text`."""
+    return _FORBIDDEN.search(text) is None
+
+
+def check_profile(*, email: str, realname: str, comment: str) -> None:
+    """Raises InvalidInput unless these fit in one line each, and `email`, if there is one, has the form of one."""
+    for name, text in (("email", email), ("realname", realname), ("comment", comment)):
+        if len(text) > TEXT_MAX or _CONTROL.search(text):
+            raise InvalidInput(f"{name} has at most {TEXT_MAX} characters, all of them on one line")
+    if email and _EMAIL.fullmatch(email) is None:
+        raise InvalidInput("this is not an e-mail address: write it as name@example.org")
+
+
+def why_auth_mode_is_fixed() -> str:
+    """What stands in the way of another `auth_mode`: users who could not sign in any more. Empty: nothing."""
+    others = User.objects.filter(deleted_at=None).exclude(username=FIRST_ADMIN)
+    return "there are users besides admin: delete them first" if others.exists() else ""
 
 
 def create_user(
@@ -41,6 +74,7 @@ def create_user(
 ) -> User:
     """Create a user. Raises InvalidInput, or AlreadyExists when name or e-mail address is taken in any case."""
     check_username(username)
+    check_profile(email=email, realname=realname, comment=comment)
     user = User(username=username, email=email, realname=realname, comment=comment, is_sysadmin=is_sysadmin)
     user.password = hash_chosen(password)
     try:
@@ -54,21 +88,56 @@ def create_user(
 def set_password(*, user: User, password: str, by: Subject | None = None) -> None:
     """Change the password; every token of the user dies. Raises InvalidInput when it is too weak."""
     encoded = hash_chosen(password)
-    with rights_change(user_key(user.pk), kind="user.password_changed", by=by or user.subject):
+    with _user_change(user, by or user.subject, "user.password_changed"):
         User.objects.filter(pk=user.pk).update(password=encoded, **_new_credentials())
     user.refresh_from_db()
     if user.username == FIRST_ADMIN:
         (get_config().secrets_dir / "admin.password").unlink(missing_ok=True)
 
 
+def sign_up(*, username: str, password: str, email: str, realname: str, comment: str, client: str) -> User:
+    """Let somebody who has no account make one; he gets no rights. `client` is the address that he comes from.
+
+    Raises NotAllowed unless the setting `self_registration` allows it, TooManyAttempts, and what `create_user` does.
+    """
+    if not allows_sign_up():
+        raise NotAllowed("nobody can sign up here: ask an administrator for an account")
+    _sign_ups.check(client=client, name="")
+    _sign_ups.failed(client=client, name="")
+    with passwords.slot():
+        return create_user(
+            username=username, password=password, email=email, realname=realname, comment=comment, by=ANONYMOUS
+        )
+
+
+def allows_sign_up() -> bool:
+    """Whether people may make accounts for themselves."""
+    settings = current()
+    return settings.truth("self_registration") and settings.text("auth_mode") == "db_auth"
+
+
+def update_profile(*, user: User, email: str, realname: str, comment: str, by: Subject) -> None:
+    """Change what a user tells about himself. Raises InvalidInput, or AlreadyExists when the address is taken."""
+    check_profile(email=email, realname=realname, comment=comment)
+    try:
+        _change(user, by, "user.updated", email=email, realname=realname, comment=comment)
+    except IntegrityError:
+        raise AlreadyExists("a user with this e-mail address exists already: choose another") from None
+
+
 def set_sysadmin(*, user: User, is_sysadmin: bool, by: Subject) -> None:
-    """Make a user system administrator, or no longer."""
-    _change(user, by, "user.updated", is_sysadmin=is_sysadmin)
+    """Make a user system administrator, or no longer. Raises NotAllowed for the last one, NotFound for a gone one."""
+    with _user_change(user, by, "user.updated", ends_administrator=not is_sysadmin, is_sysadmin=is_sysadmin):
+        User.objects.filter(pk=user.pk).update(is_sysadmin=is_sysadmin, updated_at=Now())
+    user.refresh_from_db()
 
 
 def set_active(*, user: User, is_active: bool, by: Subject) -> None:
-    """Let a user sign in, or no longer; tokens die with it."""
-    _change(user, by, "user.updated", is_active=is_active, **({} if is_active else _new_credentials()))
+    """Let a user sign in, or no longer; tokens die with it. Raises NotAllowed for the last administrator."""
+    with _user_change(user, by, "user.updated", ends_administrator=not is_active, is_active=is_active):
+        values = {"updated_at": Now()} if is_active else _new_credentials()
+        User.objects.filter(pk=user.pk).update(is_active=is_active, **values)
+    user.refresh_from_db()
 
 
 def revoke_sessions(*, user: User, by: Subject) -> None:
@@ -77,8 +146,16 @@ def revoke_sessions(*, user: User, by: Subject) -> None:
 
 
 def delete_user(*, user: User, by: Subject) -> None:
-    """Delete a user: the row stays for history, the name is free again, memberships and secrets go."""
-    with rights_change(user_key(user.pk), kind="user.deleted", by=by, payload={"username": user.username}):
+    """Delete a user: the row stays for history, the name is free again, memberships and secrets go.
+
+    Raises NotAllowed for oneself, for the last administrator, and to a robot for any administrator; NotFound when
+    somebody else was first.
+    """
+    if (by.kind, by.id) == (SubjectKind.USER, user.pk):
+        raise NotAllowed("nobody can delete himself: ask another administrator")
+    with _user_change(user, by, "user.deleted", ends_administrator=True):
+        if by.kind is SubjectKind.ROBOT and User.objects.filter(pk=user.pk, is_sysadmin=True).exists():
+            raise NotAllowed("a robot cannot delete an administrator")
         user.memberships.all().delete()
         user.group_links.all().delete()
         CliSecret.objects.filter(user=user).delete()
@@ -96,7 +173,7 @@ def set_cli_secret(*, user: User, secret: str = "", by: Subject) -> str:
     """
     shown = secret or generate_secret()
     stored = hash_chosen(secret) if secret else hash_generated(shown)
-    with rights_change(user_key(user.pk), kind="user.cli_secret_changed", by=by):
+    with _user_change(user, by, "user.cli_secret_changed"):
         CliSecret.objects.update_or_create(user=user, defaults={"hash": stored, "is_chosen_secret": bool(secret)})
         User.objects.filter(pk=user.pk).update(**_new_credentials())
     user.refresh_from_db()
@@ -104,9 +181,30 @@ def set_cli_secret(*, user: User, secret: str = "", by: Subject) -> str:
 
 
 def _change(user: User, by: Subject, kind: str, **values: object) -> None:
-    with rights_change(user_key(user.pk), kind=kind, by=by, payload={"username": user.username}):
+    with _user_change(user, by, kind):
         User.objects.filter(pk=user.pk).update(**{"updated_at": Now(), **values})
     user.refresh_from_db()
+
+
+@contextmanager
+def _user_change(
+    user: User, by: Subject, kind: str, *, ends_administrator: bool = False, **told: object
+) -> Iterator[None]:
+    """The frame of a change of a living user. Raises NotFound for another, NotAllowed for the last administrator."""
+    with rights_change(user_key(user.pk), kind=kind, by=by, payload={"username": user.username, **told}):
+        if ends_administrator:
+            _keep_an_administrator(user)
+        if not User.objects.select_for_update().filter(pk=user.pk, deleted_at=None).exists():
+            raise NotFound("there is no such user any longer")
+        yield
+
+
+def _keep_an_administrator(user: User) -> None:
+    """Raises NotAllowed when there is none besides `user`. Locks them all, in order: of two who end each other the
+    second sees what the first did."""
+    administrators = User.objects.select_for_update().filter(is_sysadmin=True, is_active=True, deleted_at=None)
+    if list(administrators.order_by("pk").values_list("pk", flat=True)) == [user.pk]:
+        raise NotAllowed("this is the last administrator: make another one first")
 
 
 def _new_credentials() -> dict[str, object]:

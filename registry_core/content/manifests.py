@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Any
 
 from django.db import connection
@@ -11,6 +11,7 @@ from psycopg.types.json import Jsonb
 
 from registry_core.access import Subject
 from registry_core.content.deletions import begin_deletion
+from registry_core.content.descriptions import About, Description, accessory, described
 from registry_core.content.errors import ContentInUse, ManifestUnknown, ReferenceMissing, RepositoryUnknown
 from registry_core.content.links import GRACE, link, unlink
 from registry_core.content.models import Blob
@@ -47,14 +48,15 @@ def put_manifest(
     manifests. Raises RepositoryUnknown, ReferenceMissing, QuotaExceeded, or Refused by a hook.
     """
     names = tuple(dict.fromkeys(tags))
+    description = described(repository, manifest)
     with changing(repository.key):
         _hold_repository(repository)
         _hold_artifact(repository, manifest.digest)
         blob_ids = _hold_blobs(repository, manifest.descriptors)
         _hold_children(repository, manifest.descriptors)
         hooks.before_put(PutContext(by, client, repository, manifest.digest, manifest.media_type, names, reason))
-        manifest_id = _store_manifest(manifest)
-        artifact_id = _store_artifact(repository, manifest, manifest_id, blob_ids)
+        manifest_id = _store_manifest(manifest, description)
+        artifact_id = _store_artifact(repository, manifest, manifest_id, blob_ids, accessory(manifest, names))
         for name in sorted(names):
             move_tag(
                 repository=repository, tag=name, artifact_id=artifact_id, digest=manifest.digest, by=by, reason=reason
@@ -155,14 +157,15 @@ def _hold_children(repository: RepositoryRef, descriptors: Iterable[Descriptor])
     _refuse_missing(repository, [descriptor for raw, descriptor in wanted.items() if raw not in found])
 
 
-def _store_manifest(manifest: ParsedManifest) -> int:
+def _store_manifest(manifest: ParsedManifest, description: Description | None) -> int:
+    known = astuple(description) if description else ("", "", None, None)
     with connection.cursor() as cursor:
         cursor.execute(
             """
-            INSERT INTO content_manifest (digest, content, annotations) VALUES (%s, %s, %s)
-            ON CONFLICT (digest) DO NOTHING RETURNING id
+            INSERT INTO content_manifest (digest, content, annotations, kind, config_type, extra_attrs, icon)
+            VALUES (%s, %s, %s, %s, %s, %s, %s) ON CONFLICT (digest) DO NOTHING RETURNING id
             """,
-            [manifest.digest.raw, manifest.content, manifest.annotations],
+            [manifest.digest.raw, manifest.content, manifest.annotations, *known],
         )
         row = cursor.fetchone()
         if row is None:
@@ -184,16 +187,23 @@ def _descriptor_row(manifest_id: int, ordinal: int, d: Descriptor) -> list[Any]:
     return [manifest_id, ordinal, d.role, d.digest.raw, d.media_type, d.size_bytes, platform, d.is_foreign]
 
 
-def _store_artifact(repository: RepositoryRef, manifest: ParsedManifest, manifest_id: int, blob_ids: list[int]) -> int:
+def _store_artifact(
+    repository: RepositoryRef, manifest: ParsedManifest, manifest_id: int, blob_ids: list[int], about: About | None
+) -> int:
     subject = manifest.subject.raw if manifest.subject else None
+    # What has a tag of its own stays an artifact: nobody hides it, or has it deleted, by pushing it as an accessory.
     with connection.cursor() as cursor:
         cursor.execute(
             """
             INSERT INTO content_artifact (repository_id, manifest_id, digest, media_type, artifact_type, subject_digest,
-                                          size_bytes, pull_count)
-            VALUES (%s, %s, %s, %s, %s, %s, %s, 0)
+                                          accessory_of, accessory_kind, size_bytes, pull_count)
+            VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, 0)
             ON CONFLICT (repository_id, digest) WHERE deleted_at IS NULL
-            DO UPDATE SET media_type = excluded.media_type, pushed_at = now() RETURNING id
+            DO UPDATE SET media_type = excluded.media_type, pushed_at = now(), (accessory_of, accessory_kind) = (
+                SELECT excluded.accessory_of, excluded.accessory_kind
+                WHERE content_artifact.accessory_of IS NULL AND excluded.accessory_of IS NOT NULL AND NOT EXISTS (
+                    SELECT 1 FROM content_tag WHERE artifact_id = content_artifact.id AND deleted_at IS NULL)
+                UNION ALL SELECT content_artifact.accessory_of, content_artifact.accessory_kind LIMIT 1) RETURNING id
             """,
             [
                 repository.id,
@@ -202,6 +212,8 @@ def _store_artifact(repository: RepositoryRef, manifest: ParsedManifest, manifes
                 manifest.media_type,
                 manifest.artifact_type,
                 subject,
+                about.subject.raw if about else None,
+                about.kind if about else None,
                 manifest.size_bytes,
             ],
         )
@@ -220,7 +232,7 @@ def _store_artifact(repository: RepositoryRef, manifest: ParsedManifest, manifes
 def delete_manifest(
     *, repository: RepositoryRef, digest: Digest, by: Subject, client: str = "", reason: str = "client"
 ) -> None:
-    """Delete an artifact with its tags and the artifacts that are about it (signatures, SBOMs), as one deletion.
+    """Delete an artifact with its tags and its accessories (signatures, SBOMs), as one deletion.
 
     Raises ManifestUnknown, ContentInUse while a living index refers to it, or Refused by a hook.
     """
@@ -259,7 +271,8 @@ def _with_referrers(repository: RepositoryRef, digest: Digest) -> list[int]:
     found: dict[int, bytes] = {}
     while level:
         found |= level
-        above = _lock_artifacts(repository, "subject_digest = ANY(%s)", [list(level.values())])
+        digests = list(level.values())
+        above = _lock_artifacts(repository, "(subject_digest = ANY(%s) OR accessory_of = ANY(%s))", [digests, digests])
         held = _refuse_if_child(repository, list(above.values()), raises=False)
         level = {i: raw for i, raw in above.items() if i not in found and raw not in held}
     return sorted(found)

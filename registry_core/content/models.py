@@ -37,7 +37,10 @@ class Repository(models.Model):
 
     project = models.ForeignKey(Project, models.PROTECT, related_name="repositories")
     name = models.CharField(max_length=255, db_collation="C", help_text="without the project")
+    description = models.TextField(blank=True, db_default="")
+    pull_count = models.BigIntegerField(db_default=0)
     created_at = models.DateTimeField(db_default=Now())
+    updated_at = models.DateTimeField(db_default=Now())
     deleted_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
@@ -99,12 +102,26 @@ class ProjectBlob(models.Model):
 
 
 class Manifest(models.Model):
-    """The bytes of a manifest, once per digest, and what the pages read of them."""
+    """The bytes of a manifest, once per digest, and what the pages read of them.
+
+    `kind`, `config_type`, `extra_attrs` and `icon` describe it (`registry_core.content.descriptions`); a manifest
+    whose `kind` is empty was not described yet.
+    """
 
     digest = models.BinaryField(max_length=65, unique=True)
     content = models.BinaryField()
     annotations = models.BinaryField(null=True, help_text="JSON as bytes: jsonb cannot hold every string that JSON can")
+    kind = models.CharField(max_length=255, blank=True, db_default="")
+    config_type = models.CharField(max_length=255, blank=True, db_default="")
+    extra_attrs = models.BinaryField(null=True, help_text="JSON as bytes, as the annotations")
+    icon = models.BinaryField(max_length=65, null=True)
     created_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        indexes = [
+            models.Index(fields=["id"], condition=Q(kind=""), name="manifest_undescribed"),
+            models.Index(fields=["icon"], condition=Q(icon__isnull=False), name="manifest_icon"),
+        ]
 
     def __str__(self) -> str:
         return f"manifest {self.pk}"
@@ -154,7 +171,17 @@ class Deletion(models.Model):
 
 
 class Artifact(models.Model):
-    """A manifest in a repository. The content type belongs here: the same bytes may be pushed under another."""
+    """A manifest in a repository. The content type belongs here: the same bytes may be pushed under another.
+
+    An accessory is about another artifact (`accessory_of`) and is not listed by itself.
+    """
+
+    class Accessory(models.IntegerChoices):
+        COSIGN = 1, "signature.cosign"
+        NOTATION = 2, "signature.notation"
+        SBOM = 3, "sbom.harbor"
+        NYDUS = 4, "accelerator.nydus"
+        OTHER = 5, "subject.accessory"
 
     repository = models.ForeignKey(Repository, models.PROTECT, db_index=False, related_name="artifacts")
     manifest = models.ForeignKey(Manifest, models.PROTECT, related_name="artifacts")
@@ -162,6 +189,8 @@ class Artifact(models.Model):
     media_type = models.CharField(max_length=255)
     artifact_type = models.CharField(max_length=255, blank=True)
     subject_digest = models.BinaryField(max_length=65, null=True, blank=True)
+    accessory_of = models.BinaryField(max_length=65, null=True, blank=True)
+    accessory_kind = models.PositiveSmallIntegerField(choices=Accessory.choices, null=True, blank=True)
     size_bytes = models.BigIntegerField()
     pushed_at = models.DateTimeField(db_default=Now())
     pulled_at = models.DateTimeField(null=True, blank=True)
@@ -182,6 +211,11 @@ class Artifact(models.Model):
                 name="artifact_referrers",
             ),
             models.Index(fields=["repository", "-id"], condition=Q(deleted_at=None), name="artifact_newest"),
+            models.Index(
+                fields=["repository", "accessory_of"],
+                condition=Q(deleted_at=None, accessory_of__isnull=False),
+                name="artifact_accessories",
+            ),
         ]
 
     def __str__(self) -> str:

@@ -24,6 +24,11 @@ IMAGES: Final = {OCI_MANIFEST, DOCKER_MANIFEST}
 INDEXES: Final = {OCI_INDEX, DOCKER_LIST}
 MANIFEST_TYPES: Final = IMAGES | INDEXES | {ARTIFACT_MANIFEST}
 
+ICON: Final = "io.goharbor.artifact.v1alpha1.icon"
+ICON_MAX_BYTES: Final = 256 << 10
+NYDUS_BOOTSTRAP: Final = "containerd.io/snapshot/nydus-bootstrap"
+NYDUS_SOURCE: Final = "io.goharbor.artifact.v1alpha1.acceleration.source.digest"
+
 MAX_ENTRIES: Final = 4096
 MAX_DEPTH: Final = 64
 _SCHEMA_1: Final = "application/vnd.docker.distribution.manifest.v1+"
@@ -48,7 +53,10 @@ class Descriptor:
 
 @dataclass(frozen=True, slots=True)
 class ParsedManifest:
-    """A manifest that can be stored."""
+    """A manifest that can be stored.
+
+    `icon` is the layer that is said to be its picture, `accelerates` the artifact of which it is an accelerated form.
+    """
 
     content: bytes
     digest: Digest
@@ -57,6 +65,13 @@ class ParsedManifest:
     subject: Digest | None
     descriptors: tuple[Descriptor, ...]
     annotations: bytes | None
+    icon: Digest | None = None
+    accelerates: Digest | None = None
+
+    @property
+    def config(self) -> Descriptor | None:
+        """Its config; None for an index."""
+        return next((descriptor for descriptor in self.descriptors if descriptor.role == Role.CONFIG), None)
 
     @property
     def size_bytes(self) -> int:
@@ -82,6 +97,8 @@ def parse_manifest(content: bytes, *, content_type: str, algorithm: str = "sha25
         subject=_subject(document),
         descriptors=descriptors,
         annotations=_annotations(document),
+        icon=_icon(document),
+        accelerates=_accelerated(document),
     )
 
 
@@ -240,3 +257,31 @@ def _annotations(document: dict[str, Any]) -> bytes | None:
     if not isinstance(annotations, dict) or not all(isinstance(value, str) for value in annotations.values()):
         raise ManifestInvalid("annotations are strings by name")
     return json.dumps(annotations).encode()
+
+
+def _icon(document: dict[str, Any]) -> Digest | None:
+    """The first small layer that is annotated as the artifact's picture."""
+    for layer in _list(document, "layers"):
+        if ICON in _texts(layer) and layer["size"] <= ICON_MAX_BYTES:
+            return Digest.parse(layer["digest"])
+    return None
+
+
+def _accelerated(document: dict[str, Any]) -> Digest | None:
+    """The artifact that this one is a nydus image of, as the manifest's or its last layer's annotations say."""
+    layers = _list(document, "layers")
+    last = _texts(layers[-1]) if layers else {}
+    is_nydus = NYDUS_BOOTSTRAP in last
+    source = last.get(NYDUS_SOURCE) or _texts(document).get(NYDUS_SOURCE) or ""
+    try:
+        return Digest.parse(source) if is_nydus and source else None
+    except DigestError:
+        return None
+
+
+def _texts(holder: dict[str, Any]) -> dict[str, str]:
+    """The annotations that are text, whatever else is there: nothing is refused for them."""
+    annotations = holder.get("annotations")
+    if not isinstance(annotations, dict):
+        return {}
+    return {name: value for name, value in annotations.items() if isinstance(value, str)}

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import time
+from typing import Final
+
 from celery import shared_task
 
 from registry_core.config import get_config
-from registry_core.content import orphans, uploads
+from registry_core.content import descriptions, orphans, uploads
+
+DESCRIBE_S: Final = 45
+DESCRIBE_AT_ONCE: Final = 200
 
 
 @shared_task(name="registry_core.content.tasks.sweep_uploads")
@@ -13,3 +19,15 @@ def sweep_uploads() -> int:
     """Remove abandoned uploads and the objects that no row names; how many there were of both."""
     ttl_s = get_config().upload_ttl_s
     return uploads.sweep_uploads(ttl_s=ttl_s) + orphans.sweep_orphans(ttl_s=ttl_s)
+
+
+@shared_task(name="registry_core.content.tasks.describe_manifests")
+def describe_manifests() -> int:
+    """Describe manifests that were stored without: those of before, and those whose config was not to be read."""
+    until, described = time.monotonic() + DESCRIBE_S, 0
+    while time.monotonic() < until:
+        batch = descriptions.describe_more(limit=DESCRIBE_AT_ONCE)
+        described += batch
+        if batch < DESCRIBE_AT_ONCE:
+            break
+    return described

@@ -17,6 +17,11 @@ _FLUSH = """
     counted AS (
         UPDATE content_artifact AS artifact SET pull_count = pull_count + sums.pulls, pulled_at = now()
         FROM (SELECT id, sum(pulls) AS pulls FROM pulled GROUP BY id ORDER BY id) AS sums WHERE artifact.id = sums.id
+    ),
+    summed AS (
+        UPDATE content_repository AS repository SET pull_count = repository.pull_count + sums.pulls
+        FROM (SELECT repository_id, sum(pulls) AS pulls FROM pulled JOIN content_artifact USING (id)
+              GROUP BY repository_id ORDER BY repository_id) AS sums WHERE repository.id = sums.repository_id
     )
     UPDATE content_tag AS tag SET pulled_at = now()
     FROM pulled WHERE pulled.tag <> '' AND tag.artifact_id = pulled.id AND tag.name = pulled.tag

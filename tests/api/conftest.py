@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
+from projects.services import create_project
 from rbac.models import Role, User
 from rbac.services.members import add_member
 from rbac.services.users import create_user
@@ -100,3 +101,9 @@ def member(make_user: Callable[..., User]) -> Callable[[Project, Role], Api]:
         return api_as(name, PASSWORD)
 
     return make
+
+
+@pytest.fixture
+def project(db: None) -> Project:
+    """A private project."""
+    return create_project(name="harbour", is_public=False, by=SYSTEM)

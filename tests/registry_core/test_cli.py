@@ -7,6 +7,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import httpx
 import pytest
 
 from registry_core.supervisor.ports import free_port
@@ -82,9 +83,12 @@ def test_two_migrations_at_once_both_succeed(server: Server) -> None:
     assert [result.returncode for result in results] == [0, 0], results[0].stderr + results[1].stderr
 
 
-def test_user_made_on_the_command_line_has_a_password_that_can_be_set(server: Server, unique: str) -> None:
+@pytest.mark.parametrize("option", ["--reset", "--set-password"])
+def test_user_made_on_the_command_line_has_a_password_that_can_be_set(server: Server, unique: str, option: str) -> None:
     assert portolan_for(server, "createuser", unique, stdin="Sextant-1908\n").returncode == 0
-    assert portolan_for(server, "createuser", unique, "--set-password", stdin="Astrolabe-1909\n").returncode == 0
+    assert portolan_for(server, "createuser", unique, option, stdin="Astrolabe-1909\n").returncode == 0
+    signed_in = httpx.get(f"{server.url}/api/v2.0/users/current", auth=(unique, "Astrolabe-1909"), timeout=30)
+    assert (signed_in.status_code, signed_in.json()["username"]) == (200, unique)
     again = portolan_for(server, "createuser", unique, stdin="Sextant-1908\n")
     assert again.returncode == 1
     assert "Traceback" not in again.stderr

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Builds the programs that the tests use (the `tool` lines of go.mod and servers/go.mod, apart because they do not agree
-# on their libraries) into a cache outside the clone. Each program is kept under its module's version, so adding one
+# on their libraries, and harborclient, which is ours) into a cache outside the clone. Each program is kept under its module's version, so adding one
 # builds that one alone, and calling this again costs nothing. The folder that is printed has a link to each program.
 #
 #   tests/tools/build.sh           build what is missing, one program after the other; print the folder
@@ -10,7 +10,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
 cache="${XDG_CACHE_HOME:-$HOME/.cache}/portolan/tools"
-bin="$cache/$(cat go.mod go.sum servers/go.mod servers/go.sum | sha256sum | cut -c1-16)"
+bin="$cache/$(cat {.,servers,harborclient}/go.{mod,sum} harborclient/main.go | sha256sum | cut -c1-16)"
 if [[ "${1:-}" == --path ]]; then
     echo "$bin"
     exit 0
@@ -54,4 +54,11 @@ for folder in "${folders[@]}"; do
     done
     popd >/dev/null
 done
+
+# Our own program has the version of its text.
+pushd harborclient >/dev/null
+program="$cache/programs/harborclient@$(cat go.mod go.sum main.go | sha256sum | cut -c1-16)"
+[[ -x "$program" ]] || build . "$program"
+ln -sfn "$program" "$bin/harborclient"
+popd >/dev/null
 echo "$bin"

@@ -1,0 +1,207 @@
+"""`/robots`: robot accounts of the system and of projects."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Final
+
+from django.db.models import Prefetch, Q, QuerySet
+from django.utils import timezone
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from rbac.api.robot_grants import grants_of
+from rbac.api.robot_messages import (
+    PROJECT,
+    SYSTEM,
+    RobotAnswer,
+    RobotCreate,
+    RobotCreated,
+    RobotSec,
+    RobotUpdate,
+    level_of,
+    robot_answer,
+    robot_created,
+)
+from rbac.models import Robot, RobotPermission
+from rbac.services import robots
+from registry_core.api.base import ApiView, created, done, find_project
+from registry_core.api.messages import parse_body
+from registry_core.api.openapi import PAGED, operation
+from registry_core.api.paging import ListRules, listed
+from registry_core.api.permissions import SIGNED_IN, Rule, admit, in_project, in_system
+from registry_core.api.query import Condition, Exact, Fuzzy, Match, number_key, parse_q, text_key, time_key, truth_key
+from registry_core.content.models import Project
+from registry_core.errors import InvalidInput, NotFound
+
+TAG: Final = "robot"
+
+
+def name_key(match: Match) -> Q:
+    """The name, with or without what stands before it."""
+    if isinstance(match, Exact | Fuzzy):
+        match = type(match)(match.value.removeprefix(robots.name_prefix()).rpartition("+")[2])
+    return text_key("name")(match)
+
+
+def _level_key(match: Match) -> Q:
+    if not isinstance(match, Exact) or match.value not in (SYSTEM, PROJECT):
+        raise InvalidInput("use Level=system or Level=project,ProjectID=1")
+    return Q(project__isnull=match.value == SYSTEM)
+
+
+KEYS: Final[dict[str, Condition]] = {
+    "name": name_key,
+    "description": text_key("description"),
+    "disabled": truth_key("is_disabled"),
+    "creation_time": time_key("created_at"),
+    "expires_at": time_key("expires_at"),
+}
+SORTS: Final = {"name": "name", "creation_time": "created_at", "update_time": "updated_at", "id": "pk"}
+RULES: Final = ListRules(
+    keys={**KEYS, "Level": _level_key, "ProjectID": number_key("project_id")}, sorts=SORTS, order=("-created_at",)
+)
+
+
+class RobotsView(ApiView):
+    """`/robots`."""
+
+    access = {"GET": SIGNED_IN, "POST": SIGNED_IN}
+
+    @operation("ListRobot", TAG, parameters=PAGED, answer=list[RobotAnswer], errors=(400, 401, 403, 404))
+    def get(self, request: Request) -> Response:
+        """List the robots of the system, or with `q=Level=project,ProjectID=1` those of a project."""
+        project_id = _project_asked_for(request.query_params.get("q", ""))
+        if project_id is None:
+            admit(self.subject, in_system("robot", "list"), self)
+        else:
+            self.found_project = find_project(project_id)
+            admit(self.subject, in_project("robot", "list"), self)
+        rows = Robot.objects.filter(deleted_at=None, project=self.project if project_id else None)
+        return listed(request, rows, RULES, lambda found: [robot_answer(robot) for robot in found], load=load)
+
+    @operation("CreateRobot", TAG, body=RobotCreate, answer=RobotCreated, status=201, errors=(400, 401, 403, 404, 409))
+    def post(self, request: Request) -> Response:
+        """Create a robot. Its secret is in the answer, and never again."""
+        asked = parse_body(request, RobotCreate)
+        project = self._project_of_new(asked)
+        now = timezone.now()
+        robot, secret = robots.create_robot(
+            name=asked.name,
+            grants=grants_of(asked.permissions, self.subject),
+            by=self.subject,
+            project=project,
+            description=asked.description,
+            secret=asked.secret,
+            is_disabled=asked.disable,
+            expires_at=robots.expiry(days=asked.duration, since=now),
+            created_at=now,
+        )
+        location = created(f"{request.path}/{robot.pk}").headers["Location"]
+        return Response(robot_created(robot, secret), status=201, headers={"Location": location})
+
+    def _project_of_new(self, asked: RobotCreate) -> Project | None:
+        """The project that the new robot shall belong to, None for the system, to somebody who may make it there.
+
+        Raises InvalidInput, PermissionDenied or NotFound.
+        """
+        if asked.level == SYSTEM:
+            admit(self.subject, in_system("robot", "create"), self)
+            return None
+        named = {permission.namespace for permission in asked.permissions}
+        if asked.level != PROJECT or len(named) != 1:
+            raise InvalidInput("level is system, or project with permissions in the namespace of that one project")
+        self.found_project = find_project(named.pop(), is_name=True)
+        admit(self.subject, in_project("robot", "create"), self)
+        return self.project
+
+
+class RobotView(ApiView):
+    """`/robots/{robot_id}`."""
+
+    access = {"GET": SIGNED_IN, "PUT": SIGNED_IN, "PATCH": SIGNED_IN, "DELETE": SIGNED_IN}
+
+    @cached_property
+    def found_project(self) -> Project | None:
+        """The project of the robot of the address."""
+        return self.found.project if self.found else None
+
+    @cached_property
+    def found(self) -> Robot | None:
+        """The living robot of the address, of a living project or of the system."""
+        return load([self.kwargs["robot_id"]]).first()
+
+    def robot_for(self, action: str) -> Robot:
+        """The robot of the address for somebody who may do `action` to it. Raises PermissionDenied or NotFound."""
+        admit(self.subject, self._rule(action), self)
+        if self.found is None:
+            raise NotFound(f"there is no robot {self.kwargs['robot_id']}")
+        return self.found
+
+    def _rule(self, action: str) -> Rule:
+        is_of_project = self.found is not None and self.found.project_id is not None
+        return in_project("robot", action) if is_of_project else in_system("robot", action)
+
+    @operation("GetRobotByID", TAG, answer=RobotAnswer)
+    def get(self, _request: Request, robot_id: int) -> Response:
+        """Look at a robot."""
+        return Response(robot_answer(self.robot_for("read")))
+
+    @operation("UpdateRobot", TAG, body=RobotUpdate, errors=(400, 401, 403, 404, 409))
+    def put(self, request: Request, robot_id: int) -> Response:
+        """Change description, disable, duration and permissions of a robot."""
+        robot, asked = self.robot_for("update"), parse_body(request, RobotUpdate)
+        check_unchanged(robot, asked)
+        robots.update_robot(
+            robot=robot,
+            by=self.subject,
+            description=asked.description,
+            is_disabled=asked.disable,
+            days=_other_than(asked.duration, robots.lifetime_days(robot)),
+            grants=None if asked.permissions is None else grants_of(asked.permissions, self.subject),
+        )
+        return done()
+
+    @operation("RefreshSec", TAG, body=RobotSec, answer=RobotSec)
+    def patch(self, request: Request, robot_id: int) -> Response:
+        """Give a robot a new secret; the old one and its tokens are worthless at once."""
+        robot, asked = self.robot_for("update"), parse_body(request, RobotSec)
+        return Response(RobotSec(secret=robots.refresh_robot_secret(robot=robot, secret=asked.secret, by=self.subject)))
+
+    @operation("DeleteRobot", TAG)
+    def delete(self, _request: Request, robot_id: int) -> Response:
+        """Delete a robot."""
+        robots.delete_robot(robot=self.robot_for("delete"), by=self.subject)
+        return done()
+
+
+def load(keys: list[int]) -> QuerySet[Robot]:
+    """Living robots with what their presentation needs."""
+    rules = RobotPermission.objects.select_related("project").order_by("pk")
+    living = Robot.objects.filter(Q(project=None) | Q(project__deleted_at=None), pk__in=keys, deleted_at=None)
+    return living.select_related("project").prefetch_related(Prefetch("permissions", rules))
+
+
+def check_unchanged(robot: Robot, asked: RobotUpdate) -> None:
+    """Raises InvalidInput when another name or level is asked for than the robot has."""
+    if asked.name not in (None, "", robot.name, robots.full_name(robot)) or asked.level not in (
+        None,
+        "",
+        level_of(robot),
+    ):
+        raise InvalidInput("name and level of a robot cannot be changed: create another one")
+
+
+def _other_than(days: int | None, now: int) -> int | None:
+    return None if days == now else days
+
+
+def _project_asked_for(q: str) -> str | None:
+    """The id of the project whose robots are asked for; None: the system's. Raises InvalidInput."""
+    conditions = dict(parse_q(q))
+    level, project = conditions.get("Level"), conditions.get("ProjectID")
+    if isinstance(project, Exact) and level != Exact(SYSTEM):
+        return project.value
+    if project is not None or level == Exact(PROJECT):
+        raise InvalidInput("robots of a project are asked for by q=Level=project,ProjectID=1")
+    return None

@@ -1,0 +1,117 @@
+"""Sessions outside `/api/v2.0`: sign in and out with a form, and ask whether a name is taken, as Harbor's clients do.
+
+Signing in needs no CSRF token, since those clients have none yet. What a token is for there, that no other site signs
+its visitors in or out here, is done by looking at where a browser says that the request comes from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Final
+
+from django.contrib.auth import login, logout
+from django.db.models.functions import Lower
+from django.http import HttpRequest, HttpResponse
+from django.middleware.csrf import CsrfViewMiddleware, get_token
+from django.views.decorators.cache import never_cache
+from django.views.decorators.csrf import csrf_exempt
+from django.views.decorators.debug import sensitive_post_parameters
+from django.views.decorators.http import require_GET, require_POST
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from rbac.models import User
+from rbac.services.sign_ins import sign_in, signed_out
+from rbac.services.users import allows_sign_up
+from registry_core.access import Subject, SubjectKind
+from registry_core.api.authentication import CSRF_HEADER
+from registry_core.api.base import ApiView
+from registry_core.api.errors import exception_handler
+from registry_core.api.permissions import ANYONE, SYSADMIN, admit
+from registry_core.errors import InvalidInput, NotAllowed
+
+BACKEND: Final = "django.contrib.auth.backends.ModelBackend"
+FOREIGN: Final = "this request comes from another site"
+View = Callable[[HttpRequest], HttpResponse]
+
+
+def door(view: View) -> View:
+    """What the addresses here have in common: errors in the API's form, nothing kept in between, no foreign site."""
+
+    @wraps(view)
+    @never_cache
+    def guarded(request: HttpRequest) -> HttpResponse:
+        try:
+            _refuse_foreign(request)
+            return view(request)
+        except Exception as error:
+            answer = exception_handler(error, {})
+            if answer is None:
+                raise
+            return answer
+
+    return guarded
+
+
+@csrf_exempt
+@require_POST
+@sensitive_post_parameters("password")
+@door
+def log_in(request: HttpRequest) -> HttpResponse:
+    """`POST /c/login`, form `principal` and `password`: 200 with a session, 401, 403 for a robot, 429."""
+    user = sign_in(
+        username=request.POST.get("principal", "").strip(),
+        password=request.POST.get("password", ""),
+        client=_client(request),
+    )
+    login(request, user, backend=BACKEND)  # also gives the session a new id, and the browser a new token
+    return HttpResponse(headers={CSRF_HEADER: get_token(request)})
+
+
+@require_GET
+@door
+def log_out(request: HttpRequest) -> HttpResponse:
+    """`GET /c/log_out`: end the session, if there is one."""
+    if request.user.is_authenticated:
+        signed_out(by=_subject(request), client=_client(request))
+    logout(request)
+    return HttpResponse()
+
+
+class UserExistsView(ApiView):
+    """`POST /c/userExists`, form `target` (username or email) and `value`: true or false.
+
+    For administrators, and for everybody where people can sign up: elsewhere it would tell who has an account.
+    """
+
+    access = {"POST": ANYONE}
+    schema = None
+
+    def post(self, request: Request) -> Response:
+        """Tell whether a living user has the name or the address."""
+        if not allows_sign_up():
+            admit(self.subject, SYSADMIN, self)
+        form = request._request.POST
+        column, value = form.get("target", ""), form.get("value", "")
+        if column not in ("username", "email") or "\x00" in value:
+            raise InvalidInput("target is username or email")
+        living = User.objects.filter(deleted_at=None).alias(key=Lower(column))
+        return Response(bool(value) and living.filter(key=value.lower()).exists())
+
+
+def _refuse_foreign(request: HttpRequest) -> None:
+    """Raises NotAllowed when a browser says that another site sends this."""
+    is_foreign = request.headers.get("Sec-Fetch-Site") == "cross-site"
+    if "Origin" in request.headers:
+        is_foreign |= not CsrfViewMiddleware(lambda _request: HttpResponse())._origin_verified(request)  # type: ignore[attr-defined]
+    if is_foreign:
+        raise NotAllowed(FOREIGN)
+
+
+def _client(request: HttpRequest) -> str:
+    return str(request.META.get("REMOTE_ADDR", ""))
+
+
+def _subject(request: HttpRequest) -> Subject:
+    return Subject(SubjectKind.USER, int(request.user.pk or 0), request.user.get_username())

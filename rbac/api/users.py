@@ -1,0 +1,210 @@
+"""`/users`: list, create, find, look at, change and delete them."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+from django.contrib.auth import HASH_SESSION_KEY
+from rest_framework.exceptions import NotAuthenticated
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from rbac.api.user_messages import (
+    OIDCCliSecretReq,
+    PasswordReq,
+    UserCreationReq,
+    UserProfile,
+    UserResp,
+    UserSearchRespItem,
+    UserSysAdminFlag,
+    user_answer,
+)
+from rbac.models import User
+from rbac.services import users
+from rbac.services.authentication import is_password
+from registry_core.access import SubjectKind
+from registry_core.api.authentication import IN_SESSION
+from registry_core.api.base import ApiView, created, done
+from registry_core.api.messages import parameters_of, parse_body
+from registry_core.api.openapi import CURSOR, PAGE, PAGE_SIZE, PAGED, operation, query
+from registry_core.api.paging import ListRules, listed
+from registry_core.api.permissions import ANYONE, SIGNED_IN, SYSADMIN, admit, in_system, may_in_system
+from registry_core.api.query import Fuzzy, number_key, text_key, time_key, truth_key
+from registry_core.errors import InvalidInput, NotAllowed, NotFound
+
+TAG: Final = "user"
+RULES: Final = ListRules(
+    keys={
+        "user_id": number_key("pk"),
+        "username": text_key("username"),
+        "email": text_key("email"),
+        "realname": text_key("realname"),
+        "sysadmin_flag": truth_key("is_sysadmin"),
+        "creation_time": time_key("created_at"),
+    },
+    sorts={"user_id": "pk", "username": "username", "email": "email", "creation_time": "created_at"},
+    order=("username",),
+)
+SEARCH_RULES: Final = ListRules(order=("username",))
+LIVING: Final = User.objects.filter(deleted_at=None)
+
+
+class UsersView(ApiView):
+    """`/users`."""
+
+    access = {"GET": in_system("user", "list"), "POST": ANYONE}
+
+    @operation("listUsers", TAG, parameters=PAGED, answer=list[UserResp], errors=(400, 401, 403))
+    def get(self, request: Request) -> Response:
+        """List the users."""
+        return listed(request, LIVING.all(), RULES, lambda found: [user_answer(user) for user in found])
+
+    @operation("createUser", TAG, body=UserCreationReq, status=201, errors=(400, 401, 403, 409))
+    def post(self, request: Request) -> Response:
+        """Create a user; where signing up is allowed, anybody may create himself."""
+        if self.subject.is_anonymous and not users.allows_sign_up():
+            raise NotAuthenticated("sign in first: people cannot sign up here by themselves")
+        return created(f"{request.path}/{self._made(parse_body(request, UserCreationReq)).pk}")
+
+    def _made(self, asked: UserCreationReq) -> User:
+        if not may_in_system(self.subject, "user", "create"):
+            return users.sign_up(**msgspec.structs.asdict(asked), client=self.client)
+        return users.create_user(**msgspec.structs.asdict(asked), by=self.subject)
+
+
+class UserSearchView(ApiView):
+    """`/users/search`."""
+
+    access = {"GET": SIGNED_IN}
+
+    @operation(
+        "searchUsers",
+        TAG,
+        parameters=[query("username", "A part of the name.", required=True), PAGE, PAGE_SIZE, CURSOR],
+        answer=list[UserSearchRespItem],
+        errors=(400, 401),
+    )
+    def get(self, request: Request) -> Response:
+        """Find users by a part of their name: ids and names, to make them members."""
+        part = parameters_of(request).get("username", "")
+        if not part:
+            raise InvalidInput("say a part of the name: ?username=")
+        rows = LIVING.filter(text_key("username")(Fuzzy(part)))
+        return listed(request, rows, SEARCH_RULES, lambda found: [_found(user) for user in found])
+
+
+def _found(user: User) -> UserSearchRespItem:
+    return UserSearchRespItem(user_id=user.pk, username=user.username)
+
+
+class OneUserView(ApiView):
+    """Base of the addresses of one user: himself, or whoever may do the like to all users."""
+
+    access = {"GET": SIGNED_IN, "PUT": SIGNED_IN, "DELETE": SIGNED_IN}
+
+    @property
+    def is_own(self) -> bool:
+        """Whether the user of the address is the one who asks."""
+        return (self.subject.kind, self.subject.id) == (SubjectKind.USER, self.kwargs["user_id"])
+
+    def user_for(self, action: str) -> User:
+        """The user of the address, for himself or for who may do `action` to all. Raises PermissionDenied, NotFound."""
+        if not self.is_own:
+            admit(self.subject, in_system("user", action), self)
+        return self.user
+
+    @property
+    def user(self) -> User:
+        """The living user of the address. Raises NotFound."""
+        found = LIVING.filter(pk=self.kwargs["user_id"]).first()
+        if found is None:
+            raise NotFound(f"there is no user {self.kwargs['user_id']}")
+        return found
+
+    def keep_session(self, user: User) -> None:
+        """Let the session go on in which somebody changed his own secrets; his others end."""
+        if self.is_own and IN_SESSION in self.request.META:
+            session = self.request._request.session
+            session.cycle_key()
+            session[HASH_SESSION_KEY] = user.get_session_auth_hash()
+
+
+class UserView(OneUserView):
+    """`/users/{user_id}`."""
+
+    @operation("getUser", TAG, answer=UserResp)
+    def get(self, _request: Request, user_id: int) -> Response:
+        """Look at a user."""
+        return Response(user_answer(self.user_for("read")))
+
+    @operation("updateUserProfile", TAG, body=UserProfile, errors=(400, 401, 403, 404, 409))
+    def put(self, request: Request, user_id: int) -> Response:
+        """Change e-mail address, real name and comment."""
+        user, asked = self.user_for("update"), parse_body(request, UserProfile)
+        users.update_profile(
+            user=user,
+            email=user.email if asked.email is None else asked.email,
+            realname=user.realname if asked.realname is None else asked.realname,
+            comment=user.comment if asked.comment is None else asked.comment,
+            by=self.subject,
+        )
+        return done()
+
+    @operation("deleteUser", TAG)
+    def delete(self, _request: Request, user_id: int) -> Response:
+        """Delete a user, not oneself."""
+        admit(self.subject, in_system("user", "delete"), self)
+        users.delete_user(user=self.user, by=self.subject)
+        return done()
+
+
+class SysadminView(OneUserView):
+    """`/users/{user_id}/sysadmin`."""
+
+    access = {"PUT": SYSADMIN}
+
+    @operation("setUserSysAdmin", TAG, body=UserSysAdminFlag)
+    def put(self, request: Request, user_id: int) -> Response:
+        """Make a user administrator, or no longer; one always remains."""
+        asked = parse_body(request, UserSysAdminFlag)
+        users.set_sysadmin(user=self.user, is_sysadmin=asked.sysadmin_flag, by=self.subject)
+        return done()
+
+
+class PasswordView(OneUserView):
+    """`/users/{user_id}/password`."""
+
+    access = {"PUT": SIGNED_IN}
+
+    @operation("updateUserPassword", TAG, body=PasswordReq)
+    def put(self, request: Request, user_id: int) -> Response:
+        """Set a password: one's own with the old one, anybody's as an administrator. All tokens of the user die."""
+        if not self.is_own:
+            admit(self.subject, SYSADMIN, self)
+        user, asked = self.user, parse_body(request, PasswordReq)
+        if self.is_own and not is_password(user=user, password=asked.old_password, client=self.client):
+            raise NotAllowed("the old password is wrong")
+        if self.is_own and asked.old_password == asked.new_password:
+            raise InvalidInput("the new password is the old one: choose another")
+        users.set_password(user=user, password=asked.new_password, by=self.subject)
+        self.keep_session(user)
+        return done()
+
+
+class CliSecretView(OneUserView):
+    """`/users/{user_id}/cli_secret`."""
+
+    access = {"PUT": SIGNED_IN}
+
+    @operation("setCliSecret", TAG, body=OIDCCliSecretReq, errors=(400, 401, 403, 404, 412))
+    def put(self, request: Request, user_id: int) -> Response:
+        """Set the secret that a user's command-line clients sign in with besides the password."""
+        if not self.is_own:
+            admit(self.subject, SYSADMIN, self)
+        user, asked = self.user, parse_body(request, OIDCCliSecretReq)
+        if not asked.secret:
+            raise InvalidInput("say the new secret")
+        users.set_cli_secret(user=user, secret=asked.secret, by=self.subject)
+        self.keep_session(user)
+        return done()

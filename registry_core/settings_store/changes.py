@@ -1,0 +1,79 @@
+"""Changing settings: all that are named, or none, in one transaction with its event."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from django.db import connection, transaction
+from psycopg.types.json import Jsonb
+
+from registry_core.access import Subject
+from registry_core.errors import InvalidInput, NotAllowed
+from registry_core.events.outbox import emit
+from registry_core.settings_store.encryption import encrypt
+from registry_core.settings_store.keys import KEYS, Value, key_named, parsed
+from registry_core.settings_store.values import GENERATION, Settings, current
+from registry_core.state import generations
+
+Obstacle = Callable[[], str]
+_obstacles: Final[dict[str, Obstacle]] = {}
+_UPSERT: Final = """
+    INSERT INTO settings_store_storedsetting (key, value) VALUES (%s, %s)
+    ON CONFLICT (key) DO UPDATE SET value = excluded.value, updated_at = now()
+"""
+
+
+def register_obstacle(name: str, obstacle: Obstacle) -> None:
+    """Have `obstacle` asked what stands in the way of changing a setting now; empty: nothing. From `ready`."""
+    _obstacles[key_named(name).name] = obstacle
+
+
+def is_editable(name: str, settings: Settings) -> bool:
+    """Whether the setting can be changed now."""
+    return name not in settings.locked and not _obstacle(name)
+
+
+def change(*, values: Mapping[str, object], by: Subject) -> None:
+    """Set settings by name; what is not named stays, and what is given as it is already is no change.
+
+    Raises InvalidInput, or NotAllowed for a setting that the environment sets.
+    """
+    for name in values:
+        key_named(name)
+    with generations().changing([GENERATION]), transaction.atomic():
+        settings = current()
+        wanted = parsed({name: value for name, value in values.items() if not _is_as_it_is(name, value, settings)})
+        for name in wanted:
+            _check_editable(name, settings)
+        _write(wanted)
+        if wanted:
+            emit(kind="configuration.updated", subject=by, payload=_told(wanted), changed=[GENERATION])
+
+
+def _is_as_it_is(name: str, value: object, settings: Settings) -> bool:
+    now = settings.text(name) if KEYS[name].is_secret else settings.values[name]
+    return type(value) is type(now) and value == now
+
+
+def _check_editable(name: str, settings: Settings) -> None:
+    if name in settings.locked:
+        raise NotAllowed(f"{name} cannot be changed here: the environment of the registry sets it")
+    if obstacle := _obstacle(name):
+        raise InvalidInput(f"{name} cannot be changed: {obstacle}")
+
+
+def _obstacle(name: str) -> str:
+    return _obstacles[name]() if name in _obstacles else ""
+
+
+def _write(wanted: Mapping[str, Value]) -> None:
+    with connection.cursor() as cursor:
+        for name, value in sorted(wanted.items()):
+            kept = encrypt(value) if KEYS[name].is_secret and isinstance(value, str) and value else value
+            cursor.execute(_UPSERT, [name, Jsonb(kept)])
+
+
+def _told(wanted: Mapping[str, Value]) -> dict[str, Any]:
+    """What the event says: each new value, of a secret only that it was changed."""
+    return {"values": {name: "***" if KEYS[name].is_secret else value for name, value in sorted(wanted.items())}}

@@ -1,0 +1,17 @@
+"""What is stored of the settings: those alone that somebody changed."""
+
+from __future__ import annotations
+
+from django.db import models
+from django.db.models.functions import Now
+
+
+class StoredSetting(models.Model):
+    """A setting that differs from its default, or once did. A secret's value is encrypted text."""
+
+    key = models.CharField(max_length=64, primary_key=True)
+    value = models.JSONField()
+    updated_at = models.DateTimeField(db_default=Now())
+
+    def __str__(self) -> str:
+        return self.key

@@ -1,0 +1,86 @@
+"""What the settings hold now: read once, remembered while nobody changed one.
+
+The same rule as for all that is remembered: good while the generation `settings` stays the same. In a process that
+nobody tells what other machines changed, they are read each time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from registry_core import threads
+from registry_core.api.memory import Memory
+from registry_core.config import get_config
+from registry_core.settings_store.encryption import decrypt
+from registry_core.settings_store.keys import KEYS, Value
+from registry_core.settings_store.models import StoredSetting
+
+GENERATION: Final = "settings"
+_memory: Memory[Settings] = Memory()
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """All settings at one moment. A name that is none of theirs is a mistake of the program: KeyError.
+
+    What is in `locked` was set by the environment and cannot be changed while the registry runs.
+    """
+
+    values: Mapping[str, Value]
+    locked: frozenset[str]
+
+    def text(self, name: str) -> str:
+        """A setting that is text; a secret in the clear."""
+        value = self.values[name]
+        assert isinstance(value, str), name  # noqa: S101 the table of keys says so
+        return decrypt(value) if KEYS[name].is_secret and value and name not in self.locked else value
+
+    def number(self, name: str) -> int:
+        """A setting that is a whole number, in the unit that the contract gives it."""
+        value = self.values[name]
+        assert isinstance(value, int), name  # noqa: S101 the table of keys says so
+        return value
+
+    def truth(self, name: str) -> bool:
+        """A setting that is true or false."""
+        return self.values[name] is True
+
+    def mapping(self, name: str) -> dict[str, Any]:
+        """A setting that is an object."""
+        value = self.values[name]
+        assert isinstance(value, dict), name  # noqa: S101 the table of keys says so
+        return value
+
+    @property
+    def token_ttl_s(self) -> int:
+        """Seconds for which a bearer token is valid."""
+        return get_config().token_ttl_s if "token_expiration" in self.locked else self.number("token_expiration") * 60
+
+
+def current() -> Settings:
+    """The settings as they are now. One small query where nothing is remembered."""
+    return _memory.recall(GENERATION, _read, depends_on=[GENERATION], size_bytes=8192)
+
+
+async def known() -> Settings:
+    """The same for the event loop: the database is asked, on another thread, only where nothing is remembered."""
+    return _memory.get(GENERATION) or await threads.run(current)
+
+
+def given_by_environment() -> dict[str, Value]:
+    """The values that the environment or the configuration file sets."""
+    config = get_config()
+    given: dict[str, Value] = dict(config.settings)
+    if "token_ttl_s" in config.model_fields_set:
+        given["token_expiration"] = max(1, config.token_ttl_s // 60)
+    return given
+
+
+def _read() -> Settings:
+    stored = dict(StoredSetting.objects.values_list("key", "value"))
+    defaults = {name: key.default_value for name, key in KEYS.items()}
+    given = given_by_environment()
+    known = {name: value for name, value in stored.items() if name in KEYS}
+    return Settings(values=defaults | known | given, locked=frozenset(given))
