@@ -27,6 +27,10 @@ LIMITS_BYTES: Final = {
     "routes": 16 * MIB,
     "repository names": 8 * MIB,
     "addresses": 4 * MIB,
+    "callers": 4 * MIB,
+    "project permissions": 8 * MIB,
+    "system permissions": 4 * MIB,
+    "settings": 1 * MIB,
 }
 
 

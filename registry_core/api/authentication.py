@@ -27,7 +27,7 @@ from registry_core.tokens.endpoint import Credentials, basic_credentials
 CSRF_HEADER: Final = "X-Harbor-CSRF-Token"
 IN_SESSION: Final = "portolan.session"
 CHALLENGE: Final = 'Basic realm="portolan"'
-_known: Memory[Subject] = Memory()
+_known: Memory[Subject] = Memory("callers")
 
 
 @dataclass(frozen=True, slots=True)

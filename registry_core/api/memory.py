@@ -9,25 +9,24 @@ from __future__ import annotations
 import functools
 import threading
 from collections.abc import Callable, Iterable
-from typing import Final, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from registry_core.distribution.cache import GenerationCache
 from registry_core.state import generations
 
 V = TypeVar("V")
-MEMORY_BYTES: Final = 8 << 20
 
 
 class Memory(Generic[V]):
-    """A cache by generation for many threads."""
+    """A cache by generation for many threads; `name` is its own in `registry_core.caches`."""
 
-    def __init__(self, *, limit_bytes: int = MEMORY_BYTES) -> None:
-        self._limit_bytes = limit_bytes
+    def __init__(self, name: str) -> None:
+        self._name = name
         self._lock = threading.Lock()
 
     @functools.cached_property
     def _cache(self) -> GenerationCache[V]:
-        return GenerationCache(generations(), limit_bytes=self._limit_bytes)
+        return GenerationCache(generations(), self._name)
 
     def get(self, key: object) -> V | None:
         """The value, when there is one and nothing it depends on has changed."""

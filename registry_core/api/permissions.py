@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from registry_core.api.base import ApiView
 
 Permission = tuple[str, str]
-_held: Memory[frozenset[Permission]] = Memory()
-_in_system: Memory[tuple[bool]] = Memory()
+_held: Memory[frozenset[Permission]] = Memory("project permissions")
+_in_system: Memory[tuple[bool]] = Memory("system permissions")
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from registry_core.settings_store.keys import KEYS, Value
 from registry_core.settings_store.models import StoredSetting
 
 GENERATION: Final = "settings"
-_memory: Memory[Settings] = Memory()
+_memory: Memory[Settings] = Memory("settings")
 
 
 @dataclass(frozen=True, slots=True)
