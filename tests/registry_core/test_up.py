@@ -150,7 +150,7 @@ def test_process_that_dies_is_named_and_restarted(up: Up, victim: str) -> None:
 
 def test_up_keeps_the_clock_of_the_periodic_jobs(up: Up) -> None:
     up.start()
-    with psycopg.connect((up.data / "run" / "database.url").read_text(), autocommit=True) as connection:
+    with psycopg.connect((up.data / "run" / "database.url").read_text().strip(), autocommit=True) as connection:
 
         def numbered() -> bool:
             row = connection.execute("SELECT max(seq) FROM events_event").fetchone()
