@@ -133,13 +133,19 @@ REST: Final[Mapping[str, Mapping[str, Need]]] = {
 }
 
 # Pages answer a method that they do not have with 405; who may not see a project gets the 404 of one that is not there.
-CONSOLE: Final[Mapping[str, Mapping[str, Need]]] = {
+CONSOLE: Final[dict[str, Mapping[str, Need]]] = {
     "": {"GET": ANYONE},
     "sign-in": {"GET": ANYONE},
     "sign-out": {"POST": ANYONE},
     "projects": {"GET": PERSON},
     "projects/{project}": {"GET": here("repository", "pull")},
     "projects/{project}/{repository}": {"GET": here("repository", "pull")},
+}
+
+SESSIONS: Final[dict[str, Mapping[str, Need]]] = {
+    "c/login": {"POST": ANYONE},
+    "c/log_out": {"GET": ANYONE},
+    "c/userExists": {"POST": SYSADMIN},  # and anyone where people can sign up
 }
 
 
@@ -157,6 +163,10 @@ class Route:
     @property
     def is_rest(self) -> bool:
         return self.address.startswith(ROOT)
+
+    @property
+    def is_page(self) -> bool:
+        return self.address in CONSOLE or self.address.startswith("projects/")
 
     @property
     def is_not_yet(self) -> bool:
@@ -192,7 +202,7 @@ def names_in(address: str) -> list[str]:
 def rows() -> dict[str, tuple[str, Mapping[str, Need]]]:
     """By shape: the address as it is written above, and what its methods ask for."""
     rest = {shape_of(ROOT + address): (address, needs) for address, needs in REST.items()}
-    return rest | {shape_of(address): (address, needs) for address, needs in CONSOLE.items()}
+    return rest | {shape_of(address): (address, needs) for address, needs in (CONSOLE | SESSIONS).items()}
 
 
 def routes() -> list[Route]:
