@@ -13,11 +13,13 @@ from projects.models import ProjectSettings
 from rbac.models import Role, User
 from rbac.services.changes import project_key, rights_change
 from rbac.services.members import add_member
+from rbac.services.permissions import has_system_permission, is_sysadmin
 from registry_core.access import Subject, SubjectKind
 from registry_core.content.models import UNLIMITED, Project, Repository
 from registry_core.content.repositories import name_key
-from registry_core.errors import AlreadyExists, InvalidInput, NotFound, PreconditionFailed
+from registry_core.errors import AlreadyExists, InvalidInput, NotAllowed, NotFound, PreconditionFailed
 from registry_core.names import NAME_MAX, PROJECT_NAME
+from registry_core.settings_store.values import current
 
 STORAGE_MAX_BYTES = 1 << 60
 
@@ -27,20 +29,23 @@ def create_project(
     name: str,
     is_public: bool,
     by: Subject,
-    storage_limit_bytes: int = UNLIMITED,
+    storage_limit_bytes: int | None = None,
     values: Mapping[str, str] | None = None,
     cve_allowlist: dict[str, Any] | None = None,
 ) -> Project:
-    """Create a project; a user who does becomes its projectAdmin. `storage_limit_bytes` -1: unlimited.
+    """Create a project; a user who does becomes its projectAdmin.
 
-    `values` are its metadata. Raises InvalidInput, or AlreadyExists when a living project has the name.
+    `storage_limit_bytes` -1: unlimited; None: what the settings say. `values` are its metadata. Raises InvalidInput,
+    NotAllowed where the settings leave it to others, or AlreadyExists when a living project has the name.
     """
+    _check_may_create(by)
     if len(name) > NAME_MAX or PROJECT_NAME.fullmatch(name) is None:
         raise InvalidInput("a project's name has lower-case letters, digits and single . _ or - between them")
-    check_storage_limit(storage_limit_bytes)
+    limit_bytes = default_storage_limit_bytes() if storage_limit_bytes is None else storage_limit_bytes
+    check_storage_limit(limit_bytes)
     wanted = metadata.checked(values or {})
     wanted.pop(metadata.PUBLIC, None)
-    project = Project(name=name, is_public=is_public, storage_limit_bytes=storage_limit_bytes)
+    project = Project(name=name, is_public=is_public, storage_limit_bytes=limit_bytes)
     try:
         with rights_change(name_key(name), kind="project.created", by=by, payload={"name": name}):
             project.save(force_insert=True)
@@ -52,6 +57,12 @@ def create_project(
     except IntegrityError:
         raise AlreadyExists(f"a project named {name} exists already: choose another name") from None
     return project
+
+
+def default_storage_limit_bytes() -> int:
+    """The storage of a project for which nobody chose another: -1 is unlimited."""
+    settings = current()
+    return settings.number("storage_per_project") if settings.truth("quota_per_project_enable") else UNLIMITED
 
 
 def check_storage_limit(limit_bytes: int) -> None:
@@ -86,6 +97,17 @@ def delete_project(*, project: Project, by: Subject) -> None:
         if obstacle := why_not_deletable(project):
             raise PreconditionFailed(obstacle)
         Project.objects.filter(pk=project.pk).update(deleted_at=Now())
+
+
+def _check_may_create(by: Subject) -> None:
+    """Robots need the permission; people only where the setting `project_creation_restriction` says so."""
+    if by.kind is SubjectKind.ROBOT:
+        is_allowed = has_system_permission(subject=by, resource="project", action="create")
+    else:
+        is_restricted = current().text("project_creation_restriction") != "everyone"
+        is_allowed = by.kind is SubjectKind.SYSTEM or not is_restricted or is_sysadmin(by)
+    if not is_allowed:
+        raise NotAllowed("only system administrators may create projects here: ask one of them")
 
 
 def _make_creator_admin(project: Project, by: Subject) -> None:

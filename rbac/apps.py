@@ -12,6 +12,9 @@ class RbacConfig(AppConfig):
     def ready(self) -> None:
         """Become the one that the registry asks."""
         from rbac.authority import RbacAuthority
+        from rbac.services.users import why_auth_mode_is_fixed
         from registry_core.access import register_authority
+        from registry_core.settings_store.changes import register_obstacle
 
         register_authority(RbacAuthority())
+        register_obstacle("auth_mode", why_auth_mode_is_fixed)

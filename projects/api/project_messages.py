@@ -11,7 +11,7 @@ from projects.models import ProjectSettings
 from registry_core.access import Subject
 from registry_core.api.messages import Answer, Body, Int64, ShortText, Time, api_time
 from registry_core.api.permissions import is_sysadmin
-from registry_core.content.models import UNLIMITED, Project
+from registry_core.content.models import Project
 from registry_core.errors import InvalidInput
 
 ALLOWLIST_MAX: Final = 10_000
@@ -106,12 +106,15 @@ class ProjectRequest(Body, kw_only=True):
         items = [item.cve_id for item in self.cve_allowlist.items]
         return {"items": list(dict.fromkeys(items)), "expires_at": self.cve_allowlist.expires_at}
 
-    def storage_limit_bytes(self, subject: Subject) -> int:
-        """The limit for a new project: an administrator's choice, nobody else's. Raises InvalidInput."""
+    def storage_limit_bytes(self, subject: Subject) -> int | None:
+        """The limit for a new project: an administrator's choice, nobody else's; None: the default.
+
+        Raises InvalidInput.
+        """
         if self.registry_id is not None:
             raise InvalidInput("proxy cache projects are not there yet: leave registry_id out")
         if self.storage_limit is None or not is_sysadmin(subject):
-            return UNLIMITED
+            return None
         return self.storage_limit
 
 

@@ -13,6 +13,7 @@ from urllib.parse import unquote
 
 from django.http import HttpRequest
 from django.utils.cache import patch_cache_control
+from rest_framework.permissions import SAFE_METHODS
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -33,6 +34,7 @@ from registry_core.content.models import Project, Repository
 from registry_core.content.repositories import ProjectRef, RepositoryRef
 from registry_core.errors import NotFound
 from registry_core.names import RepositoryName
+from registry_core.settings_store.read_only import check_writable
 
 
 class ApiView(APIView):
@@ -43,6 +45,13 @@ class ApiView(APIView):
     renderer_classes = (JsonRenderer,)
     http_method_names = ["get", "post", "put", "patch", "delete", "head"]
     access: ClassVar[Mapping[str, Rule]] = {}
+    works_read_only: ClassVar[bool] = False
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        """Let the caller in. Raises what `admit` does, or Refused for a change while the registry is read only."""
+        super().initial(request, *args, **kwargs)
+        if request.method not in SAFE_METHODS and not self.works_read_only:
+            check_writable()
 
     @property
     def subject(self) -> Subject:

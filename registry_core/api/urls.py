@@ -3,12 +3,15 @@
 from django.urls import path, re_path
 
 from registry_core.api import not_yet
+from registry_core.api.configurations import ConfigurationsView, InternalConfigurationView
 from registry_core.api.views import HealthView, PingView, SchemaView, UnknownView
 
 urlpatterns = [
     path("ping", PingView.as_view()),
     path("health", HealthView.as_view()),
     path("openapi.json", SchemaView.as_view()),
+    path("configurations", ConfigurationsView.as_view()),
+    path("internalconfig", InternalConfigurationView.as_view()),
     *not_yet.patterns(),
     re_path(r"^.*$", UnknownView.as_view()),
 ]

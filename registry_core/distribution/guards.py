@@ -18,6 +18,7 @@ from registry_core.distribution.reads import Located
 from registry_core.distribution.services import Services
 from registry_core.http.messages import Request
 from registry_core.names import RepositoryName
+from registry_core.settings_store.read_only import admit_writing
 
 
 async def readable_project(request: Request, services: Services, name: str) -> tuple[Identity, Located]:
@@ -119,6 +120,8 @@ async def _admitted(request: Request, services: Services, name: str, action: str
     allowed = await actions(services, identity, located.project) if located.project else NO_ACTIONS
     if action not in allowed or not _token_allows(identity, located, name, action):
         raise _refusal(request, identity, name, action, allowed=allowed)
+    if action != PULL:
+        await admit_writing()
     return identity, located
 
 

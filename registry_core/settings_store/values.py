@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from registry_core import threads
 from registry_core.api.memory import Memory
 from registry_core.config import get_config
 from registry_core.settings_store.encryption import decrypt
@@ -63,9 +64,9 @@ def current() -> Settings:
     return _memory.recall(GENERATION, _read, depends_on=[GENERATION], size_bytes=8192)
 
 
-def remembered() -> Settings | None:
-    """The settings as they are now, when that is known without asking the database: for the event loop."""
-    return _memory.get(GENERATION)
+async def known() -> Settings:
+    """The same for the event loop: the database is asked, on another thread, only where nothing is remembered."""
+    return _memory.get(GENERATION) or await threads.run(current)
 
 
 def given_by_environment() -> dict[str, Value]:

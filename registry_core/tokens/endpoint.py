@@ -25,11 +25,11 @@ from registry_core.access import (
     authority,
     refresh_tokens,
 )
-from registry_core.config import get_config
 from registry_core.distribution.guards import actions, locate
 from registry_core.distribution.identity import Identity, identify
 from registry_core.distribution.services import Services
 from registry_core.http.messages import BodyTooLarge, Header, Request, Response, json_response
+from registry_core.settings_store.values import current, known
 from registry_core.threads import run
 from registry_core.tokens.grants import Living, grants_for, grants_on, names_in
 from registry_core.tokens.jwt import AUDIENCE, Grant, mint
@@ -103,7 +103,7 @@ def issue(asked: TokenRequest) -> tuple[TokenAnswer, Subject]:
     scopes = parse_scopes(asked.scopes)
     if subject.is_anonymous and not scopes:
         raise Unauthenticated("sign in, or name a scope")
-    ttl_s = get_config().token_ttl_s
+    ttl_s = current().token_ttl_s
     # The version is read before the rights: a change in between makes the token void, never too strong.
     version = authority().credential_version(subject)
     if version < 0:
@@ -126,7 +126,7 @@ async def _issue_from_memory(asked: TokenRequest, request: Request, services: Se
     scopes = parse_scopes(asked.scopes)
     if (subject.is_anonymous and not scopes) or version < 0:
         raise Unauthenticated("sign in, or name a scope" if version >= 0 else _WRONG)
-    ttl_s = get_config().token_ttl_s
+    ttl_s = (await known()).token_ttl_s
     grants = await _grants_from_memory(identity, scopes, services)
     token = mint(subject=subject, grants=grants, ttl_s=ttl_s, credential_version=version)
     return TokenAnswer(token, token, ttl_s, _now()), subject
@@ -152,10 +152,10 @@ def _now() -> str:
 
 def _subject(asked: TokenRequest) -> Subject:
     if asked.refresh_token is not None:
-        known = refresh_tokens()
-        if known is None:
+        issuer = refresh_tokens()
+        if issuer is None:
             raise Unauthenticated("refresh tokens are not known here: sign in with a password")
-        return known.redeem_refresh_token(token=asked.refresh_token)
+        return issuer.redeem_refresh_token(token=asked.refresh_token)
     if asked.credentials is None:
         return ANONYMOUS
     name, secret = asked.credentials.username, asked.credentials.secret
@@ -164,12 +164,12 @@ def _subject(asked: TokenRequest) -> Subject:
 
 def _refresh_token(asked: TokenRequest, subject: Subject) -> str | None:
     """A new refresh token where one is asked for; who came with one keeps it."""
-    known = refresh_tokens()
+    issuer = refresh_tokens()
     if asked.refresh_token is not None:
         return asked.refresh_token
-    if not asked.is_offline or subject.is_anonymous or known is None:
+    if not asked.is_offline or subject.is_anonymous or issuer is None:
         return None
-    return known.issue_refresh_token(subject=subject, device=asked.device, client=asked.client)
+    return issuer.issue_refresh_token(subject=subject, device=asked.device, client=asked.client)
 
 
 async def _parse(request: Request) -> TokenRequest:

@@ -14,7 +14,7 @@ from registry_core.access import SYSTEM
 from registry_core.config import Config, ConfigError, describe, get_config
 from registry_core.errors import InvalidInput, NotAllowed
 from registry_core.events.models import Event
-from registry_core.settings_store.changes import change, register_check
+from registry_core.settings_store.changes import change, register_obstacle
 from registry_core.settings_store.keys import KEYS
 from registry_core.settings_store.models import StoredSetting
 from registry_core.settings_store.values import current
@@ -109,12 +109,8 @@ def test_impossible_settings_of_the_environment_stop_the_start(environment: pyte
 
 
 def test_an_app_may_refuse_a_change(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("registry_core.settings_store.changes._checks", {})
-
-    def refuse(_value: object) -> None:
-        raise InvalidInput("not while it rains")
-
-    register_check("auth_mode", refuse)
+    monkeypatch.setattr("registry_core.settings_store.changes._obstacles", {})
+    register_obstacle("auth_mode", lambda: "not while it rains")
     with pytest.raises(InvalidInput, match="rains"), transaction.atomic():
         change(values={"auth_mode": "ldap_auth"}, by=SYSTEM)
     assert current().text("auth_mode") == "db_auth"

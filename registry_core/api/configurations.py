@@ -1,0 +1,108 @@
+"""`/configurations`: the run-time settings, for administrators."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+from rest_framework.exceptions import PermissionDenied
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from registry_core.api.base import ApiView, done
+from registry_core.api.messages import parse_body
+from registry_core.api.openapi import operation
+from registry_core.api.permissions import SIGNED_IN, SYSADMIN
+from registry_core.settings_store.changes import change, is_editable
+from registry_core.settings_store.keys import KEYS, Key
+from registry_core.settings_store.values import current
+
+TAG: Final = "configure"
+
+
+class StringConfigItem(msgspec.Struct):
+    """A setting that is text."""
+
+    value: str
+    editable: bool
+
+
+class IntegerConfigItem(msgspec.Struct):
+    """A setting that is a whole number."""
+
+    value: int
+    editable: bool
+
+
+class BoolConfigItem(msgspec.Struct):
+    """A setting that is true or false."""
+
+    value: bool
+    editable: bool
+
+
+class ObjectConfigItem(msgspec.Struct):
+    """A setting that is an object."""
+
+    value: dict[str, Any]
+    editable: bool
+
+
+_ITEMS: Final[dict[str, Any]] = {
+    "bool": (bool, BoolConfigItem),
+    "int": (int, IntegerConfigItem),
+    "int64": (int, IntegerConfigItem),
+    "ldapscope": (int, IntegerConfigItem),
+    "quota": (int, IntegerConfigItem),
+    "map": (dict[str, Any], ObjectConfigItem),
+}
+
+
+def _item(key: Key) -> Any:
+    return _ITEMS.get(key.kind, (str, StringConfigItem))
+
+
+# The fields are the table of settings: a key that is added there is in both forms.
+Configurations: Final = msgspec.defstruct(
+    "Configurations",
+    [(key.name, _item(key)[0] | msgspec.UnsetType, msgspec.UNSET) for key in KEYS.values()],
+    module=__name__,
+)
+ConfigurationsResponse: Final = msgspec.defstruct(
+    "ConfigurationsResponse",
+    [(key.name, _item(key)[1] | msgspec.UnsetType, msgspec.UNSET) for key in KEYS.values()],
+    module=__name__,
+)
+
+
+class ConfigurationsView(ApiView):
+    """`/configurations`."""
+
+    access = {"GET": SYSADMIN, "PUT": SYSADMIN}
+    works_read_only = True
+
+    @operation("getConfigurations", TAG, answer=ConfigurationsResponse, errors=(401, 403))
+    def get(self, _request: Request) -> Response:
+        """Show every setting and whether it can be changed. Secrets are not among them."""
+        settings = current()
+        shown = {name: settings.values[name] for name, key in KEYS.items() if not key.is_secret}
+        return Response(
+            {name: {"value": value, "editable": is_editable(name, settings)} for name, value in shown.items()}
+        )
+
+    @operation("updateConfigurations", TAG, body=Configurations, errors=(400, 401, 403))
+    def put(self, request: Request) -> Response:
+        """Change the settings that are named, all or none of them."""
+        change(values=parse_body(request, dict[str, Any]), by=self.subject)
+        return done()
+
+
+class InternalConfigurationView(ApiView):
+    """`/internalconfig`: what components of a registry made of several would ask each other. Here nobody may."""
+
+    access = {"GET": SIGNED_IN}
+
+    @operation("getInternalconfig", TAG, answer=dict[str, ObjectConfigItem], errors=(401, 403))
+    def get(self, _request: Request) -> Response:
+        """Refuse: it is not for people."""
+        raise PermissionDenied("the internal configuration is not shown: use /configurations")
