@@ -1,213 +1,89 @@
-"""Two who do at once what only one of them can: the REST API of a running server has one winner, and no 5xx.
-
-Races about content alone are in tests/faults/test_races.py.
-"""
+"""Two who change rights at the same moment, against a running registry."""
 
 from __future__ import annotations
 
-import os
-import threading
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
-from functools import partial
+from threading import Barrier
 
 import httpx
 import psycopg
 import pytest
 
-from tests.support.people import PASSWORD, Account, admin, create_project, create_user
-from tests.support.registry import digest_of, make_image, push_blob, put_manifest, sign_in
+from tests.conftest import ServerFactory
+from tests.support.people import Account, admin, create_project, create_user
 from tests.support.server import Server
+from tests.support.waiting import wait_until
 
-ROUNDS = 40 if os.environ.get("TEST_FULL") == "1" else 8
-PUSHERS = 20
-API = "/api/v2.0"
-Act = Callable[[], httpx.Response]
+ROUNDS = 10
 
 
-@pytest.fixture
-def connect(server: Server) -> Iterator[Callable[[Account], httpx.Client]]:
-    """A connection of one's own for each who asks."""
-    with ExitStack() as stack:
-
-        def make(account: Account) -> httpx.Client:
-            auth = (account.name, account.password)
-            return stack.enter_context(httpx.Client(base_url=server.url, auth=auth, timeout=60))
-
-        yield make
+@pytest.fixture(scope="module")
+def registry(start_server: ServerFactory) -> Server:
+    """One whose administrators come and go."""
+    return start_server()
 
 
-@pytest.fixture
-def pair(server: Server, connect: Callable[[Account], httpx.Client]) -> tuple[httpx.Client, httpx.Client]:
-    """Two connections of the administrator, open already."""
-    clients = connect(admin(server)), connect(admin(server))
-    for client in clients:
-        client.get(f"{API}/users/current").raise_for_status()
-    return clients
+def send(server: Server, by: Account, method: str, path: str, body: object) -> int:
+    """The status of a request to the API."""
+    address = f"{server.url}/api/v2.0{path}"
+    return httpx.request(method, address, json=body, auth=(by.name, by.password), timeout=60).status_code
 
 
-def at_once(acts: Sequence[Act]) -> list[httpx.Response]:
-    """The answers to all, sent at the same moment. None of them is a 5xx."""
-    together = threading.Barrier(len(acts))
-
-    def run(act: Act) -> httpx.Response:
-        together.wait(60)
-        return act()
-
-    with ThreadPoolExecutor(len(acts)) as pool:
-        answers = list(pool.map(run, acts))
-    for answer in answers:
-        assert answer.status_code < 500, (answer.request.url, answer.text)
-    return answers
+def user_id(server: Server, account: Account) -> int:
+    answer = httpx.get(f"{server.url}/api/v2.0/users/current", auth=(account.name, account.password), timeout=60)
+    return int(answer.json()["user_id"])
 
 
-def statuses(answers: Sequence[httpx.Response]) -> list[int]:
-    return sorted(answer.status_code for answer in answers)
+def administrators(server: Server) -> list[str]:
+    with psycopg.connect(server.database_url) as connection:
+        rows = connection.execute(
+            "SELECT username FROM rbac_user WHERE is_sysadmin AND is_active AND deleted_at IS NULL ORDER BY username"
+        )
+        return [str(row[0]) for row in rows]
 
 
-def test_of_two_projects_of_one_name_one_is_made(pair: tuple[httpx.Client, httpx.Client], unique: str) -> None:
-    for number in range(ROUNDS):
-        body = {"project_name": f"{unique}-{number}"}
-        answers = at_once([partial(http.post, f"{API}/projects", json=body) for http in pair])
-        assert statuses(answers) == [201, 409]
-        found = pair[0].get(f"{API}/projects", params={"name": body["project_name"]})
-        assert found.headers["x-total-count"] == "1"
-
-
-def test_of_two_things_of_one_name_one_is_made(pair: tuple[httpx.Client, httpx.Client], unique: str) -> None:
-    access = [{"resource": "project", "action": "list"}]
-    grants = [{"kind": "system", "namespace": "/", "access": access}]
-    bodies: list[tuple[str, dict[str, object]]] = [
-        ("/users", {"username": unique, "email": f"{unique}@example.org", "realname": "x", "password": PASSWORD}),
-        ("/labels", {"name": unique, "scope": "g"}),
-        ("/usergroups", {"group_name": unique, "group_type": 3}),
-        ("/robots", {"name": unique, "level": "system", "duration": -1, "permissions": grants}),
-    ]
-    for path, body in bodies:
-        answers = at_once([partial(http.post, API + path, json=body) for http in pair])
-        assert statuses(answers) == [201, 409], path
-
-
-def test_of_two_administrators_who_demote_each_other_one_remains(
-    server: Server, connect: Callable[[Account], httpx.Client], unique: str
-) -> None:
-    accounts = [create_user(server, f"{unique}-{name}", is_sysadmin=True) for name in ("a", "b")]
-    clients = [connect(account) for account in accounts]
-    ids = [client.get(f"{API}/users/current").raise_for_status().json()["user_id"] for client in clients]
+def test_of_two_administrators_who_demote_each_other_one_remains(registry: Server) -> None:
+    both = [create_user(registry, name, is_sysadmin=True) for name in ("castor", "pollux")]
+    ids = [user_id(registry, account) for account in both]
+    first = user_id(registry, admin(registry))
+    assert send(registry, both[0], "PUT", f"/users/{first}/sysadmin", {"sysadmin_flag": False}) == 200
     for _ in range(ROUNDS):
-        answers = at_once([
-            partial(clients[0].put, f"{API}/users/{ids[1]}/sysadmin", json={"sysadmin_flag": False}),
-            partial(clients[1].put, f"{API}/users/{ids[0]}/sysadmin", json={"sysadmin_flag": False}),
-        ])  # fmt: skip
-        assert 200 in statuses(answers)
-        flags = [client.get(f"{API}/users/current").json()["sysadmin_flag"] for client in clients]
-        assert flags != [False, False], "nobody of the two may give the right back"
-        _promote(server, connect, ids)
+        start = Barrier(2)
+
+        def demote(who: int, start: Barrier = start) -> int:
+            start.wait()
+            return send(registry, both[who], "PUT", f"/users/{ids[1 - who]}/sysadmin", {"sysadmin_flag": False})
+
+        with ThreadPoolExecutor(2) as pool:
+            statuses = sorted(pool.map(demote, range(2)))
+        left = administrators(registry)
+        assert (statuses, len(left)) == ([200, 403], 1)
+        remaining = [account.name for account in both].index(left[0])
+        promoted = f"/users/{ids[1 - remaining]}/sysadmin"
+        assert send(registry, both[remaining], "PUT", promoted, {"sysadmin_flag": True}) == 200
 
 
-def _promote(server: Server, connect: Callable[[Account], httpx.Client], ids: list[int]) -> None:
-    with_rights = connect(admin(server))
-    for user_id in ids:
-        with_rights.put(f"{API}/users/{user_id}/sysadmin", json={"sysadmin_flag": True}).raise_for_status()
+def test_a_member_added_while_the_project_is_deleted_is_none(registry: Server, unique: str) -> None:
+    create_project(registry, unique)
+    create_user(registry, f"{unique}-m")
+    boss = create_user(registry, f"{unique}-boss", is_sysadmin=True)
+    body = {"role_id": 2, "member_user": {"username": f"{unique}-m"}}
+    with psycopg.connect(registry.database_url) as deleting, ThreadPoolExecutor(1) as pool:
+        deleting.execute("SELECT id FROM content_project WHERE name = %s FOR UPDATE", [unique])
+        adding = pool.submit(send, registry, boss, "POST", f"/projects/{unique}/members", body)
+        wait_until(lambda: adding.done() or is_waited_for(registry), what="the request waits for the deletion")
+        deleting.execute("UPDATE content_project SET deleted_at = now() WHERE name = %s", [unique])
+        deleting.commit()
+        assert adding.result() == 404
+    with psycopg.connect(registry.database_url) as connection:
+        rows = connection.execute("SELECT 1 FROM rbac_projectmember WHERE role = 2").fetchall()
+    assert rows == []
 
 
-def test_a_member_is_added_or_the_project_deleted_and_never_both(
-    server: Server, pair: tuple[httpx.Client, httpx.Client], unique: str
-) -> None:
-    create_user(server, unique)
-    seen: Counter[tuple[int, int]] = Counter()
-    for number in range(ROUNDS):
-        name = f"{unique}-{number}"
-        project_id = _made(pair[0].post(f"{API}/projects", json={"project_name": name}))
-        member = {"role_id": 2, "member_user": {"username": unique}}
-        added, deleted = at_once([
-            partial(pair[0].post, f"{API}/projects/{name}/members", json=member),
-            partial(pair[1].delete, f"{API}/projects/{name}"),
-        ])  # fmt: skip
-        seen[added.status_code, deleted.status_code] += 1
-        assert deleted.status_code == 200
-        assert added.status_code in {201, 403, 404}
-        assert _roles_of(server, unique, project_id) == (1 if added.status_code == 201 else 0)
-    print(f"added, deleted: {dict(seen)}")
-
-
-def _made(answer: httpx.Response) -> int:
-    assert answer.status_code == 201, answer.text
-    return int(answer.headers["location"].rpartition("/")[2])
-
-
-def _roles_of(server: Server, username: str, project_id: int) -> int:
-    """Memberships that were written, of a project that may be gone."""
-    with psycopg.connect(server.database_url) as database:
-        row = database.execute(
-            "SELECT count(*) FROM rbac_projectmember m JOIN rbac_user u ON u.id = m.user_id"
-            " WHERE u.username = %s AND m.project_id = %s",
-            [username, project_id],
-        ).fetchone()
-    return int(row[0]) if row else 0
-
-
-def test_twenty_pushers_fill_a_quota_to_the_byte(
-    server: Server, pair: tuple[httpx.Client, httpx.Client], unique: str
-) -> None:
-    """A third of them fits; what is refused costs nothing, and what fits is never refused."""
-    size, fit = 1000, 7
-    answer = pair[0].post(f"{API}/projects", json={"project_name": unique, "storage_limit": size * fit + size // 2})
-    project_id = _made(answer)
-    headers = sign_in(server, admin(server), f"repository:{unique}/app:pull,push")
-    contents = [os.urandom(size) for _ in range(PUSHERS)]
-
-    def push(content: bytes) -> httpx.Response:
-        with httpx.Client(base_url=server.url, headers=headers, timeout=60) as http:
-            begun = http.post(f"/v2/{unique}/app/blobs/uploads/").raise_for_status()
-            location = httpx.URL(server.url).join(begun.headers["location"])
-            return http.put(location, params={"digest": digest_of(content)}, content=content)
-
-    answers = at_once([partial(push, content) for content in contents])
-    assert Counter(statuses(answers)) == Counter({201: fit, 403: PUSHERS - fit})
-    quota = pair[0].get(f"{API}/quotas", params={"reference": "project", "reference_id": str(project_id)}).json()[0]
-    assert quota["used"]["storage"] == size * fit
-    summary = pair[0].get(f"{API}/projects/{unique}/summary").json()
-    assert summary["quota"]["used"]["storage"] == size * fit
-    refused = next(answer for answer in answers if answer.status_code == 403)
-    assert refused.json()["errors"][0]["code"] == "DENIED"
-
-
-def test_a_label_put_on_an_artifact_that_is_deleted_goes_with_it_or_finds_nothing(
-    server: Server, pair: tuple[httpx.Client, httpx.Client], unique: str
-) -> None:
-    create_project(server, unique)
-    label_id = _made(pair[0].post(f"{API}/labels", json={"name": unique, "scope": "g"}))
-    headers = sign_in(server, admin(server), f"repository:{unique}/app:pull,push")
-    for _ in range(ROUNDS):
-        image = make_image(layer_bytes=50)
-        with httpx.Client(base_url=server.url, headers=headers, timeout=60) as http:
-            for blob in image.blobs:
-                push_blob(http, f"{unique}/app", blob)
-            put_manifest(http, f"{unique}/app", "v1", image)
-        artifact = f"{API}/projects/{unique}/repositories/app/artifacts/{image.digest}"
-        labelled, deleted = at_once([
-            partial(pair[0].post, f"{artifact}/labels", json={"id": label_id}),
-            partial(pair[1].delete, artifact),
-        ])  # fmt: skip
-        assert deleted.status_code == 200
-        assert labelled.status_code in {200, 404}
-        assert pair[0].get(artifact, params={"with_label": "true"}).status_code == 404
-    assert pair[0].delete(f"{API}/labels/{label_id}").status_code == 200
-
-
-def test_one_of_two_who_change_the_same_thing_is_last_and_none_fails(
-    pair: tuple[httpx.Client, httpx.Client], unique: str
-) -> None:
-    _made(pair[0].post(f"{API}/projects", json={"project_name": unique}))
-    for _ in range(ROUNDS):
-        acts: list[Act] = [
-            partial(http.put, f"{API}/projects/{unique}", json={"metadata": {"severity": value}})
-            for http, value in zip(pair, ("low", "high"), strict=True)
-        ]
-        assert statuses(at_once(acts)) == [200, 200]
-        assert pair[0].get(f"{API}/projects/{unique}").json()["metadata"]["severity"] in {"low", "high"}
-    answers = at_once([partial(http.delete, f"{API}/projects/{unique}") for http in pair])
-    assert statuses(answers) == [200, 404]
+def is_waited_for(server: Server) -> bool:
+    """Whether somebody waits for a lock."""
+    with psycopg.connect(server.database_url) as connection:
+        waiting = connection.execute(
+            "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        )
+        return waiting.fetchone() is not None
