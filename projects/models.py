@@ -5,6 +5,10 @@ from __future__ import annotations
 from django.db import models
 from django.db.models.functions import Now
 
+from projects.audit.models import AuditEntry
+
+__all__ = ["AuditEntry", "ProjectSettings"]
+
 
 class ProjectSettings(models.Model):
     """A project's owner and its metadata: strings by name, those alone that were set. Without a row all is default."""
