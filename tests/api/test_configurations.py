@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -61,9 +62,10 @@ def test_read_only_refuses_every_change_but_its_own_end(sysadmin: Api, user: Api
 
 def test_read_only_holds_operations_that_no_request_began(db: None) -> None:
     change(values={"read_only": True}, by=SYSTEM)
+    nothing: Any = None
     for moment in (hooks.before_upload, hooks.before_mount, hooks.before_put, hooks.before_tag, hooks.before_delete):
         with pytest.raises(Refused, match="read only"):
-            moment(None)  # type: ignore[arg-type] whatever it is
+            moment(nothing)
 
 
 def test_projects_can_be_left_to_administrators(sysadmin: Api, user: Api) -> None:
