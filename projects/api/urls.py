@@ -19,7 +19,6 @@ from projects.api import (
     tags,
 )
 
-
 # A repository's name may hold slashes: what is longer stands first.
 REPOSITORIES: Final = "projects/<str:project_name>/repositories"
 ARTIFACTS: Final = f"{REPOSITORIES}/<repository:repository_name>/artifacts"

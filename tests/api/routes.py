@@ -30,7 +30,6 @@ class Need:
 
 ANYONE: Final = Need("anyone")
 SIGNED_IN: Final = Need("signed in")
-PERSON: Final = Need("a user, no robot")
 SYSADMIN: Final = Need("sysadmin")
 NOBODY: Final = Need("nobody")
 ANY_PROJECT_ADMIN: Final = Need("administrator of a project")
@@ -51,6 +50,13 @@ def himself_or(resource: str, action: str) -> Need:
     """The user whom the address names, and whoever `system` would let in."""
     return Need("himself", (resource, action))
 
+
+def person_or(resource: str, action: str) -> Need:
+    """Any user, and robots of the system that were given this."""
+    return Need("person", (resource, action))
+
+
+PERSON: Final = person_or("", "")
 
 _P: Final = "projects/{project_name_or_id}"
 _R: Final = "projects/{project_name}/repositories/{repository_name}"
@@ -80,7 +86,7 @@ REST: Final[Mapping[str, Mapping[str, Need]]] = {
     "quotas": {"GET": system("quota", "list")},
     "quotas/{id}": {"GET": system("quota", "read"), "PUT": system("quota", "update")},
     "users": {"GET": system("user", "list"), "POST": system("user", "create")},
-    "users/current": {"GET": PERSON},
+    "users/current": {"GET": SIGNED_IN},  # a robot is told that it is none
     "users/current/permissions": {"GET": SIGNED_IN},
     "users/search": {"GET": SIGNED_IN},
     "users/{user_id}": {
@@ -103,7 +109,7 @@ REST: Final[Mapping[str, Mapping[str, Need]]] = {
     "robots/{robot_id}": _object("robot") | {"PATCH": here("robot", "update")},
     "labels": {"GET": SIGNED_IN, "POST": SIGNED_IN},  # likewise
     "labels/{label_id}": _object("label"),
-    "projects": {"GET": ANYONE, "HEAD": SIGNED_IN, "POST": SIGNED_IN},
+    "projects": {"GET": ANYONE, "HEAD": SIGNED_IN, "POST": person_or("project", "create")},
     _P: _object(""),
     _P + "/_deletable": {"GET": here("", "delete")},
     _P + "/summary": {"GET": here("", "read")},
@@ -138,6 +144,7 @@ CONSOLE: Final[dict[str, Mapping[str, Need]]] = {
     "sign-in": {"GET": ANYONE},
     "sign-out": {"POST": ANYONE},
     "projects": {"GET": PERSON},
+    "api/docs": {"GET": ANYONE},
     "projects/{project}": {"GET": here("repository", "pull")},
     "projects/{project}/{repository}": {"GET": here("repository", "pull")},
 }

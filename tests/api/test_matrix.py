@@ -24,10 +24,10 @@ __all__ = ["world"]
 REFUSED: Final = frozenset({401, 403})
 # Addresses that name a thing by its id alone say "not there" about things of projects that one may not see.
 HIDES: Final = ("api/v2.0/robots/{}", "api/v2.0/labels/{}")
-# What an administrator may ask for and this image or this server does not have.
-HAS_NOT: Final = frozenset({"icons/{}", "systeminfo/getcert", "internalconfig"}) | frozenset(
-    f"projects/{{}}/repositories/{{}}/artifacts/{{}}/additions/{kind}" for kind in ("{}", "vulnerabilities")
-)
+# What an administrator may ask for and this server does not have, or does not tell without a question.
+HAS_NOT: Final = frozenset(
+    {"icons/{}", "systeminfo/getcert", "internalconfig", "users/search", "usergroups/search"}
+) | frozenset(f"projects/{{}}/repositories/{{}}/artifacts/{{}}/additions/{kind}" for kind in ("{}", "vulnerabilities"))
 
 
 def is_let_in(caller: Caller, need: Need, target: str) -> bool:
@@ -39,7 +39,7 @@ def is_let_in(caller: Caller, need: Need, target: str) -> bool:
     if caller.is_sysadmin or need.scope == "signed in":
         return True
     return {
-        "a user, no robot": caller.user is not None,
+        "person": caller.user is not None or need.permission in caller.system_rights,
         "sysadmin": False,
         "administrator of a project": caller.role is Role.PROJECT_ADMIN,
         "system": need.permission in caller.system_rights,
@@ -81,6 +81,8 @@ def test_an_address_lets_in_whom_the_role_table_names_and_nobody_else(world: Wor
     wrong: list[str] = []
     refusals: dict[tuple[str, str, str], tuple[int, str]] = {}
     for route, names, method, need, target in cells():
+        if route.shape.endswith("openapi.json") and not caller.is_anonymous:
+            continue  # takes seconds to make, and asks nobody who he is
         answer = ask(caller.api, method, world.path(route, names, target, caller), {})
         if not is_let_in(caller, need, target):
             refusals[route.shape, method, target] = (answer.status_code, _without_numbers(answer))
@@ -110,7 +112,7 @@ def test_what_an_administrator_may_read_is_there(world: World) -> None:
     wrong = []
     for route, names, method, need, target in cells():
         shape = route.shape.removeprefix("api/v2.0/")
-        if method != "GET" or target == ABSENT or shape in HAS_NOT or need.scope == "nobody":
+        if method != "GET" or target == ABSENT or shape in HAS_NOT or shape == "openapi.json":
             continue
         answer = ask(caller.api, method, world.path(route, names, target, caller))
         if answer.status_code != 200:
@@ -182,7 +184,11 @@ def test_a_thing_of_another_project_is_not_there_under_ones_own(world: World, na
     for route, names, method in nested_cells():
         body = _body(method, route, own)
         control = ask(caller.api, method, world.path(route, names, OWN, caller), body)
-        if control.status_code >= 400 and route.shape.removeprefix("api/v2.0/") not in HAS_NOT:
+        if (
+            control.status_code >= 400
+            and control.status_code != 409
+            and route.shape.removeprefix("api/v2.0/") not in HAS_NOT
+        ):
             wrong.append(f"{method} {route.shape} with one's own: {control.status_code} {control.content[:120]!r}")
         for foreign in (FOREIGN, PUBLIC):
             for nested in NESTED & set(names):
