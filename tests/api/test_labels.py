@@ -64,7 +64,7 @@ def test_lists_are_of_everybody_or_of_one_project(sysadmin: Api, user: Api, proj
 
 @pytest.mark.parametrize(
     "body",
-    [{"name": ""}, {"name": "x" * 129}, {"name": "a\u0000"}, {"name": "x", "color": "red; x"}, 
+    [{"name": ""}, {"name": "x" * 129}, {"name": "a\u0000"}, {"name": "x", "color": "red; x"},
      {"name": "x", "scope": "x"}, {"name": "x", "description": "d" * 1025}, {"name": 5}, {"name": "x", "scope": "p"}],
 )  # fmt: skip
 def test_a_label_that_makes_no_sense_is_refused(sysadmin: Api, body: dict[str, Any]) -> None:
