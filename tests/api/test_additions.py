@@ -67,7 +67,11 @@ def test_a_charts_files_are_shown_as_text(sysadmin: Api, repository: RepositoryR
     assert dependencies.json() == [{"name": "base", "version": "1.x", "repository": "https://example.org"}]
 
 
-@pytest.mark.parametrize("layer", [b"no archive", tgz({}), tgz({"../values.yaml": b"x", "/a/values.yaml": b"x"})])
+@pytest.mark.parametrize(
+    "layer",
+    [b"no archive", tgz({}), tgz({"../values.yaml": b"x", "/a/values.yaml": b"x"})],
+    ids=["damaged", "empty", "outside"],
+)
 def test_a_chart_without_the_file_shows_nothing_or_says_why(
     sysadmin: Api, repository: RepositoryRef, layer: bytes
 ) -> None:
