@@ -51,7 +51,8 @@ def copy_artifact(
     """Copy an artifact of `source` with its tags, children and accessories to the repository `name` of a project.
 
     The caller may pull from the one and push to the other. Raises AlreadyExists when the artifact is there, Refused by
-    a hook, QuotaExceeded, or ReferenceMissing when the source is deleted meanwhile, or InvalidInput when it is nested too deeply.
+    a hook, QuotaExceeded, ReferenceMissing when the source is deleted meanwhile, or InvalidInput when it is nested too
+    deeply.
     """
     target = ensure_repository(project=project, name=name)
     if _has(target, artifact):
