@@ -28,8 +28,8 @@ _FLUSH = """
             pulled_at = CASE WHEN %s THEN now() ELSE pulled_at END
         FROM (SELECT id, sum(pulls) AS pulls FROM pulled GROUP BY id ORDER BY id) AS sums WHERE artifact.id = sums.id
     )
-    UPDATE content_tag AS tag SET pulled_at = CASE WHEN %s THEN now() ELSE tag.pulled_at END
-    FROM pulled WHERE pulled.tag <> '' AND tag.artifact_id = pulled.id AND tag.name = pulled.tag
+    UPDATE content_tag AS tag SET pulled_at = now()
+    FROM pulled WHERE %s AND pulled.tag <> '' AND tag.artifact_id = pulled.id AND tag.name = pulled.tag
     AND tag.deleted_at IS NULL
 """
 _TELL = """
