@@ -26,6 +26,7 @@ from registry_core.names import RepositoryName
 
 _SOURCE: Final = re.compile(r"([^:@]+)(?::([^:@]+)|@(.+))")
 REASON: Final = "copy"
+DEPTH_MAX: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,8 @@ def copy_artifact(
     """Copy an artifact of `source` with its tags, children and accessories to the repository `name` of a project.
 
     The caller may pull from the one and push to the other. Raises AlreadyExists when the artifact is there, Refused by
-    a hook, QuotaExceeded, or ReferenceMissing when the source is deleted meanwhile.
+    a hook, QuotaExceeded, ReferenceMissing when the source is deleted meanwhile, or InvalidInput when it is nested too
+    deeply.
     """
     target = ensure_repository(project=project, name=name)
     if _has(target, artifact):
@@ -65,17 +67,21 @@ def _in_order(source: RepositoryRef, root: Artifact) -> Iterator[Artifact]:
     """The artifact and all that goes with it, each once, what is referred to before what refers to it."""
     seen: set[int] = set()
 
-    def walk(artifact: Artifact) -> Iterator[Artifact]:
+    def walk(artifact: Artifact, depth: int) -> Iterator[Artifact]:
         if artifact.pk in seen:
             return
+        if depth > DEPTH_MAX:
+            raise InvalidInput(
+                f"what is nested more than {DEPTH_MAX} levels deep is not copied: copy the inner ones first"
+            )
         seen.add(artifact.pk)
         for child in _children(source, artifact):
-            yield from walk(child)
+            yield from walk(child, depth + 1)
         yield artifact
         for accessory in _living(source).filter(accessory_of=bytes(artifact.digest)):
-            yield from walk(accessory)
+            yield from walk(accessory, depth + 1)
 
-    yield from walk(root)
+    yield from walk(root, 1)
 
 
 def _children(source: RepositoryRef, artifact: Artifact) -> list[Artifact]:

@@ -16,8 +16,11 @@ FOUND_MAX: Final = 100
 
 def visible_repositories(subject: Subject) -> QuerySet[Repository]:
     """The living repositories of the projects that the subject may pull from."""
+    return _of_projects(pullable_projects(subject))
+
+
+def _of_projects(visible: list[int] | None) -> QuerySet[Repository]:
     living = Repository.objects.filter(deleted_at=None, project__deleted_at=None)
-    visible = pullable_projects(subject)
     return living if visible is None else living.filter(project_id__in=visible)
 
 
@@ -49,15 +52,14 @@ def named_like(part: str) -> Q:
     return found | Q(project__in=ends_so, name__startswith=path)
 
 
-def found_repositories(subject: Subject, text: str) -> list[Repository]:
-    """Up to FOUND_MAX visible repositories whose full name contains the text, by name, with their projects."""
-    rows = visible_repositories(subject).filter(named_like(text)).select_related("project")
+def found_repositories(visible: list[int] | None, text: str) -> list[Repository]:
+    """Up to FOUND_MAX repositories of the projects (None: of all) whose full name contains the text, by name."""
+    rows = _of_projects(visible).filter(named_like(text)).select_related("project")
     return list(rows.order_by("project__name", "name")[:FOUND_MAX])
 
 
-def found_projects(subject: Subject, text: str) -> list[int]:
-    """The ids of up to FOUND_MAX visible projects whose name contains the text, by name."""
+def found_projects(visible: list[int] | None, text: str) -> QuerySet[Project]:
+    """Up to FOUND_MAX of the projects (None: of all) whose name contains the text, by name."""
     rows = Project.objects.filter(deleted_at=None, name__contains=text.lower())
-    visible = pullable_projects(subject)
     rows = rows if visible is None else rows.filter(pk__in=visible)
-    return list(rows.order_by("name").values_list("pk", flat=True)[:FOUND_MAX])
+    return rows.order_by("name")[:FOUND_MAX]

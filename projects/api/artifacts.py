@@ -157,12 +157,13 @@ class ArtifactsView(ContentView):
     def get(self, request: Request, project_name: str, repository_name: str) -> Response:
         """List the artifacts of the repository, the newest first."""
         repository = self.repository_ref
-        key = (repository.id, request.META.get("QUERY_STRING", ""), request.path)
+        asked = request.META.get("QUERY_STRING", "")
+        key = (repository.id, asked, request.path)
         page = _pages.get(key) or _pages.fill(
             key,
             lambda: _page_of(request, repository),
             depends_on=[repository.key, LABELS_KEY],
-            size_bytes=lambda made: made.size_bytes,
+            size_bytes=lambda made: made.size_bytes + len(asked),
             ttl_s=PAGE_REMEMBERED_S,
         )
         return _response(page)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 from django.db.models import IntegerField, OuterRef, Q, QuerySet, Subquery
 from rest_framework.request import Request
@@ -168,8 +168,8 @@ def present_projects(subject: Subject, projects: Sequence[Project]) -> list[Proj
     return [project_answer(project, roles[project.pk]) for project in projects]
 
 
-def projects_with_details(keys: list[int]) -> QuerySet[Project]:
-    """The projects of these ids with what `present_projects` needs."""
+def projects_with_details(keys: list[int] | QuerySet[Project, Any]) -> QuerySet[Project]:
+    """The projects of these ids, or of those that a query finds, with what `present_projects` needs."""
     living = Repository.objects.filter(project=OuterRef("pk"), deleted_at=None)
     rows = Project.objects.filter(pk__in=keys).select_related("settings__owner")
     return rows.annotate(repo_count=_BoundedCount(living))

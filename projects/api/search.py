@@ -13,7 +13,7 @@ from projects.api.projects import present_projects, projects_with_details
 from projects.artifact_lists import artifact_counts
 from projects.icons import find_icon
 from projects.repository_lists import found_projects, found_repositories
-from registry_core.access import Subject
+from rbac.services.permissions import pullable_projects
 from registry_core.api.base import ApiView
 from registry_core.api.messages import Answer, parameters_of
 from registry_core.api.openapi import operation, query
@@ -66,7 +66,11 @@ class SearchView(ApiView):
         text = parameters_of(request).get("q", "")
         if len(text) > NAME_MAX:
             raise InvalidInput(f"q has at most {NAME_MAX} characters")
-        return Response(Search(project=_projects(self.subject, text), repository=_repositories(self.subject, text)))
+        visible = pullable_projects(self.subject)
+        projects = projects_with_details(found_projects(visible, text).values("pk")).order_by("name")
+        return Response(
+            Search(project=present_projects(self.subject, list(projects)), repository=_repositories(visible, text))
+        )
 
 
 class IconView(ApiView):
@@ -81,14 +85,8 @@ class IconView(ApiView):
         return Response(IconAnswer(content=base64.b64encode(icon.content).decode(), content_type=icon.media_type))
 
 
-def _projects(subject: Subject, text: str) -> list[ProjectAnswer]:
-    keys = found_projects(subject, text)
-    rows = {project.pk: project for project in projects_with_details(keys)} if keys else {}
-    return present_projects(subject, [rows[key] for key in keys if key in rows])
-
-
-def _repositories(subject: Subject, text: str) -> list[SearchRepository]:
-    found = found_repositories(subject, text)
+def _repositories(visible: list[int] | None, text: str) -> list[SearchRepository]:
+    found = found_repositories(visible, text)
     counts = artifact_counts(repository.pk for repository in found)
     return [_repository(repository, counts.get(repository.pk, 0)) for repository in found]
 

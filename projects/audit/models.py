@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from django.db import models
 from django.db.models.functions import Now
 
@@ -22,6 +24,8 @@ class AuditEntry(models.Model):
     is_success = models.BooleanField(default=True)
     description = models.TextField(default="")
     op_time = models.DateTimeField(db_default=Now())
+
+    objects: ClassVar[models.Manager[AuditEntry]] = models.Manager()
 
     class Meta:
         managed = False

@@ -36,7 +36,7 @@ def make_partitions(apps, schema_editor):
 
 
 class Migration(migrations.Migration):
-    dependencies = [("projects", "0001_project_settings")]
+    dependencies = [("projects", "0002_labels")]
     operations = [
         migrations.CreateModel(
             name="AuditEntry",

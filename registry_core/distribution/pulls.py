@@ -33,8 +33,8 @@ _FLUSH = """
         FROM (SELECT repository_id, sum(pulls) AS pulls FROM pulled JOIN content_artifact USING (id)
               GROUP BY repository_id ORDER BY repository_id) AS sums WHERE repository.id = sums.repository_id
     )
-    UPDATE content_tag AS tag SET pulled_at = CASE WHEN %s THEN now() ELSE tag.pulled_at END
-    FROM pulled WHERE pulled.tag <> '' AND tag.artifact_id = pulled.id AND tag.name = pulled.tag
+    UPDATE content_tag AS tag SET pulled_at = now()
+    FROM pulled WHERE %s AND pulled.tag <> '' AND tag.artifact_id = pulled.id AND tag.name = pulled.tag
     AND tag.deleted_at IS NULL
 """
 _TELL = """

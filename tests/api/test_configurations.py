@@ -26,7 +26,8 @@ def test_only_administrators_see_and_change_the_settings(sysadmin: Api, user: Ap
 
 
 def test_a_setting_is_shown_as_it_was_set_and_a_secret_never(sysadmin: Api) -> None:
-    assert sysadmin.put("/configurations", {"oidc_client_secret": "Hidden-1", "session_timeout": 5}).status_code == 200
+    wanted = {"oidc_client_secret": "Hidden-1", "session_timeout": 5, "oidc_name": None}
+    assert sysadmin.put("/configurations", wanted).status_code == 200
     shown = sysadmin.get("/configurations")
     assert shown.json()["session_timeout"] == {"value": 5, "editable": True}
     assert "Hidden-1" not in shown.content.decode()

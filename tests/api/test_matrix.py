@@ -110,7 +110,7 @@ def _without_numbers(answer: Any) -> str:
 def test_what_an_administrator_may_read_is_there(world: World) -> None:
     caller = world.callers["sysadmin"]
     wrong = []
-    for route, names, method, need, target in cells():
+    for route, names, method, _, target in cells():
         shape = route.shape.removeprefix("api/v2.0/")
         if method != "GET" or target == ABSENT or shape in HAS_NOT or shape == "openapi.json":
             continue
