@@ -6,6 +6,10 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
+from projects.audit.models import AuditEntry
+
+__all__ = ["AuditEntry", "ProjectSettings"]
+
 
 class ProjectSettings(models.Model):
     """A project's owner and its metadata: strings by name, those alone that were set. Without a row all is default."""

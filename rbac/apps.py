@@ -11,6 +11,7 @@ class RbacConfig(AppConfig):
 
     def ready(self) -> None:
         """Become the one that the registry asks."""
+        from rbac import sessions
         from rbac.authority import RbacAuthority
         from rbac.services.users import why_auth_mode_is_fixed
         from registry_core.access import register_authority
@@ -18,3 +19,4 @@ class RbacConfig(AppConfig):
 
         register_authority(RbacAuthority())
         register_obstacle("auth_mode", why_auth_mode_is_fixed)
+        sessions.follow()

@@ -20,8 +20,8 @@ def ensure_admin() -> str | None:
     Without a configured password a random one is written to DATA/secrets/admin.password (0600) before the user is made,
     so that it cannot be lost. Raises InvalidInput when the configured one is too weak.
     """
-    if User.objects.filter(username=FIRST_ADMIN).exists():
-        return None
+    if User.objects.filter(username=FIRST_ADMIN).exists() or User.objects.filter(is_sysadmin=True).exists():
+        return None  # also where `admin` was deleted: nobody shall come back by the password of the first start
     configured = get_config().admin_password
     password = configured.get_secret_value() if configured else _random_password()
     try:

@@ -31,6 +31,10 @@ LIMITS_BYTES: Final = {
     "project permissions": 8 * MIB,
     "system permissions": 4 * MIB,
     "settings": 1 * MIB,
+    "projects": 2 * MIB,
+    "repositories": 4 * MIB,
+    "artifact pages": 32 * MIB,
+    "artifact counts": 4 * MIB,
 }
 
 

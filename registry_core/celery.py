@@ -49,6 +49,11 @@ app.conf.beat_schedule = {
         "schedule": 1.0,
         "options": {"expires": 5},
     },
+    "write the audit log": {
+        "task": "projects.tasks.write_audit_log",
+        "schedule": 1.0,
+        "options": {"expires": 5},
+    },
     "make partitions": {
         "task": "registry_core.events.tasks.make_partitions",
         "schedule": 86_400.0,

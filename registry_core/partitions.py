@@ -6,7 +6,7 @@ import datetime as dt
 
 from django.db import connection
 
-TABLES = ("content_taghistory", "content_quotaentry", "events_event")
+TABLES = ("content_taghistory", "content_quotaentry", "events_event", "projects_auditentry")
 MONTHS_AHEAD = 3
 
 _CREATE = (

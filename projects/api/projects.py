@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 from django.db.models import IntegerField, OuterRef, Q, QuerySet, Subquery
 from rest_framework.request import Request
@@ -77,7 +77,9 @@ class ProjectsView(ApiView):
             rows = rows.filter(is_public=truth(Exact(public)))
         if owner := given.get("owner"):
             rows = rows.filter(_owner_key(Exact(owner)))
-        return listed(request, rows, RULES, lambda found: present_projects(self.subject, found), load=_with_details)
+        return listed(
+            request, rows, RULES, lambda found: present_projects(self.subject, found), load=projects_with_details
+        )
 
     @operation(
         "headProject",
@@ -125,7 +127,7 @@ class ProjectView(ApiView):
     @operation("getProject", TAG, parameters=[IS_NAME], answer=ProjectAnswer)
     def get(self, _request: Request, project_name_or_id: str) -> Response:
         """Look at a project."""
-        return Response(present_projects(self.subject, [_with_details([self.project.pk]).get()])[0])
+        return Response(present_projects(self.subject, [projects_with_details([self.project.pk]).get()])[0])
 
     @operation("updateProject", TAG, parameters=[IS_NAME], body=ProjectRequest)
     def put(self, request: Request, project_name_or_id: str) -> Response:
@@ -166,7 +168,8 @@ def present_projects(subject: Subject, projects: Sequence[Project]) -> list[Proj
     return [project_answer(project, roles[project.pk]) for project in projects]
 
 
-def _with_details(keys: list[int]) -> QuerySet[Project]:
+def projects_with_details(keys: list[int] | QuerySet[Project, Any]) -> QuerySet[Project]:
+    """The projects of these ids, or of those that a query finds, with what `present_projects` needs."""
     living = Repository.objects.filter(project=OuterRef("pk"), deleted_at=None)
     rows = Project.objects.filter(pk__in=keys).select_related("settings__owner")
     return rows.annotate(repo_count=_BoundedCount(living))

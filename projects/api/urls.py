@@ -1,11 +1,62 @@
 """The addresses of projects and of what is in them."""
 
+from typing import Final
+
 from django.urls import path
 
-from projects.api import projects
+from projects.api import (
+    additions,
+    artifacts,
+    audit_logs,
+    labels,
+    metadata,
+    project_details,
+    projects,
+    quotas,
+    repositories,
+    search,
+    statistics,
+    tags,
+)
+
+# A repository's name may hold slashes: what is longer stands first.
+REPOSITORIES: Final = "projects/<str:project_name>/repositories"
+ARTIFACTS: Final = f"{REPOSITORIES}/<repository:repository_name>/artifacts"
+ARTIFACT: Final = f"{ARTIFACTS}/<str:reference>"
 
 urlpatterns = [
+    path("audit-logs", audit_logs.AuditLogsView.as_view()),
+    path("auditlog-exts", audit_logs.AuditLogExtsView.as_view()),
+    path("auditlog-exts/events", audit_logs.EventTypesView.as_view()),
+    path("quotas", quotas.QuotasView.as_view()),
+    path("quotas/<int:id>", quotas.QuotaView.as_view()),
+    path("statistics", statistics.StatisticsView.as_view()),
     path("projects", projects.ProjectsView.as_view()),
     path("projects/<str:project_name_or_id>", projects.ProjectView.as_view()),
     path("projects/<str:project_name_or_id>/_deletable", projects.DeletableView.as_view()),
+    path("projects/<str:project_name_or_id>/artifacts", artifacts.ProjectArtifactsView.as_view()),
+    path(f"{ARTIFACT}/additions/vulnerabilities", additions.VulnerabilitiesView.as_view()),
+    path(f"{ARTIFACT}/additions/<str:addition>", additions.AdditionView.as_view()),
+    path(f"{ARTIFACT}/labels/<int:label_id>", labels.ArtifactLabelView.as_view()),
+    path(f"{ARTIFACT}/labels", labels.ArtifactLabelsView.as_view()),
+    path(f"{ARTIFACT}/tags/<str:tag_name>", tags.TagView.as_view()),
+    path(f"{ARTIFACT}/tags", tags.TagsView.as_view()),
+    path(f"{ARTIFACT}/accessories", artifacts.AccessoriesView.as_view()),
+    path(ARTIFACT, artifacts.ArtifactOfReferenceView.as_view()),
+    path(ARTIFACTS, artifacts.ArtifactsView.as_view()),
+    path(REPOSITORIES, repositories.RepositoriesView.as_view()),
+    path(f"{REPOSITORIES}/<last_repository:repository_name>", repositories.RepositoryView.as_view()),
+    path("repositories", repositories.AllRepositoriesView.as_view()),
+    path("labels", labels.LabelsView.as_view()),
+    path("labels/<int:label_id>", labels.LabelView.as_view()),
+    path("search", search.SearchView.as_view()),
+    path("icons/<str:digest>", search.IconView.as_view()),
+    path("projects/<str:project_name_or_id>/summary", project_details.SummaryView.as_view()),
+    path("projects/<str:project_name_or_id>/scanner", project_details.ProjectScannerView.as_view()),
+    path("projects/<str:project_name_or_id>/scanner/candidates", project_details.ScannerCandidatesView.as_view()),
+    path("projects/<str:project_name_or_id>/metadatas/", metadata.MetadatasView.as_view()),
+    path("projects/<str:project_name_or_id>/metadatas", metadata.MetadatasUnslashedView.as_view()),
+    path("projects/<str:project_name_or_id>/metadatas/<str:meta_name>", metadata.MetadataView.as_view()),
+    path("projects/<str:project_name>/logs", audit_logs.ProjectLogsView.as_view()),
+    path("projects/<str:project_name>/auditlog-exts", audit_logs.ProjectLogExtsView.as_view()),
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 from django.db.models import QuerySet
 from django.db.models.functions import Coalesce
@@ -45,7 +45,7 @@ class MembersView(ApiView):
     )
     def get(self, request: Request, project_name_or_id: str) -> Response:
         """List the members of a project."""
-        rows: QuerySet[ProjectMember] = ProjectMember.objects.filter(project=self.project).alias(
+        rows: QuerySet[Any] = ProjectMember.objects.filter(project=self.project).annotate(
             entity=Coalesce("user__username", "group__name")
         )
         if part := parameters_of(request).get("entityname"):

@@ -40,7 +40,7 @@ TAG: Final = "robot"
 def name_key(match: Match) -> Q:
     """The name, with or without what stands before it."""
     if isinstance(match, Exact | Fuzzy):
-        match = type(match)(match.value.removeprefix(robots.name_prefix()).rpartition("+")[2])
+        match = type(match)(match.value.removeprefix(robots.robot_name_prefix()).rpartition("+")[2])
     return text_key("name")(match)
 
 

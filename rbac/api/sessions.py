@@ -86,6 +86,7 @@ class UserExistsView(ApiView):
     """
 
     access = {"POST": ANYONE}
+    works_read_only = True
     schema = None
 
     def post(self, request: Request) -> Response:

@@ -65,6 +65,8 @@ class UsersView(ApiView):
         """Create a user; where signing up is allowed, anybody may create himself."""
         if self.subject.is_anonymous and not users.allows_sign_up():
             raise NotAuthenticated("sign in first: people cannot sign up here by themselves")
+        if not users.allows_sign_up():
+            admit(self.subject, in_system("user", "create"), self)
         return created(f"{request.path}/{self._made(parse_body(request, UserCreationReq)).pk}")
 
     def _made(self, asked: UserCreationReq) -> User:

@@ -15,10 +15,10 @@ from typing import Final
 
 from rbac.models import CliSecret, User
 from rbac.services import passwords
-from rbac.services.robots import find_robot, name_prefix, robot_subject
+from rbac.services.robots import find_robot, robot_name_prefix, robot_subject
 from rbac.services.secret_hashes import is_generated_secret, looks_generated
 from rbac.services.throttle import Throttle
-from rbac.services.users import can_begin_username
+from rbac.services.users import is_possible_username
 from registry_core.access import Subject, Unauthenticated
 
 REMEMBER_S: Final = 60.0
@@ -33,13 +33,13 @@ def authenticate(*, username: str, secret: str, client: str) -> Subject:
     The prefix of robots is a setting: where a user's name can begin with it as well, users sign in all the same.
     """
     username = username.replace("\x00", "�")  # Postgres refuses NUL; no name has either character
-    prefix = name_prefix()
+    prefix = robot_name_prefix()
     if not username.startswith(prefix):
         return _user(username, secret, client)
     try:
         return _robot(username, secret, client)
     except Unauthenticated:
-        if not can_begin_username(prefix):
+        if not is_possible_username(prefix):
             raise
         return _user(username, secret, client)
 

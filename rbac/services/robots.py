@@ -1,7 +1,8 @@
 """Robots: accounts for machines. Each function is one transaction.
 
-A robot's full name is `robot$name`, or `robot$project+name` for one of a project; the prefix is a setting. The name
-only finds the row: what a robot may do comes from its permissions.
+A robot's full name is `robot$name`, or `robot$project+name` for one of a project; the setting `robot_name_prefix` may
+have something else in the place of `robot$`. The name only finds the row: what a robot may do comes from its
+permissions.
 """
 
 from __future__ import annotations
@@ -47,14 +48,14 @@ class RobotGrant:
     effect: RobotPermission.Effect = RobotPermission.Effect.ALLOW
 
 
-def name_prefix() -> str:
-    """What stands before the name of every robot: the setting `robot_name_prefix`."""
+def robot_name_prefix() -> str:
+    """What every robot's name begins with: the setting of that name."""
     return current().text("robot_name_prefix")
 
 
 def full_name(robot: Robot) -> str:
     """The name a robot signs in with."""
-    return name_prefix() + (f"{robot.project.name}+" if robot.project else "") + robot.name
+    return robot_name_prefix() + (f"{robot.project.name}+" if robot.project else "") + robot.name
 
 
 def robot_subject(robot: Robot) -> Subject:
@@ -64,7 +65,7 @@ def robot_subject(robot: Robot) -> Subject:
 
 def find_robot(username: str) -> Robot | None:
     """The robot that signs in under `username` and may act now."""
-    prefix = name_prefix()
+    prefix = robot_name_prefix()
     if not username.startswith(prefix):
         return None
     project, plus, name = username.removeprefix(prefix).rpartition("+")

@@ -36,15 +36,21 @@ _sign_ups = Throttle()
 
 def check_username(username: str) -> None:
     """Raises InvalidInput unless `username` can be told apart in logs, URLs and Basic credentials."""
-    if not 1 <= len(username) <= 255 or _FORBIDDEN.search(username):
+    if not is_possible_username(username):
         raise InvalidInput(
             'a user name has 1 to 255 characters and none of the characters , " ~ # % $ : / \\ or blanks'
         )
 
 
-def can_begin_username(text: str) -> bool:
-    """Whether there can be a user whose name begins with `text`."""
-    return _FORBIDDEN.search(text) is None
+def is_possible_username(username: str) -> bool:
+    """Whether a user may have this name."""
+    return 1 <= len(username) <= 255 and _FORBIDDEN.search(username) is None
+
+
+def why_auth_mode_is_fixed() -> str:
+    """What stands in the way of another `auth_mode`: users who could not sign in any more. Empty: nothing."""
+    others = User.objects.filter(deleted_at=None).exclude(username=FIRST_ADMIN)
+    return "there are users besides admin: delete them first" if others.exists() else ""
 
 
 def check_profile(*, email: str, realname: str, comment: str) -> None:
@@ -54,12 +60,6 @@ def check_profile(*, email: str, realname: str, comment: str) -> None:
             raise InvalidInput(f"{name} has at most {TEXT_MAX} characters, all of them on one line")
     if email and _EMAIL.fullmatch(email) is None:
         raise InvalidInput("this is not an e-mail address: write it as name@example.org")
-
-
-def why_auth_mode_is_fixed() -> str:
-    """What stands in the way of another `auth_mode`: users who could not sign in any more. Empty: nothing."""
-    others = User.objects.filter(deleted_at=None).exclude(username=FIRST_ADMIN)
-    return "there are users besides admin: delete them first" if others.exists() else ""
 
 
 def create_user(

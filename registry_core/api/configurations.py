@@ -92,8 +92,9 @@ class ConfigurationsView(ApiView):
 
     @operation("updateConfigurations", TAG, body=Configurations, errors=(400, 401, 403))
     def put(self, request: Request) -> Response:
-        """Change the settings that are named, all or none of them."""
-        change(values=parse_body(request, dict[str, Any]), by=self.subject)
+        """Change the settings that are named, all or none of them; null stands for one that is not named."""
+        given = parse_body(request, dict[str, Any])
+        change(values={name: value for name, value in given.items() if value is not None}, by=self.subject)
         return done()
 
 

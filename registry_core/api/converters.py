@@ -22,6 +22,13 @@ class RepositoryConverter:
         return value
 
 
+class LastRepositoryConverter(RepositoryConverter):
+    """A repository's name with nothing behind it: what is in the repository has addresses of its own."""
+
+    regex = r"(?!.*/artifacts(?:/|$))[^/].*"
+
+
 def register() -> None:
     """Make the converters known to `path()`."""
     register_converter(RepositoryConverter, "repository")
+    register_converter(LastRepositoryConverter, "last_repository")

@@ -118,7 +118,7 @@ def failure_of(exception: Exception) -> Failure | None:
             return _later("the registry's database is not available: try again")
         case DataError():
             return Failure(400, ["a value is too long or out of range"])
-    known = _STATUS.get(type(exception))
+    known = next((_STATUS[kind] for kind in type(exception).__mro__ if kind in _STATUS), None)
     return Failure(known, [str(exception)]) if known else None
 
 

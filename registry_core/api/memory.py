@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import functools
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Generic, TypeVar
 
 from registry_core.distribution.cache import GenerationCache
 from registry_core.state import generations
 
 V = TypeVar("V")
+K = TypeVar("K")
 
 
 class Memory(Generic[V]):
@@ -39,15 +40,34 @@ class Memory(Generic[V]):
         read: Callable[[], V],
         *,
         depends_on: Iterable[str],
-        size_bytes: int = 512,
+        size_bytes: int | Callable[[V], int] = 512,
         ttl_s: float = 3600.0,
     ) -> V:
         """Read a value and remember it while the generations `depends_on` stay the same."""
         seen = self._cache.begin(depends_on)
         value = read()
+        weight_bytes = size_bytes if isinstance(size_bytes, int) else size_bytes(value)
         with self._lock:
-            self._cache.put(key, value, seen=seen, size_bytes=size_bytes, ttl_s=ttl_s)
+            self._cache.put(key, value, seen=seen, size_bytes=weight_bytes, ttl_s=ttl_s)
         return value
+
+    def recall_each(
+        self, keys: Mapping[K, str], read: Callable[[list[K]], Mapping[K, V]], *, size_bytes: int = 512
+    ) -> dict[K, V]:
+        """What is remembered of each key, and what `read` gives now for the others, all at once.
+
+        `keys` says of each which generation it depends on.
+        """
+        known = {key: value for key in keys if (value := self.get(key)) is not None}
+        unknown = [key for key in keys if key not in known]
+        if not unknown:
+            return known
+        seen = {key: self._cache.begin([keys[key]]) for key in unknown}
+        found = read(unknown)
+        with self._lock:
+            for key, value in found.items():
+                self._cache.put(key, value, seen=seen[key], size_bytes=size_bytes)
+        return known | dict(found)
 
     def recall(self, key: object, read: Callable[[], V], *, depends_on: Iterable[str], size_bytes: int = 512) -> V:
         """The remembered value, or what `read` gives now."""

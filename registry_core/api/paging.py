@@ -56,6 +56,16 @@ class ListRules:
     allows_all: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class KeyPage:
+    """The keys of the rows on a page, in order; how many there are in all; where the next page begins."""
+
+    asked: Asked
+    keys: list[int]
+    total: int
+    cursor: str
+
+
 def asked_of(request: Request, *, allows_all: bool = False) -> Asked:
     """The page that the query string asks for. Raises InvalidInput."""
     size = _whole(request, "page_size", PAGE_SIZE)
@@ -84,14 +94,22 @@ def listed(
     `load` reads the rows of the keys on the page, with what the presentation needs; by itself it is the model's own.
     `count` says how many there are where counting would cost too much. Raises InvalidInput.
     """
+    page = keys_listed(request, rows, rules, count=count)
+    loaded = {row.pk: row for row in (load(page.keys) if load else _all(rows, page.keys))} if page.keys else {}
+    found = [loaded[key] for key in page.keys if key in loaded]
+    return page_response(request, page.asked, present(found), total=page.total, cursor=page.cursor)
+
+
+def keys_listed(
+    request: Request, rows: QuerySet[Any], rules: ListRules, *, count: Callable[[], int] | None = None
+) -> KeyPage:
+    """The keys on the page of `rows` that the request asks for; `count` as in `listed`. Raises InvalidInput."""
     asked = asked_of(request, allows_all=rules.allows_all)
     chosen = filtered(rows, asked.q, rules.keys)
     order = _order(asked.sort, rules)
     total = count() if count is not None and not asked.q else _total(chosen)
     keys, cursor = _keys_of_page(chosen, asked, order, rules)
-    loaded = {row.pk: row for row in (load(keys) if load else _all(rows, keys))} if keys else {}
-    found = [loaded[key] for key in keys if key in loaded]
-    return page_response(request, asked, present(found), total=total, cursor=cursor)
+    return KeyPage(asked, keys, total, cursor)
 
 
 def page_response(request: Request, asked: Asked, items: list[Any], *, total: int, cursor: str = "") -> Response:

@@ -4,13 +4,17 @@ from django.urls import path, re_path
 
 from registry_core.api import not_yet
 from registry_core.api.configurations import ConfigurationsView, InternalConfigurationView
+from registry_core.api.systeminfo import CertificateView, SystemInfoView, VolumesView
 from registry_core.api.views import HealthView, PingView, SchemaView, UnknownView
 
 urlpatterns = [
     path("ping", PingView.as_view()),
     path("health", HealthView.as_view()),
-    path("openapi.json", SchemaView.as_view()),
+    path("openapi.json", SchemaView.as_view(), name="openapi"),
     path("configurations", ConfigurationsView.as_view()),
+    path("systeminfo", SystemInfoView.as_view()),
+    path("systeminfo/volumes", VolumesView.as_view()),
+    path("systeminfo/getcert", CertificateView.as_view()),
     path("internalconfig", InternalConfigurationView.as_view()),
     *not_yet.patterns(),
     re_path(r"^.*$", UnknownView.as_view()),

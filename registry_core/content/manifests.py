@@ -237,11 +237,13 @@ def delete_manifest(
     Raises ManifestUnknown, ContentInUse while a living index refers to it, or Refused by a hook.
     """
     with changing(repository.key):
-        if not _lock_artifacts(repository, "digest = %s", [digest.raw]):
+        if not lock_artifacts(repository, "digest = %s", [digest.raw]):
             raise ManifestUnknown(f"this repository has no manifest {digest}", {"digest": str(digest)})
         hooks.before_delete(DeleteContext(by, client, repository, digest, "", reason))
         deletion_id = begin_deletion(repository=repository, by=by, reason=reason)
-        buried = _bury(repository, _with_referrers(repository, digest), deletion_id, by, reason)
+        buried = _with_referrers(repository, digest)
+        touched = bury_artifacts(repository, buried, deletion_id, by, reason)
+        _unlink_unused(repository, touched)
         emit(
             kind="artifact.deleted",
             subject=by,
@@ -252,7 +254,8 @@ def delete_manifest(
         )
 
 
-def _lock_artifacts(repository: RepositoryRef, condition: str, values: list[Any]) -> dict[int, bytes]:
+def lock_artifacts(repository: RepositoryRef, condition: str, values: list[Any]) -> dict[int, bytes]:
+    """Lock the living artifacts that fulfil a constant condition, in digest order; their digests by id."""
     with connection.cursor() as cursor:
         cursor.execute(
             f"""
@@ -266,13 +269,13 @@ def _lock_artifacts(repository: RepositoryRef, condition: str, values: list[Any]
 
 def _with_referrers(repository: RepositoryRef, digest: Digest) -> list[int]:
     """The artifact and, level by level, what refers to it as its subject: what nothing else holds goes with it."""
-    level = _lock_artifacts(repository, "digest = %s", [digest.raw])
+    level = lock_artifacts(repository, "digest = %s", [digest.raw])
     _refuse_if_child(repository, list(level.values()), raises=True)
     found: dict[int, bytes] = {}
     while level:
         found |= level
         digests = list(level.values())
-        above = _lock_artifacts(repository, "(subject_digest = ANY(%s) OR accessory_of = ANY(%s))", [digests, digests])
+        above = lock_artifacts(repository, "(subject_digest = ANY(%s) OR accessory_of = ANY(%s))", [digests, digests])
         held = _refuse_if_child(repository, list(above.values()), raises=False)
         level = {i: raw for i, raw in above.items() if i not in found and raw not in held}
     return sorted(found)
@@ -295,7 +298,13 @@ def _refuse_if_child(repository: RepositoryRef, digests: list[bytes], *, raises:
     return {bytes(child) for child, _ in rows}
 
 
-def _bury(repository: RepositoryRef, artifact_ids: list[int], deletion_id: int, by: Subject, reason: str) -> list[int]:
+def bury_artifacts(
+    repository: RepositoryRef, artifact_ids: list[int], deletion_id: int, by: Subject, reason: str
+) -> list[int]:
+    """Make artifacts and their tags tombstones of a deletion; the blobs that they used, perhaps among others.
+
+    Runs within the caller's transaction.
+    """
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT id FROM content_tag WHERE artifact_id = ANY(%s) AND deleted_at IS NULL ORDER BY name FOR UPDATE",
@@ -311,9 +320,7 @@ def _bury(repository: RepositoryRef, artifact_ids: list[int], deletion_id: int, 
             "UPDATE content_artifactblob SET is_trashed = true WHERE artifact_id = ANY(%s) RETURNING blob_id",
             [artifact_ids],
         )
-        touched = sorted({row[0] for row in cursor.fetchall()})
-    _unlink_unused(repository, touched)
-    return artifact_ids
+        return sorted({row[0] for row in cursor.fetchall()})
 
 
 def _unlink_unused(repository: RepositoryRef, blob_ids: list[int]) -> None:

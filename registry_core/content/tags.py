@@ -13,6 +13,7 @@ from registry_core.content.errors import ManifestUnknown
 from registry_core.content.repositories import RepositoryRef, changing, retried
 from registry_core.digests import Digest
 from registry_core.distribution.hooks import DeleteContext, TagContext, hooks
+from registry_core.errors import AlreadyExists
 from registry_core.events.outbox import emit
 
 _HISTORY = """
@@ -95,6 +96,39 @@ def _move(tag_id: int, artifact_id: int) -> dt.datetime:
         )
         moved_at: dt.datetime = cursor.fetchone()[0]
     return moved_at
+
+
+@retried
+def create_tag(*, repository: RepositoryRef, tag: str, digest: Digest, by: Subject, reason: str = "client") -> None:
+    """Make a new tag of an artifact. The tag's grammar was checked before.
+
+    Raises ManifestUnknown when the artifact is gone, AlreadyExists when the repository has the tag, or Refused by a
+    hook.
+    """
+    with changing(repository.key), connection.cursor() as cursor:
+        cursor.execute(
+            """
+            SELECT id FROM content_artifact
+            WHERE repository_id = %s AND digest = %s AND deleted_at IS NULL FOR NO KEY UPDATE
+            """,
+            [repository.id, digest.raw],
+        )
+        row = cursor.fetchone()
+        if row is None:
+            raise ManifestUnknown(f"this repository has no manifest {digest}", {"digest": str(digest)})
+        made_at = _make(repository, tag, row[0])
+        if made_at is None:
+            raise AlreadyExists(f"the repository has a tag {tag} already: push to move it")
+        hooks.before_tag(TagContext(by, repository, tag, None, digest, reason))
+        cursor.execute(_HISTORY, [repository.id, tag, None, digest.raw, int(by.kind), by.id, reason, made_at])
+        emit(
+            kind="tag.created",
+            subject=by,
+            project_id=repository.project.id,
+            repository_id=repository.id,
+            payload={"tag": tag, "digest": str(digest), "reason": reason},
+            changed=[repository.key],
+        )
 
 
 @retried

@@ -33,7 +33,7 @@ async def get(request: Request, services: Services, name: str, reference: str) -
     tag = wanted if isinstance(wanted, str) else ""
     await admit_pull(request, services, identity, repository, manifest.digest, tag)
     if request.method == "GET":
-        services.pulls.count(manifest.artifact_id, tag)
+        services.pulls.count(manifest.artifact_id, tag, identity.subject)
     headers = [
         ("content-type", manifest.media_type),
         ("docker-content-digest", str(manifest.digest)),

@@ -1,4 +1,8 @@
-"""Pull counts and times: gathered in memory, written every few seconds. kill -9 loses what was not written yet."""
+"""Pull counts and times: gathered in memory, written every few seconds. kill -9 loses what was not written yet.
+
+Who pulled what is gathered likewise: one event per subject, artifact and reference each time, with how often it was, so
+that a pull writes nothing in its own path and 30,000 pulls a second do not make 30,000 rows.
+"""
 
 from __future__ import annotations
 
@@ -9,13 +13,19 @@ from typing import Any
 import structlog
 from psycopg_pool import AsyncConnectionPool
 
+from registry_core.access import Subject
+from registry_core.settings_store.values import Settings, known
+from registry_core.state import machine_id
+
 FLUSH_S = 5.0
+_KIND_BITS = 2
 _log = structlog.get_logger(__name__)
 
 _FLUSH = """
     WITH pulled AS (SELECT * FROM unnest(%s::bigint[], %s::text[], %s::bigint[]) AS pulled (id, tag, pulls)),
     counted AS (
-        UPDATE content_artifact AS artifact SET pull_count = pull_count + sums.pulls, pulled_at = now()
+        UPDATE content_artifact AS artifact SET pull_count = pull_count + CASE WHEN %s THEN sums.pulls ELSE 0 END,
+            pulled_at = CASE WHEN %s THEN now() ELSE pulled_at END
         FROM (SELECT id, sum(pulls) AS pulls FROM pulled GROUP BY id ORDER BY id) AS sums WHERE artifact.id = sums.id
     ),
     summed AS (
@@ -24,8 +34,17 @@ _FLUSH = """
               GROUP BY repository_id ORDER BY repository_id) AS sums WHERE repository.id = sums.repository_id
     )
     UPDATE content_tag AS tag SET pulled_at = now()
-    FROM pulled WHERE pulled.tag <> '' AND tag.artifact_id = pulled.id AND tag.name = pulled.tag
+    FROM pulled WHERE %s AND pulled.tag <> '' AND tag.artifact_id = pulled.id AND tag.name = pulled.tag
     AND tag.deleted_at IS NULL
+"""
+_TELL = """
+    INSERT INTO events_event (kind, project_id, repository_id, subject_kind, subject_id, payload, changed, origin)
+    SELECT 'artifact.pulled', repository.project_id, repository.id, pulled.subject_kind, pulled.subject_id,
+           jsonb_build_object('artifact', artifact.id, 'tag', pulled.tag, 'pulls', pulled.pulls), '{}', %s
+    FROM unnest(%s::bigint[], %s::text[], %s::smallint[], %s::bigint[], %s::bigint[])
+         AS pulled (id, tag, subject_kind, subject_id, pulls)
+    JOIN content_artifact AS artifact ON artifact.id = pulled.id
+    JOIN content_repository AS repository ON repository.id = artifact.repository_id
 """
 
 
@@ -34,28 +53,51 @@ class PullCounter:
 
     def __init__(self, pool: AsyncConnectionPool[Any]) -> None:
         self._pool = pool
-        self._pulls: Counter[tuple[int, str]] = Counter()
+        self._pulls: Counter[tuple[int, str, int]] = Counter()
 
-    def count(self, artifact_id: int, tag: str) -> None:
+    def count(self, artifact_id: int, tag: str, subject: Subject) -> None:
         """One pull of an artifact, by a tag or (empty) by digest."""
-        self._pulls[artifact_id, tag] += 1
+        # One number for the subject, since every pull pays for the hash of the key.
+        self._pulls[artifact_id, tag, subject.id << _KIND_BITS | subject.kind] += 1
 
     async def flush(self) -> None:
         """Write what was gathered; when the database does not answer it is kept for the next time."""
         pulls, self._pulls = self._pulls, Counter()
         if not pulls:
             return
-        keys = sorted(pulls)
-        values = [[key[0] for key in keys], [key[1] for key in keys], [pulls[key] for key in keys]]
         try:
-            async with self._pool.connection() as connection:
-                await connection.execute(_FLUSH, values)
+            await self._write(pulls, await known())
         except Exception as error:
             self._pulls.update(pulls)
             _log.warning("pull counts are kept for later", reason=str(error))
+
+    async def _write(self, pulls: Counter[tuple[int, str, int]], settings: Settings) -> None:
+        has_counts = not settings.truth("pull_count_update_disable")
+        has_times = not settings.truth("pull_time_update_disable")
+        async with self._pool.connection() as connection, connection.transaction():
+            if has_counts or has_times:
+                await connection.execute(_FLUSH, [*_by_reference(pulls), has_counts, has_times, has_times])
+            if not settings.truth("pull_audit_log_disable"):
+                await connection.execute(_TELL, [machine_id(), *_by_subject(pulls)])
 
     async def run(self) -> None:
         """Flush for ever."""
         while True:
             await asyncio.sleep(FLUSH_S)
             await self.flush()
+
+
+def _by_reference(pulls: Counter[tuple[int, str, int]]) -> list[list[Any]]:
+    """The columns of `pulled`: each artifact and tag once, whoever pulled."""
+    sums: Counter[tuple[int, str]] = Counter()
+    for (artifact_id, tag, _), number in pulls.items():
+        sums[artifact_id, tag] += number
+    keys = sorted(sums)
+    return [[key[0] for key in keys], [key[1] for key in keys], [sums[key] for key in keys]]
+
+
+def _by_subject(pulls: Counter[tuple[int, str, int]]) -> list[list[Any]]:
+    keys = sorted(pulls)
+    kinds = [key[2] & (1 << _KIND_BITS) - 1 for key in keys]
+    subject_ids = [key[2] >> _KIND_BITS for key in keys]
+    return [[key[0] for key in keys], [key[1] for key in keys], kinds, subject_ids, [pulls[key] for key in keys]]

@@ -71,7 +71,8 @@ def _write(wanted: Mapping[str, Value]) -> None:
     with connection.cursor() as cursor:
         for name, value in sorted(wanted.items()):
             kept = encrypt(value) if KEYS[name].is_secret and isinstance(value, str) and value else value
-            cursor.execute(_UPSERT, [name, Jsonb(kept)])
+            row: list[Any] = [name, Jsonb(kept)]
+            cursor.execute(_UPSERT, row)
 
 
 def _told(wanted: Mapping[str, Value]) -> dict[str, Any]:

@@ -66,7 +66,8 @@ def current() -> Settings:
 
 async def known() -> Settings:
     """The same for the event loop: the database is asked, on another thread, only where nothing is remembered."""
-    return _memory.get(GENERATION) or await threads.run(current)
+    settings = _memory.get(GENERATION)
+    return await threads.run(current) if settings is None else settings
 
 
 def given_by_environment() -> dict[str, Value]:

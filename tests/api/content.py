@@ -110,7 +110,7 @@ def tgz(files: dict[str, bytes]) -> bytes:
             entry = tarfile.TarInfo(name)
             entry.size = len(content)
             archive.addfile(entry, io.BytesIO(content))
-    return gzip.compress(plain.getvalue())
+    return gzip.compress(plain.getvalue(), mtime=0)
 
 
 def descriptor(repository: RepositoryRef, media_type: str, content: bytes) -> dict[str, Any]:

@@ -30,7 +30,6 @@ class Need:
 
 ANYONE: Final = Need("anyone")
 SIGNED_IN: Final = Need("signed in")
-PERSON: Final = Need("a user, no robot")
 SYSADMIN: Final = Need("sysadmin")
 NOBODY: Final = Need("nobody")
 ANY_PROJECT_ADMIN: Final = Need("administrator of a project")
@@ -51,6 +50,13 @@ def himself_or(resource: str, action: str) -> Need:
     """The user whom the address names, and whoever `system` would let in."""
     return Need("himself", (resource, action))
 
+
+def person_or(resource: str, action: str) -> Need:
+    """Any user, and robots of the system that were given this."""
+    return Need("person", (resource, action))
+
+
+PERSON: Final = person_or("", "")
 
 _P: Final = "projects/{project_name_or_id}"
 _R: Final = "projects/{project_name}/repositories/{repository_name}"
@@ -80,7 +86,7 @@ REST: Final[Mapping[str, Mapping[str, Need]]] = {
     "quotas": {"GET": system("quota", "list")},
     "quotas/{id}": {"GET": system("quota", "read"), "PUT": system("quota", "update")},
     "users": {"GET": system("user", "list"), "POST": system("user", "create")},
-    "users/current": {"GET": PERSON},
+    "users/current": {"GET": SIGNED_IN},  # a robot is told that it is none
     "users/current/permissions": {"GET": SIGNED_IN},
     "users/search": {"GET": SIGNED_IN},
     "users/{user_id}": {
@@ -103,7 +109,7 @@ REST: Final[Mapping[str, Mapping[str, Need]]] = {
     "robots/{robot_id}": _object("robot") | {"PATCH": here("robot", "update")},
     "labels": {"GET": SIGNED_IN, "POST": SIGNED_IN},  # likewise
     "labels/{label_id}": _object("label"),
-    "projects": {"GET": ANYONE, "HEAD": SIGNED_IN, "POST": SIGNED_IN},
+    "projects": {"GET": ANYONE, "HEAD": SIGNED_IN, "POST": person_or("project", "create")},
     _P: _object(""),
     _P + "/_deletable": {"GET": here("", "delete")},
     _P + "/summary": {"GET": here("", "read")},
@@ -133,13 +139,20 @@ REST: Final[Mapping[str, Mapping[str, Need]]] = {
 }
 
 # Pages answer a method that they do not have with 405; who may not see a project gets the 404 of one that is not there.
-CONSOLE: Final[Mapping[str, Mapping[str, Need]]] = {
+CONSOLE: Final[dict[str, Mapping[str, Need]]] = {
     "": {"GET": ANYONE},
     "sign-in": {"GET": ANYONE},
     "sign-out": {"POST": ANYONE},
     "projects": {"GET": PERSON},
+    "api/docs": {"GET": ANYONE},
     "projects/{project}": {"GET": here("repository", "pull")},
     "projects/{project}/{repository}": {"GET": here("repository", "pull")},
+}
+
+SESSIONS: Final[dict[str, Mapping[str, Need]]] = {
+    "c/login": {"POST": ANYONE},
+    "c/log_out": {"GET": ANYONE},
+    "c/userExists": {"POST": SYSADMIN},  # and anyone where people can sign up
 }
 
 
@@ -157,6 +170,10 @@ class Route:
     @property
     def is_rest(self) -> bool:
         return self.address.startswith(ROOT)
+
+    @property
+    def is_page(self) -> bool:
+        return self.address in CONSOLE or self.address.startswith("projects/")
 
     @property
     def is_not_yet(self) -> bool:
@@ -192,7 +209,7 @@ def names_in(address: str) -> list[str]:
 def rows() -> dict[str, tuple[str, Mapping[str, Need]]]:
     """By shape: the address as it is written above, and what its methods ask for."""
     rest = {shape_of(ROOT + address): (address, needs) for address, needs in REST.items()}
-    return rest | {shape_of(address): (address, needs) for address, needs in CONSOLE.items()}
+    return rest | {shape_of(address): (address, needs) for address, needs in (CONSOLE | SESSIONS).items()}
 
 
 def routes() -> list[Route]:

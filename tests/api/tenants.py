@@ -72,7 +72,7 @@ def make_tenant(name: str, *, api: Api, is_public: bool = False) -> Tenant:
     project = create_project(name=name, is_public=is_public, by=SYSTEM, values={"auto_scan": "true"})
     member = add_member(project=project, role=Role.GUEST, by=SYSTEM, user=_user(f"guest-of-{name}"))
     robot, _ = create_robot(name="ci", project=project, grants=[_pull(project)], by=SYSTEM)
-    reference = _push(project)
+    reference = push_image(project, "app")
     values = {
         "project_name_or_id": str(project.pk),
         "project_name": name,
@@ -136,13 +136,13 @@ def _pull(project: Project) -> RobotGrant:
     return RobotGrant(_KIND.PROJECT, "repository", "pull", project_id=project.pk)
 
 
-def _push(project: Project) -> str:
+def push_image(project: Project, name: str) -> str:
     """An image without layers, under the tag v1; its digest."""
     config = {"mediaType": "application/vnd.oci.image.config.v1+json", "digest": "sha256:" + "0" * 64, "size": 2}
     document = {"schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": config, "layers": []}
     content = json.dumps(document | {"annotations": {"nonce": secrets.token_hex(8)}}).encode()
     sparse = ProjectRef(project.pk, project.name, project.is_public, True)
-    repository = ensure_repository(project=sparse, name=RepositoryName(project.name, "app"))
+    repository = ensure_repository(project=sparse, name=RepositoryName(project.name, name))
     manifest = parse_manifest(content, content_type=OCI_MANIFEST)
     return str(put_manifest(repository=repository, manifest=manifest, tags=["v1"], by=SYSTEM).digest)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -25,7 +26,8 @@ def test_only_administrators_see_and_change_the_settings(sysadmin: Api, user: Ap
 
 
 def test_a_setting_is_shown_as_it_was_set_and_a_secret_never(sysadmin: Api) -> None:
-    assert sysadmin.put("/configurations", {"oidc_client_secret": "Hidden-1", "session_timeout": 5}).status_code == 200
+    wanted = {"oidc_client_secret": "Hidden-1", "session_timeout": 5, "oidc_name": None}
+    assert sysadmin.put("/configurations", wanted).status_code == 200
     shown = sysadmin.get("/configurations")
     assert shown.json()["session_timeout"] == {"value": 5, "editable": True}
     assert "Hidden-1" not in shown.content.decode()
@@ -61,9 +63,10 @@ def test_read_only_refuses_every_change_but_its_own_end(sysadmin: Api, user: Api
 
 def test_read_only_holds_operations_that_no_request_began(db: None) -> None:
     change(values={"read_only": True}, by=SYSTEM)
+    nothing: Any = None
     for moment in (hooks.before_upload, hooks.before_mount, hooks.before_put, hooks.before_tag, hooks.before_delete):
         with pytest.raises(Refused, match="read only"):
-            moment(None)  # type: ignore[arg-type] whatever it is
+            moment(nothing)
 
 
 def test_projects_can_be_left_to_administrators(sysadmin: Api, user: Api) -> None:

@@ -30,6 +30,11 @@ def log_in(browser: Client, *, principal: str = "somebody", password: str = PASS
     return browser.post("/c/login", {"principal": principal, "password": password}, headers=headers)
 
 
+def make_project(browser: Client, name: str, **headers: str) -> Any:
+    body = {"project_name": name}
+    return browser.post("/api/v2.0/projects", body, content_type="application/json", headers=headers)
+
+
 def events(kind: str) -> list[dict[str, Any]]:
     return [event.payload for event in Event.objects.filter(kind=kind).order_by("pk")]
 
@@ -39,12 +44,10 @@ def test_a_session_reads_at_once_and_writes_with_the_token_of_its_last_answer(br
     assert (signed_in.status_code, signed_in.content) == (200, b"")
     looked = browser.get("/api/v2.0/users/current")
     assert looked.json()["username"] == "somebody"
-    project = {"project_name": "mine"}
-    send = {"path": "/api/v2.0/projects", "data": project, "content_type": "application/json"}
-    assert browser.post(**send).status_code == 403
-    for answer in (signed_in, looked):
-        browser.post(**send | {"data": {"project_name": "x"}}, headers={CSRF: answer[CSRF]})
-    assert browser.post(**send, headers={CSRF: looked[CSRF]}).status_code == 201
+    assert make_project(browser, "mine").status_code == 403
+    assert make_project(browser, "mine", **{CSRF: "wrong"}).status_code == 403
+    assert make_project(browser, "mine", **{CSRF: looked[CSRF]}).status_code == 201
+    assert make_project(browser, "other", **{CSRF: signed_in[CSRF]}).status_code == 201
 
 
 def test_wrong_credentials_open_no_session_and_are_told_to_the_audit_log(browser: Client) -> None:

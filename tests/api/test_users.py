@@ -28,7 +28,8 @@ def system_robot(db: None) -> Callable[..., Api]:
     """A robot of the system with rights there, written `user create`."""
 
     def make(*rights: str) -> Api:
-        grants = [RobotGrant(RobotPermission.Kind.SYSTEM, *right.split()) for right in rights]
+        pairs = [right.split() for right in rights]
+        grants = [RobotGrant(RobotPermission.Kind.SYSTEM, resource, action) for resource, action in pairs]
         robot, secret = create_robot(name="bot", grants=grants, by=SYSTEM)
         return api_as(full_name(robot), secret)
 

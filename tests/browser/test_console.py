@@ -85,3 +85,14 @@ def test_nothing_is_wider_than_a_phone(page: Page, pushed: Pushed, scheme: str) 
     ):
         page.goto(path)
         assert page.evaluate("document.documentElement.scrollWidth") <= NARROW["width"], path
+
+
+def test_the_rest_api_is_shown_to_people(page: Page) -> None:
+    page.goto("/api/docs")
+    listing = page.get_by_text("GET /api/v2.0/quotas", exact=True)
+    expect(listing).to_be_visible()
+    page.get_by_role("searchbox").fill("listquotas")
+    expect(page.get_by_role("status")).to_have_text("1 operation")
+    listing.click()
+    expect(page.get_by_text("reference_id", exact=True)).to_be_visible()
+    expect(page.get_by_text('"creation_time": "date-time"')).to_be_visible()

@@ -62,6 +62,7 @@ def test_scan_report_of_a_public_project_is_for_those_signed_in() -> None:
 
 def test_administrator_may_all_until_no_longer_one() -> None:
     private, boss = arrange.project("private"), arrange.user("boss", is_sysadmin=True)
+    arrange.user("other-boss", is_sysadmin=True)
     assert actions(boss.subject, private) == {"pull", "push", "delete"}
     assert authority().pullable_projects(boss.subject) is None
     assert authority().may_list_catalog(boss.subject)

@@ -46,7 +46,7 @@ def attributes(digest: Digest) -> Any:
 
 def accessory(digest: Digest) -> tuple[str, str] | None:
     artifact = Artifact.objects.get(digest=digest.raw)
-    if artifact.accessory_of is None:
+    if artifact.accessory_of is None or artifact.accessory_kind is None:
         return None
     return Artifact.Accessory(artifact.accessory_kind).label, str(Digest(bytes(artifact.accessory_of)))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -32,9 +33,11 @@ def repository() -> RepositoryRef:
 
 @pytest.fixture(autouse=True)
 def _no_hook_stays() -> Iterator[None]:
+    moments: list[list[Any]] = [hooks.put, hooks.tag, hooks.delete, hooks.upload]
+    before = [list(registered) for registered in moments]
     yield
-    for registered in (hooks.put, hooks.tag, hooks.delete, hooks.upload):
-        registered.clear()
+    for registered, own in zip(moments, before, strict=True):
+        registered[:] = own
 
 
 def refuse(context: object) -> None:

@@ -1,0 +1,52 @@
+"""`…/artifacts/{reference}/additions`: what more there is to see of an artifact."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from django.http import HttpResponse
+from rest_framework.request import Request
+
+from projects.additions import JSON, addition_of
+from projects.api.artifacts import VULNERABILITIES
+from projects.api.content import ArtifactView, find_artifact
+from registry_core.api.openapi import operation
+from registry_core.api.permissions import in_project
+from registry_core.errors import NotFound
+
+TAG: Final = "artifact"
+
+
+class AdditionView(ArtifactView):
+    """`…/additions/{addition}`."""
+
+    access = {"GET": in_project("artifact-addition", "read")}
+
+    @operation("getAddition", TAG, answer=str, media_type="text/plain", errors=(400, 401, 403, 404, 412))
+    def get(
+        self, _request: Request, project_name: str, repository_name: str, reference: str, addition: str
+    ) -> HttpResponse:
+        """An image's build_history; values.yaml, readme.md and dependencies of a chart; license, readme.md and files
+        of a model. Texts come as they are, never rendered."""
+        if addition.lower() == "sbom":
+            raise NotFound("the artifact has no SBOM: this release makes none")
+        found = addition_of(self.artifact, addition.lower())
+        return _text(found.content, found.media_type)
+
+
+class VulnerabilitiesView(ArtifactView):
+    """`…/additions/vulnerabilities`."""
+
+    access = {"GET": in_project("artifact-addition", "read")}
+
+    @operation("getVulnerabilitiesAddition", TAG, parameters=[VULNERABILITIES], answer=str, media_type="text/plain")
+    def get(self, _request: Request, project_name: str, repository_name: str, reference: str) -> HttpResponse:
+        """The vulnerability reports by their form; there are none while nothing scans."""
+        find_artifact(self.repository_ref, self.reference)
+        return _text(b"{}", JSON)
+
+
+def _text(content: bytes, media_type: str) -> HttpResponse:
+    """Text that no browser shall take for anything else."""
+    headers: dict[str, Any] = {"X-Content-Type-Options": "nosniff", "Content-Security-Policy": "sandbox"}
+    return HttpResponse(content, content_type=media_type, headers=headers)

@@ -1,0 +1,332 @@
+"""`…/artifacts`: list, look at, copy and delete them; those of a whole project; their accessories."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+from django.db.models import Exists, Max, OuterRef, Q, QuerySet
+from rest_framework.exceptions import PermissionDenied
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from projects.api.artifact_messages import Accessory, ArtifactAnswer, accessory_answer, present_artifacts
+from projects.api.content import ArtifactView, ContentView, find_artifact, is_asked
+from projects.artifact_lists import (
+    LABELS_KEY,
+    With,
+    accessory_details,
+    artifact_counts,
+    artifact_rows,
+    details_of,
+    listed_artifacts,
+)
+from projects.copying import Source, copy_artifact, parse_source
+from projects.models import ArtifactLabel
+from registry_core.access import PULL
+from registry_core.api.base import ApiView, created, done, find_project, project_ref, repository_ref
+from registry_core.api.memory import Memory
+from registry_core.api.messages import parameters_of
+from registry_core.api.openapi import IS_NAME, PAGED, header, operation, query
+from registry_core.api.paging import ListRules, keys_listed, page_response
+from registry_core.api.permissions import in_project, is_sysadmin, permissions_in
+from registry_core.api.query import (
+    AllOf,
+    AnyOf,
+    Condition,
+    Exact,
+    Fuzzy,
+    Match,
+    choice_key,
+    number_key,
+    parse_q,
+    text_key,
+    time_key,
+)
+from registry_core.content.manifests import delete_manifest
+from registry_core.content.models import Artifact, Repository, Tag
+from registry_core.content.repositories import RepositoryRef
+from registry_core.digests import Digest
+from registry_core.errors import InvalidInput, NotFound
+from registry_core.names import RepositoryName
+
+TAG: Final = "artifact"
+PAGE_REMEMBERED_S: Final = 5.0
+"""Pull times move without a change that would be noticed: a page is that old at the most."""
+
+
+def _digest_key(match: Match) -> Q:
+    if isinstance(match, Exact | AnyOf):
+        texts = (match.value,) if isinstance(match, Exact) else match.values
+        return Q(digest__in=[Digest.parse(text).raw for text in texts])
+    raise InvalidInput("use digest=sha256:…")
+
+
+def _tags_key(match: Match) -> Q:
+    """`nil`: no tag; `*`: any; else an artifact that has the tag, or one that contains the text."""
+    tags = Tag.objects.filter(artifact=OuterRef("pk"), deleted_at=None)
+    match match:
+        case Exact("nil"):
+            return ~Q(Exists(tags))
+        case Exact("*"):
+            return Q(Exists(tags))
+        case Exact(name):
+            return Q(Exists(tags.filter(name=name)))
+        case Fuzzy(part):
+            return Q(Exists(tags.filter(name__contains=part)))
+        case AnyOf(names):
+            return Q(Exists(tags.filter(name__in=names)))
+    raise InvalidInput("use tags=name, tags=~part, tags=nil or tags=*")
+
+
+def _labels_key(match: Match) -> Q:
+    texts = (match.value,) if isinstance(match, Exact) else getattr(match, "values", ())
+    if not texts or any(not text.isascii() or not text.isdigit() or len(text) > 18 for text in texts):
+        raise InvalidInput("use labels=(1 2), with the labels' ids")
+    links = ArtifactLabel.objects.filter(artifact=OuterRef("pk"))
+    if isinstance(match, AllOf):
+        wanted = Q()
+        for text in texts:
+            wanted &= Q(Exists(links.filter(label_id=int(text))))
+        return wanted
+    return Q(Exists(links.filter(label_id__in=map(int, texts))))
+
+
+KEYS: Final[dict[str, Condition]] = {
+    "id": number_key("pk"),
+    "digest": _digest_key,
+    "tags": _tags_key,
+    "labels": _labels_key,
+    "type": text_key("manifest__kind"),
+    "media_type": text_key("manifest__config_type"),
+    "manifest_media_type": text_key("media_type"),
+    "artifact_type": text_key("artifact_type"),
+    "size": number_key("size_bytes"),
+    "push_time": time_key("pushed_at"),
+    "pull_time": time_key("pulled_at"),
+    "repository_id": number_key("repository_id"),
+}
+RULES: Final = ListRules(
+    keys=KEYS,
+    sorts={
+        "id": "pk",
+        "push_time": "pushed_at",
+        "pull_time": "pulled_at",
+        "size": "size_bytes",
+        "digest": "digest",
+        "type": "manifest__kind",
+        "media_type": "manifest__config_type",
+    },
+    nullable=frozenset({"pulled_at"}),
+)
+VULNERABILITIES: Final = header("X-Accept-Vulnerabilities", "Which forms of the vulnerability report are wanted.")
+WITH: Final = (
+    query("with_tag", "With the tags.", bool, default=True),
+    query("with_label", "With the labels.", bool, default=False),
+    query("with_scan_overview", "With the result of the last scan, where there was one.", bool, default=False),
+    query("with_sbom_overview", "With the state of the SBOM, where there is one.", bool, default=False),
+    query("with_immutable_status", "With the tags' immutability; it is always there.", bool, default=False),
+    query("with_accessory", "With the accessories.", bool, default=False),
+    query("with_inherited_accessory", "With the signatures of the indexes that it is in.", bool, default=False),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A page as it is sent."""
+
+    body: bytes
+    headers: Mapping[str, str]
+
+    @property
+    def size_bytes(self) -> int:
+        return len(self.body) + 1024
+
+
+_pages: Memory[Page] = Memory("artifact pages")
+
+
+class ArtifactsView(ContentView):
+    """`…/artifacts`."""
+
+    access = {"GET": in_project("artifact", "list"), "POST": in_project("artifact", "create")}
+
+    @operation("listArtifacts", TAG, parameters=[*PAGED, VULNERABILITIES, *WITH], answer=list[ArtifactAnswer])
+    def get(self, request: Request, project_name: str, repository_name: str) -> Response:
+        """List the artifacts of the repository, the newest first."""
+        repository = self.repository_ref
+        asked = request.META.get("QUERY_STRING", "")
+        key = (repository.id, asked, request.path)
+        page = _pages.get(key) or _pages.fill(
+            key,
+            lambda: _page_of(request, repository),
+            depends_on=[repository.key, LABELS_KEY],
+            size_bytes=lambda made: made.size_bytes + len(asked),
+            ttl_s=PAGE_REMEMBERED_S,
+        )
+        return _response(page)
+
+    @operation(
+        "CopyArtifact",
+        TAG,
+        parameters=[query("from", "project/repository:tag or project/repository@digest", required=True)],
+        status=201,
+        errors=(400, 401, 403, 404, 409),
+    )
+    def post(self, request: Request, project_name: str, repository_name: str) -> Response:
+        """Copy an artifact here, with its children, its accessories and its tags."""
+        source = parse_source(parameters_of(request).get("from", ""))
+        found = self._pullable(source)
+        path = self.decoded_repository_name
+        digest = copy_artifact(
+            source=found,
+            artifact=find_artifact(found, source.reference),
+            project=project_ref(self.project),
+            name=RepositoryName.parse(f"{self.project.name}/{path}"),
+            by=self.subject,
+            client=self.client,
+        )
+        return created(f"{request.path}/{digest}")
+
+    def _pullable(self, source: Source) -> RepositoryRef:
+        """The repository to copy from. One that the caller may not pull from looks as if it were not there."""
+        project = find_project(source.name.project, is_name=True)
+        if project is None or ("repository", PULL) not in permissions_in(self.subject, project):
+            if is_sysadmin(self.subject):
+                raise NotFound(f"there is no project {source.name.project}")
+            raise PermissionDenied(f"{source.name} does not exist, or you may not pull from it")
+        living = Repository.objects.filter(project=project, name=source.name.path, deleted_at=None)
+        repository = living.select_related("project").first()
+        if repository is None:
+            raise NotFound(f"there is no repository {source.name}")
+        return repository_ref(repository)
+
+
+class ArtifactOfReferenceView(ArtifactView):
+    """`…/artifacts/{reference}`."""
+
+    access = {"GET": in_project("artifact", "read"), "DELETE": in_project("artifact", "delete")}
+
+    @operation(
+        "getArtifact",
+        TAG,
+        parameters=[
+            query("page", "Not looked at.", int),
+            query("page_size", "Not looked at.", int),
+            query("with_signature", "Not looked at: signatures are accessories.", bool),
+            VULNERABILITIES,
+            *WITH,
+        ],
+        answer=ArtifactAnswer,
+    )
+    def get(self, request: Request, project_name: str, repository_name: str, reference: str) -> Response:
+        """Look at an artifact."""
+        wanted = _wanted(request)
+        rows = artifact_rows([self.artifact.pk])
+        if not rows:
+            raise NotFound(f"there is no artifact {reference}")
+        return Response(present_artifacts(rows, details_of(rows, wanted), wanted)[0])
+
+    @operation("deleteArtifact", TAG, errors=(400, 401, 403, 404, 412))
+    def delete(self, _request: Request, project_name: str, repository_name: str, reference: str) -> Response:
+        """Delete an artifact with its tags and accessories; not while an index refers to it."""
+        delete_manifest(repository=self.repository_ref, digest=self.digest, by=self.subject, client=self.client)
+        return done()
+
+
+ACCESSORY_RULES: Final = ListRules(
+    keys={
+        "id": number_key("pk"),
+        "digest": _digest_key,
+        "type": choice_key("accessory_kind", {kind.label: kind.value for kind in Artifact.Accessory}),
+        "size": number_key("size_bytes"),
+        "creation_time": time_key("pushed_at"),
+    },
+    sorts={"id": "pk", "creation_time": "pushed_at", "size": "size_bytes"},
+    order=("pk",),
+)
+
+
+class AccessoriesView(ArtifactView):
+    """`…/artifacts/{reference}/accessories`."""
+
+    access = {"GET": in_project("accessory", "list")}
+
+    @operation("listAccessories", TAG, parameters=PAGED, answer=list[Accessory])
+    def get(self, request: Request, project_name: str, repository_name: str, reference: str) -> Response:
+        """List what is about the artifact: signatures, SBOMs, accelerated forms."""
+        subject, repository = self.artifact, self.repository_ref
+        rows = Artifact.objects.filter(repository_id=repository.id, accessory_of=bytes(subject.digest), deleted_at=None)
+        page = keys_listed(request, rows, ACCESSORY_RULES)
+        found = {detail.id: detail for detail in accessory_details(subject.pk, page.keys)}
+        answers = [accessory_answer(found[key], str(repository.name)) for key in page.keys if key in found]
+        return page_response(request, page.asked, answers, total=page.total, cursor=page.cursor)
+
+
+class ProjectArtifactsView(ApiView):
+    """`/projects/{project_name_or_id}/artifacts`."""
+
+    access = {"GET": in_project("artifact", "list")}
+
+    @operation(
+        "listArtifactsOfProject",
+        "project",
+        parameters=[
+            IS_NAME,
+            *PAGED,
+            VULNERABILITIES,
+            *WITH,
+            query("latest_in_repository", "Only the newest of each repository, of a type that q names.", bool),
+        ],
+        answer=list[ArtifactAnswer],
+    )
+    def get(self, request: Request, project_name_or_id: str) -> Response:
+        """List the artifacts of all repositories of the project, the newest first."""
+        rows = listed_artifacts().filter(repository__project=self.project, repository__deleted_at=None)
+        if is_asked(parameters_of(request).get("latest_in_repository")):
+            rows = _latest(request, rows)
+        return _response(_page(request, rows))
+
+
+def _latest(request: Request, rows: QuerySet[Artifact]) -> QuerySet[Artifact]:
+    """The newest of each repository among those of the type that `q` names; without a type there is no such thing."""
+    asked = parse_q(request.query_params.get("q", ""))
+    types = [(key, match) for key, match in asked if key in {"artifact_type", "media_type"}]
+    if not types:
+        return rows
+    for key, match in types:
+        rows = rows.filter(KEYS[key](match))
+    newest = rows.order_by().values("repository").annotate(newest=Max("pk")).values("newest")
+    return rows.filter(pk__in=newest)
+
+
+def _page_of(request: Request, repository: RepositoryRef) -> Page:
+    rows = listed_artifacts().filter(repository_id=repository.id)
+    return _page(request, rows, count=lambda: artifact_counts([repository.id])[repository.id])
+
+
+def _page(request: Request, rows: QuerySet[Artifact], count: Callable[[], int] | None = None) -> Page:
+    wanted = _wanted(request)
+    page = keys_listed(request, rows, RULES, count=count)
+    found = artifact_rows(page.keys) if page.keys else []
+    answers: list[Any] = list(present_artifacts(found, details_of(found, wanted), wanted))
+    response = page_response(request, page.asked, answers, total=page.total, cursor=page.cursor)
+    return Page(
+        msgspec.json.encode(answers), {name: response[name] for name in ("X-Total-Count", "Link") if name in response}
+    )
+
+
+def _response(page: Page) -> Response:
+    return Response(msgspec.Raw(page.body), headers=dict(page.headers))
+
+
+def _wanted(request: Request) -> With:
+    given = parameters_of(request)
+    return With(
+        tags=is_asked(given.get("with_tag"), default=True),
+        labels=is_asked(given.get("with_label")),
+        accessories=is_asked(given.get("with_accessory")),
+        inherited_accessories=is_asked(given.get("with_inherited_accessory")),
+    )

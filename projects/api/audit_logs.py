@@ -1,0 +1,181 @@
+"""The audit log, of everything or of one project, as entries and as the older view of content alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from django.db.models import Max, QuerySet
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from projects.api.projects import TAG as PROJECT_TAG
+from projects.audit.mapping import EVENT_TYPES
+from projects.audit.models import AuditEntry
+from rbac.models import RobotPermission
+from rbac.roles import ROLE_PERMISSIONS
+from rbac.services.permissions import memberships
+from registry_core.access import Subject, SubjectKind
+from registry_core.api.base import ApiView
+from registry_core.api.messages import Answer, Time, api_time
+from registry_core.api.openapi import PAGED, operation
+from registry_core.api.paging import COUNT_MAX, ListRules, listed
+from registry_core.api.permissions import SIGNED_IN, Permission, in_project, may_in_system, permissions_in
+from registry_core.api.query import number_key, text_key, time_key, truth_key
+from registry_core.content.models import Project
+
+TAG: Final = "auditlog"
+LOG_LIST: Final[Permission] = ("log", "list")
+CONTENT_TYPES: Final = ("artifact", "tag", "repository", "project")
+CONTENT_OPERATIONS: Final = ("create", "delete", "pull")
+RULES: Final = ListRules(
+    keys={
+        "id": number_key("pk"),
+        "username": text_key("username"),
+        "resource": text_key("resource"),
+        "resource_type": text_key("resource_type"),
+        "operation": text_key("operation"),
+        "operation_result": truth_key("is_success"),
+        "project_id": number_key("project_id"),
+        "op_time": time_key("op_time"),
+    },
+    sorts={"op_time": "op_time", "creation_time": "op_time", "id": "pk"},
+    order=("-op_time", "-pk"),
+)
+
+
+class AuditLog(Answer, kw_only=True):
+    """A push, pull or deletion, as the older view has it."""
+
+    id: int
+    username: str
+    resource: str
+    resource_type: str
+    operation: str
+    op_time: Time
+
+
+class AuditLogExt(AuditLog, kw_only=True):
+    """One thing that somebody did."""
+
+    operation_description: str
+    operation_result: bool
+
+
+class AuditLogEventType(Answer):
+    """A kind of entry, as the setting `disabled_audit_log_event_types` names it."""
+
+    event_type: str
+
+
+class AuditLogsView(ApiView):
+    """`/audit-logs`."""
+
+    access = {"GET": SIGNED_IN}
+
+    @operation("listAuditLogs", TAG, parameters=PAGED, answer=list[AuditLog], errors=(400, 401))
+    def get(self, request: Request) -> Response:
+        """List pushes, pulls and deletions in the projects whose log the caller may see."""
+        return _listed(request, _of_content(visible_entries(self.subject)), _older)
+
+
+class AuditLogExtsView(ApiView):
+    """`/auditlog-exts`."""
+
+    access = {"GET": SIGNED_IN}
+
+    @operation("listAuditLogExts", TAG, parameters=PAGED, answer=list[AuditLogExt], errors=(400, 401))
+    def get(self, request: Request) -> Response:
+        """List what was done in the projects whose log the caller may see; administrators see all."""
+        return _listed(request, visible_entries(self.subject), _entry)
+
+
+class EventTypesView(ApiView):
+    """`/auditlog-exts/events`."""
+
+    access = {"GET": SIGNED_IN}
+
+    @operation("listAuditLogEventTypes", TAG, answer=list[AuditLogEventType], errors=(401, 403))
+    def get(self, _request: Request) -> Response:
+        """List the kinds of entries."""
+        return Response([AuditLogEventType(event_type=name) for name in EVENT_TYPES])
+
+
+class ProjectLogsView(ApiView):
+    """`/projects/{project_name}/logs`."""
+
+    access = {"GET": in_project(*LOG_LIST)}
+
+    @operation("getLogs", PROJECT_TAG, parameters=PAGED, answer=list[AuditLog], errors=(400, 401, 403))
+    def get(self, request: Request, project_name: str) -> Response:
+        """List pushes, pulls and deletions in a project."""
+        return _listed(request, _of_content(_of_project(self.project)), _older)
+
+
+class ProjectLogExtsView(ApiView):
+    """`/projects/{project_name}/auditlog-exts`."""
+
+    access = {"GET": in_project(*LOG_LIST)}
+
+    @operation("getLogExts", PROJECT_TAG, parameters=PAGED, answer=list[AuditLogExt], errors=(400, 401, 403))
+    def get(self, request: Request, project_name: str) -> Response:
+        """List what was done in a project."""
+        return _listed(request, _of_project(self.project), _entry)
+
+
+def visible_entries(subject: Subject) -> QuerySet[AuditEntry]:
+    """The entries that the subject may read: all, or those of the projects whose log it may list."""
+    entries = AuditEntry.objects.all()
+    if may_in_system(subject, "audit-log", "list"):
+        return entries
+    return entries.filter(project_id__in=_projects_with_log(subject))
+
+
+def _projects_with_log(subject: Subject) -> list[int]:
+    if subject.kind is SubjectKind.USER:
+        roles = [role for role, held in ROLE_PERMISSIONS.items() if LOG_LIST in held]
+        rows = memberships(subject.id).filter(role__in=roles, project__deleted_at=None)
+        return list(rows.values_list("project_id", flat=True).distinct())
+    given = RobotPermission.objects.filter(robot=subject.id, resource=LOG_LIST[0], action=LOG_LIST[1])
+    projects = Project.objects.filter(pk__in=given.values("project_id"), deleted_at=None)
+    return [project.pk for project in projects if LOG_LIST in permissions_in(subject, project)]
+
+
+def _of_project(project: Project) -> QuerySet[AuditEntry]:
+    return AuditEntry.objects.filter(project_id=project.pk)
+
+
+def _of_content(entries: QuerySet[AuditEntry]) -> QuerySet[AuditEntry]:
+    return entries.filter(resource_type__in=CONTENT_TYPES, operation__in=CONTENT_OPERATIONS)
+
+
+def _listed(request: Request, rows: QuerySet[AuditEntry], present: Callable[[AuditEntry], Any]) -> Response:
+    def presented(found: Sequence[AuditEntry]) -> list[Any]:
+        return [present(entry) for entry in found]
+
+    return listed(request, rows, RULES, presented, count=lambda: _count(rows))
+
+
+def _count(rows: QuerySet[AuditEntry]) -> int:
+    """How many entries there are: exact while they are few, then never too low, as ids are given out once."""
+    counted = rows.order_by().values("pk")[: COUNT_MAX + 1].count()
+    return counted if counted <= COUNT_MAX else int(AuditEntry.objects.aggregate(last=Max("pk"))["last"] or 0)
+
+
+def _older(entry: AuditEntry) -> AuditLog:
+    return AuditLog(**_common(entry))
+
+
+def _entry(entry: AuditEntry) -> AuditLogExt:
+    return AuditLogExt(**_common(entry), operation_description=entry.description, operation_result=entry.is_success)
+
+
+def _common(entry: AuditEntry) -> dict[str, Any]:
+    return {
+        "id": entry.pk,
+        "username": entry.username,
+        "resource": entry.resource,
+        "resource_type": entry.resource_type,
+        "operation": entry.operation,
+        "op_time": api_time(entry.op_time),
+    }

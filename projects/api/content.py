@@ -1,0 +1,93 @@
+"""The base of the views of what is in a project: which repository and artifact the address means, from memory.
+
+Names are remembered as on the data path, so that a page spends its statements on the page.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any, Final
+from urllib.parse import unquote
+
+from registry_core.api.base import ApiView, find_project, repository_ref
+from registry_core.api.memory import Memory
+from registry_core.content.models import Artifact, Project
+from registry_core.content.repositories import RepositoryRef, name_key
+from registry_core.digests import Digest
+from registry_core.errors import NotFound
+from registry_core.names import parse_reference
+
+_projects: Memory[Project] = Memory("projects")
+_repositories: Memory[RepositoryRef] = Memory("repositories")
+FALSE: Final = frozenset({"", "false", "0"})
+
+
+class ContentView(ApiView):
+    """An address below `/projects/{project_name}`."""
+
+    @cached_property
+    def found_project(self) -> Project | None:
+        """The living project of that name; None when there is none."""
+        name = str(self.kwargs["project_name"])
+        known = _projects.get(name)
+        if known is not None:
+            return known
+        found = find_project(name, is_name=True)
+        if found is None:
+            return None
+        depends_on = [name_key(name), f"project:{found.pk}"]
+        # Whose generation to look at is known only now: read again under it.
+        return _projects.fill(name, lambda: find_project(name, is_name=True), depends_on=depends_on)  # type: ignore[arg-type,return-value]
+
+    @property
+    def decoded_repository_name(self) -> str:
+        """The repository's name without its project, as the address has it."""
+        return unquote(str(self.kwargs["repository_name"]))
+
+    @property
+    def repository_ref(self) -> RepositoryRef:
+        """The repository of the address. Raises NotFound."""
+        name = self.decoded_repository_name
+        project = self.project
+        return _repositories.recall(
+            (project.pk, name),
+            lambda: repository_ref(self.repository),
+            depends_on=[name_key(f"{project.name}/{name}"), f"project:{project.pk}"],
+        )
+
+
+class ArtifactView(ContentView):
+    """An address below `…/artifacts/{reference}`."""
+
+    @property
+    def reference(self) -> str:
+        """The tag or digest of the address."""
+        return unquote(str(self.kwargs["reference"]))
+
+    @cached_property
+    def artifact(self) -> Artifact:
+        """The artifact that the tag or digest of the address means. Raises NotFound, DigestError or InvalidName."""
+        return find_artifact(self.repository_ref, self.reference)
+
+    @property
+    def digest(self) -> Digest:
+        """The digest of the artifact. Raises as `artifact` does."""
+        return Digest(bytes(self.artifact.digest))
+
+
+def find_artifact(repository: RepositoryRef, reference: str) -> Artifact:
+    """The living artifact that a tag or digest means. Raises NotFound, DigestError or InvalidName."""
+    wanted = parse_reference(reference)
+    condition: dict[str, Any] = {"tags__name": wanted, "tags__deleted_at": None, "tags__repository_id": repository.id}
+    if isinstance(wanted, Digest):
+        condition = {"digest": wanted.raw}
+    rows = Artifact.objects.filter(repository_id=repository.id, deleted_at=None, **condition)
+    found = rows.select_related("manifest").first()
+    if found is None:
+        raise NotFound(f"there is no artifact {reference} in {repository.name}")
+    return found
+
+
+def is_asked(value: str | None, *, default: bool = False) -> bool:
+    """The truth of a `with_…` parameter."""
+    return default if value is None else value.lower() not in FALSE

@@ -1,0 +1,165 @@
+"""`/repositories` and `/projects/{project_name}/repositories`: list, look at, describe and delete them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from django.db.models import Q, QuerySet
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from projects.api.content import ContentView
+from projects.artifact_lists import artifact_counts
+from projects.repository_lists import named, named_like, visible_repositories, with_update_time
+from registry_core.api.base import ApiView, done
+from registry_core.api.messages import Answer, Body, Time, api_time, parse_body
+from registry_core.api.openapi import PAGED, operation
+from registry_core.api.paging import ListRules, listed
+from registry_core.api.permissions import ANYONE, in_project
+from registry_core.api.query import AnyOf, Exact, Fuzzy, Match, number_key, time_key
+from registry_core.content.models import Repository
+from registry_core.content.repository_changes import delete_repository, describe_repository
+from registry_core.errors import InvalidInput
+
+TAG: Final = "repository"
+
+
+class RepositoryAnswer(Answer):
+    """A repository. `pull_count` also counts pulls of what was deleted since."""
+
+    id: int
+    project_id: int
+    name: str
+    artifact_count: int
+    pull_count: int
+    creation_time: Time
+    update_time: Time
+    description: str = ""
+
+
+class RepositoryRequest(Body):
+    """What to change of a repository: its description. The rest is the registry's to say."""
+
+    description: str = ""
+    id: int | None = None
+    project_id: int | None = None
+    name: str | None = None
+    artifact_count: int | None = None
+    pull_count: int | None = None
+    creation_time: str | None = None
+    update_time: str | None = None
+
+
+def _name_key(match: Match) -> Q:
+    match match:
+        case Exact(name):
+            return named(name)
+        case Fuzzy(part):
+            return named_like(part)
+        case AnyOf(names):
+            wanted = Q(pk__in=[])
+            for name in names:
+                wanted |= named(name)
+            return wanted
+    raise InvalidInput("use name=v, name=~v or name={a b}")
+
+
+RULES: Final = ListRules(
+    keys={
+        "name": _name_key,
+        "id": number_key("pk"),
+        "repository_id": number_key("pk"),
+        "project_id": number_key("project_id"),
+        "creation_time": time_key("created_at"),
+        "update_time": time_key("changed_at"),
+        "pull_count": number_key("pull_count"),
+    },
+    sorts={
+        "name": "name",
+        "id": "pk",
+        "project_id": "project_id",
+        "creation_time": "created_at",
+        "update_time": "changed_at",
+        "pull_count": "pull_count",
+    },
+)
+
+
+class AllRepositoriesView(ApiView):
+    """`/repositories`."""
+
+    access = {"GET": ANYONE}
+
+    @operation("listAllRepositories", TAG, parameters=PAGED, answer=list[RepositoryAnswer], errors=(400, 401))
+    def get(self, request: Request) -> Response:
+        """List the repositories of all projects that the caller may pull from, the newest first."""
+        return _listed(request, visible_repositories(self.subject))
+
+
+class RepositoriesView(ContentView):
+    """`/projects/{project_name}/repositories`."""
+
+    access = {"GET": in_project("repository", "list")}
+
+    @operation("listRepositories", TAG, parameters=PAGED, answer=list[RepositoryAnswer])
+    def get(self, request: Request, project_name: str) -> Response:
+        """List the repositories of the project, the newest first."""
+        return _listed(request, Repository.objects.filter(project=self.project, deleted_at=None))
+
+
+class RepositoryView(ContentView):
+    """`/projects/{project_name}/repositories/{repository_name}`."""
+
+    access = {
+        "GET": in_project("repository", "read"),
+        "PUT": in_project("repository", "update"),
+        "DELETE": in_project("repository", "delete"),
+    }
+
+    @operation("getRepository", TAG, answer=RepositoryAnswer)
+    def get(self, _request: Request, project_name: str, repository_name: str) -> Response:
+        """Look at a repository."""
+        return Response(_present(list(_loaded([self.repository.pk])))[0])
+
+    @operation("updateRepository", TAG, body=RepositoryRequest)
+    def put(self, request: Request, project_name: str, repository_name: str) -> Response:
+        """Change the description."""
+        asked = parse_body(request, RepositoryRequest)
+        describe_repository(repository=self.repository_ref, description=asked.description, by=self.subject)
+        return done()
+
+    @operation("deleteRepository", TAG, errors=(400, 401, 403, 404, 412))
+    def delete(self, _request: Request, project_name: str, repository_name: str) -> Response:
+        """Delete a repository with all its artifacts."""
+        delete_repository(repository=self.repository_ref, by=self.subject, client=self.client)
+        return done()
+
+
+def _listed(request: Request, rows: QuerySet[Repository]) -> Response:
+    # The time of the last push costs a probe for each repository: only who asks by it pays.
+    asked = request.query_params.get("sort", "") + request.query_params.get("q", "")
+    rows = with_update_time(rows) if "update_time" in asked else rows
+    return listed(request, rows, RULES, _present, load=_loaded)
+
+
+def _loaded(keys: list[int]) -> QuerySet[Repository]:
+    living = Repository.objects.filter(pk__in=keys, deleted_at=None)
+    return with_update_time(living).select_related("project")
+
+
+def _present(repositories: Sequence[Repository]) -> list[Any]:
+    counts = artifact_counts(repository.pk for repository in repositories)
+    return [
+        RepositoryAnswer(
+            id=repository.pk,
+            project_id=repository.project_id,
+            name=f"{repository.project.name}/{repository.name}",
+            artifact_count=counts.get(repository.pk, 0),
+            pull_count=repository.pull_count,
+            creation_time=api_time(repository.created_at),
+            update_time=api_time(repository.changed_at),  # type: ignore[attr-defined]
+            description=repository.description,
+        )
+        for repository in repositories
+    ]

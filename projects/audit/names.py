@@ -1,0 +1,72 @@
+"""The names that a batch of events means by its ids: a few queries, whatever the number of events."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from rbac.models import Group, Robot, User
+from rbac.services.robots import full_name
+from registry_core.access import SubjectKind
+from registry_core.content.models import Artifact, Project, Repository
+from registry_core.digests import Digest
+from registry_core.events.models import Event
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """Names by id, of the living and of the deleted."""
+
+    users: dict[int, str]
+    robots: dict[int, str]
+    groups: dict[int, str]
+    projects: dict[int, str]
+    repositories: dict[int, str]
+    artifacts: dict[int, str]
+
+    def subject(self, event: Event) -> str:
+        """The name of who did it."""
+        if event.subject_kind == SubjectKind.USER:
+            return self.users.get(event.subject_id, f"user {event.subject_id}")
+        if event.subject_kind == SubjectKind.ROBOT:
+            return self.robots.get(event.subject_id, f"robot {event.subject_id}")
+        return SubjectKind(event.subject_kind).name.lower()
+
+
+def names_in(events: Sequence[Event]) -> Names:
+    """Look up every name that the events need."""
+    users = {event.subject_id for event in events if event.subject_kind == SubjectKind.USER}
+    users |= {user_id for event in events if (user_id := changed_user_id(event))}
+    users |= _ids(event.payload.get("user_id") for event in events)
+    robots = {event.subject_id for event in events if event.subject_kind == SubjectKind.ROBOT}
+    groups = _ids(event.payload.get("group_id") for event in events)
+    artifacts = _ids(event.payload.get("artifact") for event in events)
+    return Names(
+        users={pk: _as_was(name, pk) for pk, name in _named(User, "username", users)},
+        robots={robot.pk: full_name(robot) for robot in Robot.objects.filter(pk__in=robots).select_related("project")},
+        groups=dict(_named(Group, "name", groups)),
+        projects=dict(_named(Project, "name", _ids(event.project_id for event in events))),
+        repositories=dict(_named(Repository, "name", _ids(event.repository_id for event in events))),
+        artifacts={pk: str(Digest(bytes(raw))) for pk, raw in _named(Artifact, "digest", artifacts)},
+    )
+
+
+def changed_user_id(event: Event) -> int | None:
+    """The id of the user that an event changed, by the generation that it made stale."""
+    keys = [key.removeprefix("user:") for key in event.changed if key.startswith("user:")]
+    return int(keys[0]) if keys else None
+
+
+def _ids(values: Iterable[object]) -> set[int]:
+    return {value for value in values if isinstance(value, int)}
+
+
+def _named(model: type, column: str, ids: set[int]) -> list[tuple[int, str]]:
+    if not ids:
+        return []
+    return list(model.objects.filter(pk__in=ids).values_list("pk", column))  # type: ignore[attr-defined]
+
+
+def _as_was(name: str, pk: int) -> str:
+    """A deleted user's name without the mark that sets it free."""
+    return name.removesuffix(f"#{pk}")

@@ -1,0 +1,102 @@
+"""Labels: made, changed and deleted for everybody or in one project, and put on artifacts. Each one transaction."""
+
+from __future__ import annotations
+
+import re
+from contextlib import AbstractContextManager
+from typing import Final
+
+from django.db import IntegrityError
+from django.db.models import Q
+from django.db.models.functions import Now
+
+from projects.artifact_lists import LABELS_KEY
+from projects.models import ArtifactLabel, Label
+from rbac.services.changes import rights_change
+from registry_core.access import Subject
+from registry_core.content.models import Artifact, Project
+from registry_core.content.repositories import RepositoryRef
+from registry_core.errors import AlreadyExists, InvalidInput, NotFound
+
+NAME_MAX: Final = 128
+DESCRIPTION_MAX: Final = 1024
+_COLOR: Final = re.compile(r"(#?[0-9A-Fa-f]{3,8})?")
+
+
+def create_label(*, project: Project | None, name: str, description: str, color: str, by: Subject) -> Label:
+    """Make a label of a project, or (None) of everybody's. Raises InvalidInput or AlreadyExists."""
+    _check(name, description, color)
+    label = Label(project=project, name=name, description=description, color=color)
+    project_id = project.pk if project else None
+    try:
+        with rights_change(LABELS_KEY, kind="label.created", by=by, project_id=project_id, payload={"name": name}):
+            label.save(force_insert=True)
+    except IntegrityError:
+        raise _taken(name) from None
+    return label
+
+
+def update_label(*, label: Label, name: str, description: str, color: str, by: Subject) -> None:
+    """Change what a label is called and how it looks. Raises InvalidInput, AlreadyExists or NotFound."""
+    _check(name, description, color)
+    payload = {"label": label.pk, "name": name}
+    try:
+        with rights_change(LABELS_KEY, kind="label.updated", by=by, project_id=label.project_id, payload=payload):
+            values = {"name": name, "description": description, "color": color, "updated_at": Now()}
+            if not Label.objects.filter(pk=label.pk).update(**values):
+                raise NotFound(f"there is no label {label.pk}")
+    except IntegrityError:
+        raise _taken(name) from None
+
+
+def delete_label(*, label: Label, by: Subject) -> None:
+    """Delete a label; it leaves the artifacts that have it. Raises NotFound."""
+    payload = {"label": label.pk, "name": label.name}
+    with rights_change(LABELS_KEY, kind="label.deleted", by=by, project_id=label.project_id, payload=payload):
+        ArtifactLabel.objects.filter(label_id=label.pk).delete()
+        deleted, _ = Label.objects.filter(pk=label.pk).delete()
+        if not deleted:
+            raise NotFound(f"there is no label {label.pk}")
+
+
+def add_label(*, repository: RepositoryRef, artifact: Artifact, label_id: int, by: Subject) -> None:
+    """Put a label on an artifact: one of everybody's or of the same project.
+
+    Raises NotFound or, when the artifact has it, AlreadyExists.
+    """
+    with _labelling(repository, artifact, label_id, "artifact.labelled", by):
+        # Held until the end, so that it is not deleted meanwhile.
+        usable = Label.objects.select_for_update().filter(Q(project=None) | Q(project_id=repository.project.id))
+        if not usable.filter(pk=label_id).exists():
+            raise NotFound(f"there is no label {label_id} for artifacts of {repository.project.name}")
+        if ArtifactLabel.objects.filter(artifact_id=artifact.pk, label_id=label_id).exists():
+            raise AlreadyExists(f"the artifact has the label {label_id} already")
+        ArtifactLabel.objects.create(artifact_id=artifact.pk, label_id=label_id)
+
+
+def remove_label(*, repository: RepositoryRef, artifact: Artifact, label_id: int, by: Subject) -> None:
+    """Take a label off an artifact. Raises NotFound when it has it not."""
+    with _labelling(repository, artifact, label_id, "artifact.unlabelled", by):
+        removed, _ = ArtifactLabel.objects.filter(artifact_id=artifact.pk, label_id=label_id).delete()
+        if not removed:
+            raise NotFound(f"the artifact has no label {label_id}")
+
+
+def _labelling(
+    repository: RepositoryRef, artifact: Artifact, label_id: int, kind: str, by: Subject
+) -> AbstractContextManager[None]:
+    payload = {"artifact": artifact.pk, "label": label_id}
+    return rights_change(repository.key, kind=kind, by=by, project_id=repository.project.id, payload=payload)
+
+
+def _taken(name: str) -> AlreadyExists:
+    return AlreadyExists(f"a label named {name} exists already: choose another name")
+
+
+def _check(name: str, description: str, color: str) -> None:
+    if not 1 <= len(name) <= NAME_MAX or "\x00" in name:
+        raise InvalidInput(f"a label's name has 1 to {NAME_MAX} characters")
+    if len(description) > DESCRIPTION_MAX or "\x00" in description:
+        raise InvalidInput(f"a label's description has at most {DESCRIPTION_MAX} characters")
+    if _COLOR.fullmatch(color) is None:
+        raise InvalidInput("a label's color is written in hexadecimal digits, for example #1D5100")

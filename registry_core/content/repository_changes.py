@@ -1,0 +1,85 @@
+"""Repositories: described, and deleted with all that is in them."""
+
+from __future__ import annotations
+
+from django.db import connection
+from django.db.models.functions import Now
+
+from registry_core.access import Subject
+from registry_core.content.deletions import begin_deletion
+from registry_core.content.errors import RepositoryUnknown
+from registry_core.content.links import unlink
+from registry_core.content.manifests import bury_artifacts, lock_artifacts
+from registry_core.content.models import Repository
+from registry_core.content.repositories import RepositoryRef, changing, name_key, retried
+from registry_core.digests import Digest
+from registry_core.distribution.hooks import DeleteContext, hooks
+from registry_core.errors import InvalidInput
+from registry_core.events.outbox import emit
+
+DESCRIPTION_MAX = 65_536
+
+
+def describe_repository(*, repository: RepositoryRef, description: str, by: Subject) -> None:
+    """Say what a repository is for, in plain text or Markdown. Raises InvalidInput or RepositoryUnknown."""
+    if len(description) > DESCRIPTION_MAX or "\x00" in description:
+        raise InvalidInput(f"a description has at most {DESCRIPTION_MAX} characters")
+    with changing(repository.key):
+        living = Repository.objects.filter(pk=repository.id, deleted_at=None)
+        if not living.update(description=description, updated_at=Now()):
+            raise RepositoryUnknown(f"there is no repository {repository.name}")
+        emit(
+            kind="repository.updated",
+            subject=by,
+            project_id=repository.project.id,
+            repository_id=repository.id,
+            payload={"name": str(repository.name)},
+            changed=[repository.key],
+        )
+
+
+@retried
+def delete_repository(*, repository: RepositoryRef, by: Subject, client: str = "", reason: str = "client") -> None:
+    """Delete a repository with all that is in it, as one deletion; its name is free again.
+
+    Raises RepositoryUnknown when somebody else was first, or Refused by a hook for one of its artifacts.
+    """
+    with changing(repository.key, name_key(str(repository.name))):
+        _lock_repository(repository)
+        artifacts = lock_artifacts(repository, "true", [])
+        for raw in artifacts.values():
+            hooks.before_delete(DeleteContext(by, client, repository, Digest(raw), "", reason))
+        deletion_id = begin_deletion(repository=repository, by=by, reason=reason)
+        bury_artifacts(repository, sorted(artifacts), deletion_id, by, reason)
+        _unlink_all(repository)
+        emit(
+            kind="repository.deleted",
+            subject=by,
+            project_id=repository.project.id,
+            repository_id=repository.id,
+            payload={"name": str(repository.name), "deletion": deletion_id, "artifacts": len(artifacts)},
+            changed=[repository.key, name_key(str(repository.name))],
+        )
+
+
+def _lock_repository(repository: RepositoryRef) -> None:
+    """Shut pushes out, which hold the row while they add to it, and make it a tombstone."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT 1 FROM content_repository WHERE id = %s AND deleted_at IS NULL FOR UPDATE", [repository.id]
+        )
+        if cursor.fetchone() is None:
+            raise RepositoryUnknown(f"there is no repository {repository.name}")
+        cursor.execute("UPDATE content_repository SET deleted_at = clock_timestamp() WHERE id = %s", [repository.id])
+
+
+def _unlink_all(repository: RepositoryRef) -> None:
+    """Give up every link, also of blobs that no manifest used yet."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT blob_id FROM content_repositoryblob WHERE repository_id = %s ORDER BY blob_id FOR UPDATE",
+            [repository.id],
+        )
+        left = [row[0] for row in cursor.fetchall()]
+    if left:
+        unlink(repository_id=repository.id, project_id=repository.project.id, blob_ids=left, reason="delete")

@@ -1,0 +1,158 @@
+"""The audit log by REST: what is in it, who may read what, and that nothing is there twice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from projects.audit.consumer import write_entries
+from projects.audit.mapping import EVENT_TYPES
+from projects.models import AuditEntry
+from projects.services import create_project
+from rbac.models import RobotPermission, Role, User
+from rbac.services.robots import RobotGrant, create_robot
+from rbac.services.users import create_user, delete_user
+from registry_core.access import SYSTEM
+from registry_core.content.models import Project
+from registry_core.events.models import Cursor
+from registry_core.events.outbox import emit
+from registry_core.events.relay import relay
+from registry_core.settings_store.changes import change
+from tests.api.conftest import PASSWORD, Api, api_as
+
+
+def written() -> None:
+    """Everything that happened is in the log."""
+    relay()
+    write_entries()
+
+
+@pytest.fixture
+def project(db: None) -> Project:
+    return create_project(name="logged", is_public=False, by=SYSTEM)
+
+
+def test_what_somebody_did_is_in_the_log_under_his_name(user: Api, sysadmin: Api) -> None:
+    user.post("/projects", {"project_name": "mine"})
+    written()
+    found = sysadmin.get("/auditlog-exts?q=resource=mine,operation=create").json()
+    assert [(entry["username"], entry["resource_type"], entry["operation_result"]) for entry in found] == [
+        ("somebody", "project", True)
+    ]
+
+
+def test_an_event_makes_one_entry_however_often_it_is_read(project: Project) -> None:
+    written()
+    before = AuditEntry.objects.count()
+    Cursor.objects.filter(name="audit").update(seq=0)
+    assert write_entries() > 0
+    assert (AuditEntry.objects.count(), write_entries()) == (before, 0)
+
+
+def test_each_reads_the_log_of_what_is_his(
+    sysadmin: Api, user: Api, anonymous: Api, member: Callable[[Project, Role], Api], project: Project
+) -> None:
+    create_project(name="foreign", is_public=True, by=SYSTEM)
+    admin, guest = member(project, Role.PROJECT_ADMIN), member(project, Role.GUEST)
+    written()
+    emit(kind="project.updated", subject=SYSTEM, project_id=project.pk, payload={"name": "logged"})
+    written()
+    assert {entry["resource"] for entry in admin.get("/auditlog-exts?q=resource_type=project").json()} == {"logged"}
+    assert guest.get("/auditlog-exts").json() == user.get("/auditlog-exts").json() == []
+    assert "foreign" in {entry["resource"] for entry in sysadmin.get("/auditlog-exts?page_size=100").json()}
+    assert admin.get("/projects/logged/auditlog-exts").json() != []
+    for path in ("/projects/logged/logs", "/projects/logged/auditlog-exts"):
+        assert (admin.get(path).status_code, guest.get(path).status_code, user.get(path).status_code) == (200, 403, 403)
+    assert anonymous.get("/auditlog-exts").status_code == 401
+
+
+def test_robots_read_what_they_were_given(project: Project) -> None:
+    emit(kind="project.updated", subject=SYSTEM, project_id=project.pk, payload={"name": "logged"})
+    written()
+    everything = RobotGrant(RobotPermission.Kind.SYSTEM, "audit-log", "list")
+    own = RobotGrant(RobotPermission.Kind.PROJECT, "log", "list", project_id=project.pk)
+    _, auditor = create_robot(name="auditor", grants=[everything], by=SYSTEM)
+    _, ours = create_robot(name="ours", grants=[own], by=SYSTEM, project=project)
+    _, nobody = create_robot(name="nobody", grants=[], by=SYSTEM)
+    assert int(api_as("robot$auditor", auditor).get("/auditlog-exts")["X-Total-Count"]) >= 2
+    assert api_as("robot$logged+ours", ours).get("/auditlog-exts")["X-Total-Count"] == "1"
+    assert api_as("robot$nobody", nobody).get("/auditlog-exts").json() == []
+
+
+def test_pages_go_on_where_the_one_before_ended(sysadmin: Api) -> None:
+    for number in range(5):
+        create_project(name=f"p{number}", is_public=True, by=SYSTEM)
+    written()
+    page, seen = sysadmin.get("/auditlog-exts?q=operation=create,resource_type=project&page_size=2"), []
+    while True:
+        seen += [entry["resource"] for entry in page.json()]
+        if "Link" not in page or 'rel="next"' not in page["Link"]:
+            break
+        address = page["Link"].rpartition("<")[2].partition(">")[0]
+        page = sysadmin.get(address.removeprefix("/api/v2.0"))
+    assert sorted(seen) == ["p0", "p1", "p2", "p3", "p4"]
+
+
+def test_pulls_pushes_and_deletions_have_an_older_view(sysadmin: Api, project: Project) -> None:
+    for kind, payload in (
+        ("artifact.pushed", {"digest": "sha256:aa", "tags": ["1"]}),
+        ("artifact.pulled", {"tag": "1", "pulls": 7}),
+        ("tag.deleted", {"tag": "1"}),
+        ("member.created", {"role": 1}),
+    ):
+        emit(kind=kind, subject=SYSTEM, project_id=project.pk, payload=payload)
+    written()
+    listed = sysadmin.get("/projects/logged/logs?sort=id").json()
+    assert [(entry["operation"], entry["resource_type"]) for entry in listed] == [
+        ("create", "artifact"), ("pull", "artifact"), ("delete", "tag"),
+    ]  # fmt: skip
+    pull = sysadmin.get("/auditlog-exts?q=operation=pull").json()[0]
+    assert "7 times" in pull["operation_description"]
+
+
+def test_a_line_break_does_not_make_one_entry_look_like_two(sysadmin: Api) -> None:
+    emit(kind="label.created", subject=SYSTEM, payload={"name": "red\n2026-01-01 admin delete everything\x1b[2K"})
+    written()
+    entry = sysadmin.get("/auditlog-exts?q=resource_type=label").json()[0]
+    assert entry["resource"].isprintable()
+    assert entry["operation_description"].isprintable()
+
+
+def test_what_the_settings_leave_out_is_not_in_the_log(sysadmin: Api) -> None:
+    change(values={"disabled_audit_log_event_types": "create_project, delete_user"}, by=SYSTEM)
+    create_project(name="silent", is_public=True, by=SYSTEM)
+    written()
+    assert sysadmin.get("/auditlog-exts?q=resource=silent").json() == []
+    change(values={"skip_audit_log_database": True}, by=SYSTEM)
+    before = AuditEntry.objects.count()
+    create_user(username="unseen", password=PASSWORD)
+    written()
+    assert AuditEntry.objects.count() == before
+
+
+def test_a_deleted_user_is_named_as_he_was_called(make_user: Callable[..., User], sysadmin: Api) -> None:
+    gone = make_user("leaving")
+    emit(kind="project.updated", subject=gone.subject, payload={"name": "x"})
+    delete_user(user=gone, by=SYSTEM)
+    written()
+    assert sysadmin.get("/auditlog-exts?q=resource=x").json()[0]["username"] == "leaving"
+    assert sysadmin.get("/auditlog-exts?q=operation=delete,resource_type=user").json()[0]["resource"] == "leaving"
+
+
+def test_signing_in_and_out_of_the_console_is_logged(user: Api, sysadmin: Api) -> None:
+    user.client.force_login(User.objects.get(username="somebody"))
+    assert 3500 < user.client.session.get_expiry_age() <= 3600
+    user.client.logout()
+    written()
+    found = sysadmin.get("/auditlog-exts?q=username=somebody&sort=id").json()
+    assert [entry["operation"] for entry in found] == ["login", "logout"]
+
+
+@pytest.mark.parametrize("query", ["q=secret=x", "sort=username", "q=op_time=[yesterday~]", "page=0"])
+def test_what_the_log_cannot_be_asked_is_refused(sysadmin: Api, query: str) -> None:
+    assert sysadmin.get(f"/auditlog-exts?{query}").status_code == 400
+
+
+def test_the_kinds_of_entries_are_listed(user: Api) -> None:
+    assert [kind["event_type"] for kind in user.get("/auditlog-exts/events").json()] == list(EVENT_TYPES)

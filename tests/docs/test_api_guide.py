@@ -1,0 +1,67 @@
+"""The commands of docs/api-guide.md do what the page says, from its first to its last."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ServerFactory
+from tests.support.server import Server
+
+GUIDE = Path(__file__).parents[2] / "docs" / "api-guide.md"
+_FENCE = re.compile(r"^```(sh|text)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_MARK = "=== next ==="
+ANYTHING = "…"
+
+
+@dataclass
+class Step:
+    """A block of commands and the output that the page states below it, where it does."""
+
+    commands: str
+    output: str | None = None
+
+
+def steps() -> list[Step]:
+    found: list[Step] = []
+    for kind, text in _FENCE.findall(GUIDE.read_text()):
+        if kind == "sh":
+            found.append(Step(text))
+        else:
+            found[-1].output = text
+    return found
+
+
+@pytest.fixture(scope="module")
+def registry(start_server: ServerFactory) -> Server:
+    """A new one, as the reader has it."""
+    return start_server()
+
+
+def test_the_guide_is_true(registry: Server, tmp_path: Path) -> None:
+    told = steps()
+    script = "set -euo pipefail\n" + "".join(f"{step.commands}\necho '{_MARK}'\n" for step in told)
+    environment = {
+        "PATH": os.environ["PATH"], "REGISTRY": registry.url, "ADMIN": f"admin:{registry.admin_password}",
+        "LC_ALL": "C.UTF-8",
+    }  # fmt: skip
+    done = subprocess.run(
+        ["bash", "-c", script], env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False
+    )
+    outputs = done.stdout.split(f"{_MARK}\n")
+    for number, step in enumerate(told[: len(outputs) - 1]):
+        if step.output is not None:
+            assert _is_as_told(outputs[number], step.output), f"{step.commands}\ngave\n{outputs[number]}"
+    failed = told[min(len(outputs) - 1, len(told) - 1)].commands
+    assert done.returncode == 0, f"{failed}\nended with {done.returncode}\n{outputs[-1]}{done.stderr}"
+    assert len(told) > 20
+
+
+def _is_as_told(output: str, told: str) -> bool:
+    pattern = ".*?".join(re.escape(part) for part in told.strip().split(ANYTHING))
+    return re.fullmatch(pattern, output.strip(), re.DOTALL) is not None
