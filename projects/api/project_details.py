@@ -110,7 +110,7 @@ class SummaryView(ApiView):
     def get(self, _request: Request, project_name_or_id: str) -> Response:
         """Show a project in numbers."""
         held = permissions_in(self.subject, self.project)
-        members = _member_counts(self.project) if ("member", "list") in held else {}
+        members: dict[str, Any] = _member_counts(self.project) if ("member", "list") in held else {}
         quota = _quota(self.project) if ("quota", "read") in held else None
         return Response(ProjectSummary(repo_count=_repo_count(self.project), quota=quota, **members))
 

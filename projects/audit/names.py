@@ -47,7 +47,10 @@ def names_in(events: Sequence[Event]) -> Names:
         groups=dict(_named(Group, "name", groups)),
         projects=dict(_named(Project, "name", _ids(event.project_id for event in events))),
         repositories=dict(_named(Repository, "name", _ids(event.repository_id for event in events))),
-        artifacts={pk: str(Digest(bytes(raw))) for pk, raw in _named(Artifact, "digest", artifacts)},
+        artifacts={
+            pk: str(Digest(bytes(raw)))
+            for pk, raw in Artifact.objects.filter(pk__in=artifacts).values_list("pk", "digest")
+        },
     )
 
 

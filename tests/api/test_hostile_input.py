@@ -62,11 +62,11 @@ def test_who_signs_up_becomes_no_administrator(anonymous: Api) -> None:
 def test_a_profile_changes_neither_rights_nor_name_nor_password(world: World) -> None:
     caller = world.callers["developer"]
     assert caller.user is not None
-    before = User.objects.values().get(pk=caller.user.pk)
+    before: dict[str, Any] = dict(User.objects.values().get(pk=caller.user.pk))
     body = RISES | {"email": "dev@example.org", "realname": "Dev", "comment": "c"}
     body |= {"username": "root", "password": "Other-pass-1"}
     assert caller.api.put(f"/users/{caller.user.pk}", body).status_code == 200
-    after = User.objects.values().get(pk=caller.user.pk)
+    after: dict[str, Any] = dict(User.objects.values().get(pk=caller.user.pk))
     changed = {name for name in before if before[name] != after[name]}
     assert changed <= {"email", "realname", "comment", "updated_at"}
     refused = caller.api.put(f"/users/{caller.user.pk}/sysadmin", {"sysadmin_flag": True})
@@ -282,7 +282,7 @@ BODIES: Final[dict[str, bytes]] = {
     "half": b'{"name": ',
     "lone surrogate": b'{"name": "\\ud800", "description": "\\ud800", "username": "\\ud800"}',
 }
-WRONG_VALUES: Final = (
+WRONG_VALUES: Final[tuple[Any, ...]] = (
     "\x00",
     "a\x00b",
     10**40,

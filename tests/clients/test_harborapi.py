@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from typing import Any
 
 import httpx
 import pytest
@@ -142,7 +143,12 @@ async def _looks_through_images(day: Day, image: Image) -> None:
     label = (await day.api.get_labels(scope="p", project_id=project.project_id))[0]
     await day.api.add_artifact_label(name, repository, image.digest, label)
     await day.api.create_artifact_tag(name, repository, "v1", models.Tag(name="stable"))
-    everything = {"with_label": True, "with_accessory": True, "with_scan_overview": True, "with_immutable_status": True}
+    everything: dict[str, Any] = {
+        "with_label": True,
+        "with_accessory": True,
+        "with_scan_overview": True,
+        "with_immutable_status": True,
+    }
     listed = await day.api.get_artifacts(name, repository, with_sbom_overview=True, **everything)
     assert [(found.digest, found.type) for found in listed] == [(image.digest, "IMAGE")]
     assert sorted(tag.name or "" for tag in listed[0].tags or []) == ["stable", "v1"]
