@@ -33,9 +33,13 @@ def follow() -> None:
 
 def _began(request: HttpRequest, user: User, **_: Any) -> None:
     prolong(request.session)
-    emit(kind="user.signed_in", subject=user.subject)
+    emit(kind="user.signed_in", subject=user.subject, payload=_told(request, user))
 
 
 def _ended(request: HttpRequest, user: User | None, **_: Any) -> None:
     if user is not None:
-        emit(kind="user.signed_out", subject=user.subject)
+        emit(kind="user.signed_out", subject=user.subject, payload=_told(request, user))
+
+
+def _told(request: HttpRequest, user: User) -> dict[str, str]:
+    return {"username": user.username, "client": str(request.META.get("REMOTE_ADDR", ""))[:64]}

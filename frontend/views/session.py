@@ -15,10 +15,9 @@ from django.views.decorators.csrf import csrf_protect
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from frontend.views.shared import NEXT, subject_of
+from frontend.views.shared import NEXT
 from rbac.models import User
 from rbac.services.sign_ins import sign_in as authenticated
-from rbac.services.sign_ins import signed_out
 from registry_core.access import TooManyAttempts, Unauthenticated
 from registry_core.errors import NotAllowed
 
@@ -65,8 +64,6 @@ def sign_in(request: HttpRequest) -> HttpResponse:
 @csrf_protect
 def sign_out(request: HttpRequest) -> HttpResponse:
     """End the session here and in the database."""
-    if request.user.is_authenticated:
-        signed_out(by=subject_of(request), client=_client(request))
     logout(request)
     return redirect("sign-in")
 

@@ -23,6 +23,7 @@ _OPERATIONS: Final[Mapping[str, str]] = {
     "removed": "delete",
     "signed_in": "login",
     "signed_out": "logout",
+    "sign_in_failed": "login",
 }
 _ROLES: Final = {1: "projectAdmin", 2: "developer", 3: "guest", 4: "maintainer", 5: "limitedGuest"}
 EVENT_TYPES: Final = (
@@ -69,6 +70,7 @@ def entry_of(event: Event, names: Names) -> AuditEntry:
         event_id=event.pk,
         project_id=event.project_id,
         operation=_OPERATIONS.get(happened, "update"),
+        is_success=not happened.endswith("_failed"),
         resource_type=thing,
         resource=one_line(resource),
         username=one_line(names.subject(event))[:600],

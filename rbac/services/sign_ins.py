@@ -1,7 +1,7 @@
-"""Signing in to a session, and out of it: by whichever door, the same rule and the same events.
+"""Who may have a session: by whichever door, the same rule. That one began or ended is told by `rbac.sessions`.
 
-`user.login`, `user.login_failed` and `user.logout` are for the audit log. Nobody is signed in yet when a sign-in fails,
-so a flood of them must not fill the outbox: each process writes a limited number, and counts the others.
+Nobody is signed in yet when it fails (`user.sign_in_failed`, for the audit log), so a flood of failures must not fill
+the outbox: each process writes a limited number, and counts the others.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from django.db import transaction
 
 from rbac.models import User
 from rbac.services import authentication
-from registry_core.access import ANONYMOUS, Subject, SubjectKind, Unauthenticated
+from registry_core.access import ANONYMOUS, SubjectKind, Unauthenticated
 from registry_core.errors import NotAllowed
 from registry_core.events.outbox import emit
 
@@ -36,18 +36,7 @@ def sign_in(*, username: str, password: str, client: str) -> User:
         raise
     if subject.kind is not SubjectKind.USER:
         raise NotAllowed(ROBOT)
-    _tell("user.login", subject, client=client)
     return User.objects.get(pk=subject.id)
-
-
-def signed_out(*, by: Subject, client: str) -> None:
-    """Note that a user ended a session."""
-    _tell("user.logout", by, client=client)
-
-
-def _tell(kind: str, subject: Subject, *, client: str) -> None:
-    with transaction.atomic():
-        emit(kind=kind, subject=subject, payload={"username": subject.name, "client": client[:64]})
 
 
 def _tell_failure(username: str, client: str) -> None:
@@ -56,7 +45,7 @@ def _tell_failure(username: str, client: str) -> None:
         return
     payload = {"username": username.replace("\x00", "")[:255], "client": client[:64], "left_out": left_out}
     with transaction.atomic():
-        emit(kind="user.login_failed", subject=ANONYMOUS, payload=payload)
+        emit(kind="user.sign_in_failed", subject=ANONYMOUS, payload=payload)
 
 
 class Allowance:

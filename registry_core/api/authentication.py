@@ -22,11 +22,10 @@ from rest_framework.request import Request
 from registry_core.access import ANONYMOUS, Subject, SubjectKind, authority
 from registry_core.api.memory import Memory
 from registry_core.distribution.identity import BASIC_REMEMBERED_S
-from registry_core.tokens.endpoint import Credentials, basic_credentials
+from registry_core.tokens.endpoint import BASIC_CHALLENGE, Credentials, basic_credentials
 
 CSRF_HEADER: Final = "X-Harbor-CSRF-Token"
 IN_SESSION: Final = "portolan.session"
-CHALLENGE: Final = 'Basic realm="portolan"'
 _known: Memory[Subject] = Memory("callers")
 
 
@@ -70,7 +69,7 @@ class BasicAuthentication(BaseAuthentication):
         return Caller(subject), "basic"
 
     def authenticate_header(self, _request: Request) -> str:
-        return CHALLENGE
+        return BASIC_CHALLENGE
 
 
 def _checked(credentials: Credentials | None, key: bytes, client: str) -> Subject:

@@ -23,6 +23,7 @@ from registry_core.digests import DigestError
 from registry_core.errors import AlreadyExists, InvalidInput, NotAllowed, NotFound, PreconditionFailed
 from registry_core.names import InvalidName
 from registry_core.storage.interface import StorageError, StorageFull
+from registry_core.tokens.endpoint import BASIC_CHALLENGE
 
 CODES: Final = {
     400: "BAD_REQUEST",
@@ -101,7 +102,7 @@ def failure_of(exception: Exception) -> Failure | None:
         case PermissionDenied():
             return Failure(403, [str(exceptions.PermissionDenied().detail)])
         case Unauthenticated():
-            return Failure(401, [str(exception)])
+            return Failure(401, [str(exception)], headers={"WWW-Authenticate": BASIC_CHALLENGE})
         case TooManyAttempts():
             return Failure(429, [str(exception)], headers={"Retry-After": str(exception.retry_after_s)})
         case content.Refused():

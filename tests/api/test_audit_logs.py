@@ -149,6 +149,13 @@ def test_signing_in_and_out_of_the_console_is_logged(user: Api, sysadmin: Api) -
     assert [entry["operation"] for entry in found] == ["login", "logout"]
 
 
+def test_a_sign_in_that_failed_is_logged_as_failed(anonymous: Api, sysadmin: Api) -> None:
+    anonymous.client.post("/c/login", {"principal": "somebody", "password": "Wrong-1-word"})
+    written()
+    (failed,) = sysadmin.get("/auditlog-exts?q=operation=login,operation_result=false").json()
+    assert (failed["username"], failed["resource"]) == ("anonymous", "somebody")
+
+
 @pytest.mark.parametrize("query", ["q=secret=x", "sort=username", "q=op_time=[yesterday~]", "page=0"])
 def test_what_the_log_cannot_be_asked_is_refused(sysadmin: Api, query: str) -> None:
     assert sysadmin.get(f"/auditlog-exts?{query}").status_code == 400

@@ -55,7 +55,7 @@ def test_wrong_credentials_open_no_session_and_are_told_to_the_audit_log(browser
     assert (refused.status_code, refused.json()["errors"][0]["code"]) == (401, "UNAUTHORIZED")
     assert log_in(browser, principal="a\x00b").status_code == 401
     assert browser.get("/api/v2.0/users/current").status_code == 401
-    told = events("user.login_failed")
+    told = events("user.sign_in_failed")
     assert [payload["username"] for payload in told] == ["somebody", "ab"]
     assert told[0]["client"] == "127.0.0.1"
 
@@ -65,7 +65,7 @@ def test_signing_in_and_out_is_told_to_the_audit_log(browser: Client) -> None:
     assert browser.get("/c/log_out").status_code == 200
     assert browser.get("/api/v2.0/users/current").status_code == 401
     assert browser.get("/c/log_out").status_code == 200
-    assert [payload["username"] for kind in ("user.login", "user.logout") for payload in events(kind)] == [
+    assert [payload["username"] for kind in ("user.signed_in", "user.signed_out") for payload in events(kind)] == [
         "somebody",
         "somebody",
     ]
@@ -75,7 +75,7 @@ def test_a_robot_gets_no_session(browser: Client) -> None:
     grants = [RobotGrant(RobotPermission.Kind.SYSTEM, "catalog", "read")]
     robot, secret = create_robot(name="bot", grants=grants, by=SYSTEM)
     assert log_in(browser, principal=full_name(robot), password=secret).status_code == 403
-    assert events("user.login") == []
+    assert events("user.signed_in") == []
 
 
 @pytest.mark.parametrize("headers", [{"Origin": "https://evil.example"}, {"Sec-Fetch-Site": "cross-site"}])
