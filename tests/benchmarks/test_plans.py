@@ -28,6 +28,7 @@ GROWING = {
 }  # fmt: skip
 PARTITIONED = ("content_taghistory", "content_quotaentry", "events_event")
 REMOVED_MAX = 1000
+FULL_ROWS = 500
 OTHER = "plans/other"
 INDEX = "application/vnd.oci.image.index.v1+json"
 
@@ -52,6 +53,7 @@ def filled(start_server: ServerFactory) -> Server:
 @pytest.fixture(scope="module")
 def plans(filled: Server) -> PlanLog:
     """The plans of everything that a pushing, pulling, listing and deleting client lets the server ask for."""
+    _catch_up(filled)
     log = PlanLog(filled.database_url)
     filled.start()
     create_project(filled, "plans")
@@ -61,20 +63,21 @@ def plans(filled: Server) -> PlanLog:
     with httpx.Client(base_url=filled.url, headers=headers, timeout=TIMEOUT_S) as client:
         _work(client, repository, source)
         _list(client, source)
-        _wait_for_pull_counts(filled)
+        _wait_for_pull_counts(log)
         _delete(client, repository)
     wait_until(lambda: any("events_event" in text for text in log.statements()), what="plans are logged")
     return log
 
 
-def test_tables_that_grow_are_read_by_an_index(plans: PlanLog) -> None:
-    scans = [scan for scan in plans.scans() if _grows(scan.table)]
+def test_tables_that_grow_are_read_by_an_index(filled: Server, plans: PlanLog) -> None:
+    full = _full_tables(filled)
+    scans = [scan for scan in plans.scans() if scan.table in full]
     whole = {
         f"{scan.table}: {scan.statement}" for scan in scans if "Index" not in scan.kind and "Bitmap" not in scan.kind
     }
     print(f"{len(set(plans.statements()))} statements, {Counter(scan.kind for scan in scans)}")
-    assert {scan.table for scan in scans} >= GROWING - {"content_projectblob"}
-    assert whole == set()
+    assert {scan.table for scan in scans} >= GROWING - {"content_projectblob", "content_upload"}
+    assert sorted(whole) == [], "\n".join(sorted(whole))
 
 
 def test_no_index_scan_throws_away_what_it_reads(plans: PlanLog) -> None:
@@ -88,6 +91,24 @@ def test_no_index_scan_throws_away_what_it_reads(plans: PlanLog) -> None:
 
 def _grows(table: str) -> bool:
     return table in GROWING or table.startswith(PARTITIONED)
+
+
+def _catch_up(server: Server) -> None:
+    """Let the server take notice of what was loaded: to a machine that was away, all of it is news, and read whole."""
+    with psycopg.connect(server.database_url) as database:
+        row = database.execute("SELECT max(xact)::text::bigint FROM events_event").fetchone()
+    newest: int = row[0] if row else 0
+    followed = "from registry_core.state import generations\nprint(generations().last_followed())"
+    server.start()
+    wait_until(lambda: int(server.manage(followed)) > newest, what="the load is known", within_s=60)
+    server.stop()
+
+
+def _full_tables(server: Server) -> set[str]:
+    """The tables that grow and have: a handful of rows is read whole for good reason, and so is an empty partition."""
+    with psycopg.connect(server.database_url) as database:
+        rows = database.execute("SELECT relname FROM pg_class WHERE reltuples >= %s", [FULL_ROWS]).fetchall()
+    return {table for (table,) in rows if _grows(table)}
 
 
 def _work(client: httpx.Client, repository: str, source: str) -> None:
@@ -141,10 +162,5 @@ def _delete(client: httpx.Client, repository: str) -> None:
     client.delete(f"/v2/{repository}/manifests/{index.headers['docker-content-digest']}").raise_for_status()
 
 
-def _wait_for_pull_counts(server: Server) -> None:
-    def are_counted() -> bool:
-        with psycopg.connect(server.database_url) as database:
-            row = database.execute("SELECT sum(pull_count) FROM content_artifact").fetchone()
-        return bool(row and row[0])
-
-    wait_until(are_counted, what="the pulls are counted")
+def _wait_for_pull_counts(log: PlanLog) -> None:
+    wait_until(lambda: any("pull_count + " in text for text in log.statements()), what="the pulls are counted")
