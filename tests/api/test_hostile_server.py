@@ -70,9 +70,10 @@ def test_line_ends_in_names_and_headers_make_no_line_of_the_log(server: Server, 
     for path in (f"/projects/x%0A{encoded}", f"/projects?q=name=x%0D%0A{encoded}", f"/users/1%0A{encoded}"):
         http.get(path)
     httpx.get(f"{http.base_url}/projects", auth=(f"x\n{FORGED}", f"y\n{FORGED}"), timeout=30)
-    for value in (f"x\x0b{FORGED}", f"x\x85{FORGED}", "\x1b[2J" + FORGED):
-        http.get("/projects", headers={"X-Request-Id": value, "User-Agent": value})
-    _send_raw(server, b"GET /api/v2.0/projects HTTP/1.1\r\nHost: localhost\r\nX-Request-Id: a\n" + FORGED.encode())
+    for separator in (b"\n", b"\r", b"\x0b", b"\x85", b"\xe2\x80\xa8", b"\x1b[2J"):
+        for header in (b"X-Request-Id", b"User-Agent", b"X-Forwarded-For", b"Authorization"):
+            head = b"GET /api/v2.0/projects HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+            _send_raw(server, head + header + b": a" + separator + FORGED.encode())
     http.post("/labels", json={"name": f"a\n{FORGED}", "scope": "g"})
     http.post("/projects", json={"project_name": f"a\n{FORGED}"})
     http.get("/ping")

@@ -26,7 +26,7 @@ REFUSED: Final = frozenset({401, 403})
 HIDES: Final = ("api/v2.0/robots/{}", "api/v2.0/labels/{}")
 # What an administrator may ask for and this server does not have, or does not tell without a question.
 HAS_NOT: Final = frozenset(
-    {"icons/{}", "systeminfo/getcert", "internalconfig", "users/search", "usergroups/search"}
+    {"icons/{}", "systeminfo/getcert", "internalconfig", "users/search", "usergroups/search", "projects/{}/scanner"}
 ) | frozenset(f"projects/{{}}/repositories/{{}}/artifacts/{{}}/additions/{kind}" for kind in ("{}", "vulnerabilities"))
 
 

@@ -6,6 +6,7 @@ import os
 
 import httpx
 
+from tests.support.jobs import audit_log_written
 from tests.support.people import admin, create_project
 from tests.support.registry import make_image, push_blob, put_manifest, sign_in
 from tests.support.server import Server
@@ -51,6 +52,7 @@ def test_the_go_sdk_does_a_day_of_an_administrator(server: Server, unique: str) 
         put_manifest(http, repository, "v1", image)
     # The SDK's users encode the slash of a repository's name themselves, as its documentation says.
     arguments = [server.url, "admin", server.admin_password, unique, "team%2Fapp", image.digest]
-    seen = run(program, *arguments, env={"PATH": os.environ["PATH"]})
+    with audit_log_written(server):
+        seen = run(program, *arguments, env={"PATH": os.environ["PATH"]})
     assert seen.is_success, seen.text
     assert seen.stdout == SEEN

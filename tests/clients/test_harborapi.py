@@ -6,6 +6,8 @@ The client checks every answer against its own models of the contract, and raise
 from __future__ import annotations
 
 import asyncio
+import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +17,7 @@ from harborapi import HarborAsyncClient
 from harborapi.exceptions import HarborAPIException, NotFound, PreconditionFailed
 from harborapi.models import models
 
+from tests.support.jobs import audit_log_written
 from tests.support.people import admin
 from tests.support.registry import Image, make_image, push_blob, put_manifest, sign_in
 from tests.support.server import Server
@@ -62,7 +65,8 @@ def test_an_administrators_day_through_harborapi(day: Day) -> None:
         await _tidies_up(day, image)
         await day.api.client.aclose()
 
-    asyncio.run(work())
+    with audit_log_written(day.server):
+        asyncio.run(work())
 
 
 async def _opens_a_project(day: Day) -> None:
@@ -106,7 +110,8 @@ async def _looks_after_people(day: Day) -> None:
     await day.api.update_project_member_role(day.project, member_id, models.RoleRequest(role_id=4))
     assert (await day.api.get_project_member(day.project, member_id)).role_id == 4
     assert (await day.api.get_current_user()).username == "admin"
-    assert await day.api.get_current_user_permissions(scope=f"/project/{day.project}", relative=True)
+    project = await day.api.get_project(day.project)
+    assert await day.api.get_current_user_permissions(scope=f"/project/{project.project_id}", relative=True)
 
 
 async def _gives_a_robot_its_secret(day: Day) -> None:
@@ -182,9 +187,17 @@ async def _keeps_the_books(day: Day) -> None:
     assert len(hits.repository or []) == 2
     counts = await day.api.get_statistics()
     assert (counts.total_project_count or 0) >= 1
-    assert await day.api.get_audit_logs(query=f"resource=~{day.project}")
-    assert await day.api.get_project_logs(day.project)
+    await _until_told(lambda: day.api.get_audit_logs(query=f"resource=~{day.project}"))
+    await _until_told(lambda: day.api.get_project_logs(day.project))
     await _looks_at_the_system(day)
+
+
+async def _until_told(ask: Callable[[], Awaitable[list[models.AuditLog]]]) -> None:
+    """Entries come a moment after what they tell of."""
+    deadline = time.monotonic() + 30
+    while not await ask():
+        assert time.monotonic() < deadline, "nothing came into the audit log"
+        await asyncio.sleep(0.1)
 
 
 async def _looks_at_the_system(day: Day) -> None:

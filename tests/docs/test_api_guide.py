@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ServerFactory
+from tests.support.jobs import audit_log_written
 from tests.support.server import Server
 
 GUIDE = Path(__file__).parents[2] / "docs" / "api-guide.md"
@@ -50,9 +51,16 @@ def test_the_guide_is_true(registry: Server, tmp_path: Path) -> None:
         "PATH": os.environ["PATH"], "REGISTRY": registry.url, "ADMIN": f"admin:{registry.admin_password}",
         "LC_ALL": "C.UTF-8",
     }  # fmt: skip
-    done = subprocess.run(
-        ["bash", "-c", script], env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False
-    )
+    with audit_log_written(registry):
+        done = subprocess.run(
+            ["bash", "-c", script],
+            env=environment,
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
     outputs = done.stdout.split(f"{_MARK}\n")
     for number, step in enumerate(told[: len(outputs) - 1]):
         if step.output is not None:

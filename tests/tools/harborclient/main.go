@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/goharbor/go-client/pkg/harbor"
 	"github.com/goharbor/go-client/pkg/sdk/v2.0/client"
@@ -223,13 +224,27 @@ func (d day) book() {
 	counts, err := d.api.Statistic.GetStatistic(d.ctx, statistic.NewGetStatisticParams())
 	check("statistics", err)
 	say("statistics", counts.Payload.TotalProjectCount > 0, counts.Payload.TotalStorageConsumption > 0)
-	entries, err := d.api.Auditlog.ListAuditLogExts(d.ctx, auditlog.NewListAuditLogExtsParams().
-		WithQ(point("resource_type=artifact,operation=create")))
-	check("audit log", err)
-	say("audit log", len(entries.Payload) > 0)
-	logs, err := d.api.Project.GetLogs(d.ctx, project.NewGetLogsParams().WithProjectName(d.name))
-	check("project logs", err)
-	say("project logs", len(logs.Payload) > 0)
+	say("audit log", comes(func() int {
+		entries, err := d.api.Auditlog.ListAuditLogExts(d.ctx, auditlog.NewListAuditLogExtsParams().
+			WithQ(point("resource_type=artifact,operation=create")))
+		check("audit log", err)
+		return len(entries.Payload)
+	}))
+	say("project logs", comes(func() int {
+		logs, err := d.api.Project.GetLogs(d.ctx, project.NewGetLogsParams().WithProjectName(d.name))
+		check("project logs", err)
+		return len(logs.Payload)
+	}))
+}
+
+// comes waits for what is told a moment after it happened.
+func comes(count func() int) bool {
+	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
+		if count() > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 func (d day) tidyUp() {
