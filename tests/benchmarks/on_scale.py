@@ -137,9 +137,11 @@ def _name_at(database: psycopg.Connection[tuple[str]], depth: float) -> str:
         return ""
     row = database.execute(
         """
-        SELECT project.name || '/' || repository.name AS name FROM content_repository AS repository
-        JOIN content_project AS project ON project.id = repository.project_id
-        ORDER BY name COLLATE "C" OFFSET (SELECT (count(*) * %s)::int FROM content_repository) LIMIT 1
+        SELECT full_name FROM (
+            SELECT (project.name || '/' || repository.name) COLLATE "C" AS full_name
+            FROM content_repository AS repository JOIN content_project AS project ON project.id = repository.project_id
+        ) AS named
+        ORDER BY full_name OFFSET (SELECT (count(*) * %s)::int FROM content_repository) LIMIT 1
         """,
         [depth],
     ).fetchone()
