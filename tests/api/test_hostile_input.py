@@ -45,8 +45,8 @@ FRAGMENTS: Final = ("x' OR '1'='1", "~%' OR '1'='1", '~"\\', "{' ;--}")
 
 RISES: Final = {
     "sysadmin_flag": True, "is_sysadmin": True, "has_admin_role": True, "admin_role_in_auth": True, "is_active": True,
-    "user_id": NO_SUCH, "id": NO_SUCH, "credential_version": 99, "deleted_at": None, "created_at": "2001-01-01T00:00:00Z",
-    "creation_time": "2001-01-01T00:00:00Z", "password_version": "x",
+    "user_id": NO_SUCH, "id": NO_SUCH, "credential_version": 99, "deleted_at": None,
+    "created_at": "2001-01-01T00:00:00Z", "creation_time": "2001-01-01T00:00:00Z", "password_version": "x",
 }  # fmt: skip
 
 
