@@ -39,6 +39,8 @@ def parse_body(request: Request, form: type[T]) -> T:
         return msgspec.json.decode(content or b"{}", type=form)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise InvalidInput(f"the request's body is not what is expected here: {error}") from None
+    except RecursionError:
+        raise InvalidInput("the request's body is nested too deeply") from None
 
 
 def parameters_of(request: Request) -> dict[str, str]:

@@ -116,6 +116,7 @@ def test_no_answer_breaks_the_contract(ground: Ground, caller: str, tmp_path: Pa
     done = subprocess.run(
         command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=SECONDS + 300, check=False
     )
+    print(done.stdout[-1500:])
     assert done.returncode == 0, done.stdout[-15000:] + done.stderr[-3000:]
 
 

@@ -22,14 +22,14 @@ from registry_core.content.models import Project
 from registry_core.settings_store.changes import change
 from tests.api.conftest import PASSWORD, Api, api_as
 from tests.api.routes import Route, names_in, routes, rows
-from tests.api.tenants import FOREIGN, OWN, PUBLIC, push_image
+from tests.api.tenants import FOREIGN, NO_SUCH, OWN, PUBLIC, push_image
 from tests.api.world import World, ask, world
 
 __all__ = ["world"]
 
 SCRIPT: Final = "\"'><script>alert(1)</script><img src=x onerror=alert(2)>"
-# Lists that the contract gives no `q`.
-WITHOUT_Q: Final = ("members", "usergroups", "usergroups/search", "users/search", "quotas", "search")
+# Lists that the contract gives no `q`, and one that is always empty.
+WITHOUT_Q: Final = ("members", "usergroups", "usergroups/search", "users/search", "quotas", "search", "candidates")
 INJECTIONS: Final = (
     "password__startswith=a", "user__password__startswith=a", "project__settings__owner__password__startswith=a",
     "pk__in=1", "name__regex=.*", "id=1) OR (1=1", "' OR '1'='1=x", "deleted_at=*", "_state=1", "__class__=x",
@@ -38,15 +38,15 @@ ORDERS: Final = (
     "password", "user__password", "settings__owner__password", "?", "name; DROP TABLE rbac_user", "(SELECT 1)",
     "-pk) --", "name__lower", "deleted_at",
 )  # fmt: skip
-FRAGMENTS: Final = ("x' OR '1'='1", "~%' OR '1'='1", "~_", '~"', "x\\", "~%", "{' ;--}")
+FRAGMENTS: Final = ("x' OR '1'='1", "~%' OR '1'='1", '~"\\', "{' ;--}")
 
 
 # --- fields that are not the client's to set -------------------------------------------------------------------------
 
 RISES: Final = {
     "sysadmin_flag": True, "is_sysadmin": True, "has_admin_role": True, "admin_role_in_auth": True, "is_active": True,
-    "user_id": 1, "id": 1, "credential_version": 99, "deleted_at": None, "created_at": "2001-01-01T00:00:00Z",
-    "creation_time": "2001-01-01T00:00:00Z", "password_version": "x",
+    "user_id": NO_SUCH, "id": NO_SUCH, "credential_version": 99, "deleted_at": None,
+    "created_at": "2001-01-01T00:00:00Z", "creation_time": "2001-01-01T00:00:00Z", "password_version": "x",
 }  # fmt: skip
 
 
@@ -55,7 +55,7 @@ def test_who_signs_up_becomes_no_administrator(anonymous: Api) -> None:
     body = {"username": "newcomer", "password": PASSWORD, "email": "n@example.org", "realname": "N", "comment": ""}
     assert anonymous.post("/users", RISES | body).status_code == 201
     made = User.objects.get(username="newcomer")
-    assert (made.is_sysadmin, made.credential_version, made.pk == 1) == (False, 1, False)
+    assert (made.is_sysadmin, made.credential_version, made.pk == NO_SUCH) == (False, 1, False)
     assert made.created_at.year > 2001
 
 
@@ -136,12 +136,13 @@ def test_no_list_can_be_asked_by_a_column_that_it_does_not_show(world: World) ->
 def test_pieces_of_sql_in_a_value_are_a_value(world: World) -> None:
     api, told = world.callers["sysadmin"].api, []
     for path, route in lists(world):
-        for key in ("name", "username", "resource", "entityname", "group_name", "repository_name"):
-            for value in FRAGMENTS:
-                for question in (f"q={quote(f'{key}={value}')}", f"{key}={quote(value)}"):
-                    answer = ask(api, "GET", f"{path}?{question}")
-                    if answer.status_code not in {200, 400}:
-                        told.append(f"{route.shape}?{question}: {answer.status_code}")
+        for value in FRAGMENTS:
+            by_q = (f"q={quote(f'{key}={value}')}" for key in ("name", "username", "resource"))
+            by_name = (f"{key}={quote(value)}" for key in ("name", "entityname", "group_name"))
+            for question in (*by_q, *by_name):
+                answer = ask(api, "GET", f"{path}?{question}")
+                if answer.status_code not in {200, 400}:
+                    told.append(f"{route.shape}?{question}: {answer.status_code}")
     assert not told, "\n".join(told)
     everybody = ask(api, "GET", f"/api/v2.0/users?q={quote(quote('username=~%'))}").json()
     assert everybody == [], "a % is a character of the name, not a wildcard"
@@ -247,9 +248,10 @@ def test_another_site_signs_nobody_in(world: World) -> None:
 # --- addresses and bodies --------------------------------------------------------------------------------------------
 
 NAMES: Final = (
-    "%00", "a%00b", "9" * 30, "-1", "0", "1e3", "9223372036854775808", "..%2f..%2fetc", "%252e%252e%252f", "%25252F",
+    "%00", "9" * 30, "9223372036854775808", "a%00b", "-1", "0", "1e3", "..%2f..%2fetc", "%252e%252e%252f", "%25252F",
     "a" * 300, "%C3%28", "%F0%9F%A7%AD", "'%20OR%201=1", "%0d%0aX-Evil:1", "$ne", "*", "~", "own%00", "%20", "null",
 )  # fmt: skip
+UNSTORABLE: Final = NAMES[:3]
 
 
 def test_a_name_or_number_that_is_none_is_an_error_of_the_client(world: World) -> None:
@@ -262,7 +264,8 @@ def test_a_name_or_number_that_is_none_is_an_error_of_the_client(world: World) -
         for place in names:
             for hostile in NAMES:
                 path = route.at((values | {place: hostile})[name] for name in names)
-                for method in known[route.shape][1]:
+                methods = sorted(known[route.shape][1])  # the name is looked up alike for all: a few ask for each
+                for method in methods if hostile in UNSTORABLE else methods[-1:]:
                     status = ask(caller.api, method, path, {}).status_code
                     if status >= 500 and status != 501:
                         wrong.append(f"{method} {path[:200]}: {status}")
