@@ -90,7 +90,12 @@ DATA_SETS = {
 
 def load(database_url: str, data_set: DataSet) -> None:
     """Load a data set and gather the planner's statistics. Raises psycopg.errors.UniqueViolation when it is there."""
-    _set_up_django(database_url)
+    with tempfile.TemporaryDirectory(prefix="portolan-load-") as data:
+        _set_up_django(database_url, data)
+        _load(database_url, data_set)
+
+
+def _load(database_url: str, data_set: DataSet) -> None:
     from tests.benchmarks.bulk_content import BulkContent
     from tests.benchmarks.bulk_load import TABLES, BulkLoader
 
@@ -107,7 +112,7 @@ def load(database_url: str, data_set: DataSet) -> None:
         connection.execute(f"VACUUM (ANALYZE) {', '.join((*TABLES, 'events_cursor'))}")
 
 
-def _set_up_django(database_url: str) -> None:
+def _set_up_django(database_url: str, data: str) -> None:
     """The rows are made from what the registry makes of a manifest, and that lives in a Django app."""
     import django
 
@@ -116,7 +121,7 @@ def _set_up_django(database_url: str) -> None:
     os.environ |= {
         "PORTOLAN_CONFIG": os.devnull,
         "PORTOLAN_DATABASE_URL": database_url,
-        "PORTOLAN_DATA": tempfile.mkdtemp(prefix="portolan-load-"),
+        "PORTOLAN_DATA": data,
         "DJANGO_SETTINGS_MODULE": "registry_core.settings",
     }
     django.setup()
