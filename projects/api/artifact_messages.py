@@ -9,7 +9,7 @@ import msgspec
 
 from projects.artifact_lists import ArtifactRow, Detail, Details, With
 from projects.icons import accessory_icon_digest, icon_digest
-from registry_core.api.messages import NEVER, Answer, Body, Id, Time, api_time
+from registry_core.api.messages import NEVER, Answer, Body, Id, Time
 from registry_core.content.descriptions import CHART, IMAGE, MODEL, UNKNOWN
 from registry_core.content.models import Artifact
 from registry_core.digests import Digest
@@ -164,8 +164,8 @@ def _artifact(row: ArtifactRow, details: Details, wanted: With) -> ArtifactAnswe
         digest=digest,
         size=row.size_bytes,
         icon=icon_digest(kind, row.icon),
-        push_time=api_time(row.pushed_at),
-        pull_time=api_time(row.pulled_at) if row.pulled_at else NEVER,
+        push_time=row.pushed_at,
+        pull_time=row.pulled_at or NEVER,
         addition_links=_addition_links(row, kind, digest),
         extra_attrs=_json(row.extra_attrs),
         annotations=_json(row.annotations),
@@ -260,5 +260,5 @@ def _digest(raw: bytes | None) -> str:
     return str(Digest(bytes(raw or b"")))
 
 
-def _time(moment: Any) -> Time:
-    return NEVER if moment is None else api_time(moment)
+def _time(moment: str | None) -> Time:
+    return moment or NEVER
