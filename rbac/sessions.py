@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Any
+import time
+from typing import Any, Final
 
 from django.contrib.auth.signals import user_logged_in, user_logged_out
+from django.contrib.sessions.backends.base import SessionBase
 from django.http import HttpRequest
 
 from rbac.models import User
 from registry_core.events.outbox import emit
 from registry_core.settings_store.values import current
+
+PROLONGED_AT: Final = "prolonged_at"
+_PROLONGS_PER_LIFE: Final = 10
+
+
+def prolong(session: SessionBase) -> None:
+    """Begin the session's life anew, as somebody really uses it; written at most ten times in a life."""
+    life_s = current().number("session_timeout") * 60
+    if abs(time.time() - session.get(PROLONGED_AT, 0)) > life_s / _PROLONGS_PER_LIFE:
+        session[PROLONGED_AT] = int(time.time())
+        session.set_expiry(life_s)
 
 
 def follow() -> None:
@@ -19,7 +32,7 @@ def follow() -> None:
 
 
 def _began(request: HttpRequest, user: User, **_: Any) -> None:
-    request.session.set_expiry(current().number("session_timeout") * 60)
+    prolong(request.session)
     emit(kind="user.signed_in", subject=user.subject)
 
 

@@ -15,6 +15,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
 from frontend.queries import COUNT_MAX, PAGE_ROWS, Listing
+from rbac.sessions import prolong
 from registry_core.access import Subject, SubjectKind
 from registry_core.config import get_config
 from registry_core.names import NAME_MAX
@@ -32,6 +33,8 @@ def page(view: View) -> View:
     @never_cache
     def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         if request.user.is_authenticated:
+            if not _is_fragment_wanted(request):
+                prolong(request.session)
             return view(request, *args, **kwargs)
         return _to_sign_in(request)
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+import time
 from typing import Any
 
 import pytest
+from django.contrib.sessions.models import Session
 from django.test import Client
 
 from frontend.views.session import ROBOT, WRONG, local_path
@@ -13,6 +15,7 @@ from rbac.models import RobotPermission, User
 from rbac.services.robots import RobotGrant, create_robot
 from rbac.services.users import revoke_sessions, set_active
 from registry_core.access import SYSTEM
+from registry_core.settings_store.changes import change
 from tests.frontend.conftest import PASSWORD
 
 pytestmark = pytest.mark.django_db
@@ -65,6 +68,31 @@ def test_revoking_a_users_sessions_ends_them(console: Client, ada: User) -> None
     revoke_sessions(user=ada, by=SYSTEM)
 
     assert console.get("/projects").headers["Location"].startswith("/sign-in")
+
+
+def ends_at(console: Client) -> float:
+    """When the session ends, as the database has it; the client's own clock."""
+    return Session.objects.get(pk=console.session.session_key).expire_date.timestamp()
+
+
+def test_a_session_lives_as_long_as_the_settings_say(browser: Client, ada: User) -> None:
+    change(values={"session_timeout": 5}, by=SYSTEM)
+    sign_in(browser, username="ada", password=PASSWORD)
+    assert ends_at(browser) == pytest.approx(time.time() + 300, abs=20)
+
+
+def test_opening_a_page_prolongs_the_session_and_what_a_page_fetches_does_not(
+    browser: Client, ada: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sign_in(browser, username="ada", password=PASSWORD)
+    change(values={"session_timeout": 600}, by=SYSTEM)
+    began = ends_at(browser)
+    later = time.time() + 5000
+    monkeypatch.setattr("rbac.sessions.time.time", lambda: later)
+    browser.get("/projects", headers={"HX-Request": "true"})
+    assert ends_at(browser) == began
+    browser.get("/projects")
+    assert ends_at(browser) > began + 30_000
 
 
 def test_many_wrong_passwords_are_answered_with_a_time_to_wait(browser: Client, ada: User) -> None:
