@@ -62,9 +62,12 @@ def test_the_guide_is_true(registry: Server, tmp_path: Path) -> None:
             check=False,
         )
     outputs = done.stdout.split(f"{_MARK}\n")
-    for number, step in enumerate(told[: len(outputs) - 1]):
-        if step.output is not None:
-            assert _is_as_told(outputs[number], step.output), f"{step.commands}\ngave\n{outputs[number]}"
+    wrong = [
+        f"{step.commands}\ngave\n{output}\nnot\n{step.output}"
+        for step, output in zip(told, outputs[:-1], strict=False)
+        if step.output is not None and not _is_as_told(output, step.output)
+    ]
+    assert not wrong, "\n\n".join(wrong)
     failed = told[min(len(outputs) - 1, len(told) - 1)].commands
     assert done.returncode == 0, f"{failed}\nended with {done.returncode}\n{outputs[-1]}{done.stderr}"
     assert len(told) > 20
