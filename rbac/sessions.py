@@ -13,16 +13,22 @@ from rbac.models import User
 from registry_core.events.outbox import emit
 from registry_core.settings_store.values import current
 
-PROLONGED_AT: Final = "prolonged_at"
+PROLONG_AFTER: Final = "prolong_after"
 _PROLONGS_PER_LIFE: Final = 10
+_PROLONGED_LATEST_S: Final = 300
 
 
 def prolong(session: SessionBase) -> None:
-    """Begin the session's life anew, as somebody really uses it; written at most ten times in a life."""
+    """Begin the session's life anew, as somebody really uses it.
+
+    Written ten times in a life at the most, and at least every five minutes of use.
+    """
+    now_s = int(time.time())
+    if now_s < session.get(PROLONG_AFTER, 0) <= now_s + _PROLONGED_LATEST_S:
+        return  # asks neither for the setting nor for a write
     life_s = current().number("session_timeout") * 60
-    if abs(time.time() - session.get(PROLONGED_AT, 0)) > life_s / _PROLONGS_PER_LIFE:
-        session[PROLONGED_AT] = int(time.time())
-        session.set_expiry(life_s)
+    session[PROLONG_AFTER] = now_s + min(life_s // _PROLONGS_PER_LIFE, _PROLONGED_LATEST_S)
+    session.set_expiry(life_s)
 
 
 def follow() -> None:

@@ -51,6 +51,12 @@ class LoadedArtifact:
     blobs: tuple[LoadedBlob, ...]
     tags: tuple[str, ...]
 
+    @property
+    def config(self) -> bytes | None:
+        """The bytes of its config; None when its manifest has none."""
+        wanted = self.manifest.config.digest if self.manifest.config else None
+        return next((blob.content for blob in self.blobs if blob.digest == wanted), None)
+
 
 class BulkContent:
     """The artifacts of a data set."""

@@ -10,7 +10,7 @@ import datetime as dt
 import secrets
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from typing import Any
 
 import psycopg
@@ -18,10 +18,11 @@ from psycopg import sql
 from psycopg.types.json import Jsonb
 
 from registry_core.access import SYSTEM
+from registry_core.content.descriptions import accessory, describe
 from registry_core.content.models import UNLIMITED, Blob
 from registry_core.content.parsing import Descriptor
 from registry_core.content.quota import STRIPES
-from registry_core.content.repositories import repository_key
+from registry_core.content.repositories import name_key, repository_key
 from registry_core.storage.filesystem import FilesystemStore
 from tests.benchmarks.bulk_content import BulkContent, LoadedArtifact, LoadedBlob
 
@@ -34,13 +35,13 @@ _COLUMNS: dict[str, tuple[str, ...]] = {
     "content_projectblob": ("project_id", "blob_id", "links"),
     "content_quotastripe": ("project_id", "stripe", "used_bytes", "allowance_bytes"),
     "content_quotaentry": ("project_id", "blob_id", "delta_bytes", "reason"),
-    "content_manifest": ("id", "digest", "content", "annotations"),
+    "content_manifest": ("id", "digest", "content", "annotations", "kind", "config_type", "extra_attrs", "icon"),
     "content_manifestdescriptor": (
         "manifest_id", "ordinal", "role", "digest", "media_type", "size_bytes", "platform", "is_foreign",
     ),
     "content_artifact": (
-        "id", "repository_id", "manifest_id", "digest", "media_type", "artifact_type", "subject_digest", "size_bytes",
-        "pull_count",
+        "id", "repository_id", "manifest_id", "digest", "media_type", "artifact_type", "subject_digest",
+        "accessory_of", "accessory_kind", "size_bytes", "pull_count",
     ),
     "content_artifactblob": ("repository_id", "blob_id", "artifact_id", "is_trashed"),
     "content_tag": ("repository_id", "artifact_id", "name"),
@@ -126,7 +127,7 @@ class BulkLoader:
     def _project(self, name: str) -> _Project:
         project = _Project(self._ids["project"].next())
         project.add("content_project", project.id, name, False, False, UNLIMITED)
-        self._event(project, "project.created", None, None, {"name": name}, [])
+        self._event(project, "project.created", None, None, {"name": name}, [name_key(name)])
         for path in self._content.repositories():
             repository_id = self._ids["repository"].next()
             project.add("content_repository", repository_id, project.id, path)
@@ -174,11 +175,11 @@ class BulkLoader:
         self, project: _Project, repository_id: int, artifact: LoadedArtifact, blob_ids: Sequence[int]
     ) -> None:
         manifest, artifact_id = artifact.manifest, self._ids["artifact"].next()
-        digest = manifest.digest.raw
+        digest, about = manifest.digest.raw, accessory(manifest, artifact.tags)
         project.add(
             "content_artifact", artifact_id, repository_id, self._manifest(project, artifact), digest,
             manifest.media_type, manifest.artifact_type, manifest.subject.raw if manifest.subject else None,
-            manifest.size_bytes, 0,
+            about.subject.raw if about else None, about.kind if about else None, manifest.size_bytes, 0,
         )  # fmt: skip
         for blob_id in blob_ids:
             project.add("content_artifactblob", repository_id, blob_id, artifact_id, False)
@@ -196,7 +197,8 @@ class BulkLoader:
             return known
         manifest_id = self._manifests[manifest.digest.raw] = self._ids["manifest"].next()
         content = (manifest.digest.raw, manifest.content, manifest.annotations)
-        project.add("content_manifest", manifest_id, *content)
+        description = describe(manifest, artifact.config)
+        project.add("content_manifest", manifest_id, *content, *astuple(description))
         for ordinal, descriptor in enumerate(manifest.descriptors):
             project.add("content_manifestdescriptor", *_descriptor_row(manifest_id, ordinal, descriptor))
         return manifest_id

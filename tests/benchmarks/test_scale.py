@@ -42,7 +42,7 @@ _REFERENCES = {
     "manifest_id": "content_manifest", "artifact_id": "content_artifact",
 }  # fmt: skip
 # Ids, times, the key that is drawn by lot, the transaction's number, and the stripe that a thread happens to charge.
-_LEFT_OUT = {"id", "created_at", "pushed_at", "grace_until", "at", "storage_key", "xact", "stripe"}
+_LEFT_OUT = {"id", "created_at", "updated_at", "pushed_at", "grace_until", "at", "storage_key", "xact", "stripe"}
 
 Names = dict[str, dict[int, str]]
 Rows = dict[str, Counter[tuple[Any, ...]]]
@@ -127,13 +127,18 @@ def _value(column: str, value: Any, names: Names) -> Any:
     if column in _REFERENCES:
         return names[_REFERENCES[column]][value]
     if column == "changed":
-        return tuple(names["content_repository"][int(key.removeprefix("repository:"))] for key in value)
+        return tuple(_changed(key, names) for key in value)
     if column == "payload":
         payload = json.loads(value) if isinstance(value, str) else value
         if "artifact" in payload:
             payload["artifact"] = names["content_artifact"][payload["artifact"]]
         return json.dumps(payload, sort_keys=True)
     return bytes(value) if isinstance(value, memoryview) else value
+
+
+def _changed(key: str, names: Names) -> str:
+    kind, _, number = key.partition(":")
+    return names["content_repository"][int(number)] if kind == "repository" else key
 
 
 def _push_all(content: BulkContent) -> None:
@@ -150,6 +155,18 @@ def _push_all(content: BulkContent) -> None:
 
 def _push(repository: RepositoryRef, artifact: LoadedArtifact) -> None:
     for blob in artifact.blobs:
-        where = (FilesystemStore.name, default_store().new_key())
+        where = (FilesystemStore.name, _stored(blob.content) if blob.content == artifact.config else _nowhere())
         store_blob(repository=repository, blob=BlobRef(0, blob.digest, len(blob.content), *where))
     put_manifest(repository=repository, manifest=artifact.manifest, tags=artifact.tags, by=SYSTEM)
+
+
+def _stored(content: bytes) -> str:
+    """The key of an object with these bytes: of a config, which is read when its manifest comes."""
+    writer = default_store().writer(default_store().new_key(), offset=0, parts=[])
+    writer.write(content)
+    return writer.commit()
+
+
+def _nowhere() -> str:
+    """The key of an object that nobody reads, and that need not be there."""
+    return default_store().new_key()
