@@ -32,6 +32,7 @@ _FLUSH = """
         UPDATE content_repository AS repository SET pull_count = repository.pull_count + sums.pulls
         FROM (SELECT repository_id, sum(pulls) AS pulls FROM pulled JOIN content_artifact USING (id)
               GROUP BY repository_id ORDER BY repository_id) AS sums WHERE repository.id = sums.repository_id
+              AND repository.id = ANY(ARRAY(SELECT repository_id FROM pulled JOIN content_artifact USING (id)))
     )
     UPDATE content_tag AS tag SET pulled_at = now()
     FROM pulled WHERE %s AND pulled.tag <> '' AND tag.artifact_id = pulled.id AND tag.name = pulled.tag
