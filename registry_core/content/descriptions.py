@@ -78,7 +78,7 @@ class About:
 
 def described(repository: RepositoryRef, manifest: ParsedManifest) -> Description | None:
     """The description of a manifest that is being put; None when it is known, or its config cannot be read now."""
-    if not _has_telling_config(manifest):
+    if not has_telling_config(manifest):
         return describe(manifest, None)
     config = _read_config(_LINKED_CONFIG, manifest, [repository.id, manifest.digest.raw])
     return None if config is None else describe(manifest, config)
@@ -158,7 +158,7 @@ def _of_stored(content: bytes, media_type: str) -> Description:
         manifest = parse_manifest(content, content_type=media_type)
     except ManifestInvalid:
         return Description(UNKNOWN, "", None, None)
-    config = _read_config(_USED_CONFIG, manifest, [manifest.digest.raw]) if _has_telling_config(manifest) else None
+    config = _read_config(_USED_CONFIG, manifest, [manifest.digest.raw]) if has_telling_config(manifest) else None
     return describe(manifest, config)
 
 
@@ -173,7 +173,8 @@ def _store(manifest_id: int, description: Description) -> None:
         )
 
 
-def _has_telling_config(manifest: ParsedManifest) -> bool:
+def has_telling_config(manifest: ParsedManifest) -> bool:
+    """Whether the manifest has a config that says more of it, and is small enough to be read."""
     return manifest.config is not None and kind_of(manifest) in _TELLING and _is_small(manifest.config)
 
 

@@ -18,7 +18,7 @@ from psycopg import sql
 from psycopg.types.json import Jsonb
 
 from registry_core.access import SYSTEM
-from registry_core.content.descriptions import accessory, describe
+from registry_core.content.descriptions import accessory, describe, has_telling_config
 from registry_core.content.models import UNLIMITED, Blob
 from registry_core.content.parsing import Descriptor
 from registry_core.content.quota import STRIPES
@@ -197,7 +197,7 @@ class BulkLoader:
             return known
         manifest_id = self._manifests[manifest.digest.raw] = self._ids["manifest"].next()
         content = (manifest.digest.raw, manifest.content, manifest.annotations)
-        description = describe(manifest, artifact.config)
+        description = describe(manifest, artifact.config if has_telling_config(manifest) else None)
         project.add("content_manifest", manifest_id, *content, *astuple(description))
         for ordinal, descriptor in enumerate(manifest.descriptors):
             project.add("content_manifestdescriptor", *_descriptor_row(manifest_id, ordinal, descriptor))
