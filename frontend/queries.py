@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final, Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
-from django.db.models import IntegerField, OuterRef, Q, QuerySet, Subquery
+from django.db.models import OuterRef, Q, QuerySet, Subquery
 from django.http import Http404
 
 from registry_core.access import Subject, authority
+from registry_core.content.counting import BoundedCount
 from registry_core.content.models import Artifact, Project, Repository, Tag
 
 PAGE_ROWS: Final = 50
@@ -45,7 +46,7 @@ def projects_page(subject: Subject, listing: Listing) -> Page[Project]:
     if visible is not None:
         projects = projects.filter(pk__in=visible)
     living = Repository.objects.filter(project=OuterRef("pk"), deleted_at=None)
-    return _page(projects, listing, lambda rows: rows.annotate(repository_count=_BoundedCount(living)))
+    return _page(projects, listing, lambda rows: rows.annotate(repository_count=BoundedCount(living, most=COUNT_MAX)))
 
 
 def visible_project(subject: Subject, name: str) -> Project:
@@ -63,8 +64,8 @@ def repositories_page(project: Project, listing: Listing) -> Page[Repository]:
 
     def counted(rows: QuerySet[Repository]) -> QuerySet[Repository]:
         return rows.annotate(
-            tag_count=_BoundedCount(tags),
-            artifact_count=_BoundedCount(artifacts),
+            tag_count=BoundedCount(tags, most=COUNT_MAX),
+            artifact_count=BoundedCount(artifacts, most=COUNT_MAX),
             last_push=Subquery(artifacts.order_by("-id").values("pushed_at")[:1]),
         )
 
@@ -84,15 +85,6 @@ def tags_page(repository: Repository, listing: Listing) -> Page[Tag]:
     """The repository's tags, each with its artifact."""
     tags = Tag.objects.filter(repository=repository, deleted_at=None)
     return _page(tags, listing, lambda rows: rows.select_related("artifact"))
-
-
-class _BoundedCount(Subquery):
-    """The number of rows of a subquery, counted no further than one past `COUNT_MAX`."""
-
-    template = "(SELECT count(*) FROM (%(subquery)s) AS counted)"
-
-    def __init__(self, rows: QuerySet[Any]) -> None:
-        super().__init__(rows.order_by().values("pk")[: COUNT_MAX + 1], output_field=IntegerField())
 
 
 def _page(rows: QuerySet[Row], listing: Listing, annotated: Callable[[QuerySet[Row]], QuerySet[Row]]) -> Page[Row]:

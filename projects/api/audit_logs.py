@@ -22,6 +22,7 @@ from registry_core.api.openapi import PAGED, operation
 from registry_core.api.paging import COUNT_MAX, ListRules, listed
 from registry_core.api.permissions import SIGNED_IN, Permission, in_project, may_in_system, permissions_in
 from registry_core.api.query import number_key, text_key, time_key, truth_key
+from registry_core.content.counting import bounded_count
 from registry_core.content.models import Project
 
 TAG: Final = "auditlog"
@@ -158,7 +159,7 @@ def _listed(request: Request, rows: QuerySet[AuditEntry], present: Callable[[Aud
 
 def _count(rows: QuerySet[AuditEntry]) -> int:
     """How many entries there are: exact while they are few, then never too low, as ids are given out once."""
-    counted = rows.order_by().values("pk")[: COUNT_MAX + 1].count()
+    counted = bounded_count(rows, most=COUNT_MAX)
     return counted if counted <= COUNT_MAX else int(AuditEntry.objects.aggregate(last=Max("pk"))["last"] or 0)
 
 

@@ -9,13 +9,14 @@ from django.db.models import Count
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from projects.api.projects import COUNT_MAX, TAG
+from projects.api.projects import TAG
 from rbac.models import ProjectMember, Role
 from registry_core.api.base import ApiView
 from registry_core.api.messages import Answer, Body, Int64, ShortText, Time, parse_body
 from registry_core.api.openapi import IS_NAME, PAGED, operation
-from registry_core.api.paging import asked_of, page_response
+from registry_core.api.paging import COUNT_MAX, asked_of, page_response
 from registry_core.api.permissions import in_project, permissions_in
+from registry_core.content.counting import bounded_count
 from registry_core.content.models import Project, Repository
 from registry_core.content.quota import used_bytes
 from registry_core.errors import NotFound
@@ -150,7 +151,7 @@ class ScannerCandidatesView(ApiView):
 
 
 def _repo_count(project: Project) -> int:
-    return Repository.objects.filter(project=project, deleted_at=None)[: COUNT_MAX + 1].count()
+    return bounded_count(Repository.objects.filter(project=project, deleted_at=None), most=COUNT_MAX)
 
 
 def _member_counts(project: Project) -> dict[str, int]:

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any, Final
 
-from django.db.models import IntegerField, OuterRef, Q, QuerySet, Subquery
+from django.db.models import OuterRef, Q, QuerySet
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -19,14 +19,14 @@ from registry_core.access import Subject, SubjectKind
 from registry_core.api.base import ApiView, created, done, find_project
 from registry_core.api.messages import parameters_of, parse_body
 from registry_core.api.openapi import IS_NAME, PAGED, header, operation, query
-from registry_core.api.paging import ListRules, listed
+from registry_core.api.paging import COUNT_MAX, ListRules, listed
 from registry_core.api.permissions import ANYONE, SIGNED_IN, in_project, is_sysadmin
 from registry_core.api.query import Condition, Exact, Fuzzy, Match, number_key, text_key, time_key, truth, truth_key
+from registry_core.content.counting import BoundedCount
 from registry_core.content.models import Project, Repository
 from registry_core.errors import InvalidInput, NotFound
 
 TAG: Final = "project"
-COUNT_MAX: Final = 100_000
 
 
 def _owner_key(match: Match) -> Q:
@@ -172,16 +172,7 @@ def projects_with_details(keys: list[int] | QuerySet[Project, Any]) -> QuerySet[
     """The projects of these ids, or of those that a query finds, with what `present_projects` needs."""
     living = Repository.objects.filter(project=OuterRef("pk"), deleted_at=None)
     rows = Project.objects.filter(pk__in=keys).select_related("settings__owner")
-    return rows.annotate(repo_count=_BoundedCount(living))
-
-
-class _BoundedCount(Subquery):
-    """The number of rows of a subquery, counted no further than one past `COUNT_MAX`."""
-
-    template = "(SELECT count(*) FROM (%(subquery)s) AS counted)"
-
-    def __init__(self, rows: QuerySet[Repository]) -> None:
-        super().__init__(rows.order_by().values("pk")[: COUNT_MAX + 1], output_field=IntegerField())
+    return rows.annotate(repo_count=BoundedCount(living, most=COUNT_MAX))
 
 
 def _roles_in(subject: Subject, project_ids: list[int]) -> dict[int, list[int]]:

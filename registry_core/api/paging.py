@@ -18,6 +18,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from registry_core.api.query import Condition, filtered
+from registry_core.content.counting import bounded_count
 from registry_core.errors import InvalidInput
 
 PAGE_SIZE: Final = 10
@@ -153,7 +154,7 @@ def _order(sort: str, rules: ListRules) -> tuple[str, ...]:
 
 def _total(rows: QuerySet[Any]) -> int:
     """How many rows there are: few are counted on their way, many by themselves."""
-    counted = rows.order_by().values("pk")[: COUNT_MAX + 1].count()
+    counted = bounded_count(rows, most=COUNT_MAX)
     return counted if counted <= COUNT_MAX else rows.order_by().count()
 
 
