@@ -11,7 +11,7 @@ from urllib.parse import unquote
 
 from registry_core.api.base import ApiView, find_project, repository_ref
 from registry_core.api.memory import Memory
-from registry_core.content.models import Artifact, Project
+from registry_core.content.models import Artifact, Project, Repository
 from registry_core.content.repositories import RepositoryRef, name_key
 from registry_core.digests import Digest
 from registry_core.errors import NotFound
@@ -28,7 +28,7 @@ class ContentView(ApiView):
     @cached_property
     def found_project(self) -> Project | None:
         """The living project of that name; None when there is none."""
-        name = str(self.kwargs["project_name"])
+        name = self.named_project
         known = _projects.get(name)
         if known is not None:
             return known
@@ -43,6 +43,17 @@ class ContentView(ApiView):
     def decoded_repository_name(self) -> str:
         """The repository's name without its project, as the address has it."""
         return unquote(str(self.kwargs["repository_name"]))
+
+    @cached_property
+    def repository(self) -> Repository:
+        """The repository of the address, within its project. Raises NotFound."""
+        name = self.decoded_repository_name
+        living = Repository.objects.filter(project=self.project, deleted_at=None)
+        found = living.filter(name=name).first() if "\x00" not in name else None
+        if found is None:
+            raise NotFound(f"there is no repository {self.project.name}/{name}")
+        found.project = self.project
+        return found
 
     @property
     def repository_ref(self) -> RepositoryRef:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cached_property
 from typing import Any, ClassVar
-from urllib.parse import unquote
 
 from django.http import HttpRequest
 from django.utils.cache import patch_cache_control
@@ -63,14 +62,18 @@ class ApiView(APIView):
         """The address of who asks."""
         return str(self.request.META.get("REMOTE_ADDR", ""))
 
+    @property
+    def named_project(self) -> str:
+        """The project as the address names it: by its name or its id; empty where it names none."""
+        return str(self.kwargs.get("project_name_or_id") or self.kwargs.get("project_name") or "")
+
     @cached_property
     def found_project(self) -> Project | None:
         """The living project that the address means; None when there is none.
 
         A number is an id unless the header `X-Is-Resource-Name` says that it is a name.
         """
-        named = self.kwargs.get("project_name_or_id") or self.kwargs.get("project_name") or ""
-        return find_project(named, is_name="project_name" in self.kwargs or self._is_resource_name())
+        return find_project(self.named_project, is_name="project_name" in self.kwargs or self._is_resource_name())
 
     @property
     def project(self) -> Project:
@@ -78,22 +81,6 @@ class ApiView(APIView):
         if self.found_project is None:
             raise NotFound("there is no such project")
         return self.found_project
-
-    @cached_property
-    def repository(self) -> Repository:
-        """The repository of the address, within its project. Raises NotFound."""
-        name = unquote(str(self.kwargs["repository_name"]))
-        living = Repository.objects.filter(project=self.project, deleted_at=None)
-        found = living.filter(name=name).first() if "\x00" not in name else None
-        if found is None:
-            raise NotFound(f"there is no repository {self.project.name}/{name}")
-        found.project = self.project
-        return found
-
-    @property
-    def repository_ref(self) -> RepositoryRef:
-        """The repository of the address as the operations of content take it."""
-        return repository_ref(self.repository)
 
     def finalize_response(self, request: HttpRequest | Request, response: Any, *args: Any, **kwargs: Any) -> Any:
         """Nobody in between keeps what was answered to one caller; a session gets its next CSRF token."""

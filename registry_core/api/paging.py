@@ -128,8 +128,12 @@ def page_response(request: Request, asked: Asked, items: list[Any], *, total: in
 
 def _whole(request: Request, name: str, default: int) -> int:
     text = request.query_params.get(name, "")
+    if not text:
+        return default
+    if len(text) >= 12:
+        return PAGE_MAX + 1  # more than any list is asked for
     try:
-        return int(text) if text and len(text) < 12 else default if not text else PAGE_MAX + 1
+        return int(text)
     except ValueError:
         raise InvalidInput(f"{name} is a whole number, not {text!r}") from None
 

@@ -71,7 +71,7 @@ def admit(subject: Subject, rule: Rule, view: ApiView) -> None:
     if subject.is_anonymous:
         raise NotAuthenticated("sign in first: send the user name and password, or a robot's secret, as Basic")
     if rule.scope == "project" and view.found_project is None and is_sysadmin(subject):
-        raise NotFound(f"there is no project {view.kwargs.get('project_name_or_id')}")
+        raise NotFound(f"there is no project {view.named_project}")
     raise PermissionDenied("this does not exist, or you may not do it: ask an administrator for the right")
 
 

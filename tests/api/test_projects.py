@@ -41,7 +41,9 @@ def test_what_one_may_not_see_looks_as_if_it_were_not_there(
         assert anonymous.get(path).status_code == 401
         assert user.get(path).status_code == 403
     assert user.get("/projects/private").content == user.get("/projects/nothing").content
-    assert sysadmin.get("/projects/nothing").status_code == 404
+    for path in ("/projects/nothing", "/projects/nothing/repositories"):
+        missing = sysadmin.get(path)
+        assert (missing.status_code, missing.json()["errors"][0]["message"]) == (404, "there is no project nothing")
     assert user.get("/projects?name=priv").json() == []
 
 
