@@ -28,11 +28,14 @@ _FLUSH = """
             pulled_at = CASE WHEN %s THEN now() ELSE pulled_at END
         FROM (SELECT id, sum(pulls) AS pulls FROM pulled GROUP BY id ORDER BY id) AS sums WHERE artifact.id = sums.id
     ),
+    sums AS (
+        SELECT repository_id, sum(pulls) AS pulls FROM pulled JOIN content_artifact USING (id)
+        WHERE %s GROUP BY repository_id ORDER BY repository_id
+    ),
     summed AS (
         UPDATE content_repository AS repository SET pull_count = repository.pull_count + sums.pulls
-        FROM (SELECT repository_id, sum(pulls) AS pulls FROM pulled JOIN content_artifact USING (id)
-              GROUP BY repository_id ORDER BY repository_id) AS sums WHERE repository.id = sums.repository_id
-              AND repository.id = ANY(ARRAY(SELECT repository_id FROM pulled JOIN content_artifact USING (id)))
+        FROM sums WHERE repository.id = sums.repository_id
+        AND repository.id = ANY(ARRAY(SELECT repository_id FROM sums))  -- by the key, however many Postgres expects
     )
     UPDATE content_tag AS tag SET pulled_at = now()
     FROM pulled WHERE %s AND pulled.tag <> '' AND tag.artifact_id = pulled.id AND tag.name = pulled.tag
@@ -77,7 +80,7 @@ class PullCounter:
         has_times = not settings.truth("pull_time_update_disable")
         async with self._pool.connection() as connection, connection.transaction():
             if has_counts or has_times:
-                await connection.execute(_FLUSH, [*_by_reference(pulls), has_counts, has_times, has_times])
+                await connection.execute(_FLUSH, [*_by_reference(pulls), has_counts, has_times, has_counts, has_times])
             if not settings.truth("pull_audit_log_disable"):
                 await connection.execute(_TELL, [machine_id(), *_by_subject(pulls)])
 

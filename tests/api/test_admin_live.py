@@ -88,6 +88,21 @@ def test_many_pulls_of_one_subject_are_one_entry_within_seconds(workers: Server,
     assert int(entries) == len(pulls_told(workers, unique))
 
 
+def test_pulls_are_not_counted_while_the_settings_say_so(workers: Server, unique: str) -> None:
+    create_project(workers, unique)
+    assert push(workers, f"{unique}/app").status_code == 202
+    headers = sign_in(workers, admin(workers), f"repository:{unique}/app:pull")
+    configure(workers, pull_count_update_disable=True)
+    with httpx.Client(base_url=workers.url, headers=headers) as client, rest(workers, admin(workers)) as api:
+        assert client.get(f"/v2/{unique}/app/manifests/1").status_code == 200
+        wait_until(lambda: sum(pulls_told(workers, unique)) == 1, what="the pull is told", within_s=20)
+        assert api.get(f"/projects/{unique}/repositories/app").json()["pull_count"] == 0
+        configure(workers, pull_count_update_disable=False)
+        assert client.get(f"/v2/{unique}/app/manifests/1").status_code == 200
+        wait_until(lambda: sum(pulls_told(workers, unique)) == 2, what="the pull is told", within_s=20)
+        assert api.get(f"/projects/{unique}/repositories/app").json()["pull_count"] == 1
+
+
 def pulls_told(server: Server, project: str) -> list[int]:
     told = server.manage(
         "from registry_core.events.models import Event\n"
