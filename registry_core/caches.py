@@ -16,7 +16,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 MIB: Final = 1 << 20
 
-# Per process. Measured, not only declared: tests/registry_core/test_caches.py fills each of them.
+# Per process. tests/registry_core/test_caches.py fills those that clients fill, and measures what they take.
 LIMITS_BYTES: Final = {
     "manifests": 128 * MIB,
     "blobs": 16 * MIB,

@@ -159,7 +159,7 @@ class ArtifactsView(ContentView):
         repository = self.repository_ref
         asked = request.META.get("QUERY_STRING", "")
         key = (repository.id, asked, request.path)
-        page = _pages.get(key) or _pages.fill(
+        page = _pages.recall(
             key,
             lambda: _page_of(request, repository),
             depends_on=[repository.key, LABELS_KEY],

@@ -17,8 +17,9 @@ from registry_core.digests import Digest
 from registry_core.errors import NotFound
 from registry_core.names import parse_reference
 
-_projects: Memory[Project] = Memory("projects")
+_projects: Memory[Project | None] = Memory("projects")
 _repositories: Memory[RepositoryRef] = Memory("repositories")
+NAMED_BYTES: Final = 1536  # a project or repository with the longest name, and its key
 FALSE: Final = frozenset({"", "false", "0"})
 
 
@@ -35,9 +36,13 @@ class ContentView(ApiView):
         found = find_project(name, is_name=True)
         if found is None:
             return None
-        depends_on = [name_key(name), f"project:{found.pk}"]
         # Whose generation to look at is known only now: read again under it.
-        return _projects.fill(name, lambda: find_project(name, is_name=True), depends_on=depends_on)  # type: ignore[arg-type,return-value]
+        return _projects.fill(
+            name,
+            lambda: find_project(name, is_name=True),
+            depends_on=[name_key(name), f"project:{found.pk}"],
+            size_bytes=NAMED_BYTES,
+        )
 
     @property
     def decoded_repository_name(self) -> str:
@@ -64,6 +69,7 @@ class ContentView(ApiView):
             (project.pk, name),
             lambda: repository_ref(self.repository),
             depends_on=[name_key(f"{project.name}/{name}"), f"project:{project.pk}"],
+            size_bytes=NAMED_BYTES,
         )
 
 

@@ -69,7 +69,17 @@ class Memory(Generic[V]):
                 self._cache.put(key, value, seen=seen[key], size_bytes=size_bytes)
         return known | dict(found)
 
-    def recall(self, key: object, read: Callable[[], V], *, depends_on: Iterable[str], size_bytes: int = 512) -> V:
+    def recall(
+        self,
+        key: object,
+        read: Callable[[], V],
+        *,
+        depends_on: Iterable[str],
+        size_bytes: int | Callable[[V], int] = 512,
+        ttl_s: float = 3600.0,
+    ) -> V:
         """The remembered value, or what `read` gives now."""
         value = self.get(key)
-        return self.fill(key, read, depends_on=depends_on, size_bytes=size_bytes) if value is None else value
+        if value is not None:
+            return value
+        return self.fill(key, read, depends_on=depends_on, size_bytes=size_bytes, ttl_s=ttl_s)

@@ -12,10 +12,15 @@ from typing import Any
 
 import pytest
 
+from projects.api.content import NAMED_BYTES
+from rbac.robot_permissions import PROJECT_PERMISSIONS
+from rbac.roles import ROLE_PERMISSIONS
 from registry_core import caches
 from registry_core.access import Subject, SubjectKind
+from registry_core.api.permissions import permissions_bytes
 from registry_core.caches import LIMITS_BYTES, CacheStatistics, remembered
 from registry_core.content.blobs import BlobRef
+from registry_core.content.models import Project
 from registry_core.content.repositories import ProjectRef, RepositoryRef
 from registry_core.digests import Digest
 from registry_core.distribution.cache import GenerationCache
@@ -76,11 +81,37 @@ def _actions(number: int) -> tuple[object, Any, dict[str, Any]]:
     return (SubjectKind.USER, 1000 + number, 2000 + number), frozenset({"pull", "push"}), {}
 
 
+def _caller(number: int) -> tuple[object, Any, dict[str, Any]]:
+    return _digest(number).raw, Subject(SubjectKind.USER, 1000 + number, f"somebody-{number}"), {"size_bytes": 512}
+
+
+def _permissions(number: int) -> tuple[object, Any, dict[str, Any]]:
+    held = frozenset().union(*ROLE_PERMISSIONS.values(), PROJECT_PERMISSIONS)
+    return (f"user:{number}", number), held, {"size_bytes": permissions_bytes(held)}
+
+
+def _project(number: int) -> tuple[object, Any, dict[str, Any]]:
+    name = f"{'p' * 240}{number:08d}"
+    created_at = dt.datetime.fromtimestamp(number, dt.UTC)
+    return name, Project(pk=1000 + number, name=f"{name[:-1]}x", created_at=created_at), {"size_bytes": NAMED_BYTES}
+
+
+def _repository(number: int) -> tuple[object, Any, dict[str, Any]]:
+    name = RepositoryName(f"project-{number:08d}", f"{'a' * 220}{number:08d}")
+    found = RepositoryRef(1000 + number, name, ProjectRef(2000 + number, f"project-{number:08d}", False, False))
+    return (2000 + number, f"{'a' * 220}{number:08d}"), found, {"size_bytes": NAMED_BYTES}
+
+
+def _count(number: int) -> tuple[object, Any, dict[str, Any]]:
+    return 1000 + number, (1000 + number,), {"size_bytes": 200}
+
+
 @pytest.mark.parametrize(
     ("name", "entry"),
     [
         ("manifests", _manifest), ("blobs", _blob), ("names", _located), ("identities", _identity),
-        ("actions", _actions),
+        ("actions", _actions), ("callers", _caller), ("project permissions", _permissions),
+        ("projects", _project), ("repositories", _repository), ("artifact counts", _count),
     ],
 )  # fmt: skip
 def test_a_full_cache_takes_no_more_memory_than_its_limit(
