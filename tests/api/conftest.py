@@ -16,6 +16,8 @@ from rbac.services.members import add_member
 from rbac.services.users import create_user
 from registry_core.access import SYSTEM
 from registry_core.content.models import Project
+from registry_core.content.repositories import RepositoryRef
+from tests.api.content import repository_of
 
 PASSWORD = "Portolan-1"
 ROOT = "/api/v2.0"
@@ -106,4 +108,10 @@ def member(make_user: Callable[..., User]) -> Callable[[Project, Role], Api]:
 @pytest.fixture
 def project(db: None) -> Project:
     """A private project."""
-    return create_project(name="harbour", is_public=False, by=SYSTEM)
+    return create_project(name="fleet", is_public=False, by=SYSTEM)
+
+
+@pytest.fixture
+def repository(project: Project) -> RepositoryRef:
+    """A repository of the project."""
+    return repository_of(project, "app")

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import gzip
-import io
 import json
 import secrets
-import tarfile
 from typing import Any
 
 from registry_core.access import SYSTEM
@@ -19,6 +17,7 @@ from registry_core.content.repositories import RepositoryRef, changing, ensure_r
 from registry_core.digests import Digest
 from registry_core.names import RepositoryName
 from registry_core.storage.stores import default_store
+from tests.support.layouts import archive
 
 IMAGE_CONFIG = "application/vnd.oci.image.config.v1+json"
 LAYER = "application/vnd.oci.image.layer.v1.tar"
@@ -104,13 +103,7 @@ def image_config(**fields: Any) -> bytes:
 
 def tgz(files: dict[str, bytes]) -> bytes:
     """A compressed archive of these files."""
-    plain = io.BytesIO()
-    with tarfile.open(fileobj=plain, mode="w") as archive:
-        for name, content in files.items():
-            entry = tarfile.TarInfo(name)
-            entry.size = len(content)
-            archive.addfile(entry, io.BytesIO(content))
-    return gzip.compress(plain.getvalue(), mtime=0)
+    return gzip.compress(archive(files), mtime=0)
 
 
 def descriptor(repository: RepositoryRef, media_type: str, content: bytes) -> dict[str, Any]:

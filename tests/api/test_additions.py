@@ -35,16 +35,6 @@ ICON = {"io.goharbor.artifact.v1alpha1.icon": ""}
 MODEL_CONFIG = "application/vnd.cncf.model.config.v1+json"
 
 
-@pytest.fixture
-def project(db: None) -> Project:
-    return create_project(name="fleet", is_public=False, by=SYSTEM)
-
-
-@pytest.fixture
-def repository(project: Project) -> RepositoryRef:
-    return repository_of(project, "app")
-
-
 def test_a_charts_files_are_shown_as_text(sysadmin: Api, repository: RepositoryRef) -> None:
     files = {
         "Chart.yaml": "dependencies:\n- {name: base, version: 1.x, repository: 'https://example.org', alias: b}\n- 5\n",

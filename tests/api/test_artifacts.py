@@ -26,16 +26,6 @@ EVERYTHING = (
 )
 
 
-@pytest.fixture
-def project(db: None) -> Project:
-    return create_project(name="fleet", is_public=False, by=SYSTEM)
-
-
-@pytest.fixture
-def repository(project: Project) -> RepositoryRef:
-    return repository_of(project, "app")
-
-
 def digests(answer: Any) -> list[str]:
     assert answer.status_code == 200, answer.content
     return [artifact["digest"] for artifact in answer.json()]

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import socket
-import threading
 from collections.abc import Iterator
 from contextlib import suppress
 
 import httpx
 import pytest
 
+from tests.support.listening import Listener
 from tests.support.people import admin
 from tests.support.server import Server
 
@@ -26,42 +26,27 @@ def http(server: Server) -> Iterator[httpx.Client]:
         yield client
 
 
-class Trap:
+class Trap(Listener):
     """A server that nobody should call."""
 
     def __init__(self) -> None:
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        super().__init__()
         self.calls = 0
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    @property
-    def port(self) -> int:
-        return int(self._listener.getsockname()[1])
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}/latest/meta-data"
 
-    def close(self) -> None:
-        with suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                connection, _ = self._listener.accept()
-            except OSError:
-                return
-            self.calls += 1
-            connection.close()
+    def accepted(self, client: socket.socket) -> None:
+        """Note that it was called after all."""
+        self.calls += 1
+        client.close()
 
 
 @pytest.fixture
 def trap() -> Iterator[Trap]:
-    made = Trap()
-    yield made
-    made.close()
+    with Trap() as made:
+        yield made
 
 
 def test_line_ends_in_names_and_headers_make_no_line_of_the_log(server: Server, http: httpx.Client) -> None:

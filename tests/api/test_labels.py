@@ -18,11 +18,6 @@ from tests.api.content import put, repository_of
 LABELS = "/projects/fleet/repositories/app/artifacts/v1/labels"
 
 
-@pytest.fixture
-def project(db: None) -> Project:
-    return create_project(name="fleet", is_public=False, by=SYSTEM)
-
-
 def make(api: Api, name: str, project: Project | None = None, **fields: Any) -> int:
     scope = {"scope": "g"} if project is None else {"scope": "p", "project_id": project.pk}
     made = api.post("/labels", {"name": name, **scope, **fields})

@@ -16,7 +16,7 @@ from registry_core.content.models import Project
 from registry_core.errors import NotFound
 from tests.api.conftest import Api
 
-PATH = "/projects/harbour/members"
+PATH = "/projects/fleet/members"
 
 
 @pytest.fixture

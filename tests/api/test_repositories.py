@@ -18,11 +18,6 @@ from tests.api.conftest import Api
 from tests.api.content import put, put_about, put_blob, put_index, repository_of
 
 
-@pytest.fixture
-def project(db: None) -> Project:
-    return create_project(name="fleet", is_public=False, by=SYSTEM)
-
-
 @pytest.fixture(autouse=True)
 def _no_hook_stays() -> Iterator[None]:
     yield

@@ -25,7 +25,7 @@ def place(kind: str, namespace: str, *rights: str) -> dict[str, Any]:
     return {"kind": kind, "namespace": namespace, "access": access}
 
 
-PULLS = place("project", "harbour", "repository pull")
+PULLS = place("project", "fleet", "repository pull")
 OF_PROJECT = {"name": "ci", "level": "project", "duration": -1, "permissions": [PULLS]}
 OF_SYSTEM = {
     "name": "ops", "level": "system", "duration": 30,
@@ -60,7 +60,7 @@ def test_a_robot_is_shown_as_it_was_made_and_its_secret_never_again(sysadmin: Ap
 def test_an_administrator_of_a_project_makes_robots_there_and_nowhere_else(admin: Api, project: Project) -> None:
     create_project(name="other", is_public=False, by=SYSTEM)
     made = make(admin, OF_PROJECT)
-    assert (made["name"], made["expires_at"]) == ("robot$harbour+ci", -1)
+    assert (made["name"], made["expires_at"]) == ("robot$fleet+ci", -1)
     refused = [
         OF_PROJECT | {"name": "x", "permissions": [place("project", "other", "repository pull")]},
         OF_PROJECT | {"name": "x", "permissions": [place("project", "nothing", "repository pull")]},
@@ -74,10 +74,10 @@ def test_an_administrator_of_a_project_makes_robots_there_and_nowhere_else(admin
     "wrong",
     [{"permissions": []}, {"level": "x"}, {"name": "Upper"}, {"duration": -2}, {"duration": 2**62}, {"secret": "weak"},
      {"permissions": [PULLS, place("project", "*", "repository pull")]}, {"description": "d" * 1025},
-     {"permissions": [place("project", "harbour", "user list")]}, {"permissions": [place("system", "harbour", "a b")]},
-     {"permissions": [place("project", "harbour", "repository pull maybe")]}, {"description": "\x00"},
-     {"permissions": [place("project", "harbour", "repository pull", "repository pull deny")]},
-     {"permissions": [place("project", "harbour")]}]
+     {"permissions": [place("project", "fleet", "user list")]}, {"permissions": [place("system", "fleet", "a b")]},
+     {"permissions": [place("project", "fleet", "repository pull maybe")]}, {"description": "\x00"},
+     {"permissions": [place("project", "fleet", "repository pull", "repository pull deny")]},
+     {"permissions": [place("project", "fleet")]}]
 )  # fmt: skip
 def test_what_a_robot_cannot_be_is_refused(sysadmin: Api, project: Project, wrong: dict[str, Any]) -> None:
     assert sysadmin.post("/robots", OF_PROJECT | wrong).status_code == 400
@@ -99,10 +99,10 @@ def test_robots_are_listed_by_level_and_project(sysadmin: Api, admin: Api, proje
 
     of_project = f"?q=Level=project,ProjectID={project.pk}"
     assert names(sysadmin) == names(sysadmin, "?q=Level=system") == ["ops"]
-    assert names(admin, f"{of_project}&sort=name") == ["harbour+cd", "harbour+ci", "harbour+deploy"]
-    assert names(admin, f"{of_project},name=~c&sort=-name") == ["harbour+ci", "harbour+cd"]
-    assert names(admin, f"{of_project},name=robot$harbour%2Bci") == ["harbour+ci"]
-    assert names(admin, f"?q=Level%253Dproject%252CProjectID%253D{project.pk}%252Cname%253Dcd") == ["harbour+cd"]
+    assert names(admin, f"{of_project}&sort=name") == ["fleet+cd", "fleet+ci", "fleet+deploy"]
+    assert names(admin, f"{of_project},name=~c&sort=-name") == ["fleet+ci", "fleet+cd"]
+    assert names(admin, f"{of_project},name=robot$fleet%2Bci") == ["fleet+ci"]
+    assert names(admin, f"?q=Level%253Dproject%252CProjectID%253D{project.pk}%252Cname%253Dcd") == ["fleet+cd"]
     assert admin.get("/robots").status_code == 403
     assert sysadmin.get("/robots?q=Level=project").status_code == 400
     assert sysadmin.get("/robots?q=Level=project,ProjectID=987654").status_code == 404
@@ -114,12 +114,12 @@ def test_what_is_named_of_a_robot_is_changed_and_the_rest_stays(admin: Api, proj
     made = make(admin, OF_PROJECT)
     path, robot = f"/robots/{made['id']}", api_as(made["name"], made["secret"])
     shown = admin.get(path).json()
-    pushes = place("project", "harbour", "repository pull", "repository push")
+    pushes = place("project", "fleet", "repository pull", "repository push")
     assert admin.put(path, shown | {"description": "new", "permissions": [pushes]}).status_code == 200
     assert admin.put(path, {"duration": 7}).status_code == 200
     changed = admin.get(path).json()
     assert (changed["description"], changed["permissions"], changed["duration"]) == ("new", [pushes], 7)
-    assert robot.get("/projects/harbour/robots").status_code == 403
+    assert robot.get("/projects/fleet/robots").status_code == 403
     assert robot.get("/permissions").status_code == 403
     assert admin.put(path, {"disable": True}).status_code == 200
     assert robot.get("/permissions").status_code == 401
@@ -167,7 +167,7 @@ def test_a_robot_makes_no_robot_that_may_more_than_itself(project: Project) -> N
     robot = api_as(full_name(maker), secret)
     made = make(robot, OF_PROJECT)
     assert robot.get(f"/robots/{made['id']}").json()["creator_type"] == "robot"
-    more = OF_PROJECT | {"name": "more", "permissions": [place("project", "harbour", "repository push")]}
+    more = OF_PROJECT | {"name": "more", "permissions": [place("project", "fleet", "repository push")]}
     assert robot.post("/robots", more).status_code == 403
     assert robot.put(f"/robots/{maker.pk}", {"permissions": [PULLS]}).status_code == 403
     assert robot.post("/robots", OF_SYSTEM).status_code == 403
@@ -179,18 +179,18 @@ def test_the_older_addresses_make_list_change_and_delete_robots_of_the_project(
     other = create_project(name="other", is_public=False, by=SYSTEM)
     access = [{"resource": f"/project/{project.pk}/repository", "action": "pull"}]
     expires_at = int(time.time()) + 90 * DAY_S
-    made = admin.post("/projects/harbour/robots", {"name": "old", "expires_at": expires_at, "access": access})
+    made = admin.post("/projects/fleet/robots", {"name": "old", "expires_at": expires_at, "access": access})
     assert made.status_code == 201
     path = made["Location"].removeprefix("/api/v2.0")
     shown = admin.get(path).json()
-    assert (shown["name"], shown["expires_at"], shown["permissions"]) == ("robot$harbour+old", expires_at, [PULLS])
+    assert (shown["name"], shown["expires_at"], shown["permissions"]) == ("robot$fleet+old", expires_at, [PULLS])
     assert admin.put(path, shown | {"disable": True}).status_code == 200
     assert (admin.get(path).json()["disable"], admin.get(path).json()["expires_at"]) == (True, expires_at)
-    assert [robot["id"] for robot in admin.get("/projects/harbour/robots").json()] == [shown["id"]]
+    assert [robot["id"] for robot in admin.get("/projects/fleet/robots").json()] == [shown["id"]]
     assert sysadmin.get(f"/projects/{other.pk}/robots/{shown['id']}").status_code == 404
     assert sysadmin.delete(f"/projects/{other.pk}/robots/{shown['id']}").status_code == 404
     past = {"name": "past", "expires_at": 5, "access": access}
-    assert admin.post("/projects/harbour/robots", past).status_code == 400
+    assert admin.post("/projects/fleet/robots", past).status_code == 400
     assert admin.delete(path).status_code == 200
     assert admin.get(path).status_code == 404
 

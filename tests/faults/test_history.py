@@ -12,8 +12,7 @@ import pytest
 
 from tests.support.holding_proxy import HoldingProxy
 from tests.support.linearizability import Operation, staleness_s, violations
-from tests.support.machines import other_machine, twin_of
-from tests.support.people import create_project
+from tests.support.machines import other_machine
 from tests.support.server import Server
 from tests.support.tag_traffic import TagTraffic
 from tests.support.waiting import wait_until
@@ -28,14 +27,6 @@ UNVERIFIED_S = 1.0
 NOTICED_S = UNVERIFIED_S + 0.5  # a poll that was under way may still be answered
 CUTS = 3
 _TAIL = b"events_event AS event ON event.xact"
-
-
-@pytest.fixture(scope="module")
-def twin(server: Server) -> Iterator[Server]:
-    second = twin_of(server)
-    second.start()
-    yield second
-    second.stop()
 
 
 @pytest.fixture(scope="module")
@@ -54,12 +45,6 @@ def other(server: Server, proxy: HoldingProxy, tmp_path_factory: pytest.TempPath
     second.start()
     yield second
     second.stop()
-
-
-@pytest.fixture
-def repository(server: Server, unique: str) -> str:
-    create_project(server, unique)
-    return f"{unique}/app"
 
 
 def test_mixed_writes_and_reads_on_one_machine_are_one_history(server: Server, twin: Server, repository: str) -> None:

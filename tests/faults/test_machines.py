@@ -4,34 +4,16 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Iterator
 
 import httpx
 import psycopg
-import pytest
 
-from tests.support.machines import other_machine
-from tests.support.people import admin, create_project
+from tests.support.people import admin
 from tests.support.registry import Image, make_image, push_blob, put_manifest, sign_in
 from tests.support.server import Server
 from tests.support.waiting import wait_until
 
 ROUNDS = 60
-
-
-@pytest.fixture(scope="module")
-def other(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A second machine: it shares the first one's folder and database, and keeps its own generations."""
-    second = other_machine(server, tmp_path_factory.mktemp("machine"))
-    second.start()
-    yield second
-    second.stop()
-
-
-@pytest.fixture
-def repository(server: Server, unique: str) -> str:
-    create_project(server, unique)
-    return f"{unique}/app"
 
 
 def client_of(server: Server, repository: str) -> httpx.Client:

@@ -6,17 +6,15 @@ import os
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import httpx
 import psycopg
-import pytest
 
 from tests.support.linearizability import Operation, violations
-from tests.support.machines import twin_of
-from tests.support.people import admin, create_project
+from tests.support.people import admin
 from tests.support.registry import Image, digest_of, make_image, push_blob, put_manifest, sign_in
 from tests.support.server import Server
 
@@ -25,21 +23,6 @@ WRITERS = 50 if IS_FULL else 12
 MOVES = 8
 READERS = 6
 ROUNDS = 40 if IS_FULL else 12
-
-
-@pytest.fixture(scope="module")
-def twin(server: Server) -> Iterator[Server]:
-    """A second server process of the same machine, on another port."""
-    second = twin_of(server)
-    second.start()
-    yield second
-    second.stop()
-
-
-@pytest.fixture
-def repository(server: Server, unique: str) -> str:
-    create_project(server, unique)
-    return f"{unique}/app"
 
 
 class Person:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import ssl
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import httpx
 import pytest
 
-from tests.support.machines import other_machine
 from tests.support.people import PASSWORD, Account, add_member, admin, create_project, create_user
 from tests.support.registry import TIMEOUT_S, make_image, push_blob, put_manifest, sign_in
 from tests.support.server import Server
@@ -21,14 +20,6 @@ ELSEWHERE_WITHIN_S = 1.0
 WORKERS = 2
 ASKED_MANY = 40  # so many fresh connections reach every one of two workers, but once in 10¹²
 _TLS = ssl.create_default_context()  # unused, but each client would make one of its own, which is slow
-
-
-@pytest.fixture(scope="module")
-def other(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    second = other_machine(server, tmp_path_factory.mktemp("machine"))
-    second.start()
-    yield second
-    second.stop()
 
 
 @dataclass(frozen=True)

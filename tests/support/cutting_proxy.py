@@ -6,13 +6,13 @@ It looks into nothing that it passes on, so it works for TLS as well.
 import contextlib
 import socket
 import threading
-from types import TracebackType
-from typing import Self
+
+from tests.support.listening import Listener
 
 READ_BYTES = 64 * 1024
 
 
-class CuttingProxy:
+class CuttingProxy(Listener):
     """Passes connections on to a port of this machine, and cuts `cuts` of them.
 
     A connection is cut as soon as `after_bytes` have passed in one direction: reset, without a word, as when a cable is
@@ -20,47 +20,27 @@ class CuttingProxy:
     """
 
     def __init__(self, target_port: int, *, after_bytes: int, cuts: int) -> None:
+        super().__init__()
         self._target_port = target_port
         self._after_bytes = after_bytes
         self._cuts_left = cuts
         self._lock = threading.Lock()
-        self._listener = socket.create_server(("127.0.0.1", 0))
         self.cut_count = 0
-
-    @property
-    def port(self) -> int:
-        return int(self._listener.getsockname()[1])
 
     @property
     def host(self) -> str:
         """What stands before the repository's name in a reference that leads through the proxy."""
         return f"localhost:{self.port}"
 
-    def __enter__(self) -> Self:
-        threading.Thread(target=self._accept, daemon=True).start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        # Closing alone does not wake the thread that accepts.
-        with contextlib.suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                client, _ = self._listener.accept()
-            except OSError:
-                return
-            try:
-                server = socket.create_connection(("127.0.0.1", self._target_port))
-            except OSError:
-                _reset(client)
-                continue
-            for source, target in ((client, server), (server, client)):
-                threading.Thread(target=self._pass_on, args=(source, target), daemon=True).start()
+    def accepted(self, client: socket.socket) -> None:
+        """Connect it with the target."""
+        try:
+            server = socket.create_connection(("127.0.0.1", self._target_port))
+        except OSError:
+            _reset(client)
+            return
+        for source, target in ((client, server), (server, client)):
+            threading.Thread(target=self._pass_on, args=(source, target), daemon=True).start()
 
     def _pass_on(self, source: socket.socket, target: socket.socket) -> None:
         passed = 0

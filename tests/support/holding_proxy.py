@@ -10,7 +10,8 @@ import socket
 import threading
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Self
+
+from tests.support.listening import Listener
 
 READ_BYTES = 64 * 1024
 
@@ -23,19 +24,15 @@ class _Pair:
     may_pass: threading.Event = field(default_factory=threading.Event)
 
 
-class HoldingProxy:
+class HoldingProxy(Listener):
     """Passes connections on to a port of this machine. Use it in a `with` statement."""
 
     def __init__(self, target_port: int, *, marker: bytes) -> None:
+        super().__init__()
         self._target_port = target_port
         self._marker = marker
         self._pairs: list[_Pair] = []
         self._is_holding = False
-        self._listener = socket.create_server(("127.0.0.1", 0))
-
-    @property
-    def port(self) -> int:
-        return int(self._listener.getsockname()[1])
 
     def cut(self) -> int:
         """Reset the marked connections; how many there were. New ones are let through."""
@@ -59,28 +56,18 @@ class HoldingProxy:
         for pair in self._pairs:
             pair.may_pass.set()
 
-    def __enter__(self) -> Self:
-        threading.Thread(target=self._accept, daemon=True).start()
-        return self
-
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.release()
-        with contextlib.suppress(OSError):  # closing alone does not wake the thread that accepts
-            self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
+        super().__exit__(kind, error, trace)
 
-    def _accept(self) -> None:
-        while True:
-            try:
-                client, _ = self._listener.accept()
-            except OSError:
-                return
-            pair = _Pair(client, socket.create_connection(("127.0.0.1", self._target_port)))
-            self._pairs.append(pair)
-            threading.Thread(target=self._up, args=(pair,), daemon=True).start()
-            threading.Thread(target=_pass_on, args=(pair.server, client), daemon=True).start()
+    def accepted(self, client: socket.socket) -> None:
+        """Connect it with the target."""
+        pair = _Pair(client, socket.create_connection(("127.0.0.1", self._target_port)))
+        self._pairs.append(pair)
+        threading.Thread(target=self._up, args=(pair,), daemon=True).start()
+        threading.Thread(target=_pass_on, args=(pair.server, client), daemon=True).start()
 
     def _up(self, pair: _Pair) -> None:
         with contextlib.suppress(OSError):
