@@ -1,5 +1,6 @@
 """Fixtures that every test may use. The Postgres and Valkey below them: tests/support/environment.py."""
 
+import contextlib
 import os
 import secrets
 from collections.abc import Callable, Generator, Iterator
@@ -12,9 +13,23 @@ from tests.support.server import Server
 ServerFactory = Callable[..., Server]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def start_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerFactory]:
-    """Start a registry of one's own: `start_server(PORTOLAN_WORKERS="2")`. For tests that kill or configure it."""
+    """Start a registry of one's own: `start_server(PORTOLAN_WORKERS="2")`. It ends with the module's tests."""
+    with _servers(tmp_path_factory) as start:
+        yield start
+
+
+@pytest.fixture(scope="session")
+def start_lasting_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerFactory]:
+    """Start a registry that several modules share; it ends with the last test of the process."""
+    with _servers(tmp_path_factory) as start:
+        yield start
+
+
+@contextlib.contextmanager
+def _servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerFactory]:
+    """Yield what starts a registry on a database and a data folder of its own; at the end all of them stop."""
     cluster_url = os.environ["PORTOLAN_DATABASE_URL"]
     started: list[tuple[Server, str]] = []
 
@@ -32,19 +47,23 @@ def start_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerFac
         server.start()
         return server
 
-    yield start
-    for server, database in started:
-        server.stop()
-        drop_database(cluster_url, database)
+    try:
+        yield start
+    finally:
+        for server, _ in started:
+            server.ask_to_stop()
+        for server, database in started:
+            server.stop()
+            drop_database(cluster_url, database)
 
 
 @pytest.fixture(scope="session")
-def server(start_server: ServerFactory) -> Server:
+def server(start_lasting_server: ServerFactory) -> Server:
     """The registry that the tests of one process share: each test makes the users and projects that it needs.
 
     It logs what holds up its event loop; tests/distribution fails on that.
     """
-    return start_server(PORTOLAN_WATCH_EVENT_LOOP_MS="50")
+    return start_lasting_server(PORTOLAN_WATCH_EVENT_LOOP_MS="50")
 
 
 @pytest.fixture

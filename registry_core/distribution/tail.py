@@ -5,6 +5,10 @@ events of the transactions that it may not have seen and bumps those generations
 looked, so that a process whose tail is cut off notices within a second and no longer trusts what it remembers. Only
 when nobody gets an answer from the database is it said to be away, and what is remembered is all that there is.
 
+How often it looks depends on whether there is anybody to look for. Each tail holds a shared advisory lock for as long
+as its connection lives, so that the others see it; one that has seen no other for a while looks seldom, and often again
+as soon as there is another.
+
 Ids are not commit order. A poll reads from the oldest transaction that was still running at the poll before; what is
 read twice is recognised by its id.
 """
@@ -16,6 +20,7 @@ import contextlib
 import fcntl
 import os
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -28,13 +33,25 @@ from registry_core.generations import Generations
 from registry_core.logs import redact_text
 
 POLL_S = 0.025
+# Well below the second within which a revocation acts on every machine, and after which nothing counts as verified.
+ALONE_POLL_S = 0.25
+# A machine whose connection is cut for a moment is still there.
+ALONE_AFTER_S = 10.0
 RETRY_S = 0.2
 CONNECT_TIMEOUT_S = 0.8
 STATEMENT_TIMEOUT_S = 0.5
 # Generous: a busy database that is taken for one that is away lets stale answers out.
 ANSWER_WITHIN_S = 1.0
+APPLICATION_NAME = "portolan tail"
+# Names the lock in pg_locks, where nothing else of Portolan has this class.
+_LOCK_CLASS, _LOCK_OBJECT = 0x706F7274, 1
 _log = structlog.get_logger(__name__)
 
+_JOIN = "SELECT pg_advisory_lock_shared(%s, %s)"
+_HAS_COMPANY = """
+    SELECT count(*) > 1 FROM pg_locks JOIN pg_database ON pg_database.oid = pg_locks.database
+    WHERE locktype = 'advisory' AND datname = current_database() AND classid = %s AND objid = %s
+"""
 # The upper bound leaves nothing out, since no visible row has a later transaction. Without it Postgres, which keeps no
 # statistics about transactions, expects a third of the table and reads all of it, forty times a second.
 _POLL = """
@@ -64,6 +81,8 @@ class Tail:
         self._machine = machine
         self._lock = lock
         self._seen: set[int] = set()
+        self._in_company_until_s = 0.0
+        self._looked_for_company_s = 0.0
 
     async def run(self) -> None:
         """Follow for ever; until this process's turn comes, wait for it."""
@@ -89,7 +108,9 @@ class Tail:
         while True:
             try:
                 async with asyncio.timeout(CONNECT_TIMEOUT_S):
-                    connection = await psycopg.AsyncConnection.connect(self._database_url, autocommit=True)
+                    connection = await psycopg.AsyncConnection.connect(
+                        self._database_url, autocommit=True, application_name=APPLICATION_NAME
+                    )
                 async with connection:
                     is_reachable = True
                     await self._poll_for_ever(connection)
@@ -114,10 +135,24 @@ class Tail:
         return True
 
     async def _poll_for_ever(self, connection: psycopg.AsyncConnection[Any]) -> None:
+        with _hung_up_after(STATEMENT_TIMEOUT_S, connection):
+            await connection.execute(_JOIN, [_LOCK_CLASS, _LOCK_OBJECT])
+        self._in_company_until_s = time.monotonic() + ALONE_AFTER_S
         while True:
             with _hung_up_after(STATEMENT_TIMEOUT_S, connection):
                 await self._poll(connection)
-            await asyncio.sleep(POLL_S)
+                await self._look_for_company(connection)
+            is_alone = time.monotonic() > self._in_company_until_s
+            await asyncio.sleep(ALONE_POLL_S if is_alone else POLL_S)
+
+    async def _look_for_company(self, connection: psycopg.AsyncConnection[Any]) -> None:
+        now_s = time.monotonic()
+        if now_s - self._looked_for_company_s < ALONE_POLL_S:
+            return
+        self._looked_for_company_s = now_s
+        cursor = await connection.execute(_HAS_COMPANY, [_LOCK_CLASS, _LOCK_OBJECT])
+        if (await cursor.fetchone() or [True])[0]:
+            self._in_company_until_s = now_s + ALONE_AFTER_S
 
     async def _poll(self, connection: psycopg.AsyncConnection[Any]) -> None:
         since = self._generations.last_followed()

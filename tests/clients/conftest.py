@@ -51,20 +51,20 @@ def object_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Minio]:
 
 
 @pytest.fixture(scope="session")
-def https_server(start_server: ServerFactory) -> Server:
-    return start_server(PORTOLAN_TLS="true")
+def https_server(start_lasting_server: ServerFactory) -> Server:
+    return start_lasting_server(PORTOLAN_TLS="true")
 
 
 @pytest.fixture(scope="session")
-def https_s3_server(start_server: ServerFactory, object_store: Minio) -> Server:
+def https_s3_server(start_lasting_server: ServerFactory, object_store: Minio) -> Server:
     """Blobs come through the registry: clients follow no redirect from HTTPS to a plain object store."""
-    return start_server(PORTOLAN_TLS="true", **object_store.environment(s3_redirect=False))
+    return start_lasting_server(PORTOLAN_TLS="true", **object_store.environment(s3_redirect=False))
 
 
 @pytest.fixture(scope="session")
-def s3_server(start_server: ServerFactory, object_store: Minio) -> Server:
+def s3_server(start_lasting_server: ServerFactory, object_store: Minio) -> Server:
     """Blobs come from the object store, by its name: crane follows no redirect to an address of a private network."""
-    return start_server(**object_store.environment(s3_public_endpoint=f"http://localhost:{object_store.port}"))
+    return start_lasting_server(**object_store.environment(s3_public_endpoint=f"http://localhost:{object_store.port}"))
 
 
 @pytest.fixture(scope="session", params=list(DOORS))

@@ -15,7 +15,7 @@ from tests.support.people import admin
 from tests.support.server import Server
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def ipv6(start_server: Callable[..., Server]) -> Server:
     return start_server(PORTOLAN_HOST="::1")
 

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import secrets
 import time
+from pathlib import Path
 
 import httpx
 import psycopg
 
+from registry_core.distribution.tail import ALONE_AFTER_S, APPLICATION_NAME
+from tests.conftest import ServerFactory
+from tests.support.machines import other_machine
 from tests.support.people import admin
 from tests.support.registry import Image, make_image, push_blob, put_manifest, sign_in
 from tests.support.server import Server
 from tests.support.waiting import wait_until
 
 ROUNDS = 60
+SELDOM_PER_S = 10
+OFTEN_PER_S = 20
 
 
 def client_of(server: Server, repository: str) -> httpx.Client:
@@ -64,6 +70,38 @@ def test_a_deleted_tag_is_soon_gone_on_the_other_machine(server: Server, other: 
     wait_until(lambda: served(there, repository, "gone") is None, what="the tag is gone there too", within_s=5)
 
 
+def looks_per_s(server: Server) -> float:
+    """How often a machine's tail asks the database: what it asked last is read as often as possible for a second."""
+    asked: set[tuple[int, object]] = set()
+    with psycopg.connect(server.database_url, autocommit=True) as database:
+        until_s = time.monotonic() + 1
+        while time.monotonic() < until_s:
+            asked.update(
+                database.execute(
+                    "SELECT pid, query_start FROM pg_stat_activity"
+                    " WHERE datname = current_database() AND application_name = %s",
+                    [APPLICATION_NAME],
+                )
+            )
+    return len(asked) / len({pid for pid, _ in asked}) if asked else 0.0
+
+
+def test_a_machine_looks_seldom_while_it_is_alone_and_often_in_company(
+    start_server: ServerFactory, tmp_path: Path
+) -> None:
+    server = start_server(PORTOLAN_WORKERS="1")
+    wait_until(lambda: looks_per_s(server) < SELDOM_PER_S, what="it looks seldom", within_s=ALONE_AFTER_S + 20)
+
+    second = other_machine(server, tmp_path, PORTOLAN_WORKERS="1")
+    second.start()
+    try:
+        # Three times: the second one looks often in any case when it starts.
+        for _ in range(3):
+            wait_until(lambda: looks_per_s(server) > OFTEN_PER_S, what="both look often", within_s=10)
+    finally:
+        second.stop()
+
+
 def test_a_machine_whose_tail_is_cut_off_trusts_nothing_that_it_remembers(
     server: Server, other: Server, repository: str
 ) -> None:
@@ -75,8 +113,8 @@ def test_a_machine_whose_tail_is_cut_off_trusts_nothing_that_it_remembers(
     with psycopg.connect(server.database_url, autocommit=True) as database:
         database.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-            " WHERE datname = current_database() AND query LIKE '%events_event AS event ON event.xact%'"
-            " AND pid <> pg_backend_pid()"
+            " WHERE datname = current_database() AND application_name = %s",
+            [APPLICATION_NAME],
         )
     push(here, repository, second, "latest")
 

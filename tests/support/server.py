@@ -74,11 +74,16 @@ class Server:
             self.kill()
             raise RuntimeError(f"{error}\n{self.log_tail()}") from error
 
+    def ask_to_stop(self) -> None:
+        """Ask the server to end, as an init system does; it does not wait."""
+        if self._process is not None:
+            self._process.terminate()
+
     def stop(self) -> None:
-        """Ask the server to end, as an init system does, and wait for it."""
+        """Ask the server to end, and wait for it."""
         if self._process is None:
             return
-        self._process.terminate()
+        self.ask_to_stop()
         try:
             self._process.wait(STOP_WITHIN_S)
         finally:

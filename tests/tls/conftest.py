@@ -18,17 +18,17 @@ Program = Callable[..., Outcome]
 
 
 @pytest.fixture(scope="session")
-def https(start_server: ServerFactory) -> Server:
+def https(start_lasting_server: ServerFactory) -> Server:
     """A registry of the names `registry.test` and 10.1.2.3, whose plain port tells people to come by HTTPS."""
-    return start_server(
+    return start_lasting_server(
         PORTOLAN_HOSTNAME=f"{NAME}, 10.1.2.3", PORTOLAN_EXTERNAL_URL="", PORTOLAN_HTTP_PORT=str(free_port())
     )
 
 
 @pytest.fixture(scope="session")
-def start_ipv6(start_server: ServerFactory) -> Server:
+def start_ipv6(start_lasting_server: ServerFactory) -> Server:
     """A registry that listens on ::1."""
-    return start_server(PORTOLAN_HOST="::1", PORTOLAN_TLS="true", PORTOLAN_EXTERNAL_URL="")
+    return start_lasting_server(PORTOLAN_HOST="::1", PORTOLAN_TLS="true", PORTOLAN_EXTERNAL_URL="")
 
 
 @pytest.fixture(scope="session")
