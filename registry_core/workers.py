@@ -28,6 +28,10 @@ from registry_core.tls.errors import CertificateRefused
 from registry_core.tls.served import ServedFiles
 
 DRAIN_S = 2.0  # in which handshakes that have begun end, and clients that are busy meet their new worker
+YOUNG_S = 5.0
+# So often in a row may a worker die young: one whose memory runs out now and then takes nobody else with it, one that
+# cannot start ends the server, with a reason, for whoever watches it.
+YOUNG_DEATHS = 10
 RETIRE_WITHIN_S = 3600.0  # what an answer in progress may still take, when its worker is replaced
 
 _logger = logs.get_logger("portolan.serve")
@@ -41,6 +45,7 @@ class Workers(Granian):  # type: ignore[misc,valid-type] # a name for one of sev
         super().__init__(*arguments, **options)
         self._certificate = certificate
         self._retiring: list[Any] = []
+        self._young_deaths: dict[int, int] = {}
         self._read_certificate()
 
     def reload(self) -> None:
@@ -80,7 +85,8 @@ class Workers(Granian):  # type: ignore[misc,valid-type] # a name for one of sev
 
     def _respawn_workers(self, workers: Sequence[int], spawn_target: Any, target_loader: Any, delay: float = 0) -> None:
         for idx in workers:
-            self.respawned_wrks[idx] = time.monotonic()
+            if self._is_hopeless(self.wrks[idx]):
+                self.respawned_wrks[idx] = time.monotonic()  # granian ends the server at the next death of this one
             old, new = self.wrks[idx], self._spawn_worker(idx=idx, target=spawn_target, callback_loader=target_loader)
             new.start()
             self.wrks[idx] = new
@@ -88,6 +94,13 @@ class Workers(Granian):  # type: ignore[misc,valid-type] # a name for one of sev
                 self._retiring.append(old)
                 threading.Thread(target=self._retire, args=(old, delay), daemon=True).start()
         self._metrics.incr_spawn(len(workers))
+
+    def _is_hopeless(self, worker: Any) -> bool:
+        """Whether a worker that is to be replaced died young, as did the ones before it."""
+        died_young = not worker.is_alive() and time.monotonic() - worker.birth < YOUNG_S
+        deaths = self._young_deaths.get(worker.idx, 0) + 1 if died_young else 0
+        self._young_deaths[worker.idx] = deaths
+        return deaths >= YOUNG_DEATHS
 
     def _retire(self, worker: Any, delay_s: float) -> None:
         """Let a worker end once its successor, started `delay_s` ago by then, accepts in its place."""

@@ -7,14 +7,17 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+import httpx
 import pytest
 
+from registry_core.workers import YOUNG_DEATHS
 from tests.conftest import ServerFactory
 from tests.faults.pushing import Log, assert_all_or_nothing, push_until
 from tests.faults.test_sweep import storage
 from tests.support.people import admin, create_project
 from tests.support.registry import sign_in
 from tests.support.server import Server
+from tests.support.waiting import wait_until
 
 KILLS = 200 if os.environ.get("TEST_FULL") == "1" else 10
 WORKERS = 3
@@ -48,7 +51,7 @@ class Killer:
         self.kills += 1
 
     def _restart(self) -> None:
-        # The server ends by itself when a worker dies within seconds of being started: a crash loop.
+        # The server ends by itself when one worker dies again and again within seconds of being started.
         self.restarts += 1
         self.server.kill()
         self.server.start()
@@ -81,6 +84,36 @@ def test_pushes_survive_the_death_of_workers_at_any_moment(start_server: ServerF
     assert len(log.tags) > 0
     assert len(log.tried) > len(log.tags), "no push was ever interrupted"
     _assert_only_abandoned_uploads(server)
+
+
+def test_a_worker_that_dies_twice_in_a_row_takes_nobody_with_it(start_server: ServerFactory) -> None:
+    server = start_server(PORTOLAN_WORKERS="2")
+    parent = server.pids()[0]
+    for _ in range(3):
+        _kill_and_await_successor(server)
+    assert server.pids()[0] == parent
+    assert httpx.get(f"{server.url}/api/v2.0/ping", timeout=30).status_code == 200
+
+
+def test_a_worker_that_can_never_stay_ends_the_server(start_server: ServerFactory) -> None:
+    server = start_server(PORTOLAN_WORKERS="1")
+    for _ in range(YOUNG_DEATHS):
+        _kill_and_await_successor(server)
+    os.kill(server.pids()[1], signal.SIGKILL)
+    wait_until(lambda: server.pids() == [], what="the server gives up")
+    assert "crash loop" in server.log_tail()
+
+
+def _kill_and_await_successor(server: Server) -> None:
+    """Kill the worker that was started last, and wait for the one in its place."""
+    before = server.pids()
+    os.kill(before[-1], signal.SIGKILL)
+
+    def is_replaced() -> bool:
+        now = server.pids()
+        return before[-1] not in now and len(now) == len(before)
+
+    wait_until(is_replaced, what="another worker takes its place")
 
 
 def _assert_only_abandoned_uploads(server: Server) -> None:
