@@ -10,7 +10,7 @@ PYTHON ?= python3
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/portolan
 UV_VERSION := 0.13.9
 # Processes that run the tests side by side, and what else pytest is told: make test ARGS="tests/clients -k podman"
-JOBS ?= 2
+JOBS ?= 3
 ARGS ?=
 # The registry refuses to start with a PORTOLAN_ variable that it does not know, and this one is for the tests alone.
 REQUIRE_TOOLS := $(PORTOLAN_REQUIRE_TOOLS)
