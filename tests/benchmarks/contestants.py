@@ -1,5 +1,6 @@
 """The servers that are compared. Each is started fresh, on local disk, as it ships."""
 
+import base64
 import functools
 import os
 import secrets
@@ -137,6 +138,10 @@ class Portolan(Contestant):
         parameters = httpx.QueryParams({"service": "harbor-registry", "scope": list(scopes)})
         answer = httpx.get(f"{self.url}/service/token", params=parameters, auth=(self.user, self.secret), timeout=60)
         return {"Authorization": f"Bearer {answer.raise_for_status().json()['token']}"}
+
+    def basic(self) -> str:
+        """What the administrator signs in with at the REST API."""
+        return f"Basic {base64.b64encode(f'admin:{self._password}'.encode()).decode()}"
 
     def sign_in(self) -> list[str]:
         return ["-url", self.url, "-user", self.user, "-secret", self.secret]

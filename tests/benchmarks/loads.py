@@ -38,6 +38,7 @@ class Load:
     reasons: list[str] = field(default_factory=list)
     digests: dict[str, str] = field(default_factory=dict)
     cut: int = 0
+    p95_ms: float = 0.0  # wrk says it, our load generator does not
 
 
 def wrk(

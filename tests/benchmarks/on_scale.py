@@ -22,10 +22,11 @@ from pathlib import Path
 import httpx
 import psycopg
 
-from tests.benchmarks import machine, programs
+from tests.benchmarks import machine, programs, rest_lists
 from tests.benchmarks.bench import Bench, kind
 from tests.benchmarks.contents import TAGS
 from tests.benchmarks.contestants import Portolan
+from tests.benchmarks.rest_lists import ListTimes
 from tests.benchmarks.rows import ROWS
 from tests.benchmarks.rows.base import Row
 from tests.benchmarks.scale import DATA_SETS, FULL, SHORT, DataSet
@@ -51,6 +52,7 @@ def main() -> int:
                 sets=sets,
                 rows=[compared for row in rows for compared in _compare(row, benches)],
                 pages={s.name: _pages(bench) for s, bench in zip(sets, benches, strict=True)},
+                rest={s.name: _rest(bench, s) for s, bench in zip(sets, benches, strict=True)},
                 starts_s={s.name: _start_s(bench) for s, bench in zip(sets, benches, strict=True)},
                 sizes={s.name: _sizes(_database_url(bench), s) for s, bench in zip(sets, benches, strict=True)},
             )
@@ -87,21 +89,31 @@ def _loaded(work: Path, data_set: DataSet, rows: Sequence[Row], *, is_short: boo
     work.mkdir(parents=True)
     bench = Bench(work, scale, say=lambda text: _say(f"{data_set.name}: {text}"))
     with bench.running(rows):
-        _say(f"load {data_set}")
-        arguments = [
-            "--database",
-            _database_url(bench),
-            "--set",
-            data_set.name,
-            "--tags-per-artifact",
-            f"{data_set.tags}",
-        ]
-        command = [sys.executable, "-m", "tests.benchmarks.scale", *arguments]
-        subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+        for loaded in (DATA_SETS["tags"], data_set):
+            _load(_database_url(bench), loaded)
         bench.fill(rows)
         if "tags" not in {part for row in rows for part in row.needs}:
             bench.contents.fill(bench.on("portolan"), "tags")
         yield bench
+
+
+def _load(database_url: str, data_set: DataSet) -> None:
+    arguments = ["--database", database_url, "--set", data_set.name, "--tags-per-artifact", f"{data_set.tags}"]
+    command = [sys.executable, "-m", "tests.benchmarks.scale", *arguments]
+    began_s = time.monotonic()
+    subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+    artifacts = data_set.projects * data_set.repositories * data_set.artifacts
+    _say(f"loaded {data_set}: {artifacts / (time.monotonic() - began_s):,.0f} artifacts/s")
+
+
+def _rest(bench: Bench, data_set: DataSet) -> list[ListTimes]:
+    """The lists of the REST API."""
+    portolan = bench.on("portolan")
+    assert isinstance(portolan, Portolan)
+    found = rest_lists.measured(portolan, data_set, seconds=bench.scale.seconds)
+    for times in found:
+        _say(f"{data_set.name}: {times.asked.name}: {times.per_s:,.0f}/s, p95 {times.p95_ms:.1f} ms")
+    return found
 
 
 def _compare(row: Row, benches: Sequence[Bench]) -> Iterator[Compared]:

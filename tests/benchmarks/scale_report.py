@@ -6,6 +6,7 @@ import datetime
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from tests.benchmarks.rest_lists import CLIENTS, DEEPEST, PAGE_SIZE, ListTimes
 from tests.benchmarks.scale import MIB, DataSet
 
 SLOWER_MOST, DEEPER_MOST, START_WITHIN_S = 1.3, 3.0, 10.0
@@ -52,6 +53,7 @@ class Measured:
     sets: Sequence[DataSet]
     rows: Sequence[Compared]
     pages: Mapping[str, Mapping[str, Sequence[float]]]
+    rest: Mapping[str, Sequence[ListTimes]]
     starts_s: Mapping[str, float]
     sizes: Mapping[str, Sizes]
 
@@ -62,6 +64,7 @@ class Measured:
         return (
             all(compared.slower <= SLOWER_MOST for compared in self.rows)
             and all(is_even(depths) for depths in lists)
+            and all(times.is_met for of_set in self.rest.values() for times in of_set)
             and all(start_s <= START_WITHIN_S for start_s in self.starts_s.values())
         )
 
@@ -82,6 +85,8 @@ def page(measured: Measured, about: Mapping[str, str]) -> str:
         _table(["row", "unit", *(s.name for s in measured.sets), "times slower", "met"], map(_row, measured.rows)),
         f"## Pages of 100 at any depth: at most {DEEPER_MOST:g} times the first, in milliseconds\n",
         _table(["set", "list", *(f"{depth:.0%}" for depth in DEPTHS), "met"], _page_lines(measured)),
+        f"## The REST API: {CLIENTS} clients, pages of {PAGE_SIZE} at random to row {DEEPEST:,}, in milliseconds\n",
+        _table(["set", "list", "pages", "answers/s", "p50", "p95", "at most", "met"], _rest_lines(measured)),
         f"## Start (within {START_WITHIN_S:g} s) and size\n",
         _table(["set", "start", "database", "an artifact without its tags", "a tag and its history"], _lines(measured)),
     ]
@@ -109,6 +114,14 @@ def _page_lines(measured: Measured) -> Iterable[list[str]]:
     for name, lists in measured.pages.items():
         for what, depths in lists.items():
             yield [name, what, *(f"{taken_ms:.2f}" for taken_ms in depths), _met(is_even(depths))]
+
+
+def _rest_lines(measured: Measured) -> Iterable[list[str]]:
+    for name, lists in measured.rest.items():
+        for times in lists:
+            figures = [f"{times.per_s:,.0f}", f"{times.p50_ms:.1f}", f"{times.p95_ms:.1f}"]
+            about = [name, times.asked.name, f"{times.asked.pages:,}"]
+            yield [*about, *figures, f"{times.asked.within_ms:g}", _met(times.is_met)]
 
 
 def _lines(measured: Measured) -> Iterable[list[str]]:
