@@ -19,6 +19,7 @@ MIB: Final = 1 << 20
 # Per process. tests/registry_core/test_caches.py fills those that clients fill, and measures what they take.
 LIMITS_BYTES: Final = {
     "manifests": 128 * MIB,
+    "answers": 32 * MIB,
     "blobs": 16 * MIB,
     "names": 16 * MIB,
     "identities": 16 * MIB,
@@ -27,6 +28,7 @@ LIMITS_BYTES: Final = {
     "routes": 16 * MIB,
     "repository names": 8 * MIB,
     "addresses": 4 * MIB,
+    "written addresses": 4 * MIB,
     "callers": 4 * MIB,
     "project permissions": 8 * MIB,
     "system permissions": 4 * MIB,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import structlog
 
 from registry_core.config import get_config
+from registry_core.distribution import known_answers
 from registry_core.distribution.errors import OciError, respond
 from registry_core.distribution.router import MethodNotAllowed, NotFound, find
 from registry_core.distribution.services import Services
@@ -27,6 +28,10 @@ async def answer(request: Request, services: Services) -> Response:
 
 
 async def _handle(request: Request, services: Services) -> Response:
+    _refuse_during_outage(services)
+    known = known_answers.recall(request, services)
+    if known is not None:
+        return known
     try:
         match = find(request.method, request.path)
     except NotFound:
@@ -35,7 +40,6 @@ async def _handle(request: Request, services: Services) -> Response:
         allowed = ", ".join(error.allowed)
         raise OciError(405, "UNSUPPORTED", f"this path allows {allowed}", headers=[("allow", allowed)]) from None
     request.action = match.action
-    _refuse_during_outage(services)
     return await match(request, services)
 
 

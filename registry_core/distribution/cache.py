@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -14,6 +14,14 @@ from registry_core.generations import Generations
 V = TypeVar("V")
 ENTRY_BYTES = 640  # the entry, its place in the order, the generations and the time that it was read under
 _Seen = tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Basis:
+    """The generations that a value was read under, and until when (on the monotonic clock) it is good at the most."""
+
+    seen: _Seen
+    expires_at_s: float
 
 
 @dataclass(slots=True)
@@ -49,8 +57,7 @@ class GenerationCache(Generic[V]):
         if entry is None:
             self.misses += 1
             return None
-        value = self._generations.value
-        if entry.expires_at_s < time.monotonic() or any(value(slot) != seen for slot, seen in entry.seen):
+        if entry.expires_at_s < time.monotonic() or not self._generations.are(entry.seen):
             self._forget(key)
             self.misses += 1
             return None
@@ -80,6 +87,21 @@ class GenerationCache(Generic[V]):
         while self._size_bytes > self._limit_bytes:
             _, oldest = self._entries.popitem(last=False)
             self._size_bytes -= oldest.size_bytes
+
+    def basis(self, key: object) -> Basis | None:
+        """On what a remembered value stands, for a value that is made from several; None when there is none."""
+        entry = self._entries.get(key)
+        return None if entry is None else Basis(entry.seen, entry.expires_at_s)
+
+    def put_on(self, key: object, value: V, bases: Sequence[Basis | None], *, size_bytes: int) -> None:
+        """Remember a value that is good while all that it was made from is. Nothing when one of that was not
+        remembered."""
+        known = [basis for basis in bases if basis is not None]
+        if len(known) < len(bases):
+            return
+        seen = tuple({pair for basis in known for pair in basis.seen})
+        until_s = min(basis.expires_at_s for basis in known)
+        self.put(key, value, seen=seen, size_bytes=size_bytes, ttl_s=until_s - time.monotonic())
 
     def statistics(self) -> CacheStatistics:
         """What the cache holds now, and how often it was asked."""

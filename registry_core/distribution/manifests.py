@@ -14,6 +14,7 @@ from registry_core.content.parsing import ParsedManifest, parse_manifest
 from registry_core.content.repositories import RepositoryRef
 from registry_core.content.tags import delete_tag
 from registry_core.digests import Digest
+from registry_core.distribution import known_answers
 from registry_core.distribution.errors import OciError
 from registry_core.distribution.guards import admit_pull, deletable, readable, writable
 from registry_core.distribution.reads import StoredManifest
@@ -42,6 +43,15 @@ async def get(request: Request, services: Services, name: str, reference: str) -
     ]
     if is_known_to_client(request, manifest.digest):
         return Response(304, headers[1:3])
+    known_answers.remember(
+        request,
+        services,
+        subject=identity.subject,
+        repository=repository,
+        manifest=manifest,
+        wanted=wanted,
+        headers=headers,
+    )
     return Response(200, headers, manifest.content)
 
 

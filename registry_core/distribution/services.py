@@ -12,6 +12,7 @@ from registry_core.content.blobs import BlobRef
 from registry_core.distribution.cache import GenerationCache
 from registry_core.distribution.hooks import Verdict
 from registry_core.distribution.identity import Identity
+from registry_core.distribution.known_answers import KnownAnswer
 from registry_core.distribution.pulls import PullCounter
 from registry_core.distribution.reads import Located, Reads, StoredManifest
 from registry_core.distribution.tail import Tail
@@ -29,6 +30,7 @@ class Services:
     reads: Reads
     generations: Generations
     manifests: GenerationCache[StoredManifest]
+    answers: GenerationCache[KnownAnswer]
     blobs: GenerationCache[BlobRef]
     names: GenerationCache[Located]
     identities: GenerationCache[Identity]
@@ -62,6 +64,7 @@ def make_services() -> Services:
         reads=Reads(pool),
         generations=known,
         manifests=GenerationCache(known, "manifests"),
+        answers=GenerationCache(known, "answers"),
         blobs=GenerationCache(known, "blobs"),
         names=GenerationCache(known, "names"),
         identities=GenerationCache(known, "identities"),

@@ -55,8 +55,8 @@ def origin_of(*, peer: str, scheme: str, headers: Mapping[str, str], trusted: Se
     `headers` has lower-case names; several lines of one name are joined by commas. When both kinds of header are
     there and do not name the same client, somebody wrote one that the proxy passes on unseen: none is believed then.
     """
-    address = parse_node(peer)
-    direct = Origin(str(address) if address else peer, scheme, headers.get("host", ""))
+    direct = Origin(written(peer), scheme, headers.get("host", ""))
+    address = parse_node(peer) if trusted else None
     if address is None or not is_within(address, trusted):
         return direct
     told = [_resolve(direct, hops, trusted) for hops in (_standard_hops(headers), _customary_hops(headers)) if hops]
@@ -93,6 +93,13 @@ def parse_node(text: str) -> Address | None:
         return None
     mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
     return mapped or address
+
+
+@remembered("written addresses", entry_bytes=512, longest=64)
+def written(node: str) -> str:
+    """The address in `node` as it is told (RFC 5952, no port); the text itself when there is none in it."""
+    address = parse_node(node)
+    return str(address) if address else node
 
 
 def is_within(address: Address, networks: Sequence[Network]) -> bool:

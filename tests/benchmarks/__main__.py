@@ -32,7 +32,10 @@ def main() -> int:
         programs.install_missing()
         work.mkdir(parents=True)
         _refuse_memory(work)
-        runs = [_run(Bench(work / str(number), scale, say=_say), rows) for number in range(options.runs)]
+        runs = []
+        for number in range(options.runs):
+            shutil.rmtree(work / str(number - 1), ignore_errors=True)  # there is hardly room for two
+            runs.append(_run(Bench(work / str(number), scale, say=_say), rows))
         return _told(runs, work, is_short=options.short, is_page=not options.only and not options.short)
     except programs.Missing as error:
         sys.exit(f"bench: {error}")
@@ -92,7 +95,6 @@ def _run(bench: Bench, rows: Sequence[Row]) -> _Run:
         except PullCountWrong as error:
             trouble.append(str(error))
     _say(f"pulls counted: {pulls}")
-    shutil.rmtree(bench.work, ignore_errors=True)
     return _Run(results, pulls, trouble)
 
 

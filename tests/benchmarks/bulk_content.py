@@ -74,11 +74,11 @@ class BulkContent:
 
     def projects(self) -> list[str]:
         """The names of the projects."""
-        return [f"{self._set.name}-{number:04d}" for number in range(self._set.projects)]
+        return self._set.project_names()
 
     def repositories(self) -> list[str]:
         """The names of the repositories in each project, without the project's."""
-        return [f"team-{number % 10}/app-{number:04d}" for number in range(self._set.repositories)]
+        return self._set.repository_names()
 
     def artifacts(self, project: str, repository: str) -> Iterator[LoadedArtifact]:
         """The artifacts of one repository, in the order in which they can be pushed."""

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from tests.benchmarks.bulk_content import BulkContent
 from tests.benchmarks.contestants import Portolan
 from tests.benchmarks.loads import LoadFailed, wrk
 from tests.benchmarks.scale import DATA_SETS, DataSet
@@ -47,8 +46,7 @@ class ListTimes:
 
 def lists(data_set: DataSet) -> Iterator[List]:
     """The lists of a registry that holds a data set and, beside it, the repository of many artifacts."""
-    names = BulkContent(data_set)
-    project, repository = names.projects()[-1], names.repositories()[-1]
+    project, repository = data_set.project_names()[-1], data_set.repository_names()[-1]
     repositories = data_set.projects * data_set.repositories
     yield _paged("projects", "projects", data_set.projects)
     yield _paged("projects by their name", "projects?sort=-name&name=0", data_set.projects // 2)
@@ -59,10 +57,10 @@ def lists(data_set: DataSet) -> Iterator[List]:
     small = f"projects/{project}/repositories/{_encoded(repository)}/artifacts"
     yield _paged("artifacts of a repository, with everything", f"{small}?{EVERYTHING}", data_set.artifacts)
     yield _paged("tags of an artifact", f"{small}/v0.0.0/tags", data_set.tags)
-    many = BulkContent(DATA_SETS["tags"])
-    huge = f"projects/{many.projects()[0]}/repositories/{_encoded(many.repositories()[0])}/artifacts"
-    yield _paged("artifacts of a large repository", huge, DATA_SETS["tags"].artifacts // 2)
-    yield _paged("the same with everything", f"{huge}?{EVERYTHING}", DATA_SETS["tags"].artifacts // 2)
+    many = DATA_SETS["tags"]
+    huge = f"projects/{many.project_names()[0]}/repositories/{_encoded(many.repository_names()[0])}/artifacts"
+    yield _paged("artifacts of a large repository", huge, many.artifacts // 2)
+    yield _paged("the same with everything", f"{huge}?{EVERYTHING}", many.artifacts // 2)
     yield List("the same, one page again and again", f"{huge}?{EVERYTHING}&page_size={PAGE_SIZE}")
     yield _paged("audit log", "audit-logs", repositories * data_set.artifacts)
     yield _paged("audit log, extended", "auditlog-exts", repositories * data_set.artifacts)

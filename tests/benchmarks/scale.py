@@ -77,6 +77,13 @@ class DataSet:
     artifacts: int
     tags: int
 
+    def project_names(self) -> list[str]:
+        return [f"{self.name}-{number:04d}" for number in range(self.projects)]
+
+    def repository_names(self) -> list[str]:
+        """In each project, without its name."""
+        return [f"team-{number % 10}/app-{number:04d}" for number in range(self.repositories)]
+
 
 DATA_SETS = {
     data_set.name: data_set

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tests.benchmarks.contents import MANY, REFERRERS, TAGS
-from tests.benchmarks.rows.base import REGISTRIES, Goal, WrkRow
+from tests.benchmarks.rows.base import GOAL_REGISTRIES, Goal, WrkRow
 
 if TYPE_CHECKING:
     from tests.benchmarks.bench import Bench
@@ -31,6 +31,7 @@ ROWS = (
         path=_tags_page,
         scope=f"repository:{TAGS}:pull",
         connections=4,
+        who=GOAL_REGISTRIES,
         goals=(Goal("v3", least=20),),
         is_comparable=False,
     ),
@@ -41,7 +42,7 @@ ROWS = (
         path=_catalog_page,
         scope="registry:catalog:*",
         connections=4,
-        who=REGISTRIES,
+        who=GOAL_REGISTRIES,
         goals=(Goal("v3", least=20),),
         is_comparable=False,
     ),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from tests.benchmarks.contents import COLD, HOT
 from tests.benchmarks.contestants import PROJECT
 from tests.benchmarks.loads import finished, loadgen, loadgen_command, wrk
-from tests.benchmarks.rows.base import ACCEPT, REGISTRIES, Goal, Sample, WrkRow, with_value
+from tests.benchmarks.rows.base import ACCEPT, GOAL_REGISTRIES, REGISTRIES, Goal, Sample, WrkRow, with_value
 
 if TYPE_CHECKING:
     from tests.benchmarks.bench import Bench
@@ -55,7 +55,7 @@ class ColdRow:
     name: str = "manifest-cold"
     what: str = "GET of 10,000 manifests by tag, each once at random, after a restart, 16 connections"
     unit: str = "requests/s"
-    who: tuple[str, ...] = REGISTRIES
+    who: tuple[str, ...] = GOAL_REGISTRIES
     needs: tuple[str, ...] = ("cold",)
     goals: tuple[Goal, ...] = (Goal("v3", least=1.2),)
     is_comparable: bool = True

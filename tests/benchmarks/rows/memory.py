@@ -44,7 +44,7 @@ class PushMemoryRow:
     name: str = "memory-push"
     what: str = "growth of the largest worker while 32 blobs of 256 MiB are pushed at once (RSS)"
     unit: str = "MiB"
-    who: tuple[str, ...] = REGISTRIES
+    who: tuple[str, ...] = ("portolan",)  # the goal is a number of its own, and each writes 8 GiB a round
     needs: tuple[str, ...] = ()
     goals: tuple[Goal, ...] = (Goal(None, most=128),)
     is_comparable: bool = False

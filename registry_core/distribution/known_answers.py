@@ -1,0 +1,88 @@
+"""Whole answers to who pulls a manifest again: remembered with everything that they were made from.
+
+Who asks, what the names mean, what he may do and which manifest that is are memories of their own, each with the
+generations it was read under. An answer stands on all of these at once, so it is served exactly as long as each of
+them would be; what it saves is asking them one after the other.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import TYPE_CHECKING
+
+from registry_core.access import Subject
+from registry_core.content.repositories import RepositoryRef
+from registry_core.distribution.hooks import hooks
+from registry_core.distribution.reads import StoredManifest
+from registry_core.http.messages import Header, Request, Response
+
+if TYPE_CHECKING:
+    from registry_core.distribution.services import Services
+
+_KINDS = {"GET": "pull", "HEAD": "head"}
+_OVERHEAD_BYTES = 2048
+
+
+@dataclass(frozen=True, slots=True)
+class KnownAnswer:
+    """An answer with 200, and what is to be counted and logged of it."""
+
+    headers: tuple[Header, ...]
+    content: bytes
+    artifact_id: int
+    tag: str
+    subject: Subject
+    repository: str
+    user: str
+
+
+def recall(request: Request, services: Services) -> Response | None:
+    """The answer to this request, when it was given before and nothing that it depends on has changed."""
+    action = _KINDS.get(request.method)
+    if action is None or hooks.pull or "if-none-match" in request.headers:
+        return None
+    known = services.answers.get(_key(request))
+    if known is None:
+        return None
+    request.action, request.repository, request.user = action, known.repository, known.user
+    if action == "pull":
+        services.pulls.count(known.artifact_id, known.tag, known.subject)
+    return Response(200, [*known.headers], known.content)
+
+
+def remember(
+    request: Request,
+    services: Services,
+    *,
+    subject: Subject,
+    repository: RepositoryRef,
+    manifest: StoredManifest,
+    wanted: object,
+    headers: list[Header],
+) -> None:
+    """Keep the answer that `request` gets. `wanted`: the tag or the digest that it named."""
+    if hooks.pull:
+        return  # they decide each time
+    bases = [
+        services.names.basis(str(repository.name)),
+        services.actions.basis((subject.kind, subject.id, repository.project.id)),
+        services.manifests.basis((repository.id, wanted)),
+    ]
+    if "authorization" in request.headers:
+        bases.append(services.identities.basis(_credentials(request)))
+    tag = wanted if isinstance(wanted, str) else ""
+    answer = KnownAnswer(
+        tuple(headers), manifest.content, manifest.artifact_id, tag, subject, request.repository, request.user
+    )
+    size_bytes = _OVERHEAD_BYTES + len(manifest.content) + 4 * len(request.path)
+    services.answers.put_on(_key(request), answer, bases, size_bytes=size_bytes)
+
+
+def _key(request: Request) -> tuple[str, str, bytes]:
+    return request.method, request.path, _credentials(request)
+
+
+def _credentials(request: Request) -> bytes:
+    header = request.headers.get("authorization", "")
+    return sha256(header.encode()).digest() if header else b""
