@@ -16,6 +16,7 @@ from projects.models import ProjectSettings
 from rbac.services.changes import project_key, rights_change
 from registry_core.access import Subject
 from registry_core.content.models import Project
+from registry_core.content.repositories import CATALOG_KEY
 from registry_core.errors import AlreadyExists, InvalidInput, NotFound
 
 PUBLIC: Final = "public"
@@ -64,7 +65,8 @@ def change_metadata(
     """Set metadata by name, and the CVE allowlist; what is not named stays. Raises InvalidInput."""
     wanted = checked(values)
     payload = {"name": project.name, "metadata": wanted}
-    with rights_change(project_key(project.pk), kind="project.updated", by=by, project_id=project.pk, payload=payload):
+    keys = [project_key(project.pk), *([CATALOG_KEY] if PUBLIC in wanted else [])]
+    with rights_change(*keys, kind="project.updated", by=by, project_id=project.pk, payload=payload):
         settings = _locked(project)
         if PUBLIC in wanted:
             Project.objects.filter(pk=project.pk).update(is_public=wanted[PUBLIC] == "true")

@@ -16,7 +16,7 @@ from rbac.services.members import add_member
 from rbac.services.permissions import has_system_permission, is_sysadmin
 from registry_core.access import Subject, SubjectKind
 from registry_core.content.models import UNLIMITED, Project, Repository
-from registry_core.content.repositories import name_key
+from registry_core.content.repositories import CATALOG_KEY, name_key
 from registry_core.errors import AlreadyExists, InvalidInput, NotAllowed, NotFound, PreconditionFailed
 from registry_core.names import NAME_MAX, PROJECT_NAME
 from registry_core.settings_store.values import current
@@ -47,7 +47,7 @@ def create_project(
     wanted.pop(metadata.PUBLIC, None)
     project = Project(name=name, is_public=is_public, storage_limit_bytes=limit_bytes)
     try:
-        with rights_change(name_key(name), kind="project.created", by=by, payload={"name": name}):
+        with rights_change(name_key(name), CATALOG_KEY, kind="project.created", by=by, payload={"name": name}):
             project.save(force_insert=True)
             owner_id = by.id if by.kind is SubjectKind.USER else None
             ProjectSettings.objects.create(
@@ -88,7 +88,7 @@ def delete_project(*, project: Project, by: Subject) -> None:
 
     Raises PreconditionFailed while it has repositories, NotFound when somebody else was first.
     """
-    keys = [project_key(project.pk), name_key(project.name)]
+    keys = [project_key(project.pk), name_key(project.name), CATALOG_KEY]
     payload = {"name": project.name}
     with rights_change(*keys, kind="project.deleted", by=by, project_id=project.pk, payload=payload):
         # Excludes pushes, which hold the row: a repository that is being made is seen, or finds no project.

@@ -25,6 +25,8 @@ LIMITS_BYTES: Final = {
     "identities": 16 * MIB,
     "actions": 16 * MIB,
     "verdicts": 16 * MIB,
+    "reaches": 4 * MIB,
+    "catalogs": 8 * MIB,
     "routes": 16 * MIB,
     "repository names": 8 * MIB,
     "addresses": 4 * MIB,

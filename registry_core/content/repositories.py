@@ -17,6 +17,8 @@ from registry_core.state import generations
 P = ParamSpec("P")
 T = TypeVar("T")
 RETRIES = 4
+CATALOG_KEY = "catalog"
+"""The generation of which repositories there are, and which projects are public."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +81,7 @@ def retried(operation: Callable[P, T]) -> Callable[P, T]:
 @retried
 def ensure_repository(*, project: ProjectRef, name: RepositoryName) -> RepositoryRef:
     """The repository of that name in a living project, made when it is not there yet."""
-    with changing(name_key(str(name))), connection.cursor() as cursor:
+    with changing(name_key(str(name)), CATALOG_KEY), connection.cursor() as cursor:
         cursor.execute(
             """
             INSERT INTO content_repository (project_id, name) VALUES (%s, %s)

@@ -11,7 +11,7 @@ from registry_core.content.errors import RepositoryUnknown
 from registry_core.content.links import unlink
 from registry_core.content.manifests import bury_artifacts, lock_artifacts
 from registry_core.content.models import Repository
-from registry_core.content.repositories import RepositoryRef, changing, name_key, retried
+from registry_core.content.repositories import CATALOG_KEY, RepositoryRef, changing, name_key, retried
 from registry_core.digests import Digest
 from registry_core.distribution.hooks import DeleteContext, hooks
 from registry_core.errors import InvalidInput
@@ -44,7 +44,8 @@ def delete_repository(*, repository: RepositoryRef, by: Subject, client: str = "
 
     Raises RepositoryUnknown when somebody else was first, or Refused by a hook for one of its artifacts.
     """
-    with changing(repository.key, name_key(str(repository.name))):
+    keys = [repository.key, name_key(str(repository.name)), CATALOG_KEY]
+    with changing(*keys):
         _lock_repository(repository)
         artifacts = lock_artifacts(repository, "true", [])
         for raw in artifacts.values():
@@ -58,7 +59,7 @@ def delete_repository(*, repository: RepositoryRef, by: Subject, client: str = "
             project_id=repository.project.id,
             repository_id=repository.id,
             payload={"name": str(repository.name), "deletion": deletion_id, "artifacts": len(artifacts)},
-            changed=[repository.key, name_key(str(repository.name))],
+            changed=keys,
         )
 
 

@@ -40,6 +40,13 @@ class StoredManifest:
 
 
 @dataclass(frozen=True, slots=True)
+class Reach:
+    """The projects whose repositories somebody may list; None: all of them."""
+
+    projects: list[int] | None
+
+
+@dataclass(frozen=True, slots=True)
 class Referrer:
     """An artifact whose subject was asked for."""
 

@@ -14,7 +14,7 @@ from registry_core.distribution.hooks import Verdict
 from registry_core.distribution.identity import Identity
 from registry_core.distribution.known_answers import KnownAnswer
 from registry_core.distribution.pulls import PullCounter
-from registry_core.distribution.reads import Located, Reads, StoredManifest
+from registry_core.distribution.reads import Located, Reach, Reads, StoredManifest
 from registry_core.distribution.tail import Tail
 from registry_core.generations import Generations
 from registry_core.state import generations, machine_id
@@ -36,6 +36,8 @@ class Services:
     identities: GenerationCache[Identity]
     actions: GenerationCache[frozenset[str]]
     verdicts: GenerationCache[Verdict]
+    reaches: GenerationCache[Reach]
+    catalogs: GenerationCache[list[str]]
     pulls: PullCounter
     tail: Tail
     uploads_now: int = 0
@@ -70,6 +72,8 @@ def make_services() -> Services:
         identities=GenerationCache(known, "identities"),
         actions=GenerationCache(known, "actions"),
         verdicts=GenerationCache(known, "verdicts"),
+        reaches=GenerationCache(known, "reaches"),
+        catalogs=GenerationCache(known, "catalogs"),
         pulls=PullCounter(pool),
         tail=Tail(
             database_url=config.database_dsn or "",

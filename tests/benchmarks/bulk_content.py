@@ -85,11 +85,13 @@ class BulkContent:
         pushed: list[ParsedManifest] = []
         for number in range(self._set.artifacts):
             place = f"{project}/{repository}#{number}"
-            kind = number % (len(self._kinds) + 1)
+            turn, kind = divmod(number, len(self._kinds) + 1)
             if kind < len(self._kinds):
                 manifest, blobs = self._kinds[kind](place, pushed)
-            else:
-                manifest, blobs = self._shared[_hash(place) % SHARED_IMAGES]
+            elif turn < SHARED_IMAGES:
+                manifest, blobs = self._shared[(_hash(f"{project}/{repository}") + turn) % SHARED_IMAGES]
+            else:  # a repository holds an image once
+                manifest, blobs = self._image(place, pushed)
             pushed.append(manifest)
             yield LoadedArtifact(manifest, blobs, self._tags(number))
 
