@@ -80,6 +80,10 @@ class BulkContent:
         """The names of the repositories in each project, without the project's."""
         return self._set.repository_names()
 
+    def common_blobs(self) -> list[LoadedBlob]:
+        """The blobs that every set has."""
+        return [*self._base, self._empty]
+
     def artifacts(self, project: str, repository: str) -> Iterator[LoadedArtifact]:
         """The artifacts of one repository, in the order in which they can be pushed."""
         pushed: list[ParsedManifest] = []

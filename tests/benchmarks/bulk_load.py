@@ -22,7 +22,7 @@ from registry_core.content.descriptions import accessory, describe, has_telling_
 from registry_core.content.models import UNLIMITED, Blob
 from registry_core.content.parsing import Descriptor
 from registry_core.content.quota import STRIPES
-from registry_core.content.repositories import name_key, repository_key
+from registry_core.content.repositories import CATALOG_KEY, name_key, repository_key
 from registry_core.storage.filesystem import FilesystemStore
 from tests.benchmarks.bulk_content import BulkContent, LoadedArtifact, LoadedBlob
 
@@ -108,7 +108,7 @@ class BulkLoader:
         self._origin = origin
         tables = ("project", "repository", "blob", "manifest", "artifact")
         self._ids = {table: Ids(connection, f"content_{table}") for table in tables}
-        self._blobs: dict[bytes, int] = {}
+        self._blobs = _known_blobs(connection, content.common_blobs())
         self._manifests: dict[bytes, int] = {}
 
     def load(self, say: Callable[[str, int], None] = lambda project, artifacts: None) -> int:
@@ -127,7 +127,7 @@ class BulkLoader:
     def _project(self, name: str) -> _Project:
         project = _Project(self._ids["project"].next())
         project.add("content_project", project.id, name, False, False, UNLIMITED)
-        self._event(project, "project.created", None, None, {"name": name}, [name_key(name)])
+        self._event(project, "project.created", None, None, {"name": name}, [name_key(name), CATALOG_KEY])
         for path in self._content.repositories():
             repository_id = self._ids["repository"].next()
             project.add("content_repository", repository_id, project.id, path)
@@ -231,6 +231,12 @@ class BulkLoader:
             with self._connection.cursor() as cursor, cursor.copy(statement) as copy:
                 for row in rows:
                     copy.write_row(row)
+
+
+def _known_blobs(connection: psycopg.Connection[Any], blobs: Iterable[LoadedBlob]) -> dict[bytes, int]:
+    """The ids, by digest, of those of the blobs that are there already: from another set, or pushed."""
+    digests = [blob.digest.raw for blob in blobs]
+    return dict(connection.execute("SELECT digest, id FROM content_blob WHERE digest = ANY(%s)", [digests]).fetchall())
 
 
 def _descriptor_row(manifest_id: int, ordinal: int, d: Descriptor) -> tuple[Any, ...]:
