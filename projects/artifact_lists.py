@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from django.db import connection
-from django.db.models import Count, Exists, OuterRef, Q, QuerySet
+from django.db.models import Count, OuterRef, Q, QuerySet, Subquery
 
 from registry_core.api.memory import Memory
 from registry_core.content.models import Artifact, ManifestDescriptor, Tag
@@ -80,7 +80,11 @@ Details = Mapping[tuple[str, int], list[Detail]]
 
 
 def listed_artifacts() -> QuerySet[Artifact]:
-    """The living artifacts that lists show: no accessories, and of an index's children those with tags."""
+    """The living artifacts that lists show: no accessories, and of an index's children those with tags.
+
+    Nearly all have tags, so that is asked first. Single values, not EXISTS: of a condition with EXISTS on both sides of
+    an OR Postgres makes tables of all tags and all children that the registry has.
+    """
     living = Artifact.objects.filter(deleted_at=None, accessory_of=None)
     tags = Tag.objects.filter(artifact=OuterRef("pk"), deleted_at=None)
     parents = ManifestDescriptor.objects.filter(
@@ -89,7 +93,8 @@ def listed_artifacts() -> QuerySet[Artifact]:
         manifest__artifacts__repository=OuterRef("repository"),
         manifest__artifacts__deleted_at=None,
     )
-    return living.filter(~Q(Exists(parents)) | Q(Exists(tags)))
+    living = living.alias(a_tag=Subquery(tags.values("pk")[:1]), a_parent=Subquery(parents.values("manifest_id")[:1]))
+    return living.filter(Q(a_tag__isnull=False) | Q(a_parent__isnull=True))
 
 
 def artifact_counts(repository_ids: Iterable[int]) -> dict[int, int]:
@@ -144,14 +149,17 @@ def _time(column: str) -> str:
 
 
 _ROWS: Final = f"""
-    SELECT artifact.id, artifact.repository_id, project.id, project.name || '/' || repository.name, artifact.digest,
+    SELECT artifact.id, artifact.repository_id, place.project_id, place.name, artifact.digest,
            artifact.media_type, artifact.artifact_type, artifact.size_bytes,
            {_time("artifact.pushed_at")}, {_time("artifact.pulled_at")},
            manifest.kind, manifest.config_type, manifest.extra_attrs, manifest.icon, manifest.annotations
     FROM content_artifact AS artifact
     JOIN content_manifest AS manifest ON manifest.id = artifact.manifest_id
-    JOIN content_repository AS repository ON repository.id = artifact.repository_id
-    JOIN content_project AS project ON project.id = repository.project_id
+    CROSS JOIN LATERAL (
+        SELECT repository.project_id, project.name || '/' || repository.name AS name
+        FROM content_repository AS repository JOIN content_project AS project ON project.id = repository.project_id
+        WHERE repository.id = artifact.repository_id LIMIT 1  -- by its key for each, whatever Postgres expects
+    ) AS place
     WHERE artifact.id = ANY(%s) AND artifact.deleted_at IS NULL
 """  # noqa: S608 the parts are constants
 _TAGS: Final = f"""
