@@ -17,6 +17,7 @@ from rbac.roles import ROLE_PERMISSIONS
 from rbac.services.permissions import memberships
 from registry_core.access import Subject, SubjectKind
 from registry_core.api.base import ApiView
+from registry_core.api.memory import Memory
 from registry_core.api.messages import Answer, Time, api_time
 from registry_core.api.openapi import PAGED, operation
 from registry_core.api.paging import COUNT_MAX, ListRules, listed
@@ -27,6 +28,7 @@ from registry_core.content.models import Project
 
 TAG: Final = "auditlog"
 LOG_LIST: Final[Permission] = ("log", "list")
+# As in the index `auditentry_content`.
 CONTENT_TYPES: Final = ("artifact", "tag", "repository", "project")
 CONTENT_OPERATIONS: Final = ("create", "delete", "pull")
 RULES: Final = ListRules(
@@ -43,6 +45,8 @@ RULES: Final = ListRules(
     sorts={"op_time": "op_time", "creation_time": "op_time", "id": "pk"},
     order=("-op_time", "-pk"),
 )
+LONG_FOR_S: Final = 60.0
+_long_logs: Memory[bool] = Memory("long logs")
 
 
 class AuditLog(Answer, kw_only=True):
@@ -77,7 +81,7 @@ class AuditLogsView(ApiView):
     @operation("listAuditLogs", TAG, parameters=PAGED, answer=list[AuditLog], errors=(400, 401))
     def get(self, request: Request) -> Response:
         """List pushes, pulls and deletions in the projects whose log the caller may see."""
-        return _listed(request, _of_content(visible_entries(self.subject)), _older)
+        return _listed(request, _of_content(visible_entries(self.subject)), _older, which=f"content {self.subject.key}")
 
 
 class AuditLogExtsView(ApiView):
@@ -88,7 +92,7 @@ class AuditLogExtsView(ApiView):
     @operation("listAuditLogExts", TAG, parameters=PAGED, answer=list[AuditLogExt], errors=(400, 401))
     def get(self, request: Request) -> Response:
         """List what was done in the projects whose log the caller may see; administrators see all."""
-        return _listed(request, visible_entries(self.subject), _entry)
+        return _listed(request, visible_entries(self.subject), _entry, which=f"all {self.subject.key}")
 
 
 class EventTypesView(ApiView):
@@ -110,7 +114,7 @@ class ProjectLogsView(ApiView):
     @operation("getLogs", PROJECT_TAG, parameters=PAGED, answer=list[AuditLog], errors=(400, 401, 403))
     def get(self, request: Request, project_name: str) -> Response:
         """List pushes, pulls and deletions in a project."""
-        return _listed(request, _of_content(_of_project(self.project)), _older)
+        return _listed(request, _of_content(_of_project(self.project)), _older, which=f"content {self.project.pk}")
 
 
 class ProjectLogExtsView(ApiView):
@@ -121,7 +125,7 @@ class ProjectLogExtsView(ApiView):
     @operation("getLogExts", PROJECT_TAG, parameters=PAGED, answer=list[AuditLogExt], errors=(400, 401, 403))
     def get(self, request: Request, project_name: str) -> Response:
         """List what was done in a project."""
-        return _listed(request, _of_project(self.project), _entry)
+        return _listed(request, _of_project(self.project), _entry, which=f"all {self.project.pk}")
 
 
 def visible_entries(subject: Subject) -> QuerySet[AuditEntry]:
@@ -150,17 +154,28 @@ def _of_content(entries: QuerySet[AuditEntry]) -> QuerySet[AuditEntry]:
     return entries.filter(resource_type__in=CONTENT_TYPES, operation__in=CONTENT_OPERATIONS)
 
 
-def _listed(request: Request, rows: QuerySet[AuditEntry], present: Callable[[AuditEntry], Any]) -> Response:
+def _listed(
+    request: Request, rows: QuerySet[AuditEntry], present: Callable[[AuditEntry], Any], *, which: str
+) -> Response:
+    """A page of `rows`, which are those of the log that is called `which`."""
+
     def presented(found: Sequence[AuditEntry]) -> list[Any]:
         return [present(entry) for entry in found]
 
-    return listed(request, rows, RULES, presented, count=lambda: _count(rows))
+    return listed(request, rows, RULES, presented, count=lambda: _count(rows, which))
 
 
-def _count(rows: QuerySet[AuditEntry]) -> int:
-    """How many entries there are: exact while they are few, then never too low, as ids are given out once."""
-    counted = bounded_count(rows, most=COUNT_MAX)
-    return counted if counted <= COUNT_MAX else int(AuditEntry.objects.aggregate(last=Max("pk"))["last"] or 0)
+def _count(rows: QuerySet[AuditEntry], which: str) -> int:
+    """How many entries there are: exact while they are few, then never too low, as ids are given out once.
+
+    That a log is long is remembered: it hardly gets short again, and finding out costs more than a page of it.
+    """
+    if _long_logs.get(which) is None:
+        counted = bounded_count(rows, most=COUNT_MAX)
+        if counted <= COUNT_MAX:
+            return counted
+        _long_logs.fill(which, lambda: True, depends_on=(), ttl_s=LONG_FOR_S)
+    return int(AuditEntry.objects.aggregate(last=Max("pk"))["last"] or 0)
 
 
 def _older(entry: AuditEntry) -> AuditLog:
