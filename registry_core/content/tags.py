@@ -53,12 +53,15 @@ def move_tag(
 
 
 def _make(repository: RepositoryRef, tag: str, artifact_id: int) -> dt.datetime | None:
-    """When the new tag was made; None when there is one of that name."""
+    """When the new tag was made; None when there is one of that name.
+
+    The time is read after the row is in: the statement may have begun before a delete of that name that it met.
+    """
     with connection.cursor() as cursor:
         cursor.execute(
             """
             INSERT INTO content_tag (repository_id, name, artifact_id) VALUES (%s, %s, %s)
-            ON CONFLICT (repository_id, name) WHERE deleted_at IS NULL DO NOTHING RETURNING pushed_at
+            ON CONFLICT (repository_id, name) WHERE deleted_at IS NULL DO NOTHING RETURNING clock_timestamp()
             """,
             [repository.id, tag, artifact_id],
         )

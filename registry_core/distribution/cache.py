@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -88,10 +88,14 @@ class GenerationCache(Generic[V]):
             _, oldest = self._entries.popitem(last=False)
             self._size_bytes -= oldest.size_bytes
 
-    def basis(self, key: object) -> Basis | None:
-        """On what a remembered value stands, for a value that is made from several; None when there is none."""
+    def basis(self, key: object, is_used: Callable[[V], bool]) -> Basis | None:
+        """On what the remembered value of `key` stands, for a value that is made from several.
+
+        None unless `is_used` says that it is the one that was used: a value that could not be remembered, because it
+        was read in the middle of a change, may have left another one's in its place.
+        """
         entry = self._entries.get(key)
-        return None if entry is None else Basis(entry.seen, entry.expires_at_s)
+        return Basis(entry.seen, entry.expires_at_s) if entry is not None and is_used(entry.value) else None
 
     def put_on(self, key: object, value: V, bases: Sequence[Basis | None], *, size_bytes: int) -> None:
         """Remember a value that is good while all that it was made from is. Nothing when one of that was not

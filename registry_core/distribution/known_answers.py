@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
-from registry_core.access import Subject
+from registry_core.access import PULL, Subject
 from registry_core.content.repositories import RepositoryRef
 from registry_core.distribution.hooks import hooks
 from registry_core.distribution.reads import StoredManifest
 from registry_core.http.messages import Header, Request, Response
 
 if TYPE_CHECKING:
+    from registry_core.distribution.identity import Identity
     from registry_core.distribution.services import Services
 
 _KINDS = {"GET": "pull", "HEAD": "head"}
@@ -55,22 +56,28 @@ def remember(
     request: Request,
     services: Services,
     *,
-    subject: Subject,
+    identity: Identity,
     repository: RepositoryRef,
     manifest: StoredManifest,
     wanted: object,
     headers: list[Header],
 ) -> None:
-    """Keep the answer that `request` gets. `wanted`: the tag or the digest that it named."""
+    """Keep the answer that `request` gets. `wanted`: the tag or the digest that it named.
+
+    What it was made from may have changed while it was made. So it stands on what is remembered now, and is kept only
+    when that says the same.
+    """
     if hooks.pull:
         return  # they decide each time
+    subject = identity.subject
+    actions_key = (subject.kind, subject.id, repository.project.id)
     bases = [
-        services.names.basis(str(repository.name)),
-        services.actions.basis((subject.kind, subject.id, repository.project.id)),
-        services.manifests.basis((repository.id, wanted)),
+        services.names.basis(str(repository.name), lambda located: located.repository == repository),
+        services.actions.basis(actions_key, lambda allowed: PULL in allowed),
+        services.manifests.basis((repository.id, wanted), lambda known: known is manifest),
     ]
     if "authorization" in request.headers:
-        bases.append(services.identities.basis(_credentials(request)))
+        bases.append(services.identities.basis(_credentials(request), lambda known: known == identity))
     tag = wanted if isinstance(wanted, str) else ""
     answer = KnownAnswer(
         tuple(headers), manifest.content, manifest.artifact_id, tag, subject, request.repository, request.user

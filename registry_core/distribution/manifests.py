@@ -46,7 +46,7 @@ async def get(request: Request, services: Services, name: str, reference: str) -
     known_answers.remember(
         request,
         services,
-        subject=identity.subject,
+        identity=identity,
         repository=repository,
         manifest=manifest,
         wanted=wanted,
