@@ -61,6 +61,7 @@ def test_of_two_administrators_who_demote_each_other_one_remains(registry: Serve
         remaining = [account.name for account in both].index(left[0])
         promoted = f"/users/{ids[1 - remaining]}/sysadmin"
         assert send(registry, both[remaining], "PUT", promoted, {"sysadmin_flag": True}) == 200
+    assert send(registry, both[0], "PUT", f"/users/{first}/sysadmin", {"sysadmin_flag": True}) == 200
 
 
 def test_a_member_added_while_the_project_is_deleted_is_none(registry: Server, unique: str) -> None:

@@ -188,6 +188,7 @@ def test_credentials_come_from_the_instance(company: Minio, no_credentials: pyte
         assert httpx.get(f"{metadata.url}/latest/meta-data/iam/security-credentials/").status_code == 401
         no_credentials.delenv("AWS_EC2_METADATA_DISABLED")
         no_credentials.setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", metadata.url)
+        no_credentials.setenv("AWS_METADATA_SERVICE_TIMEOUT", "20")  # a second, by itself: too short among other tests
         store = S3Store(company.config(s3_part_bytes=PART_BYTES, **NOBODY))
         assert_stores(store)
         assert metadata.issued == 1, "they are asked for once, not for each request"
