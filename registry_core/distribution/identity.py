@@ -35,12 +35,17 @@ class Identity:
 _NOBODY = Identity(ANONYMOUS, None, 0)
 
 
+def credentials_key(header: str) -> bytes:
+    """Under what an identity is remembered: never the credentials themselves. Empty without an `Authorization`."""
+    return sha256(header.encode()).digest() if header else b""
+
+
 async def identify(request: Request, services: Services) -> Identity:
     """The identity behind a request. Raises Unauthenticated or TooManyAttempts."""
     header = request.headers.get("authorization", "")
     if not header:
         return _NOBODY
-    key = sha256(header.encode()).digest()
+    key = credentials_key(header)
     identity = services.identities.get(key)
     if identity is None:
         identity = await _verify(header, key, request, services)

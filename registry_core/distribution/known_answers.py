@@ -8,12 +8,12 @@ them would be; what it saves is asking them one after the other.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from registry_core.access import PULL, Subject
 from registry_core.content.repositories import RepositoryRef
 from registry_core.distribution.hooks import hooks
+from registry_core.distribution.identity import credentials_key
 from registry_core.distribution.reads import StoredManifest
 from registry_core.http.messages import Header, Request, Response
 
@@ -40,7 +40,7 @@ class KnownAnswer:
 
 def recall(request: Request, services: Services) -> Response | None:
     """The answer to this request, when it was given before and nothing that it depends on has changed."""
-    action = _KINDS.get(request.method)
+    action = _KINDS.get(request.method) if "/manifests/" in request.path else None
     if action is None or hooks.pull or "if-none-match" in request.headers:
         return None
     known = services.answers.get(_key(request))
@@ -91,5 +91,4 @@ def _key(request: Request) -> tuple[str, str, bytes]:
 
 
 def _credentials(request: Request) -> bytes:
-    header = request.headers.get("authorization", "")
-    return sha256(header.encode()).digest() if header else b""
+    return credentials_key(request.headers.get("authorization", ""))

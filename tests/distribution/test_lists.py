@@ -76,6 +76,21 @@ def test_names_that_are_prefixes_of_others_are_all_in_the_catalog(alice: Client,
         assert alice.get("tags/list", on=name).json()["tags"] == [name.replace("/", "_")]
 
 
+def test_a_page_that_was_just_listed_shows_what_was_made_since(alice: Client, sysadmin: Client) -> None:
+    name = f"depot/q{secrets.token_hex(4)}"
+
+    def is_listed() -> bool:
+        # More than once: any of the processes may have remembered the page.
+        pages = [sysadmin.http.get("/v2/_catalog", params={"last": name[:-1], "n": "1"}) for _ in range(3)]
+        seen = {name in page.json()["repositories"] for page in pages}
+        assert len(seen) == 1
+        return seen.pop()
+
+    assert not is_listed()
+    alice.push_image(on=name)
+    assert is_listed()
+
+
 def test_the_catalog_is_for_those_who_may_list_it(clients: Callable[..., Client], alice: Client) -> None:
     alice.push_image()
     for client in (alice, clients(OLGA), clients(None)):

@@ -174,3 +174,19 @@ def test_a_cache_gives_nothing_while_nobody_looks_for_changes_unless_the_databas
     generations.followed(1)
     assert cache.get("name") == "value"
     assert generations.unreachable_for_s() == 0
+
+
+def test_a_value_made_of_several_stands_only_on_those_that_were_used(generations: Generations) -> None:
+    parts: GenerationCache[str] = GenerationCache(generations, "names")
+    made: GenerationCache[str] = GenerationCache(generations, "answers")
+    generations.followed(1)
+    parts.put("part", "newer", seen=parts.begin(["a"]))
+
+    # Who read an older value, in the middle of a change, could not remember it.
+    made.put_on("whole", "of older", [parts.basis("part", lambda value: value == "older")], size_bytes=8)
+    assert made.get("whole") is None
+
+    made.put_on("whole", "of newer", [parts.basis("part", lambda value: value == "newer")], size_bytes=8)
+    assert made.get("whole") == "of newer"
+    generations.bump(["a"])
+    assert made.get("whole") is None
