@@ -24,14 +24,14 @@ def _of_projects(visible: list[int] | None) -> QuerySet[Repository]:
     return living if visible is None else living.filter(project_id__in=visible)
 
 
-def with_update_time(rows: QuerySet[Repository]) -> QuerySet[Repository]:
-    """The repositories with `changed_at`: the last push to them or change of their description.
+def with_last_push(rows: QuerySet[Repository]) -> QuerySet[Repository]:
+    """The repositories with `last_change_at`: the last push to them or change of their description, to the moment.
 
-    One probe of `artifact_newest` for each.
+    One probe of `artifact_newest` for each, so it is for a page of them: lists are sorted by `changed_at`.
     """
     newest = Artifact.objects.filter(repository=OuterRef("pk"), deleted_at=None).order_by("-id")
     pushed_at = Coalesce(Subquery(newest.values("pushed_at")[:1]), F("updated_at"))
-    return rows.annotate(changed_at=Greatest("updated_at", pushed_at))
+    return rows.annotate(last_change_at=Greatest("updated_at", pushed_at))
 
 
 def named(name: str) -> Q:

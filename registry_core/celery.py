@@ -54,6 +54,11 @@ app.conf.beat_schedule = {
         "schedule": 1.0,
         "options": {"expires": 5},
     },
+    "note push times": {
+        "task": "registry_core.content.tasks.note_push_times",
+        "schedule": 2.0,
+        "options": {"expires": 5},
+    },
     "make partitions": {
         "task": "registry_core.events.tasks.make_partitions",
         "schedule": 86_400.0,

@@ -11,7 +11,7 @@ from rest_framework.response import Response
 
 from projects.api.content import ContentView
 from projects.artifact_lists import artifact_counts
-from projects.repository_lists import named, named_like, visible_repositories, with_update_time
+from projects.repository_lists import named, named_like, visible_repositories, with_last_push
 from registry_core.api.base import ApiView, done
 from registry_core.api.messages import Answer, Body, Time, api_time, parse_body
 from registry_core.api.openapi import PAGED, operation
@@ -137,15 +137,12 @@ class RepositoryView(ContentView):
 
 
 def _listed(request: Request, rows: QuerySet[Repository]) -> Response:
-    # The time of the last push costs a probe for each repository: only who asks by it pays.
-    asked = request.query_params.get("sort", "") + request.query_params.get("q", "")
-    rows = with_update_time(rows) if "update_time" in asked else rows
     return listed(request, rows, RULES, _present, load=_loaded)
 
 
 def _loaded(keys: list[int]) -> QuerySet[Repository]:
     living = Repository.objects.filter(pk__in=keys, deleted_at=None)
-    return with_update_time(living).select_related("project")
+    return with_last_push(living).select_related("project")
 
 
 def _present(repositories: Sequence[Repository]) -> list[Any]:
@@ -158,7 +155,7 @@ def _present(repositories: Sequence[Repository]) -> list[Any]:
             artifact_count=counts.get(repository.pk, 0),
             pull_count=repository.pull_count,
             creation_time=api_time(repository.created_at),
-            update_time=api_time(repository.changed_at),  # type: ignore[attr-defined]
+            update_time=api_time(repository.last_change_at),  # type: ignore[attr-defined]
             description=repository.description,
         )
         for repository in repositories

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from typing import Final
 
-from django.db import connection, transaction
+from django.db import transaction
 
 from projects.audit.mapping import entry_of, event_type
 from projects.audit.models import AuditEntry
 from projects.audit.names import names_in
-from registry_core.events.models import Cursor, Event
+from registry_core.events.consumers import locked_place, move_on
+from registry_core.events.models import Event
 from registry_core.settings_store.values import current
 
 CURSOR: Final = "audit"
@@ -32,24 +33,15 @@ def write_entries() -> int:
 
 @transaction.atomic
 def _write_batch() -> int:
-    seq = _locked_place()
+    seq = locked_place(CURSOR)
     if seq is None:
         return 0
     events = list(Event.objects.filter(seq__gt=seq).order_by("seq")[:BATCH])
     if not events:
         return 0
     _store(events)
-    Cursor.objects.filter(name=CURSOR).update(seq=events[-1].seq)
+    move_on(CURSOR, events[-1].seq or seq)
     return len(events)
-
-
-def _locked_place() -> int | None:
-    """How far the log has come; None while another process writes it."""
-    with connection.cursor() as cursor:
-        cursor.execute("INSERT INTO events_cursor (name, seq) VALUES (%s, 0) ON CONFLICT DO NOTHING", [CURSOR])
-        cursor.execute("SELECT seq FROM events_cursor WHERE name = %s FOR UPDATE SKIP LOCKED", [CURSOR])
-        row = cursor.fetchone()
-    return row[0] if row else None
 
 
 def _store(events: list[Event]) -> None:

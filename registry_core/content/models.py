@@ -41,6 +41,7 @@ class Repository(models.Model):
     pull_count = models.BigIntegerField(db_default=0)
     created_at = models.DateTimeField(db_default=Now())
     updated_at = models.DateTimeField(db_default=Now())
+    changed_at = models.DateTimeField(db_default=Now(), help_text="the last push or description, a little behind")
     deleted_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
@@ -48,6 +49,9 @@ class Repository(models.Model):
             models.UniqueConstraint(
                 fields=["project", "name"], condition=Q(deleted_at=None), name="repository_name_living"
             ),
+        ]
+        indexes = [
+            models.Index(fields=["-changed_at", "-id"], condition=Q(deleted_at=None), name="repository_last_changed")
         ]
 
     def __str__(self) -> str:

@@ -26,7 +26,7 @@ def describe_repository(*, repository: RepositoryRef, description: str, by: Subj
         raise InvalidInput(f"a description has at most {DESCRIPTION_MAX} characters")
     with changing(repository.key):
         living = Repository.objects.filter(pk=repository.id, deleted_at=None)
-        if not living.update(description=description, updated_at=Now()):
+        if not living.update(description=description, updated_at=Now(), changed_at=Now()):
             raise RepositoryUnknown(f"there is no repository {repository.name}")
         emit(
             kind="repository.updated",

@@ -8,7 +8,7 @@ from typing import Final
 from celery import shared_task
 
 from registry_core.config import get_config
-from registry_core.content import descriptions, orphans, uploads
+from registry_core.content import descriptions, orphans, push_times, uploads
 
 DESCRIBE_S: Final = 45
 DESCRIBE_AT_ONCE: Final = 200
@@ -31,3 +31,9 @@ def describe_manifests() -> int:
         if batch < DESCRIBE_AT_ONCE:
             break
     return described
+
+
+@shared_task(name="registry_core.content.tasks.note_push_times")
+def note_push_times() -> int:
+    """Note in the repositories' rows when they were last pushed to; how many events there were."""
+    return push_times.note_push_times()

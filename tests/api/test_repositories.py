@@ -13,7 +13,9 @@ from registry_core.access import SYSTEM
 from registry_core.content import quota
 from registry_core.content.errors import Refused
 from registry_core.content.models import Artifact, Deletion, Project, RepositoryBlob, Tag
+from registry_core.content.push_times import note_push_times
 from registry_core.distribution.hooks import DeleteContext, hooks
+from registry_core.events.relay import relay
 from tests.api.conftest import Api
 from tests.api.content import put, put_about, put_blob, put_index, repository_of
 
@@ -77,8 +79,15 @@ def test_the_list_is_sorted_by_what_was_asked(sysadmin: Api, project: Project) -
     old, new = repository_of(project, "old"), repository_of(project, "new")
     put(new, "v1")
     put(old, "v1")
+    relay()
+    note_push_times()
+    for path in ("/repositories", "/projects/fleet/repositories"):
+        names = [repository["name"] for repository in sysadmin.get(f"{path}?sort=-update_time").json()]
+        assert names == ["fleet/old", "fleet/new"]
+    assert note_push_times() == 0, "a push is noted once"
+    sysadmin.put("/projects/fleet/repositories/new", {"description": "Ships"})
     names = [repository["name"] for repository in sysadmin.get("/repositories?sort=-update_time").json()]
-    assert names == ["fleet/old", "fleet/new"]
+    assert names == ["fleet/new", "fleet/old"]
     assert sysadmin.get("/repositories?sort=secret").status_code == 400
     assert sysadmin.get("/repositories?q=description=x").status_code == 400
 

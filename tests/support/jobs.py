@@ -15,10 +15,12 @@ import time
 import django
 django.setup()
 from projects.audit.consumer import write_entries
+from registry_core.content.push_times import note_push_times
 from registry_core.events.relay import relay
 while True:
     relay()
     write_entries()
+    note_push_times()
     time.sleep(0.2)
 """
 

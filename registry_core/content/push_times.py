@@ -1,0 +1,53 @@
+"""When each repository was last pushed to, kept in its row for lists that are sorted by it.
+
+A push does not write it, for then all pushes to a repository would wait for each other: a consumer of the outbox does,
+a second or two behind.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from django.db import connection, transaction
+
+from registry_core.events.consumers import locked_place, move_on
+from registry_core.events.models import Event
+
+CURSOR: Final = "push times"
+BATCH: Final = 5000
+
+_NOTE = """
+    WITH locked AS (SELECT id FROM content_repository WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE)
+    UPDATE content_repository AS repository SET changed_at = greatest(changed_at, (
+        SELECT pushed_at FROM content_artifact AS artifact
+        WHERE artifact.repository_id = repository.id AND artifact.deleted_at IS NULL ORDER BY artifact.id DESC LIMIT 1
+    ))
+    FROM locked WHERE repository.id = locked.id
+"""
+
+
+def note_push_times() -> int:
+    """Note the pushes that have come since the last time; how many events there were."""
+    total = 0
+    while count := _note_batch():
+        total += count
+        if count < BATCH:
+            break
+    return total
+
+
+@transaction.atomic
+def _note_batch() -> int:
+    seq = locked_place(CURSOR)
+    if seq is None:
+        return 0
+    events = Event.objects.filter(seq__gt=seq).order_by("seq").values_list("seq", "kind", "repository_id")
+    batch = list(events[:BATCH])
+    if not batch:
+        return 0
+    pushed = {repository_id for _, kind, repository_id in batch if kind == "artifact.pushed"}
+    if pushed:
+        with connection.cursor() as cursor:
+            cursor.execute(_NOTE, [sorted(filter(None, pushed))])
+    move_on(CURSOR, batch[-1][0] or seq)
+    return len(batch)
