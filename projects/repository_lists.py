@@ -7,20 +7,14 @@ from typing import Final
 from django.db.models import F, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce, Greatest
 
-from rbac.services.permissions import pullable_projects
-from registry_core.access import Subject
 from registry_core.content.models import Artifact, Project, Repository
 
 FOUND_MAX: Final = 100
 
 
-def visible_repositories(subject: Subject) -> QuerySet[Repository]:
-    """The living repositories of the projects that the subject may pull from."""
-    return _of_projects(pullable_projects(subject))
-
-
-def _of_projects(visible: list[int] | None) -> QuerySet[Repository]:
-    living = Repository.objects.filter(deleted_at=None, project__deleted_at=None)
+def repositories_in(visible: list[int] | None) -> QuerySet[Repository]:
+    """The living repositories of these projects; None: of all. A project cannot be deleted while it has any."""
+    living = Repository.objects.filter(deleted_at=None)
     return living if visible is None else living.filter(project_id__in=visible)
 
 
@@ -54,7 +48,7 @@ def named_like(part: str) -> Q:
 
 def found_repositories(visible: list[int] | None, text: str) -> list[Repository]:
     """Up to FOUND_MAX repositories of the projects (None: of all) whose full name contains the text, by name."""
-    rows = _of_projects(visible).filter(named_like(text)).select_related("project")
+    rows = repositories_in(visible).filter(named_like(text)).select_related("project")
     return list(rows.order_by("project__name", "name")[:FOUND_MAX])
 
 

@@ -39,6 +39,7 @@ LIMITS_BYTES: Final = {
     "repositories": 4 * MIB,
     "artifact pages": 32 * MIB,
     "artifact counts": 4 * MIB,
+    "repository totals": 2 * MIB,
     "long logs": 1 * MIB,
 }
 

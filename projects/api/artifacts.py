@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -30,7 +30,7 @@ from registry_core.api.base import ApiView, created, done, find_project, project
 from registry_core.api.memory import Memory
 from registry_core.api.messages import parameters_of
 from registry_core.api.openapi import IS_NAME, PAGED, header, operation, query
-from registry_core.api.paging import ListRules, keys_listed, page_response
+from registry_core.api.paging import Count, ListRules, counted, keys_listed, page_response
 from registry_core.api.permissions import in_project, is_sysadmin, permissions_in
 from registry_core.api.query import (
     AllOf,
@@ -303,11 +303,13 @@ def _latest(request: Request, rows: QuerySet[Artifact]) -> QuerySet[Artifact]:
 
 
 def _page_of(request: Request, repository: RepositoryRef) -> Page:
-    rows = listed_artifacts().filter(repository_id=repository.id)
-    return _page(request, rows, count=lambda: artifact_counts([repository.id])[repository.id])
+    def count(rows: QuerySet[Any], q: str) -> int:
+        return counted(rows) if q else artifact_counts([repository.id])[repository.id]
+
+    return _page(request, listed_artifacts().filter(repository_id=repository.id), count)
 
 
-def _page(request: Request, rows: QuerySet[Artifact], count: Callable[[], int] | None = None) -> Page:
+def _page(request: Request, rows: QuerySet[Artifact], count: Count = counted) -> Page:
     wanted = _wanted(request)
     page = keys_listed(request, rows, RULES, count=count)
     found = artifact_rows(page.keys) if page.keys else []

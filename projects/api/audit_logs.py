@@ -20,7 +20,7 @@ from registry_core.api.base import ApiView
 from registry_core.api.memory import Memory
 from registry_core.api.messages import Answer, Time, api_time
 from registry_core.api.openapi import PAGED, operation
-from registry_core.api.paging import COUNT_MAX, ListRules, listed
+from registry_core.api.paging import COUNT_MAX, ListRules, counted, listed
 from registry_core.api.permissions import SIGNED_IN, Permission, in_project, may_in_system, permissions_in
 from registry_core.api.query import number_key, text_key, time_key, truth_key
 from registry_core.content.counting import bounded_count
@@ -162,7 +162,10 @@ def _listed(
     def presented(found: Sequence[AuditEntry]) -> list[Any]:
         return [present(entry) for entry in found]
 
-    return listed(request, rows, RULES, presented, count=lambda: _count(rows, which))
+    def count(rows: QuerySet[AuditEntry], q: str) -> int:
+        return counted(rows) if q else _count(rows, which)
+
+    return listed(request, rows, RULES, presented, count=count)
 
 
 def _count(rows: QuerySet[AuditEntry], which: str) -> int:
@@ -171,9 +174,9 @@ def _count(rows: QuerySet[AuditEntry], which: str) -> int:
     That a log is long is remembered: it hardly gets short again, and finding out costs more than a page of it.
     """
     if _long_logs.get(which) is None:
-        counted = bounded_count(rows, most=COUNT_MAX)
-        if counted <= COUNT_MAX:
-            return counted
+        few = bounded_count(rows, most=COUNT_MAX)
+        if few <= COUNT_MAX:
+            return few
         _long_logs.fill(which, lambda: True, depends_on=(), ttl_s=LONG_FOR_S)
     return int(AuditEntry.objects.aggregate(last=Max("pk"))["last"] or 0)
 

@@ -11,14 +11,17 @@ from rest_framework.response import Response
 
 from projects.api.content import ContentView
 from projects.artifact_lists import artifact_counts
-from projects.repository_lists import named, named_like, visible_repositories, with_last_push
+from projects.repository_lists import named, named_like, repositories_in, with_last_push
+from rbac.services.permissions import pullable_projects
 from registry_core.api.base import ApiView, done
+from registry_core.api.memory import Memory
 from registry_core.api.messages import Answer, Body, Time, api_time, parse_body
 from registry_core.api.openapi import PAGED, operation
-from registry_core.api.paging import ListRules, listed
+from registry_core.api.paging import ListRules, counted, listed
 from registry_core.api.permissions import ANYONE, in_project
-from registry_core.api.query import AnyOf, Exact, Fuzzy, Match, number_key, time_key
+from registry_core.api.query import AnyOf, Exact, Fuzzy, Match, number_key, parse_q, time_key
 from registry_core.content.models import Repository
+from registry_core.content.repositories import CATALOG_KEY
 from registry_core.content.repository_changes import delete_repository, describe_repository
 from registry_core.errors import InvalidInput
 
@@ -84,6 +87,10 @@ RULES: Final = ListRules(
         "pull_count": "pull_count",
     },
 )
+KEPT_KEYS: Final = frozenset({"name", "id", "repository_id", "project_id", "creation_time"})
+"""What is said of a repository once and for all: how many there are of such stays until one is made or deleted."""
+TOTAL_REMEMBERED_S: Final = 60.0
+_totals: Memory[int] = Memory("repository totals")
 
 
 class AllRepositoriesView(ApiView):
@@ -94,7 +101,7 @@ class AllRepositoriesView(ApiView):
     @operation("listAllRepositories", TAG, parameters=PAGED, answer=list[RepositoryAnswer], errors=(400, 401))
     def get(self, request: Request) -> Response:
         """List the repositories of all projects that the caller may pull from, the newest first."""
-        return _listed(request, visible_repositories(self.subject))
+        return _listed(request, pullable_projects(self.subject))
 
 
 class RepositoriesView(ContentView):
@@ -105,7 +112,7 @@ class RepositoriesView(ContentView):
     @operation("listRepositories", TAG, parameters=PAGED, answer=list[RepositoryAnswer])
     def get(self, request: Request, project_name: str) -> Response:
         """List the repositories of the project, the newest first."""
-        return _listed(request, Repository.objects.filter(project=self.project, deleted_at=None))
+        return _listed(request, [self.project.pk])
 
 
 class RepositoryView(ContentView):
@@ -136,8 +143,19 @@ class RepositoryView(ContentView):
         return done()
 
 
-def _listed(request: Request, rows: QuerySet[Repository]) -> Response:
-    return listed(request, rows, RULES, _present, load=_loaded)
+def _listed(request: Request, projects: list[int] | None) -> Response:
+    """The repositories of these projects; None: of all."""
+
+    def count(rows: QuerySet[Any], q: str) -> int:
+        if not KEPT_KEYS.issuperset(key for key, _ in parse_q(q)):
+            return counted(rows)
+        place = None if projects is None else tuple(projects)
+        size_bytes = 256 + len(q) + 40 * len(place or ())
+        return _totals.recall(
+            (place, q), lambda: counted(rows), depends_on=[CATALOG_KEY], size_bytes=size_bytes, ttl_s=TOTAL_REMEMBERED_S
+        )
+
+    return listed(request, repositories_in(projects), RULES, _present, load=_loaded, count=count)
 
 
 def _loaded(keys: list[int]) -> QuerySet[Repository]:

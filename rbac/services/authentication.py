@@ -18,6 +18,7 @@ from rbac.services import passwords
 from rbac.services.robots import find_robot, robot_name_prefix, robot_subject
 from rbac.services.secret_hashes import is_generated_secret, looks_generated
 from rbac.services.throttle import Throttle
+from rbac.services.turns import Turns
 from rbac.services.users import is_possible_username
 from registry_core.access import Subject, Unauthenticated
 
@@ -25,6 +26,7 @@ REMEMBER_S: Final = 60.0
 _REMEMBERED_MAX: Final = 10_000
 _NO_HASH: Final = "0" * 64
 _throttle = Throttle()
+_turns = Turns(wait_s=passwords.WAIT_S)
 
 
 def authenticate(*, username: str, secret: str, client: str) -> Subject:
@@ -79,10 +81,22 @@ def _user(username: str, secret: str, client: str) -> Subject:
 
 
 def _is_chosen(username: str, secret: str, client: str, version: str, stored_hashes: tuple[str | None, ...]) -> bool:
-    """Whether a chosen secret is right by one of the hashes: throttled, remembered for a minute once it was."""
+    """Whether a chosen secret is right by one of the hashes: throttled, remembered for a minute once it was.
+
+    A client that comes with the same secret many times at once waits for the first: a job that begins with sixteen
+    downloads needs one check, and would find the pool full with sixteen.
+    """
     _throttle.check(client=client, name=username)
     if version and _remembered.has(version, secret):
         return True
+    with _turns.turn((client, username, version, secret)):
+        _throttle.check(client=client, name=username)
+        if version and _remembered.has(version, secret):
+            return True
+        return _is_one_of(username, secret, client, version, stored_hashes)
+
+
+def _is_one_of(username: str, secret: str, client: str, version: str, stored_hashes: tuple[str | None, ...]) -> bool:
     if not any(passwords.is_chosen_secret(secret, stored_hash) for stored_hash in stored_hashes):
         _throttle.failed(client=client, name=username)
         return False

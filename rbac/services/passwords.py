@@ -24,7 +24,7 @@ SECRET_MIN: Final = 8
 SECRET_MAX: Final = 128
 _WORKERS: Final = os.cpu_count() or 1
 _WAITING: Final = 4
-_WAIT_S: Final = 2.0
+WAIT_S: Final = 2.0
 _running = threading.BoundedSemaphore(_WORKERS)
 _admitted = threading.BoundedSemaphore(_WORKERS + _WAITING)
 
@@ -61,7 +61,7 @@ def slot() -> Iterator[None]:
     if not _admitted.acquire(blocking=False):
         raise TooManyAttempts(1)
     try:
-        if not _running.acquire(timeout=_WAIT_S):
+        if not _running.acquire(timeout=WAIT_S):
             raise TooManyAttempts(1)
         try:
             yield

@@ -26,6 +26,8 @@ PAGE_SIZE_MAX: Final = 100
 PAGE_MAX: Final = 10_000_000
 COUNT_MAX: Final = 100_000
 M = TypeVar("M", bound=Model)
+Count = Callable[[QuerySet[Any], str], int]
+"""How many rows a list has: given its rows, and the `q` that chose them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,12 +90,12 @@ def listed(
     present: Callable[[Sequence[M]], list[Any]],
     *,
     load: Callable[[list[int]], QuerySet[M]] | None = None,
-    count: Callable[[], int] | None = None,
+    count: Count | None = None,
 ) -> Response:
     """The page of `rows` that the request asks for, presented, with its headers.
 
     `load` reads the rows of the keys on the page, with what the presentation needs; by itself it is the model's own.
-    `count` says how many there are where counting would cost too much. Raises InvalidInput.
+    `count` counts in another way than `counted`. Raises InvalidInput.
     """
     page = keys_listed(request, rows, rules, count=count)
     loaded = {row.pk: row for row in (load(page.keys) if load else _all(rows, page.keys))} if page.keys else {}
@@ -101,16 +103,20 @@ def listed(
     return page_response(request, page.asked, present(found), total=page.total, cursor=page.cursor)
 
 
-def keys_listed(
-    request: Request, rows: QuerySet[Any], rules: ListRules, *, count: Callable[[], int] | None = None
-) -> KeyPage:
+def keys_listed(request: Request, rows: QuerySet[Any], rules: ListRules, *, count: Count | None = None) -> KeyPage:
     """The keys on the page of `rows` that the request asks for; `count` as in `listed`. Raises InvalidInput."""
     asked = asked_of(request, allows_all=rules.allows_all)
     chosen = filtered(rows, asked.q, rules.keys)
     order = _order(asked.sort, rules)
-    total = count() if count is not None and not asked.q else _total(chosen)
+    total = (count or counted)(chosen, asked.q)
     keys, cursor = _keys_of_page(chosen, asked, order, rules)
     return KeyPage(asked, keys, total, cursor)
+
+
+def counted(rows: QuerySet[Any], _q: str = "") -> int:
+    """How many rows there are: few are counted on their way, many by themselves."""
+    few = bounded_count(rows, most=COUNT_MAX)
+    return few if few <= COUNT_MAX else rows.order_by().count()
 
 
 def page_response(request: Request, asked: Asked, items: list[Any], *, total: int, cursor: str = "") -> Response:
@@ -154,12 +160,6 @@ def _order(sort: str, rules: ListRules) -> tuple[str, ...]:
     order = tuple(dict.fromkeys(columns)) or rules.order
     is_complete = any(column.lstrip("-") in {"pk", "id"} for column in order)
     return order if is_complete else (*order, "-pk" if order[-1].startswith("-") else "pk")
-
-
-def _total(rows: QuerySet[Any]) -> int:
-    """How many rows there are: few are counted on their way, many by themselves."""
-    counted = bounded_count(rows, most=COUNT_MAX)
-    return counted if counted <= COUNT_MAX else rows.order_by().count()
 
 
 def _keys_of_page(rows: QuerySet[M], asked: Asked, order: tuple[str, ...], rules: ListRules) -> tuple[list[int], str]:

@@ -78,3 +78,22 @@ def test_pulls_are_counted_for_the_repository(registry: httpx.Client, api: httpx
     wait_until(lambda: count() == 3, what="the pulls are counted", within_s=60)
     api.delete(f"/projects/{unique}/repositories/app/artifacts/v1").raise_for_status()
     assert count() == 3
+
+
+def test_the_number_of_repositories_is_that_of_this_moment(
+    registry: httpx.Client, api: httpx.Client, server: Server, unique: str
+) -> None:
+    def total(q: str = "") -> int:
+        return int(api.get(f"/projects/{unique}/repositories", params={"q": q}).headers["x-total-count"])
+
+    for number in range(4):
+        name = f"{unique}/app{number}"
+        with httpx.Client(
+            base_url=server.url, headers=sign_in(server, admin(server), f"repository:{name}:pull,push"), timeout=60
+        ) as pushing:
+            push(pushing, name, "v1")
+        assert (total(), total("name=~app"), total("name=~app0"), total("pull_count=0")) == (
+            number + 1, number + 1, 1, number + 1,
+        )  # fmt: skip
+    api.delete(f"/projects/{unique}/repositories/app0").raise_for_status()
+    assert (total(), total("name=~app"), total("name=~app0"), total("pull_count=0")) == (3, 3, 0, 3)

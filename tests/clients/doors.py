@@ -42,9 +42,11 @@ class Registry:
         return {"SSL_CERT_FILE": str(self.ca)} if self.ca else {}
 
     def http(self, account: Account | None, repository: str) -> HttpClient:
-        """`account` with an HTTP client, at work in `repository`."""
+        """`account` with an HTTP client that follows redirects, at work in `repository`."""
         verify = ssl.create_default_context(cafile=str(self.ca)) if self.ca else True
-        return HttpClient(self.url, account, repository, verify=verify)
+        client = HttpClient(self.url, account, repository, verify=verify)
+        client.http.follow_redirects = True
+        return client
 
 
 Door = Callable[[pytest.FixtureRequest], Registry]

@@ -242,24 +242,28 @@ def _finish(client: HttpClient, url: str, content: bytes) -> httpx.Response:
     return answer
 
 
-def test_a_download_goes_on_where_the_connection_was_cut(registry: Registry, owner_http: HttpClient) -> None:
+def test_a_download_goes_on_where_the_connection_was_cut(owner_http: HttpClient) -> None:
     content = os.urandom(8 * MIB)
     owner_http.push_blob(content)
-    path = owner_http.path(f"blobs/{digest_of(content)}")
+    # Where the bytes come from: the registry, or the object store that it sends its clients to.
+    source = owner_http.get(f"blobs/{digest_of(content)}").url
     received = bytearray()
-    with CuttingProxy(registry.server.port, after_bytes=3 * MIB, cuts=2) as proxy:
-        url = f"{registry.url.partition('://')[0]}://{proxy.host}{path}"
+    assert source.port is not None
+    with CuttingProxy(source.port, after_bytes=3 * MIB, cuts=2) as proxy:
         while len(received) < len(content):
-            _receive(owner_http.http, url, received)
+            _receive(owner_http.http, source, proxy, received)
 
     assert proxy.cut_count == 2
     assert bytes(received) == content
 
 
-def _receive(http: httpx.Client, url: str, received: bytearray) -> None:
-    """Go on from what was received until the end or the next cut."""
+def _receive(http: httpx.Client, source: httpx.URL, proxy: CuttingProxy, received: bytearray) -> None:
+    """Go on from what was received until the end or the next cut, from the source through the proxy."""
+    url = source.copy_with(netloc=proxy.host.encode())
+    headers = {"range": f"bytes={len(received)}-", "host": source.netloc.decode()}
+    auth = http.auth if source.host == "localhost" else None  # a signed address is proof enough
     try:
-        with http.stream("GET", url, headers={"range": f"bytes={len(received)}-"}) as answer:
+        with http.stream("GET", url, headers=headers, auth=auth) as answer:
             assert answer.status_code == 206
             for piece in answer.iter_bytes():
                 received += piece

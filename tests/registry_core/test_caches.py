@@ -106,12 +106,18 @@ def _count(number: int) -> tuple[object, Any, dict[str, Any]]:
     return 1000 + number, (1000 + number,), {"size_bytes": 200}
 
 
+def _total(number: int) -> tuple[object, Any, dict[str, Any]]:
+    projects = tuple(range(number, number + 40))
+    return (projects, f"name=~{number}"), 1000 + number, {"size_bytes": 256 + 40 * 40}
+
+
 @pytest.mark.parametrize(
     ("name", "entry"),
     [
         ("manifests", _manifest), ("blobs", _blob), ("names", _located), ("identities", _identity),
         ("actions", _actions), ("callers", _caller), ("project permissions", _permissions),
         ("projects", _project), ("repositories", _repository), ("artifact counts", _count),
+        ("repository totals", _total),
     ],
 )  # fmt: skip
 def test_a_full_cache_takes_no_more_memory_than_its_limit(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from urllib.parse import urlsplit, urlunsplit
 import psycopg
 from psycopg import sql
 
-_PLAN = re.compile(r"duration: [\d.]+ ms  plan:\n((?:\t.*\n)+)")
+_PLAN = re.compile(r"^postgres\[(\d+)\].*duration: [\d.]+ ms  plan:\n((?:\t.*\n)+)", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -53,19 +53,23 @@ class PlanLog:
 
     def statements(self) -> list[str]:
         """Every statement, as it was sent."""
-        return [plan["Query Text"] for plan in self._plans()]
+        return [plan["Query Text"] for _, plan in self._plans()]
+
+    def statements_of(self, sessions: Container[int]) -> list[str]:
+        """The statements of the sessions with these process ids."""
+        return [plan["Query Text"] for session, plan in self._plans() if session in sessions]
 
     def scans(self) -> Iterator[Scan]:
         """Every place where a statement read a table."""
-        for plan in self._plans():
+        for _, plan in self._plans():
             yield from _scans(plan["Plan"], plan["Query Text"])
 
-    def _plans(self) -> Iterator[dict[str, Any]]:
+    def _plans(self) -> Iterator[tuple[int, dict[str, Any]]]:
         with self._log.open(errors="replace") as log:
             log.seek(self._begin)
             text = log.read()
         for match in _PLAN.finditer(text):
-            yield json.loads(match[1].replace("\n\t", "\n"))
+            yield int(match[1]), json.loads(match[2].replace("\n\t", "\n"))
 
 
 def _scans(node: dict[str, Any], statement: str) -> Iterator[Scan]:
