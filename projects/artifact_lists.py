@@ -19,6 +19,7 @@ from django.db import connection
 from django.db.models import Count, OuterRef, Q, QuerySet, Subquery
 
 from registry_core.api.memory import Memory
+from registry_core.api.sql import api_time_of
 from registry_core.content.models import Artifact, ManifestDescriptor, Tag
 from registry_core.content.repositories import repository_key
 
@@ -143,15 +144,10 @@ def accessory_details(artifact_id: int, accessory_ids: list[int]) -> list[Detail
         return [Detail(*row) for row in cursor.fetchall()]
 
 
-def _time(column: str) -> str:
-    """A time as the API writes it: formatting it there is much cheaper than reading and writing it here."""
-    return f"""to_char({column} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')"""
-
-
 _ROWS: Final = f"""
     SELECT artifact.id, artifact.repository_id, place.project_id, place.name, artifact.digest,
            artifact.media_type, artifact.artifact_type, artifact.size_bytes,
-           {_time("artifact.pushed_at")}, {_time("artifact.pulled_at")},
+           {api_time_of("artifact.pushed_at")}, {api_time_of("artifact.pulled_at")},
            manifest.kind, manifest.config_type, manifest.extra_attrs, manifest.icon, manifest.annotations
     FROM content_artifact AS artifact
     JOIN content_manifest AS manifest ON manifest.id = artifact.manifest_id
@@ -164,18 +160,19 @@ _ROWS: Final = f"""
 """  # noqa: S608 the parts are constants
 _TAGS: Final = f"""
     (SELECT 'tag', artifact_id, id, name, 0, NULL::bytea, repository_id, NULL::bytea,
-            {_time("pushed_at")}, {_time("pulled_at")}, NULL::jsonb
+            {api_time_of("pushed_at")}, {api_time_of("pulled_at")}, NULL::jsonb
      FROM content_tag WHERE artifact_id = ANY(%s) AND deleted_at IS NULL ORDER BY id DESC)
 """  # noqa: S608 the parts are constants
 _LABELS: Final = f"""
     (SELECT 'label', link.artifact_id, label.id, label.name, 0, NULL, coalesce(label.project_id, 0), NULL,
-            {_time("label.created_at")}, {_time("label.updated_at")}, jsonb_build_array(label.description, label.color)
+            {api_time_of("label.created_at")}, {api_time_of("label.updated_at")},
+            jsonb_build_array(label.description, label.color)
      FROM projects_artifactlabel AS link JOIN projects_label AS label ON label.id = link.label_id
      WHERE link.artifact_id = ANY(%s) ORDER BY label.name, label.id)
 """  # noqa: S608 the parts are constants
 _ACCESSORIES: Final = f"""
     (SELECT 'accessory', subject.id, accessory.id, '', accessory.accessory_kind, accessory.digest, subject.id,
-            subject.digest, {_time("accessory.pushed_at")}, NULL, to_jsonb(accessory.size_bytes)
+            subject.digest, {api_time_of("accessory.pushed_at")}, NULL, to_jsonb(accessory.size_bytes)
      FROM content_artifact AS subject JOIN content_artifact AS accessory
      ON accessory.repository_id = subject.repository_id AND accessory.accessory_of = subject.digest
         AND accessory.deleted_at IS NULL
@@ -184,7 +181,7 @@ _ACCESSORIES: Final = f"""
 _CHOSEN_ACCESSORIES: Final = _ACCESSORIES.replace("ORDER BY", "AND accessory.id = ANY(%s) ORDER BY")
 _INHERITED: Final = f"""
     (SELECT 'inherited', child.id, accessory.id, '', accessory.accessory_kind, accessory.digest, parent.id,
-            parent.digest, {_time("accessory.pushed_at")}, NULL, to_jsonb(accessory.size_bytes)
+            parent.digest, {api_time_of("accessory.pushed_at")}, NULL, to_jsonb(accessory.size_bytes)
      FROM content_artifact AS child
      JOIN content_manifestdescriptor AS entry ON entry.digest = child.digest AND entry.role = 3
      JOIN content_artifact AS parent ON parent.manifest_id = entry.manifest_id

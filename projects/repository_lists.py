@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final
 
-from django.db.models import F, OuterRef, Q, QuerySet, Subquery
-from django.db.models.functions import Coalesce, Greatest
+from django.db import connection
+from django.db.models import Q, QuerySet
 
-from registry_core.content.models import Artifact, Project, Repository
+from registry_core.api.sql import api_time_of
+from registry_core.content.models import Project, Repository
 
 FOUND_MAX: Final = 100
 
@@ -18,14 +20,42 @@ def repositories_in(visible: list[int] | None) -> QuerySet[Repository]:
     return living if visible is None else living.filter(project_id__in=visible)
 
 
-def with_last_push(rows: QuerySet[Repository]) -> QuerySet[Repository]:
-    """The repositories with `last_change_at`: the last push to them or change of their description, to the moment.
+@dataclass(frozen=True, slots=True)
+class RepositoryRow:
+    """A repository as lists show it, in the order of the statement's columns."""
 
-    One probe of `artifact_newest` for each, so it is for a page of them: lists are sorted by `changed_at`.
+    id: int
+    project_id: int
+    name: str
+    description: str
+    pull_count: int
+    created_at: str
+    updated_at: str
+
+
+def repository_rows(repository_ids: list[int]) -> list[RepositoryRow]:
+    """The repositories, in the order of their ids as given; those that are gone are left out.
+
+    `updated_at` is the last push or change of the description, to the moment: one probe of `artifact_newest` for each,
+    so lists are sorted by the column `changed_at`.
     """
-    newest = Artifact.objects.filter(repository=OuterRef("pk"), deleted_at=None).order_by("-id")
-    pushed_at = Coalesce(Subquery(newest.values("pushed_at")[:1]), F("updated_at"))
-    return rows.annotate(last_change_at=Greatest("updated_at", pushed_at))
+    with connection.cursor() as cursor:
+        cursor.execute(_ROWS, [repository_ids])
+        rows = {row[0]: RepositoryRow(*row) for row in cursor.fetchall()}
+    return [rows[repository_id] for repository_id in repository_ids if repository_id in rows]
+
+
+_ROWS: Final = f"""
+    SELECT repository.id, repository.project_id, project.name || '/' || repository.name, repository.description,
+           repository.pull_count, {api_time_of("repository.created_at")},
+           {api_time_of("greatest(repository.updated_at, newest.pushed_at)")}
+    FROM content_repository AS repository JOIN content_project AS project ON project.id = repository.project_id
+    LEFT JOIN LATERAL (
+        SELECT pushed_at FROM content_artifact AS artifact
+        WHERE artifact.repository_id = repository.id AND artifact.deleted_at IS NULL ORDER BY artifact.id DESC LIMIT 1
+    ) AS newest ON true
+    WHERE repository.id = ANY(%s) AND repository.deleted_at IS NULL
+"""  # noqa: S608 the parts are constants
 
 
 def named(name: str) -> Q:
@@ -48,7 +78,8 @@ def named_like(part: str) -> Q:
 
 def found_repositories(visible: list[int] | None, text: str) -> list[Repository]:
     """Up to FOUND_MAX repositories of the projects (None: of all) whose full name contains the text, by name."""
-    rows = repositories_in(visible).filter(named_like(text)).select_related("project")
+    # The projects are alive anyhow; saying so lets Postgres walk them in the order of their names.
+    rows = repositories_in(visible).filter(named_like(text), project__deleted_at=None).select_related("project")
     return list(rows.order_by("project__name", "name")[:FOUND_MAX])
 
 

@@ -34,6 +34,7 @@ LIMITS_BYTES: Final = {
     "callers": 4 * MIB,
     "project permissions": 8 * MIB,
     "system permissions": 4 * MIB,
+    "pullable projects": 4 * MIB,
     "settings": 1 * MIB,
     "projects": 2 * MIB,
     "repositories": 4 * MIB,

@@ -14,13 +14,13 @@ from projects.api.project_messages import ProjectAnswer, ProjectDeletable, Proje
 from projects.metadata import change_metadata
 from projects.services import create_project, delete_project, why_not_deletable
 from rbac.models import Role
-from rbac.services.permissions import memberships, pullable_projects
+from rbac.services.permissions import memberships
 from registry_core.access import Subject, SubjectKind
 from registry_core.api.base import ApiView, created, done, find_project
 from registry_core.api.messages import parameters_of, parse_body
 from registry_core.api.openapi import IS_NAME, PAGED, header, operation, query
 from registry_core.api.paging import COUNT_MAX, ListRules, listed
-from registry_core.api.permissions import ANYONE, SIGNED_IN, in_project, is_sysadmin
+from registry_core.api.permissions import ANYONE, SIGNED_IN, in_project, is_sysadmin, pullable_projects
 from registry_core.api.query import Condition, Exact, Fuzzy, Match, number_key, text_key, time_key, truth, truth_key
 from registry_core.content.counting import BoundedCount
 from registry_core.content.models import Project, Repository

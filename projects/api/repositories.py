@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, Final
 
 from django.db.models import Q, QuerySet
@@ -11,19 +10,17 @@ from rest_framework.response import Response
 
 from projects.api.content import ContentView
 from projects.artifact_lists import artifact_counts
-from projects.repository_lists import named, named_like, repositories_in, with_last_push
-from rbac.services.permissions import pullable_projects
+from projects.repository_lists import named, named_like, repositories_in, repository_rows
 from registry_core.api.base import ApiView, done
 from registry_core.api.memory import Memory
-from registry_core.api.messages import Answer, Body, Time, api_time, parse_body
+from registry_core.api.messages import Answer, Body, Time, parse_body
 from registry_core.api.openapi import PAGED, operation
-from registry_core.api.paging import ListRules, counted, listed
-from registry_core.api.permissions import ANYONE, in_project
+from registry_core.api.paging import ListRules, counted, keys_listed, page_response
+from registry_core.api.permissions import ANYONE, in_project, pullable_projects
 from registry_core.api.query import AnyOf, Exact, Fuzzy, Match, number_key, parse_q, time_key
-from registry_core.content.models import Repository
 from registry_core.content.repositories import CATALOG_KEY
 from registry_core.content.repository_changes import delete_repository, describe_repository
-from registry_core.errors import InvalidInput
+from registry_core.errors import InvalidInput, NotFound
 
 TAG: Final = "repository"
 
@@ -127,7 +124,10 @@ class RepositoryView(ContentView):
     @operation("getRepository", TAG, answer=RepositoryAnswer)
     def get(self, _request: Request, project_name: str, repository_name: str) -> Response:
         """Look at a repository."""
-        return Response(_present(list(_loaded([self.repository.pk])))[0])
+        found = _present([self.repository.pk])
+        if not found:
+            raise NotFound(f"there is no repository {repository_name}")
+        return Response(found[0])
 
     @operation("updateRepository", TAG, body=RepositoryRequest)
     def put(self, request: Request, project_name: str, repository_name: str) -> Response:
@@ -155,26 +155,23 @@ def _listed(request: Request, projects: list[int] | None) -> Response:
             (place, q), lambda: counted(rows), depends_on=[CATALOG_KEY], size_bytes=size_bytes, ttl_s=TOTAL_REMEMBERED_S
         )
 
-    return listed(request, repositories_in(projects), RULES, _present, load=_loaded, count=count)
+    page = keys_listed(request, repositories_in(projects), RULES, count=count)
+    return page_response(request, page.asked, _present(page.keys), total=page.total, cursor=page.cursor)
 
 
-def _loaded(keys: list[int]) -> QuerySet[Repository]:
-    living = Repository.objects.filter(pk__in=keys, deleted_at=None)
-    return with_last_push(living).select_related("project")
-
-
-def _present(repositories: Sequence[Repository]) -> list[Any]:
-    counts = artifact_counts(repository.pk for repository in repositories)
+def _present(repository_ids: list[int]) -> list[Any]:
+    rows = repository_rows(repository_ids) if repository_ids else []
+    counts = artifact_counts(row.id for row in rows)
     return [
         RepositoryAnswer(
-            id=repository.pk,
-            project_id=repository.project_id,
-            name=f"{repository.project.name}/{repository.name}",
-            artifact_count=counts.get(repository.pk, 0),
-            pull_count=repository.pull_count,
-            creation_time=api_time(repository.created_at),
-            update_time=api_time(repository.last_change_at),  # type: ignore[attr-defined]
-            description=repository.description,
+            id=row.id,
+            project_id=row.project_id,
+            name=row.name,
+            artifact_count=counts.get(row.id, 0),
+            pull_count=row.pull_count,
+            creation_time=row.created_at,
+            update_time=row.updated_at,
+            description=row.description,
         )
-        for repository in repositories
+        for row in rows
     ]

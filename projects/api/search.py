@@ -13,11 +13,10 @@ from projects.api.projects import present_projects, projects_with_details
 from projects.artifact_lists import artifact_counts
 from projects.icons import find_icon
 from projects.repository_lists import found_projects, found_repositories
-from rbac.services.permissions import pullable_projects
 from registry_core.api.base import ApiView
 from registry_core.api.messages import Answer, parameters_of
 from registry_core.api.openapi import operation, query
-from registry_core.api.permissions import ANYONE
+from registry_core.api.permissions import ANYONE, pullable_projects
 from registry_core.content.models import Repository
 from registry_core.digests import Digest
 from registry_core.errors import InvalidInput

@@ -18,14 +18,18 @@ from registry_core.access import Subject, authority
 from registry_core.api.authentication import subject_of
 from registry_core.api.memory import Memory
 from registry_core.content.models import Project
+from registry_core.content.repositories import CATALOG_KEY
 from registry_core.errors import NotFound
 
 if TYPE_CHECKING:
     from registry_core.api.base import ApiView
 
 Permission = tuple[str, str]
+PULLABLE_REMEMBERED_S: Final = 1.0
+"""A robot's end is told by the clock alone, as for the catalog of the registry."""
 _held: Memory[frozenset[Permission]] = Memory("project permissions")
 _in_system: Memory[tuple[bool]] = Memory("system permissions")
+_pullable: Memory[tuple[list[int] | None]] = Memory("pullable projects")
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +112,17 @@ def may_in_system(subject: Subject, resource: str, action: str) -> bool:
         (subject.key, resource, action),
         lambda: (authority().has_system_permission(subject=subject, resource=resource, action=action),),
         depends_on=[subject.key],
+    )[0]
+
+
+def pullable_projects(subject: Subject) -> list[int] | None:
+    """Ids of the living projects that the subject may pull from now, in order; None: all of them."""
+    return _pullable.recall(
+        (subject.key,),
+        lambda: (authority().pullable_projects(subject),),
+        depends_on=[subject.key, CATALOG_KEY],
+        size_bytes=lambda found: 256 + 40 * len(found[0] or ()),
+        ttl_s=PULLABLE_REMEMBERED_S,
     )[0]
 
 
