@@ -29,9 +29,11 @@ async def answer(request: Request, services: Services) -> Response:
 
 async def _handle(request: Request, services: Services) -> Response:
     _refuse_during_outage(services)
-    known = known_answers.recall(request, services)
+    known = known_answers.recall(request.method, request.path, request.headers, services)
     if known is not None:
-        return known
+        request.action = known_answers.ACTIONS[request.method]
+        request.repository, request.user = known.repository, known.user
+        return Response(200, [*known.headers], known.content)
     try:
         match = find(request.method, request.path)
     except NotFound:

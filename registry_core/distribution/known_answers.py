@@ -7,6 +7,7 @@ them would be; what it saves is asking them one after the other.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,13 +16,14 @@ from registry_core.content.repositories import RepositoryRef
 from registry_core.distribution.hooks import hooks
 from registry_core.distribution.identity import credentials_key
 from registry_core.distribution.reads import StoredManifest
-from registry_core.http.messages import Header, Request, Response
+from registry_core.http.messages import Header, Request
 
 if TYPE_CHECKING:
     from registry_core.distribution.identity import Identity
     from registry_core.distribution.services import Services
 
-_KINDS = {"GET": "pull", "HEAD": "head"}
+ACTIONS = {"GET": "pull", "HEAD": "head"}
+"""What the access log calls the methods of which answers are remembered."""
 _OVERHEAD_BYTES = 2048
 
 
@@ -38,18 +40,16 @@ class KnownAnswer:
     user: str
 
 
-def recall(request: Request, services: Services) -> Response | None:
-    """The answer to this request, when it was given before and nothing that it depends on has changed."""
-    action = _KINDS.get(request.method) if "/manifests/" in request.path else None
-    if action is None or hooks.pull or "if-none-match" in request.headers:
+def recall(method: str, path: str, headers: Mapping[str, str], services: Services) -> KnownAnswer | None:
+    """The answer to this request, when it was given before and nothing that it depends on has changed. Then the pull is
+    counted."""
+    action = ACTIONS.get(method) if "/manifests/" in path else None
+    if action is None or hooks.pull or "if-none-match" in headers:
         return None
-    known = services.answers.get(_key(request))
-    if known is None:
-        return None
-    request.action, request.repository, request.user = action, known.repository, known.user
-    if action == "pull":
+    known = services.answers.get((method, path, credentials_key(headers.get("authorization", ""))))
+    if known is not None and action == "pull":
         services.pulls.count(known.artifact_id, known.tag, known.subject)
-    return Response(200, [*known.headers], known.content)
+    return known
 
 
 def remember(
@@ -83,11 +83,8 @@ def remember(
         tuple(headers), manifest.content, manifest.artifact_id, tag, subject, request.repository, request.user
     )
     size_bytes = _OVERHEAD_BYTES + len(manifest.content) + 4 * len(request.path)
-    services.answers.put_on(_key(request), answer, bases, size_bytes=size_bytes)
-
-
-def _key(request: Request) -> tuple[str, str, bytes]:
-    return request.method, request.path, _credentials(request)
+    key = (request.method, request.path, _credentials(request))
+    services.answers.put_on(key, answer, bases, size_bytes=size_bytes)
 
 
 def _credentials(request: Request) -> bytes:
