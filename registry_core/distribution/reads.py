@@ -15,6 +15,7 @@ from registry_core.content.errors import BlobUnknown
 from registry_core.content.models import Blob
 from registry_core.content.repositories import ProjectRef, RepositoryRef
 from registry_core.digests import Digest
+from registry_core.distribution.joined_reads import JoinedReads
 from registry_core.names import RepositoryName
 from registry_core.state import generations
 
@@ -62,6 +63,8 @@ class Reads:
 
     def __init__(self, pool: AsyncConnectionPool[Any]) -> None:
         self._pool = pool
+        self._by_tag = JoinedReads(self._manifests_by_tag)
+        self._by_digest = JoinedReads(self._manifests_by_digest)
 
     async def _rows(self, statement: str, values: Sequence[object]) -> list[Any]:
         try:
@@ -102,22 +105,36 @@ class Reads:
     async def manifest(self, repository_id: int, reference: str | Digest) -> StoredManifest | None:
         """The manifest by digest, or the one that a tag points at."""
         if isinstance(reference, Digest):
-            joined, condition, value = "", "artifact.digest = %s", reference.raw
-        else:
-            joined = "JOIN content_tag AS tag ON tag.artifact_id = artifact.id AND tag.deleted_at IS NULL"
-            condition, value = "tag.repository_id = artifact.repository_id AND tag.name = %s", reference  # type: ignore[assignment]
+            return await self._by_digest.get((repository_id, reference.raw))
+        return await self._by_tag.get((repository_id, reference))
+
+    async def _manifests_by_digest(self, keys: list[tuple[int, bytes]]) -> dict[tuple[int, bytes], StoredManifest]:
         rows = await self._rows(
-            f"""
-            SELECT artifact.id, artifact.digest, artifact.media_type, manifest.content
-            FROM content_artifact AS artifact JOIN content_manifest AS manifest
-            ON manifest.id = artifact.manifest_id {joined}
-            WHERE artifact.repository_id = %s AND artifact.deleted_at IS NULL AND {condition}
-            """,  # noqa: S608 the parts are constants
-            [repository_id, value],
+            """
+            SELECT artifact.repository_id, artifact.digest, artifact.id, artifact.digest, artifact.media_type,
+                   manifest.content
+            FROM unnest(%s::bigint[], %s::bytea[]) AS wanted (repository_id, digest)
+            JOIN content_artifact AS artifact ON artifact.repository_id = wanted.repository_id
+                 AND artifact.digest = wanted.digest AND artifact.deleted_at IS NULL
+            JOIN content_manifest AS manifest ON manifest.id = artifact.manifest_id
+            """,
+            _columns(keys),
         )
-        if not rows:
-            return None
-        return StoredManifest(rows[0][0], Digest(rows[0][1]), rows[0][2], rows[0][3])
+        return {(row[0], row[1]): _stored(row) for row in rows}
+
+    async def _manifests_by_tag(self, keys: list[tuple[int, str]]) -> dict[tuple[int, str], StoredManifest]:
+        rows = await self._rows(
+            """
+            SELECT tag.repository_id, tag.name, artifact.id, artifact.digest, artifact.media_type, manifest.content
+            FROM unnest(%s::bigint[], %s::text[]) AS wanted (repository_id, name)
+            JOIN content_tag AS tag ON tag.repository_id = wanted.repository_id AND tag.name = wanted.name
+                 AND tag.deleted_at IS NULL
+            JOIN content_artifact AS artifact ON artifact.id = tag.artifact_id AND artifact.deleted_at IS NULL
+            JOIN content_manifest AS manifest ON manifest.id = artifact.manifest_id
+            """,
+            _columns(keys),
+        )
+        return {(row[0], row[1]): _stored(row) for row in rows}
 
     async def blob(self, repository_id: int, digest: Digest) -> tuple[BlobRef, bool] | None:
         """The blob that the repository may read, and whether its link is about to lose its grace; None when it has no
@@ -240,3 +257,13 @@ class Reads:
             [repository_id, subject.raw, [digest.raw for digest in digests]],
         )
         return {Digest(row[0]) for row in rows}
+
+
+def _columns(keys: list[tuple[int, Any]]) -> list[list[Any]]:
+    """The pairs as two arrays."""
+    return [[key[0] for key in keys], [key[1] for key in keys]]
+
+
+def _stored(row: tuple[Any, ...]) -> StoredManifest:
+    _, _, artifact_id, digest, media_type, content = row
+    return StoredManifest(artifact_id, Digest(digest), media_type, content)
