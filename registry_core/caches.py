@@ -23,6 +23,7 @@ LIMITS_BYTES: Final = {
     "blobs": 16 * MIB,
     "names": 16 * MIB,
     "identities": 16 * MIB,
+    "holders": 4 * MIB,
     "actions": 16 * MIB,
     "verdicts": 16 * MIB,
     "reaches": 4 * MIB,

@@ -12,7 +12,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from registry_core import threads
-from registry_core.access import ANONYMOUS, Subject, Unauthenticated, authority
+from registry_core.access import ANONYMOUS, Subject, SubjectKind, Unauthenticated, authority
 from registry_core.http.messages import Request
 from registry_core.tokens.jwt import Claims, TokenError, verify
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from registry_core.distribution.services import Services
 
 BASIC_REMEMBERED_S = 60.0
+HOLDER_REMEMBERED_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,20 +69,33 @@ async def _bearer(token: str, key: bytes, services: Services) -> Identity:
     except TokenError as error:
         raise Unauthenticated(str(error)) from None
     seen = services.identities.begin([claims.subject.key])
-    subject = await threads.run(_living_subject, claims)
-    identity = Identity(subject, claims, claims.cv)
+    holder = await _holder(claims.subject, services)
+    if holder.credential_version != claims.cv:
+        raise Unauthenticated("the token was revoked")
+    identity = Identity(holder.subject, claims, claims.cv)
     left_s = claims.exp - time.time()
     services.identities.put(key, identity, seen=seen, size_bytes=1024 + 4 * len(token), ttl_s=left_s)
     return identity
 
 
-def _living_subject(claims: Claims) -> Subject:
-    if claims.subject.is_anonymous:
-        return ANONYMOUS
-    subject = authority().subject(kind=claims.subject.kind, id=claims.subject.id)
-    if subject is None or authority().credential_version(subject) != claims.cv:
+async def _holder(claimed: Subject, services: Services) -> Identity:
+    """Who a token is for as he is now: clients fetch a new one for each repository. Raises Unauthenticated."""
+    holder = services.holders.get(claimed.key)
+    if holder is None:
+        seen = services.holders.begin([claimed.key])
+        holder = await threads.run(_living, claimed)
+        if claimed.kind is SubjectKind.USER:  # a robot's end is told by the clock alone
+            services.holders.put(claimed.key, holder, seen=seen, size_bytes=512, ttl_s=HOLDER_REMEMBERED_S)
+    return holder
+
+
+def _living(claimed: Subject) -> Identity:
+    if claimed.is_anonymous:
+        return _NOBODY
+    subject = authority().subject(kind=claimed.kind, id=claimed.id)
+    if subject is None:
         raise Unauthenticated("the token was revoked")
-    return subject
+    return Identity(subject, None, authority().credential_version(subject))
 
 
 async def _basic(credentials: str, key: bytes, request: Request, services: Services) -> Identity:

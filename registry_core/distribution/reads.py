@@ -111,12 +111,16 @@ class Reads:
     async def _manifests_by_digest(self, keys: list[tuple[int, bytes]]) -> dict[tuple[int, bytes], StoredManifest]:
         rows = await self._rows(
             """
-            SELECT artifact.repository_id, artifact.digest, artifact.id, artifact.digest, artifact.media_type,
+            SELECT wanted.repository_id, wanted.digest, artifact.id, artifact.digest, artifact.media_type,
                    manifest.content
             FROM unnest(%s::bigint[], %s::bytea[]) AS wanted (repository_id, digest)
-            JOIN content_artifact AS artifact ON artifact.repository_id = wanted.repository_id
-                 AND artifact.digest = wanted.digest AND artifact.deleted_at IS NULL
-            JOIN content_manifest AS manifest ON manifest.id = artifact.manifest_id
+            CROSS JOIN LATERAL (  -- by its key for each, whatever Postgres expects
+                SELECT id, digest, media_type, manifest_id FROM content_artifact
+                WHERE repository_id = wanted.repository_id AND digest = wanted.digest AND deleted_at IS NULL LIMIT 1
+            ) AS artifact
+            CROSS JOIN LATERAL (
+                SELECT content FROM content_manifest WHERE id = artifact.manifest_id LIMIT 1
+            ) AS manifest
             """,
             _columns(keys),
         )
@@ -125,12 +129,20 @@ class Reads:
     async def _manifests_by_tag(self, keys: list[tuple[int, str]]) -> dict[tuple[int, str], StoredManifest]:
         rows = await self._rows(
             """
-            SELECT tag.repository_id, tag.name, artifact.id, artifact.digest, artifact.media_type, manifest.content
+            SELECT wanted.repository_id, wanted.name, artifact.id, artifact.digest, artifact.media_type,
+                   manifest.content
             FROM unnest(%s::bigint[], %s::text[]) AS wanted (repository_id, name)
-            JOIN content_tag AS tag ON tag.repository_id = wanted.repository_id AND tag.name = wanted.name
-                 AND tag.deleted_at IS NULL
-            JOIN content_artifact AS artifact ON artifact.id = tag.artifact_id AND artifact.deleted_at IS NULL
-            JOIN content_manifest AS manifest ON manifest.id = artifact.manifest_id
+            CROSS JOIN LATERAL (  -- by its key for each, whatever Postgres expects
+                SELECT artifact_id FROM content_tag
+                WHERE repository_id = wanted.repository_id AND name = wanted.name AND deleted_at IS NULL LIMIT 1
+            ) AS tag
+            CROSS JOIN LATERAL (
+                SELECT id, digest, media_type, manifest_id FROM content_artifact
+                WHERE id = tag.artifact_id AND deleted_at IS NULL LIMIT 1
+            ) AS artifact
+            CROSS JOIN LATERAL (
+                SELECT content FROM content_manifest WHERE id = artifact.manifest_id LIMIT 1
+            ) AS manifest
             """,
             _columns(keys),
         )

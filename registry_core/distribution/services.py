@@ -34,6 +34,7 @@ class Services:
     blobs: GenerationCache[BlobRef]
     names: GenerationCache[Located]
     identities: GenerationCache[Identity]
+    holders: GenerationCache[Identity]
     actions: GenerationCache[frozenset[str]]
     verdicts: GenerationCache[Verdict]
     reaches: GenerationCache[Reach]
@@ -70,6 +71,7 @@ def make_services() -> Services:
         blobs=GenerationCache(known, "blobs"),
         names=GenerationCache(known, "names"),
         identities=GenerationCache(known, "identities"),
+        holders=GenerationCache(known, "holders"),
         actions=GenerationCache(known, "actions"),
         verdicts=GenerationCache(known, "verdicts"),
         reaches=GenerationCache(known, "reaches"),
