@@ -35,6 +35,7 @@ from tests.benchmarks.scale_report import DEPTHS, Compared, Measured, Sizes, pag
 PAGE = Path(__file__).parents[2] / "docs" / "benchmarks-scale.md"
 ROOT = Path(__file__).parents[2]
 PAGES_EACH = 40
+LEFT_OUT = frozenset({"v3", "debian", "nginx", "v3:s3", "portolan:s3"})
 _OF_TAGS = ("content_tag", "content_taghistory")
 
 
@@ -85,7 +86,9 @@ def _reduced(name: str, tags: int | None) -> DataSet:
 @contextmanager
 def _loaded(work: Path, data_set: DataSet, rows: Sequence[Row], *, is_short: bool) -> Iterator[Bench]:
     """A bench of Portolan alone, on a database that holds the data set."""
-    scale = replace(SHORT if is_short else FULL, left_out=frozenset({"v3", "debian", "nginx"}))
+    # How large a blob is, and how many of those are pushed, has nothing to do with what is there already.
+    large = {"huge_blob_bytes": SHORT.huge_blob_bytes, "large_pushes": SHORT.large_pushes}
+    scale = replace(SHORT if is_short else FULL, left_out=LEFT_OUT, **large)
     work.mkdir(parents=True)
     bench = Bench(work, scale, say=lambda text: _say(f"{data_set.name}: {text}"))
     with bench.running(rows):
