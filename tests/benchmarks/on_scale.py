@@ -87,8 +87,12 @@ def _reduced(name: str, tags: int | None) -> DataSet:
 def _loaded(work: Path, data_set: DataSet, rows: Sequence[Row], *, is_short: bool) -> Iterator[Bench]:
     """A bench of Portolan alone, on a database that holds the data set."""
     # How large a blob is, and how many of those are pushed, has nothing to do with what is there already.
-    large = {"huge_blob_bytes": SHORT.huge_blob_bytes, "large_pushes": SHORT.large_pushes}
-    scale = replace(SHORT if is_short else FULL, left_out=LEFT_OUT, **large)
+    scale = replace(
+        SHORT if is_short else FULL,
+        left_out=LEFT_OUT,
+        huge_blob_bytes=SHORT.huge_blob_bytes,
+        large_pushes=SHORT.large_pushes,
+    )
     work.mkdir(parents=True)
     bench = Bench(work, scale, say=lambda text: _say(f"{data_set.name}: {text}"))
     with bench.running(rows):
