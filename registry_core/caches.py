@@ -21,6 +21,7 @@ LIMITS_BYTES: Final = {
     "manifests": 128 * MIB,
     "answers": 32 * MIB,
     "blobs": 16 * MIB,
+    "signed urls": 8 * MIB,
     "names": 16 * MIB,
     "identities": 16 * MIB,
     "holders": 4 * MIB,

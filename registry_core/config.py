@@ -120,7 +120,10 @@ class Config(BaseSettings):
         default=True, description="Send pulling clients to the store by a signed URL; false: pass the bytes through."
     )
     s3_redirect_ttl_s: int = Field(
-        default=1200, ge=60, le=604_800, description="Seconds for which a signed URL can be used."
+        default=1200,
+        ge=60,
+        le=604_800,
+        description="Seconds for which a signed URL can be used; the last one to get it has three quarters.",
     )
     s3_part_bytes: int = Field(
         default=16 * 1024 * 1024,

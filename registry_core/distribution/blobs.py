@@ -7,6 +7,7 @@ from itertools import chain
 from pathlib import Path
 
 from registry_core import threads
+from registry_core.config import get_config
 from registry_core.content.blobs import BlobRef, delete_blob
 from registry_core.content.errors import BlobUnknown
 from registry_core.content.repositories import RepositoryRef
@@ -19,6 +20,8 @@ from registry_core.http.messages import FilePart, Header, Relay, Request, Respon
 from registry_core.storage.filesystem import FilesystemStore
 from registry_core.storage.interface import ObjectStore, SignedUrl
 from registry_core.storage.stores import store_named
+
+REMEMBERED_PART = 0.25
 
 
 async def get(request: Request, services: Services, name: str, digest_text: str) -> Response:
@@ -35,7 +38,7 @@ async def get(request: Request, services: Services, name: str, digest_text: str)
     ]
     if is_known_to_client(request, digest):
         return Response(304, headers[:2])
-    return await _answer(request, blob, headers)
+    return await _answer(request, services, blob, headers)
 
 
 async def delete(request: Request, services: Services, name: str, digest_text: str) -> Response:
@@ -62,11 +65,11 @@ async def _load(services: Services, repository: RepositoryRef, digest: Digest) -
     return blob
 
 
-async def _answer(request: Request, blob: BlobRef, headers: list[Header]) -> Response:
+async def _answer(request: Request, services: Services, blob: BlobRef, headers: list[Header]) -> Response:
     size, store = blob.size_bytes, store_named(blob.store)
     if request.method == "HEAD":
         return Response(200, [*headers, ("content-length", str(size))])
-    where = await _locate(store, blob.storage_key)
+    where = await _locate(services, store, blob.storage_key)
     if isinstance(where, SignedUrl):
         # The client repeats its Range there.
         return Response(307, [*headers[:2], ("location", where.url), ("content-length", "0")])
@@ -94,9 +97,19 @@ def _begun(chunks: Iterator[bytes]) -> Iterator[bytes]:
     return chain([next(chunks, b"")], chunks)
 
 
-async def _locate(store: ObjectStore, key: str) -> Path | SignedUrl | None:
-    # Signing takes longer than a path does, and may have to fetch fresh credentials.
-    return store.locate(key) if store.name == FilesystemStore.name else await threads.run_plain(store.locate, key)
+async def _locate(services: Services, store: ObjectStore, key: str) -> Path | SignedUrl | None:
+    """Where a client finds an object by itself. Who may have it was decided before: a signed URL is remembered for a
+    part of its life, because signing takes milliseconds in a thread, and many clients pull the same image."""
+    if store.name == FilesystemStore.name:
+        return store.locate(key)
+    known = services.signed_urls.get(key)
+    if known is not None:
+        return known
+    where = await threads.run_plain(store.locate, key)
+    if isinstance(where, SignedUrl):
+        ttl_s = get_config().s3_redirect_ttl_s * REMEMBERED_PART
+        services.signed_urls.put(key, where, seen=(), size_bytes=512 + len(where.url), ttl_s=ttl_s)
+    return where
 
 
 def _is_range_wanted(request: Request, blob: BlobRef) -> bool:

@@ -18,6 +18,7 @@ from registry_core.distribution.reads import Located, Reach, Reads, StoredManife
 from registry_core.distribution.tail import Tail
 from registry_core.generations import Generations
 from registry_core.state import generations, machine_id
+from registry_core.storage.interface import SignedUrl
 
 PREPARED_AFTER = 2
 
@@ -32,6 +33,7 @@ class Services:
     manifests: GenerationCache[StoredManifest]
     answers: GenerationCache[KnownAnswer]
     blobs: GenerationCache[BlobRef]
+    signed_urls: GenerationCache[SignedUrl]
     names: GenerationCache[Located]
     identities: GenerationCache[Identity]
     holders: GenerationCache[Identity]
@@ -69,6 +71,7 @@ def make_services() -> Services:
         manifests=GenerationCache(known, "manifests"),
         answers=GenerationCache(known, "answers"),
         blobs=GenerationCache(known, "blobs"),
+        signed_urls=GenerationCache(known, "signed urls"),
         names=GenerationCache(known, "names"),
         identities=GenerationCache(known, "identities"),
         holders=GenerationCache(known, "holders"),

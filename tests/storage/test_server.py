@@ -137,6 +137,25 @@ def test_image_is_pushed_and_pulled_by_redirect(depot: Callable[..., Depot]) -> 
     wait_until(lambda: len(registry.names("journal/")) > 0, what="the journal is written")
 
 
+def test_a_signed_url_serves_many_and_only_those_who_may_read(depot: Callable[..., Depot]) -> None:
+    registry = depot()
+    image = make_image(layer_bytes=1000)
+    digests = [push_blob(registry.client, registry.repository, blob) for blob in image.blobs]
+    put_manifest(registry.client, registry.repository, "v1", image)
+    address = registry.blob(digests[1])
+
+    def location() -> str:
+        sent = registry.client.get(address)
+        assert sent.status_code == 307
+        return sent.headers["location"]
+
+    first, signed_s = location(), time.monotonic()
+    wait_until(lambda: time.monotonic() > signed_s + 1.1, what="the second that a signature names is over")
+    assert location() == first, "this connection's worker signs anew"
+    assert httpx.get(f"{registry.server.url}{address}").status_code == 401
+    assert httpx.get(first).content == image.blobs[1]
+
+
 def test_blob_passes_through_where_clients_cannot_reach_the_store(depot: Callable[..., Depot]) -> None:
     registry = depot(s3_redirect=False)
     for size in (0, 3, MIB, MIB + 1, 12 * MIB + 5):
