@@ -34,16 +34,19 @@ _STEP = 1 << 16
 _SLOT_BYTES = SLOTS * 8
 _MARK_WORDS = 3  # pid, process start time, slot + 1 (0: free)
 _TAIL_WORDS = 4  # total, verified at, unreachable since (both CLOCK_MONOTONIC, nanoseconds), last transaction followed
+_ENDED = {"Z", "X"}  # proc_pid_stat(5): zombie, dead
 _FILE_BYTES = _SLOT_BYTES + (MARKS * _MARK_WORDS + _TAIL_WORDS) * 8
 
 
 def process_start_time(pid: int) -> int:
-    """When process `pid` started, in clock ticks since boot; 0 when there is no such process."""
+    """When process `pid` started, in clock ticks since boot; 0 when there is no such process, or only what is left of
+    one that has ended: where nobody asks for its exit code that may stay for long."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except OSError:
         return 0
-    return int(stat.rpartition(")")[2].split()[19])
+    fields = stat.rpartition(")")[2].split()
+    return 0 if fields[0] in _ENDED else int(fields[19])
 
 
 class Generations:

@@ -115,7 +115,7 @@ def access(
         return
     path = redact_text(path) if "=" in path or " " in path else path
     # One look at all of them: hardly ever is there anything to escape.
-    if _CONTROL.search(f"{request_id}{method}{path}{client}{user}{action}{repository}"):
+    if not f"{request_id}{method}{path}{client}{user}{action}{repository}".isprintable():
         request_id, method, path, client = map(_one_line, (request_id, method, path, client))
         user, action, repository = (text and _one_line(text) for text in (user, action, repository))
     line = _AccessLine(

@@ -134,6 +134,14 @@ def test_a_process_has_a_start_time_while_it_lives() -> None:
     wait_until(lambda: process_start_time(ended.pid) == 0, what="the process is gone")
 
 
+def test_a_process_that_ended_is_gone_even_if_nobody_asks_for_its_exit_code() -> None:
+    ended = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    assert process_start_time(ended.pid) > 0
+    ended.kill()
+    wait_until(lambda: process_start_time(ended.pid) == 0, what="the process is gone")
+    ended.wait()
+
+
 def test_a_cache_forgets_what_changed_and_never_keeps_what_was_read_before_or_during_a_change(
     generations: Generations,
 ) -> None:
