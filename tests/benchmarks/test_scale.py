@@ -42,7 +42,18 @@ _REFERENCES = {
     "manifest_id": "content_manifest", "artifact_id": "content_artifact",
 }  # fmt: skip
 # Ids, times, the key that is drawn by lot, the transaction's number, and the stripe that a thread happens to charge.
-_LEFT_OUT = {"id", "created_at", "updated_at", "pushed_at", "grace_until", "at", "storage_key", "xact", "stripe"}
+_LEFT_OUT = {
+    "id",
+    "created_at",
+    "updated_at",
+    "changed_at",
+    "pushed_at",
+    "grace_until",
+    "at",
+    "storage_key",
+    "xact",
+    "stripe",
+}
 
 Names = dict[str, dict[int, str]]
 Rows = dict[str, Counter[tuple[Any, ...]]]
