@@ -25,18 +25,28 @@ class JoinedReads(Generic[K, V]):
         """`read` finds the values of up to KEYS_MAX keys; what is not there it leaves out."""
         self._read = read
         self._waiting: dict[K, asyncio.Future[V | None]] = {}
-        self._running: set[asyncio.Task[None]] = set()
+        self._running = 0
+        self._tasks: set[asyncio.Task[None]] = set()
 
     async def get(self, key: K) -> V | None:
         """The value of `key`; None when there is none. Raises what the statement raised, for all who waited for it."""
         answer = self._waiting.get(key)
         if answer is None:
             answer = self._waiting[key] = asyncio.get_running_loop().create_future()
-            if len(self._running) < RUNNING_MAX:
-                task = asyncio.create_task(self._read_waiting())
-                self._running.add(task)
-                task.add_done_callback(self._running.discard)
+            if self._running < RUNNING_MAX:
+                self._running += 1
+                task = asyncio.create_task(self._read_until_none_waits())
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
         return await asyncio.shield(answer)
+
+    async def _read_until_none_waits(self) -> None:
+        try:
+            await self._read_waiting()
+        finally:
+            # In the step that found nobody waiting: a task is done a step later, and who asked in between would wait
+            # for readers that have gone.
+            self._running -= 1
 
     async def _read_waiting(self) -> None:
         while self._waiting:

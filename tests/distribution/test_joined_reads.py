@@ -110,3 +110,24 @@ def test_who_goes_away_takes_nobody_with_him() -> None:
             await leaving
 
     asyncio.run(play())
+
+
+@given(st.lists(st.integers(0, 4), min_size=4, max_size=4), st.integers(0, 3))
+@settings(deadline=None)
+def test_nobody_is_left_waiting_who_asks_when_the_last_read_ends(pauses: list[int], steps: int) -> None:
+    async def play() -> None:
+        async def read(keys: list[int]) -> dict[int, int]:
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            return dict.fromkeys(keys, 7)
+
+        reads = JoinedReads(read)
+
+        async def ask(key: int, pause: int) -> None:
+            for _ in range(pause):
+                await asyncio.sleep(0)
+            assert await reads.get(key) == 7
+
+        await asyncio.wait_for(asyncio.gather(*(ask(key, pause) for key, pause in enumerate(pauses))), 2)
+
+    asyncio.run(play())
