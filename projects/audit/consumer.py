@@ -8,12 +8,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from django.db import transaction
-
 from projects.audit.mapping import entry_of, event_type
 from projects.audit.models import AuditEntry
 from projects.audit.names import names_in
-from registry_core.events.consumers import locked_place, move_on
+from registry_core.events.consumers import consume
 from registry_core.events.models import Event
 from registry_core.settings_store.values import current
 
@@ -23,25 +21,7 @@ BATCH: Final = 1000
 
 def write_entries() -> int:
     """Make entries of the events that have come since the last time; how many events there were."""
-    total = 0
-    while count := _write_batch():
-        total += count
-        if count < BATCH:
-            break
-    return total
-
-
-@transaction.atomic
-def _write_batch() -> int:
-    seq = locked_place(CURSOR)
-    if seq is None:
-        return 0
-    events = list(Event.objects.filter(seq__gt=seq).order_by("seq")[:BATCH])
-    if not events:
-        return 0
-    _store(events)
-    move_on(CURSOR, events[-1].seq or seq)
-    return len(events)
+    return consume(CURSOR, _store, batch=BATCH)
 
 
 def _store(events: list[Event]) -> None:

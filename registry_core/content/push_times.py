@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from django.db import connection, transaction
+from django.db import connection
 
-from registry_core.events.consumers import locked_place, move_on
+from registry_core.events.consumers import consume
 from registry_core.events.models import Event
 
 CURSOR: Final = "push times"
@@ -28,26 +28,11 @@ _NOTE = """
 
 def note_push_times() -> int:
     """Note the pushes that have come since the last time; how many events there were."""
-    total = 0
-    while count := _note_batch():
-        total += count
-        if count < BATCH:
-            break
-    return total
+    return consume(CURSOR, _note, batch=BATCH)
 
 
-@transaction.atomic
-def _note_batch() -> int:
-    seq = locked_place(CURSOR)
-    if seq is None:
-        return 0
-    events = Event.objects.filter(seq__gt=seq).order_by("seq").values_list("seq", "kind", "repository_id")
-    batch = list(events[:BATCH])
-    if not batch:
-        return 0
-    pushed = {repository_id for _, kind, repository_id in batch if kind == "artifact.pushed"}
+def _note(events: list[Event]) -> None:
+    pushed = {event.repository_id for event in events if event.kind == "artifact.pushed"}
     if pushed:
         with connection.cursor() as cursor:
             cursor.execute(_NOTE, [sorted(filter(None, pushed))])
-    move_on(CURSOR, batch[-1][0] or seq)
-    return len(batch)

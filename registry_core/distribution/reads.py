@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import psycopg
 from psycopg_pool import AsyncConnectionPool
@@ -18,6 +18,8 @@ from registry_core.digests import Digest
 from registry_core.distribution.joined_reads import JoinedReads
 from registry_core.names import RepositoryName
 from registry_core.state import generations
+
+R = TypeVar("R", bytes, str)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,44 +111,39 @@ class Reads:
         return await self._by_tag.get((repository_id, reference))
 
     async def _manifests_by_digest(self, keys: list[tuple[int, bytes]]) -> dict[tuple[int, bytes], StoredManifest]:
-        rows = await self._rows(
-            """
-            SELECT wanted.repository_id, wanted.digest, artifact.id, artifact.digest, artifact.media_type,
-                   manifest.content
-            FROM unnest(%s::bigint[], %s::bytea[]) AS wanted (repository_id, digest)
-            CROSS JOIN LATERAL (  -- by its key for each, whatever Postgres expects
-                SELECT id, digest, media_type, manifest_id FROM content_artifact
-                WHERE repository_id = wanted.repository_id AND digest = wanted.digest AND deleted_at IS NULL LIMIT 1
-            ) AS artifact
-            CROSS JOIN LATERAL (
-                SELECT content FROM content_manifest WHERE id = artifact.manifest_id LIMIT 1
-            ) AS manifest
-            """,
-            _columns(keys),
-        )
-        return {(row[0], row[1]): _stored(row) for row in rows}
+        living = "repository_id = wanted.repository_id AND digest = wanted.reference"
+        return await self._manifests(keys, "bytea", "", living)
 
     async def _manifests_by_tag(self, keys: list[tuple[int, str]]) -> dict[tuple[int, str], StoredManifest]:
-        rows = await self._rows(
-            """
-            SELECT wanted.repository_id, wanted.name, artifact.id, artifact.digest, artifact.media_type,
-                   manifest.content
-            FROM unnest(%s::bigint[], %s::text[]) AS wanted (repository_id, name)
-            CROSS JOIN LATERAL (  -- by its key for each, whatever Postgres expects
+        tag = """
+            CROSS JOIN LATERAL (
                 SELECT artifact_id FROM content_tag
-                WHERE repository_id = wanted.repository_id AND name = wanted.name AND deleted_at IS NULL LIMIT 1
+                WHERE repository_id = wanted.repository_id AND name = wanted.reference AND deleted_at IS NULL LIMIT 1
             ) AS tag
+        """
+        return await self._manifests(keys, "text", tag, "id = tag.artifact_id")
+
+    async def _manifests(
+        self, keys: list[tuple[int, R]], type_name: str, joined: str, condition: str
+    ) -> dict[tuple[int, R], StoredManifest]:
+        """The manifests of the living artifacts that meet the condition, each table read by its key for each of the
+        keys, whatever Postgres expects: so the LATERALs and their limits."""
+        rows = await self._rows(
+            f"""
+            SELECT wanted.repository_id, wanted.reference, artifact.id, artifact.digest, artifact.media_type,
+                   manifest.content
+            FROM unnest(%s::bigint[], %s::{type_name}[]) AS wanted (repository_id, reference) {joined}
             CROSS JOIN LATERAL (
                 SELECT id, digest, media_type, manifest_id FROM content_artifact
-                WHERE id = tag.artifact_id AND deleted_at IS NULL LIMIT 1
+                WHERE {condition} AND deleted_at IS NULL LIMIT 1
             ) AS artifact
             CROSS JOIN LATERAL (
                 SELECT content FROM content_manifest WHERE id = artifact.manifest_id LIMIT 1
             ) AS manifest
-            """,
-            _columns(keys),
+            """,  # noqa: S608 the parts are constants
+            [[key[0] for key in keys], [key[1] for key in keys]],
         )
-        return {(row[0], row[1]): _stored(row) for row in rows}
+        return {(row[0], row[1]): StoredManifest(row[2], Digest(row[3]), row[4], row[5]) for row in rows}
 
     async def blob(self, repository_id: int, digest: Digest) -> tuple[BlobRef, bool] | None:
         """The blob that the repository may read, and whether its link is about to lose its grace; None when it has no
@@ -269,13 +266,3 @@ class Reads:
             [repository_id, subject.raw, [digest.raw for digest in digests]],
         )
         return {Digest(row[0]) for row in rows}
-
-
-def _columns(keys: list[tuple[int, Any]]) -> list[list[Any]]:
-    """The pairs as two arrays."""
-    return [[key[0] for key in keys], [key[1] for key in keys]]
-
-
-def _stored(row: tuple[Any, ...]) -> StoredManifest:
-    _, _, artifact_id, digest, media_type, content = row
-    return StoredManifest(artifact_id, Digest(digest), media_type, content)

@@ -1,24 +1,42 @@
-"""What every consumer of the outbox does: it keeps its place, in the transaction of what it makes of the events."""
+"""How a consumer follows the outbox: its place moves on in the transaction of what it makes of the events."""
 
 from __future__ import annotations
 
-from django.db import connection
+from collections.abc import Callable
 
-from registry_core.events.models import Cursor
+from django.db import connection, transaction
+
+from registry_core.events.models import Cursor, Event
 
 
-def locked_place(name: str) -> int | None:
-    """The `seq` of the last event that the consumer has dealt with; None while another process is at it.
+def consume(name: str, deal_with: Callable[[list[Event]], None], *, batch: int) -> int:
+    """Have a consumer deal with the events that have come since the last time, `batch` of them in a transaction; how
+    many there were. Does nothing while another process is at it."""
+    total = 0
+    while count := _consume_batch(name, deal_with, batch):
+        total += count
+        if count < batch:
+            break
+    return total
 
-    The place is locked until the end of the transaction.
-    """
+
+@transaction.atomic
+def _consume_batch(name: str, deal_with: Callable[[list[Event]], None], batch: int) -> int:
+    seq = _locked_place(name)
+    if seq is None:
+        return 0
+    events = list(Event.objects.filter(seq__gt=seq).order_by("seq")[:batch])
+    if not events:
+        return 0
+    deal_with(events)
+    Cursor.objects.filter(name=name).update(seq=events[-1].seq)
+    return len(events)
+
+
+def _locked_place(name: str) -> int | None:
+    """The `seq` of the last event that the consumer has dealt with, locked; None while another process is at it."""
     with connection.cursor() as cursor:
         cursor.execute("INSERT INTO events_cursor (name, seq) VALUES (%s, 0) ON CONFLICT DO NOTHING", [name])
         cursor.execute("SELECT seq FROM events_cursor WHERE name = %s FOR UPDATE SKIP LOCKED", [name])
         row = cursor.fetchone()
     return row[0] if row else None
-
-
-def move_on(name: str, seq: int) -> None:
-    """Remember that the consumer has dealt with all events up to `seq`."""
-    Cursor.objects.filter(name=name).update(seq=seq)

@@ -84,6 +84,7 @@ def page(measured: Measured, about: Mapping[str, str]) -> str:
         f"## Rows of the bench: at most {SLOWER_MOST} times slower\n",
         _table(["row", "unit", *(s.name for s in measured.sets), "times slower", "met"], map(_row, measured.rows)),
         f"## Pages of 100 at any depth: at most {DEEPER_MOST:g} times the first, in milliseconds\n",
+        "Those of `_catalog` are asked for again within the second for which they are remembered.\n",
         _table(["set", "list", *(f"{depth:.0%}" for depth in DEPTHS), "met"], _page_lines(measured)),
         f"## The REST API: {CLIENTS} clients, pages of {PAGE_SIZE} at random to row {DEEPEST:,}, in milliseconds\n",
         _table(["set", "list", "pages", "answers/s", "p50", "p95", "at most", "met"], _rest_lines(measured)),

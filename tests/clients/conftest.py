@@ -21,7 +21,7 @@ from tests.support.layouts import Layout, new_image
 from tests.support.minio import Minio
 from tests.support.people import PASSWORD, Account, create_user
 from tests.support.server import Server
-from tests.support.tools import REQUIRE_TOOLS, tool
+from tests.support.tools import missing, tool
 from tests.support.waiting import wait_until
 
 # In one process: Django takes seconds to set up on a busy machine.
@@ -79,10 +79,7 @@ def _another_name_of_this_machine() -> str:
         with contextlib.suppress(OSError):
             if name != "localhost" and socket.gethostbyname(name) == "127.0.0.1":
                 return name
-    reason = "no name but localhost leads to 127.0.0.1: add one to /etc/hosts"
-    if REQUIRE_TOOLS:
-        pytest.fail(reason)
-    pytest.skip(reason)
+    return missing("no name but localhost leads to 127.0.0.1: add one to /etc/hosts")
 
 
 @pytest.fixture(scope="session", params=list(DOORS))

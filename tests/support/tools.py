@@ -11,6 +11,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -43,7 +44,11 @@ def tool(name: str) -> Path:
     found = _built(name) or shutil.which(name)
     if found:
         return Path(found)
-    reason = f"{name} is not here: run `make tools`, or install it from the system's packages"
+    return missing(f"{name} is not here: run `make tools`, or install it from the system's packages")
+
+
+def missing(reason: str) -> NoReturn:
+    """Skip the test because of what this machine does not have, or fail when PORTOLAN_REQUIRE_TOOLS=1 (as in CI)."""
     if REQUIRE_TOOLS:
         pytest.fail(reason, pytrace=False)
     pytest.skip(reason)
