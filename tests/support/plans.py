@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import re
 from collections.abc import Container, Iterator
 from dataclasses import dataclass
@@ -36,7 +37,12 @@ class PlanLog:
         password = (folder / "secrets" / "postgres.password").read_text().strip()
         at = urlsplit(database_url)
         superuser = urlunsplit(at._replace(netloc=f"postgres:{password}@{at.hostname}:{at.port}"))
+        # All databases write to one log. A plan names the settings that are not the usual ones, so this harmless one
+        # tells whose it is; with an odd last digit, for zeros at the end are not written.
+        self._mark = f"0.{random.randrange(100_001, 999_999, 2)}"
         settings = {
+            "geqo_seed": self._mark,
+            "auto_explain.log_settings": "on",
             "session_preload_libraries": "auto_explain",
             "auto_explain.log_min_duration": "0",
             "auto_explain.log_analyze": "on",
@@ -69,7 +75,9 @@ class PlanLog:
             log.seek(self._begin)
             text = log.read()
         for match in _PLAN.finditer(text):
-            yield int(match[1]), json.loads(match[2].replace("\n\t", "\n"))
+            plan = json.loads(match[2].replace("\n\t", "\n"))
+            if plan.get("Settings", {}).get("geqo_seed") == self._mark:
+                yield int(match[1]), plan
 
 
 def _scans(node: dict[str, Any], statement: str) -> Iterator[Scan]:
