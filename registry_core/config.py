@@ -24,6 +24,7 @@ PREFIX = "PORTOLAN_"
 CONFIG_PATH_VARIABLE = "PORTOLAN_CONFIG"
 DEFAULT_CONFIG_PATH = Path("portolan.yml")
 MASK = "********"
+PREPARED_AFTER = 2
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
@@ -345,6 +346,15 @@ class Config(BaseSettings):
     def database_direct_dsn(self) -> str | None:
         """URL of the database for session locks and LISTEN; as `database_dsn` when no other is configured."""
         return _revealed(self.database_direct_url) or self.database_dsn
+
+    @property
+    def prepared_after(self) -> int | None:
+        """After how many times a connection has the server prepare a statement; None: never.
+
+        Not behind a transaction pooler (there is one when the database has another address past it): what is prepared
+        is known to one server process.
+        """
+        return PREPARED_AFTER if self.database_direct_url is None else None
 
     @property
     def redis_dsn(self) -> str | None:

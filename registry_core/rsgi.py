@@ -32,7 +32,7 @@ from registry_core.distribution.hooks import load_plugins  # noqa: E402
 from registry_core.distribution.services import Services, make_services  # noqa: E402
 from registry_core.http import draining, forwarded, plain, relays, wsgi_mount  # noqa: E402
 from registry_core.http.answers import HSTS, is_local, under_prefix  # noqa: E402
-from registry_core.http.messages import ClientGone, Header, Request, Response  # noqa: E402
+from registry_core.http.messages import ClientGone, Header, Request, Response, declared_length  # noqa: E402
 from registry_core.loop_watch import LoopWatch  # noqa: E402
 from registry_core.storage.stores import default_store, flush_stores  # noqa: E402
 from registry_core.tokens.endpoint import service_token  # noqa: E402
@@ -41,6 +41,7 @@ _django = get_wsgi_application()  # here, for all workers to share
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 CLEAR_DEAD_S = 1.0
 FLUSH_LOG_S = 0.05
+AT_ONCE_BYTES = 64 << 10
 UNREAD_MAX_BYTES = 1 << 20
 UNREAD_S = 5.0
 _SPECIAL = frozenset({"if-none-match", "content-length", "transfer-encoding", "x-request-id", "x-portolan-worker"})
@@ -233,11 +234,11 @@ class _Body:
     It must not refer to the request: in a cycle the protocol would outlive the answer, and the connection with it.
     """
 
-    __slots__ = ("headers", "is_ended", "is_read", "protocol")
+    __slots__ = ("declared_bytes", "is_ended", "is_read", "protocol")
 
     def __init__(self, protocol: RSGIHTTPProtocol, headers: Mapping[str, str]) -> None:
         self.protocol = protocol
-        self.headers = headers
+        self.declared_bytes = declared_length(headers)
         self.is_read = False
         self.is_ended = False
 
@@ -273,24 +274,30 @@ async def _chunks(body: _Body) -> AsyncIterator[bytes]:
     The server ends the iteration without an error then. A body with a declared length is counted; for a chunked one
     the server's sign is a second empty chunk at the end (a whole body ends with one).
     """
+    declared = body.declared_bytes
     received, empty = 0, 0
-    limit_s = get_config().body_idle_timeout_s
-    iterator = body.protocol.__aiter__()
+    chunks = _at_once(body.protocol) if declared is not None and declared <= AT_ONCE_BYTES else aiter(body.protocol)
     try:
-        while True:
-            chunk = await asyncio.wait_for(anext(iterator), limit_s)
+        while received != declared:
+            async with asyncio.timeout(get_config().body_idle_timeout_s):
+                chunk = await anext(chunks)
             if chunk:
                 received += len(chunk)
                 yield chunk
             else:
                 empty += 1
     except StopAsyncIteration:
-        body.is_ended = True
+        pass
     except (RSGIProtocolClosed, TimeoutError):
         raise ClientGone from None
-    declared = body.headers.get("content-length", "")
-    if empty > 1 or (declared.isdigit() and received < int(declared)):
+    body.is_ended = True
+    if empty > 1 or (declared is not None and received < declared):
         raise ClientGone
+
+
+async def _at_once(protocol: RSGIHTTPProtocol) -> AsyncIterator[bytes]:
+    """A short body in one turn: each chunk would be another one between the server's threads and ours."""
+    yield await protocol()
 
 
 async def _send(request: Request, response: Response, protocol: RSGIHTTPProtocol) -> int:

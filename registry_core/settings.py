@@ -18,16 +18,16 @@ def _database(dsn: str | None) -> dict[str, Any]:
     parts: dict[str, Any] = {key: value for key, value in conninfo_to_dict(dsn or "").items() if value is not None}
     pool = {"min_size": 1, "max_size": _config.database_pool_max, "timeout": 5}
     return {
-        "ENGINE": "django.db.backends.postgresql",
+        "ENGINE": "registry_core.database",
         "NAME": parts.pop("dbname", "portolan"),
         "USER": parts.pop("user", ""),
         "PASSWORD": parts.pop("password", ""),
         "HOST": parts.pop("host", ""),
         "PORT": str(parts.pop("port", "")),
         "CONN_MAX_AGE": 0,  # the pool keeps connections, Django must give them back
-        "CONN_HEALTH_CHECKS": True,  # a connection that ended with its server is not handed out again
+        "CONN_HEALTH_CHECKS": False,  # the engine looks at each connection itself
         "DISABLE_SERVER_SIDE_CURSORS": True,  # they do not survive a transaction pooler
-        "OPTIONS": {**parts, "pool": pool},
+        "OPTIONS": {**parts, "pool": pool, "prepare_threshold": _config.prepared_after},
     }
 
 

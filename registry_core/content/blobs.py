@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from django.db import connection
+from django.db import IntegrityError, connection
+from psycopg.errors import UniqueViolation
 
 from registry_core.access import Subject
+from registry_core.content import quota
 from registry_core.content.errors import BlobUnknown, ContentInUse
-from registry_core.content.links import link, unlink
+from registry_core.content.links import GRACE, link, unlink
 from registry_core.content.models import Blob
 from registry_core.content.repositories import RepositoryRef, changing, retried
+from registry_core.database.statements import statements
 from registry_core.digests import Digest
 from registry_core.distribution.hooks import DeleteContext, MountContext, hooks
 from registry_core.events.outbox import emit
@@ -27,6 +30,61 @@ class BlobRef:
     storage_key: str
 
 
+# What is to be done for most blobs, in one statement and so in one transaction: each step is done if the one before it
+# was. A blob that was there already is in the way of the second, by the key that digests have: then nothing is done.
+_STORE_FRESH = f"""
+    WITH payer AS (
+        SELECT 1 FROM content_quotastripe
+        WHERE project_id = %(project)s AND stripe = %(stripe)s AND used_bytes + %(size)s <= allowance_bytes
+        FOR NO KEY UPDATE
+    ), finished AS (
+        DELETE FROM content_upload WHERE id = %(upload)s AND version = %(version)s AND EXISTS (SELECT FROM payer)
+        RETURNING id
+    ), made AS (
+        INSERT INTO content_blob (digest, size_bytes, store, storage_key, state)
+        SELECT %(digest)s, %(size)s, %(store)s, %(key)s, {Blob.State.LIVE:d} FROM finished RETURNING id
+    ), linked AS (
+        INSERT INTO content_repositoryblob (repository_id, blob_id, grace_until)
+        SELECT %(repository)s, id, now() + interval '{GRACE}' FROM made
+    ), paid AS (
+        INSERT INTO content_projectblob (project_id, blob_id, links) SELECT %(project)s, id, 1 FROM made
+    ), entered AS (
+        INSERT INTO content_quotaentry (project_id, blob_id, delta_bytes, reason)
+        SELECT %(project)s, id, %(size)s, 'push' FROM made
+    ), charged AS (
+        UPDATE content_quotastripe SET used_bytes = used_bytes + %(size)s
+        WHERE project_id = %(project)s AND stripe = %(stripe)s AND EXISTS (SELECT FROM made)
+    )
+    SELECT id FROM made
+"""  # noqa: S608 constants
+
+
+@retried
+def store_fresh(*, repository: RepositoryRef, blob: BlobRef, upload: tuple[int, int]) -> BlobRef | None:
+    """As `store_blob`, for bytes that no blob has yet, and with the end of their upload (id, version), which has
+    reserved nothing. None, and nothing done, when that is not so, or the project's counter has to be dealt out anew."""
+    values = {
+        "project": repository.project.id,
+        "repository": repository.id,
+        "stripe": quota.own_stripe(),
+        "upload": upload[0],
+        "version": upload[1],
+        "digest": blob.digest.raw,
+        "size": blob.size_bytes,
+        "store": blob.store,
+        "key": blob.storage_key,
+    }
+    try:
+        with statements() as cursor:
+            cursor.execute(_STORE_FRESH, values)
+            row = cursor.fetchone()
+    except IntegrityError as error:
+        if not isinstance(error.__cause__, UniqueViolation):
+            raise
+        return None
+    return None if row is None else replace(blob, id=row[0])
+
+
 def store_blob(*, repository: RepositoryRef, blob: BlobRef, reserved_bytes: int = 0) -> BlobRef:
     """Make durable bytes a blob and link it; the blob that now has the digest, which may be an earlier one with
     another key.
@@ -40,7 +98,7 @@ def store_blob(*, repository: RepositoryRef, blob: BlobRef, reserved_bytes: int 
 
 
 def _insert(blob: BlobRef) -> BlobRef | None:
-    with connection.cursor() as cursor:
+    with statements() as cursor:
         cursor.execute(
             """
             INSERT INTO content_blob (digest, size_bytes, store, storage_key, state) VALUES (%s, %s, %s, %s, %s)
@@ -53,7 +111,7 @@ def _insert(blob: BlobRef) -> BlobRef | None:
 
 
 def _existing(blob: BlobRef) -> BlobRef:
-    with connection.cursor() as cursor:
+    with statements() as cursor:
         cursor.execute(
             """
             UPDATE content_blob SET store = %s, storage_key = %s, size_bytes = %s, state = %s
@@ -65,8 +123,8 @@ def _existing(blob: BlobRef) -> BlobRef:
             "SELECT id, size_bytes, store, storage_key FROM content_blob WHERE digest = %s FOR KEY SHARE",
             [blob.digest.raw],
         )
-        row = cursor.fetchone()
-    return BlobRef(row[0], blob.digest, row[1], row[2], row[3])
+        blob_id, size_bytes, store, key = cursor.fetchall()[0]
+    return BlobRef(blob_id, blob.digest, size_bytes, store, key)
 
 
 _MOUNTABLE = """

@@ -18,6 +18,7 @@ from registry_core.content.models import Blob
 from registry_core.content.parsing import Descriptor, ParsedManifest, Role
 from registry_core.content.repositories import RepositoryRef, changing, retried
 from registry_core.content.tags import bury_tags, move_tag
+from registry_core.database.statements import statements
 from registry_core.digests import Digest
 from registry_core.distribution.hooks import DeleteContext, PutContext, hooks
 from registry_core.events.outbox import emit
@@ -50,8 +51,7 @@ def put_manifest(
     names = tuple(dict.fromkeys(tags))
     description = described(repository, manifest)
     with changing(repository.key):
-        _hold_repository(repository)
-        _hold_artifact(repository, manifest.digest)
+        _hold(repository, manifest.digest)
         blob_ids = _hold_blobs(repository, manifest.descriptors)
         _hold_children(repository, manifest.descriptors)
         hooks.before_put(PutContext(by, client, repository, manifest.digest, manifest.media_type, names, reason))
@@ -72,30 +72,26 @@ def put_manifest(
     return PutResult(artifact_id, manifest.digest, names)
 
 
-def _hold_repository(repository: RepositoryRef) -> None:
-    with connection.cursor() as cursor:
-        cursor.execute(
-            """
-            SELECT 1 FROM content_repository AS repository
-            JOIN content_project AS project ON project.id = repository.project_id AND project.deleted_at IS NULL
-            WHERE repository.id = %s AND repository.deleted_at IS NULL FOR KEY SHARE OF repository, project
-            """,
-            [repository.id],
-        )
+# Deleting locks the artifact first and its links then; putting it again must take them in the same order.
+_HOLD = """
+    WITH repository AS (
+        SELECT repository.id FROM content_repository AS repository
+        JOIN content_project AS project ON project.id = repository.project_id AND project.deleted_at IS NULL
+        WHERE repository.id = %s AND repository.deleted_at IS NULL FOR KEY SHARE OF repository, project
+    ), artifact AS (
+        SELECT id FROM content_artifact
+        WHERE repository_id = (SELECT id FROM repository) AND digest = %s AND deleted_at IS NULL FOR NO KEY UPDATE
+    )
+    SELECT id, (SELECT count(*) FROM artifact) FROM repository
+"""
+
+
+def _hold(repository: RepositoryRef, digest: Digest) -> None:
+    """Lock the repository, so that it does not go away, and the artifact if it is there."""
+    with statements() as cursor:
+        cursor.execute(_HOLD, [repository.id, digest.raw])
         if cursor.fetchone() is None:
             raise RepositoryUnknown(f"the repository {repository.name} was deleted")
-
-
-def _hold_artifact(repository: RepositoryRef, digest: Digest) -> None:
-    # Deleting locks the artifact first and its links then; putting it again must take them in the same order.
-    with connection.cursor() as cursor:
-        cursor.execute(
-            """
-            SELECT 1 FROM content_artifact
-            WHERE repository_id = %s AND digest = %s AND deleted_at IS NULL FOR NO KEY UPDATE
-            """,
-            [repository.id, digest.raw],
-        )
 
 
 _LINKED = """
@@ -127,7 +123,7 @@ def _hold_blobs(repository: RepositoryRef, descriptors: Iterable[Descriptor]) ->
 
 
 def _blobs(statement: str, repository: RepositoryRef, digests: list[bytes]) -> dict[bytes, tuple[int, int]]:
-    with connection.cursor() as cursor:
+    with statements() as cursor:
         cursor.execute(statement, [repository.id, digests, Blob.State.LIVE])
         return {bytes(digest): (blob_id, size) for digest, blob_id, size in cursor.fetchall()}
 
@@ -145,7 +141,7 @@ def _hold_children(repository: RepositoryRef, descriptors: Iterable[Descriptor])
     wanted = {d.digest.raw: d for d in descriptors if d.role == Role.MANIFEST}
     if not wanted:
         return
-    with connection.cursor() as cursor:
+    with statements() as cursor:
         cursor.execute(
             """
             SELECT digest FROM content_artifact
@@ -157,75 +153,87 @@ def _hold_children(repository: RepositoryRef, descriptors: Iterable[Descriptor])
     _refuse_missing(repository, [descriptor for raw, descriptor in wanted.items() if raw not in found])
 
 
+_STORE_MANIFEST = """
+    WITH made AS (
+        INSERT INTO content_manifest (digest, content, annotations, kind, config_type, extra_attrs, icon)
+        VALUES (%s, %s, %s, %s, %s, %s, %s) ON CONFLICT (digest) DO NOTHING RETURNING id
+    ), listed AS (
+        INSERT INTO content_manifestdescriptor
+        (manifest_id, ordinal, role, digest, media_type, size_bytes, platform, is_foreign)
+        SELECT made.id, ordinal - 1, role, digest, media_type, size_bytes, platform, is_foreign
+        FROM made, unnest(%s::smallint[], %s::bytea[], %s::text[], %s::bigint[], %s::jsonb[], %s::boolean[])
+             WITH ORDINALITY AS descriptor (role, digest, media_type, size_bytes, platform, is_foreign, ordinal)
+    )
+    SELECT id FROM made
+"""
+
+
 def _store_manifest(manifest: ParsedManifest, description: Description | None) -> int:
     known = astuple(description) if description else ("", "", None, None)
-    with connection.cursor() as cursor:
+    with statements() as cursor:
         cursor.execute(
-            """
-            INSERT INTO content_manifest (digest, content, annotations, kind, config_type, extra_attrs, icon)
-            VALUES (%s, %s, %s, %s, %s, %s, %s) ON CONFLICT (digest) DO NOTHING RETURNING id
-            """,
-            [manifest.digest.raw, manifest.content, manifest.annotations, *known],
+            _STORE_MANIFEST,
+            [manifest.digest.raw, manifest.content, manifest.annotations, *known, *_columns(manifest.descriptors)],
         )
         row = cursor.fetchone()
         if row is None:
             cursor.execute("SELECT id FROM content_manifest WHERE digest = %s FOR KEY SHARE", [manifest.digest.raw])
-            return int(cursor.fetchone()[0])
-        cursor.executemany(
-            """
-            INSERT INTO content_manifestdescriptor
-            (manifest_id, ordinal, role, digest, media_type, size_bytes, platform, is_foreign)
-            VALUES (%s, %s, %s, %s, %s, %s, %s, %s)
-            """,
-            [_descriptor_row(row[0], ordinal, d) for ordinal, d in enumerate(manifest.descriptors)],
-        )
+            row = cursor.fetchall()[0]
     return int(row[0])
 
 
-def _descriptor_row(manifest_id: int, ordinal: int, d: Descriptor) -> list[Any]:
-    platform = None if d.platform is None else Jsonb(d.platform)
-    return [manifest_id, ordinal, d.role, d.digest.raw, d.media_type, d.size_bytes, platform, d.is_foreign]
+def _columns(descriptors: Iterable[Descriptor]) -> list[list[Any]]:
+    rows = [
+        (
+            d.role,
+            d.digest.raw,
+            d.media_type,
+            d.size_bytes,
+            None if d.platform is None else Jsonb(d.platform),
+            d.is_foreign,
+        )
+        for d in descriptors
+    ]
+    return [list(column) for column in zip(*rows, strict=True)] or [[] for _ in range(6)]
+
+
+# What has a tag of its own stays an artifact: nobody hides it, or has it deleted, by pushing it as an accessory.
+_STORE_ARTIFACT = """
+    WITH artifact AS (
+        INSERT INTO content_artifact (repository_id, manifest_id, digest, media_type, artifact_type, subject_digest,
+                                      accessory_of, accessory_kind, size_bytes, pull_count)
+        VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, 0)
+        ON CONFLICT (repository_id, digest) WHERE deleted_at IS NULL
+        DO UPDATE SET media_type = excluded.media_type, pushed_at = now(), (accessory_of, accessory_kind) = (
+            SELECT excluded.accessory_of, excluded.accessory_kind
+            WHERE content_artifact.accessory_of IS NULL AND excluded.accessory_of IS NOT NULL AND NOT EXISTS (
+                SELECT 1 FROM content_tag WHERE artifact_id = content_artifact.id AND deleted_at IS NULL)
+            UNION ALL SELECT content_artifact.accessory_of, content_artifact.accessory_kind LIMIT 1) RETURNING id
+    ), used AS (
+        INSERT INTO content_artifactblob (repository_id, blob_id, artifact_id, is_trashed)
+        SELECT %s, blob_id, artifact.id, false FROM artifact, unnest(%s::bigint[]) AS blob_id ON CONFLICT DO NOTHING
+    )
+    SELECT id FROM artifact
+"""
 
 
 def _store_artifact(
     repository: RepositoryRef, manifest: ParsedManifest, manifest_id: int, blob_ids: list[int], about: About | None
 ) -> int:
-    subject = manifest.subject.raw if manifest.subject else None
-    # What has a tag of its own stays an artifact: nobody hides it, or has it deleted, by pushing it as an accessory.
-    with connection.cursor() as cursor:
-        cursor.execute(
-            """
-            INSERT INTO content_artifact (repository_id, manifest_id, digest, media_type, artifact_type, subject_digest,
-                                          accessory_of, accessory_kind, size_bytes, pull_count)
-            VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, 0)
-            ON CONFLICT (repository_id, digest) WHERE deleted_at IS NULL
-            DO UPDATE SET media_type = excluded.media_type, pushed_at = now(), (accessory_of, accessory_kind) = (
-                SELECT excluded.accessory_of, excluded.accessory_kind
-                WHERE content_artifact.accessory_of IS NULL AND excluded.accessory_of IS NOT NULL AND NOT EXISTS (
-                    SELECT 1 FROM content_tag WHERE artifact_id = content_artifact.id AND deleted_at IS NULL)
-                UNION ALL SELECT content_artifact.accessory_of, content_artifact.accessory_kind LIMIT 1) RETURNING id
-            """,
-            [
-                repository.id,
-                manifest_id,
-                manifest.digest.raw,
-                manifest.media_type,
-                manifest.artifact_type,
-                subject,
-                about.subject.raw if about else None,
-                about.kind if about else None,
-                manifest.size_bytes,
-            ],
-        )
-        artifact_id = int(cursor.fetchone()[0])
-        cursor.execute(
-            """
-            INSERT INTO content_artifactblob (repository_id, blob_id, artifact_id, is_trashed)
-            SELECT %s, blob_id, %s, false FROM unnest(%s::bigint[]) AS blob_id ON CONFLICT DO NOTHING
-            """,
-            [repository.id, artifact_id, blob_ids],
-        )
-    return artifact_id
+    values = [
+        repository.id,
+        manifest_id,
+        manifest.digest.raw,
+        manifest.media_type,
+        manifest.artifact_type,
+        manifest.subject.raw if manifest.subject else None,
+        about.subject.raw if about else None,
+        about.kind if about else None,
+        manifest.size_bytes,
+    ]
+    with statements() as cursor:
+        cursor.execute(_STORE_ARTIFACT, [*values, repository.id, blob_ids])
+        return int(cursor.fetchall()[0][0])
 
 
 @retried

@@ -9,12 +9,25 @@ from __future__ import annotations
 
 import threading
 
-from django.db import connection
-
 from registry_core.content.errors import QuotaExceeded
+from registry_core.database.statements import statements
 
 STRIPES = 16
 _NO_LIMIT_ALLOWANCE = 1 << 60
+
+
+# For a statement that has a step `due` with the bytes to charge; one without rows when the stripe's allowance is spent.
+CHARGED = """
+    UPDATE content_quotastripe SET used_bytes = used_bytes + due.bytes FROM due
+    WHERE project_id = %s AND stripe = %s AND due.bytes <> 0
+      AND (due.bytes < 0 OR used_bytes + due.bytes <= allowance_bytes)
+    RETURNING 1
+"""
+
+
+def own_stripe() -> int:
+    """The stripe that this thread charges, so that threads that push to one project do not wait for each other."""
+    return threading.get_ident() // 4096 % STRIPES
 
 
 def charge(*, project_id: int, delta_bytes: int) -> None:
@@ -24,23 +37,17 @@ def charge(*, project_id: int, delta_bytes: int) -> None:
     """
     if delta_bytes == 0:
         return
-    stripe = threading.get_ident() // 4096 % STRIPES
-    with connection.cursor() as cursor:
-        cursor.execute(
-            """
-            UPDATE content_quotastripe SET used_bytes = used_bytes + %s
-            WHERE project_id = %s AND stripe = %s AND (%s < 0 OR used_bytes + %s <= allowance_bytes)
-            """,
-            [delta_bytes, project_id, stripe, delta_bytes, delta_bytes],
-        )
+    stripe = own_stripe()
+    with statements() as cursor:
+        cursor.execute(f"WITH due AS (SELECT %s::bigint AS bytes) {CHARGED}", [delta_bytes, project_id, stripe])
         is_done = cursor.rowcount == 1
     if not is_done:
-        _deal_out(project_id, stripe, delta_bytes)
+        deal_out(project_id, stripe, delta_bytes)
 
 
 def record(*, project_id: int, blob_ids: list[int], deltas_bytes: list[int], reason: str) -> None:
     """Write the ledger's entries for what a transaction linked or unlinked."""
-    with connection.cursor() as cursor:
+    with statements() as cursor:
         cursor.execute(
             """
             INSERT INTO content_quotaentry (project_id, blob_id, delta_bytes, reason)
@@ -52,17 +59,19 @@ def record(*, project_id: int, blob_ids: list[int], deltas_bytes: list[int], rea
 
 def used_bytes(project_id: int) -> int:
     """What the project uses by the stripes, reservations of running uploads included."""
-    with connection.cursor() as cursor:
+    with statements() as cursor:
         cursor.execute(
             "SELECT coalesce(sum(used_bytes), 0) FROM content_quotastripe WHERE project_id = %s", [project_id]
         )
-        return int(cursor.fetchone()[0])
+        return int(cursor.fetchall()[0][0])
 
 
-def _deal_out(project_id: int, stripe: int, delta_bytes: int) -> None:
-    with connection.cursor() as cursor:
+def deal_out(project_id: int, stripe: int, delta_bytes: int) -> None:
+    """Charge a stripe whose allowance is spent, and deal out what is left. Within the transaction. Raises
+    QuotaExceeded."""
+    with statements() as cursor:
         cursor.execute("SELECT storage_limit_bytes FROM content_project WHERE id = %s FOR NO KEY UPDATE", [project_id])
-        limit = cursor.fetchone()[0]
+        limit = cursor.fetchall()[0][0]
         cursor.execute(
             """
             INSERT INTO content_quotastripe (project_id, stripe, used_bytes, allowance_bytes)
@@ -91,7 +100,7 @@ def _deal_out(project_id: int, stripe: int, delta_bytes: int) -> None:
 def set_limit(*, project_id: int, limit_bytes: int) -> None:
     """Set the project's limit (-1: none). What is over it stays; nothing more comes in. Call it within a
     transaction."""
-    with connection.cursor() as cursor:
+    with statements() as cursor:
         cursor.execute("UPDATE content_project SET storage_limit_bytes = %s WHERE id = %s", [limit_bytes, project_id])
         cursor.execute(
             """

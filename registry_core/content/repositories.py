@@ -8,9 +8,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import ParamSpec, TypeVar
 
-from django.db import OperationalError, connection, transaction
+from django.db import OperationalError, transaction
 from psycopg.errors import DeadlockDetected, SerializationFailure
 
+from registry_core.database.statements import statements
 from registry_core.names import RepositoryName
 from registry_core.state import generations
 
@@ -81,7 +82,7 @@ def retried(operation: Callable[P, T]) -> Callable[P, T]:
 @retried
 def ensure_repository(*, project: ProjectRef, name: RepositoryName) -> RepositoryRef:
     """The repository of that name in a living project, made when it is not there yet."""
-    with changing(name_key(str(name)), CATALOG_KEY), connection.cursor() as cursor:
+    with changing(name_key(str(name)), CATALOG_KEY), statements() as cursor:
         cursor.execute(
             """
             INSERT INTO content_repository (project_id, name) VALUES (%s, %s)
@@ -95,5 +96,5 @@ def ensure_repository(*, project: ProjectRef, name: RepositoryName) -> Repositor
                 "SELECT id FROM content_repository WHERE project_id = %s AND name = %s AND deleted_at IS NULL",
                 [project.id, name.path],
             )
-            row = cursor.fetchone()
+            row = cursor.fetchall()[0]
     return RepositoryRef(row[0], name, project)

@@ -11,6 +11,7 @@ from registry_core.access import Subject
 from registry_core.content.deletions import begin_deletion
 from registry_core.content.errors import ManifestUnknown
 from registry_core.content.repositories import RepositoryRef, changing, retried
+from registry_core.database.statements import statements
 from registry_core.digests import Digest
 from registry_core.distribution.hooks import DeleteContext, TagContext, hooks
 from registry_core.errors import AlreadyExists
@@ -18,8 +19,16 @@ from registry_core.events.outbox import emit
 
 _HISTORY = """
     INSERT INTO content_taghistory (repository_id, tag, old_digest, new_digest, subject_kind, subject_id, reason, at)
-    VALUES (%s, %s, %s, %s, %s, %s, %s, %s)
 """
+# The time is read after the row is in: the statement may have begun before a delete of that name that it met.
+_MAKE = f"""
+    WITH made AS (
+        INSERT INTO content_tag (repository_id, name, artifact_id) VALUES (%s, %s, %s)
+        ON CONFLICT (repository_id, name) WHERE deleted_at IS NULL DO NOTHING
+        RETURNING repository_id, name, clock_timestamp() AS made_at
+    )
+    {_HISTORY} SELECT repository_id, name, NULL, %s, %s, %s, %s, made_at FROM made RETURNING id
+"""  # noqa: S608 a constant
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,40 +47,35 @@ def move_tag(
 
     Runs within the caller's transaction. Raises Refused by a hook.
     """
-    made_at = _make(repository, tag, artifact_id)
-    held = None if made_at else _hold(repository, tag)
-    if made_at is None and held is None:
+    if _make(repository, tag, artifact_id, digest, by, reason):
+        hooks.before_tag(TagContext(by, repository, tag, None, digest, reason))
+        return TagMove(tag, None, digest.raw)
+    held = _hold(repository, tag)
+    if held is None:
         # The tag was deleted between the two statements: its name is free now.
         return move_tag(repository=repository, tag=tag, artifact_id=artifact_id, digest=digest, by=by, reason=reason)
-    old = held[1] if held else None
-    hooks.before_tag(TagContext(by, repository, tag, Digest(old) if old else None, digest, reason))
-    moved_at = made_at if held is None else _move(held[0], artifact_id)
+    tag_id, old = held
+    hooks.before_tag(TagContext(by, repository, tag, Digest(old), digest, reason))
+    moved_at = _move(tag_id, artifact_id)
     if old != digest.raw:
-        with connection.cursor() as cursor:
-            cursor.execute(_HISTORY, [repository.id, tag, old, digest.raw, int(by.kind), by.id, reason, moved_at])
+        with statements() as cursor:
+            cursor.execute(
+                f"{_HISTORY} VALUES (%s, %s, %s, %s, %s, %s, %s, %s)",
+                [repository.id, tag, old, digest.raw, int(by.kind), by.id, reason, moved_at],
+            )
     return TagMove(tag, old, digest.raw)
 
 
-def _make(repository: RepositoryRef, tag: str, artifact_id: int) -> dt.datetime | None:
-    """When the new tag was made; None when there is one of that name.
-
-    The time is read after the row is in: the statement may have begun before a delete of that name that it met.
-    """
-    with connection.cursor() as cursor:
-        cursor.execute(
-            """
-            INSERT INTO content_tag (repository_id, name, artifact_id) VALUES (%s, %s, %s)
-            ON CONFLICT (repository_id, name) WHERE deleted_at IS NULL DO NOTHING RETURNING clock_timestamp()
-            """,
-            [repository.id, tag, artifact_id],
-        )
-        row = cursor.fetchone()
-    return row[0] if row else None
+def _make(repository: RepositoryRef, tag: str, artifact_id: int, digest: Digest, by: Subject, reason: str) -> bool:
+    """Make a tag and write its history; False, and nothing done, when there is one of that name."""
+    with statements() as cursor:
+        cursor.execute(_MAKE, [repository.id, tag, artifact_id, digest.raw, int(by.kind), by.id, reason])
+        return cursor.rowcount == 1
 
 
 def _hold(repository: RepositoryRef, tag: str) -> tuple[int, bytes] | None:
     """Lock the tag; its id and the digest that it points at."""
-    with connection.cursor() as cursor:
+    with statements() as cursor:
         cursor.execute(
             """
             SELECT id, artifact_id FROM content_tag
@@ -83,12 +87,12 @@ def _hold(repository: RepositoryRef, tag: str) -> tuple[int, bytes] | None:
         if row is None:
             return None
         cursor.execute("SELECT digest FROM content_artifact WHERE id = %s", [row[1]])
-        return row[0], bytes(cursor.fetchone()[0])
+        return row[0], cursor.fetchall()[0][0]
 
 
 def _move(tag_id: int, artifact_id: int) -> dt.datetime:
     """Point a locked tag at an artifact; when, later than it was moved before whatever the clock says."""
-    with connection.cursor() as cursor:
+    with statements() as cursor:
         cursor.execute(
             """
             UPDATE content_tag
@@ -97,7 +101,7 @@ def _move(tag_id: int, artifact_id: int) -> dt.datetime:
             """,
             [artifact_id, tag_id],
         )
-        moved_at: dt.datetime = cursor.fetchone()[0]
+        moved_at: dt.datetime = cursor.fetchall()[0][0]
     return moved_at
 
 
@@ -119,11 +123,9 @@ def create_tag(*, repository: RepositoryRef, tag: str, digest: Digest, by: Subje
         row = cursor.fetchone()
         if row is None:
             raise ManifestUnknown(f"this repository has no manifest {digest}", {"digest": str(digest)})
-        made_at = _make(repository, tag, row[0])
-        if made_at is None:
+        if not _make(repository, tag, row[0], digest, by, reason):
             raise AlreadyExists(f"the repository has a tag {tag} already: push to move it")
         hooks.before_tag(TagContext(by, repository, tag, None, digest, reason))
-        cursor.execute(_HISTORY, [repository.id, tag, None, digest.raw, int(by.kind), by.id, reason, made_at])
         emit(
             kind="tag.created",
             subject=by,

@@ -7,7 +7,7 @@ from typing import Any
 
 from psycopg_pool import AsyncConnectionPool
 
-from registry_core.config import Config, get_config
+from registry_core.config import get_config
 from registry_core.content.blobs import BlobRef
 from registry_core.distribution.cache import GenerationCache
 from registry_core.distribution.hooks import Verdict
@@ -19,8 +19,6 @@ from registry_core.distribution.tail import Tail
 from registry_core.generations import Generations
 from registry_core.state import generations, machine_id
 from registry_core.storage.interface import SignedUrl
-
-PREPARED_AFTER = 2
 
 
 @dataclass(slots=True)
@@ -46,12 +44,6 @@ class Services:
     uploads_now: int = 0
 
 
-def _prepared_after(config: Config) -> int | None:
-    """After how many times a connection prepares a statement. Never behind a transaction pooler (there is one when the
-    database has another address past it): a prepared statement is known to one server process."""
-    return PREPARED_AFTER if config.database_direct_url is None else None
-
-
 def make_services() -> Services:
     """Fresh shared parts; the pool is not open yet."""
     config = get_config()
@@ -61,7 +53,7 @@ def make_services() -> Services:
         max_size=config.database_pool_max,
         timeout=5,
         open=False,
-        kwargs={"autocommit": True, "prepare_threshold": _prepared_after(config)},
+        kwargs={"autocommit": True, "prepare_threshold": config.prepared_after},
     )
     known = generations()
     return Services(

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from django.db import connection
 from psycopg.types.json import Jsonb
 
 from registry_core.access import Subject
+from registry_core.database.statements import statements
 from registry_core.state import machine_id
 
 _INSERT = """
@@ -40,5 +40,5 @@ def emit(
         list(changed),
         machine_id(),
     ]
-    with connection.cursor() as cursor:
+    with statements() as cursor:
         cursor.execute(_INSERT, values)

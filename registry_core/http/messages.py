@@ -29,6 +29,12 @@ class TooManyParameters(Exception):
     """The query has more parameters than any request needs."""
 
 
+def declared_length(headers: Mapping[str, str]) -> int | None:
+    """The body's length in bytes as its sender has it; None when he does not say, or it is not a number."""
+    text = headers.get("content-length", "")
+    return int(text) if text.isascii() and text.isdigit() else None
+
+
 @dataclass(slots=True)
 class Request:
     """One request. `path` is percent-decoded, once, by the server; header names are lower-case.
@@ -53,8 +59,7 @@ class Request:
     @property
     def content_length(self) -> int | None:
         """The declared length in bytes; None when there is none or it is not a number."""
-        text = self.headers.get("content-length", "")
-        return int(text) if text.isascii() and text.isdigit() else None
+        return declared_length(self.headers)
 
     def query(self) -> dict[str, list[str]]:
         """The query's parameters, each with all of its values. Raises TooManyParameters."""

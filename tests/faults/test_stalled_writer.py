@@ -11,7 +11,7 @@ _STALL = """
 from django.db import connection
 from rbac.models import User
 from registry_core.access import Subject, SubjectKind
-from registry_core.content import uploads
+from registry_core.content import upload_rows, uploads
 from registry_core.content.errors import UploadBusy
 from registry_core.content.models import Project
 from registry_core.content.repositories import ProjectRef, ensure_repository
@@ -24,7 +24,7 @@ repository = ensure_repository(
 by = Subject(SubjectKind.USER, User.objects.get(username="admin").pk, "admin")
 token = uploads.start_upload(repository=repository, by=by).token
 late = uploads.claim_upload(repository=repository, by=by, token=token)
-late._saved_at_s -= 2 * uploads.LEASE_S
+late._saved_at_s -= 2 * upload_rows.LEASE_S
 with connection.cursor() as cursor:
     cursor.execute("UPDATE content_upload SET writer_until = now() - interval '1 second' WHERE token = %s", [token])
 next_one = uploads.claim_upload(repository=repository, by=by, token=token)

@@ -1,10 +1,9 @@
-"""What the handlers share is made as the configuration wants it."""
+"""Statements are prepared by the server where the one who prepares is the one who runs them."""
 
 import pytest
 from pydantic import SecretStr
 
-from registry_core.config import Config
-from registry_core.distribution.services import PREPARED_AFTER, _prepared_after
+from registry_core.config import PREPARED_AFTER, Config
 
 
 @pytest.mark.parametrize(
@@ -14,4 +13,4 @@ def test_statements_are_prepared_unless_a_pooler_stands_before_the_database(
     direct_url: str | None, expected: int | None
 ) -> None:
     direct = None if direct_url is None else SecretStr(direct_url)
-    assert _prepared_after(Config(database_direct_url=direct)) == expected
+    assert Config(database_direct_url=direct).prepared_after == expected

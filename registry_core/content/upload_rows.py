@@ -1,0 +1,183 @@
+"""The rows of uploads: whose each is, who writes it now, and how far it is known.
+
+A request that writes an upload claims it (a lease and a fencing version), so that no two write at once; a claim whose
+process died is taken over.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+from dataclasses import dataclass, replace
+from typing import Any
+
+from registry_core.access import Subject
+from registry_core.content.errors import UploadBusy, UploadUnknown
+from registry_core.content.repositories import RepositoryRef, retried
+from registry_core.database.statements import statements
+from registry_core.generations import process_start_time
+from registry_core.state import machine_id
+
+LEASE_S = 120
+# An upload's row may be lost with the machine's power: the client begins again. Content never is. Within the statement,
+# because SET LOCAL would be one more on the way there and back, and so would be the transaction around both.
+_BOOKKEEPING = "set_config('synchronous_commit', 'off', true) AS bookkeeping"
+_COLUMNS = (
+    "id, token, store, storage_key, algorithm, offset_bytes, hash_state, parts::text, reserved_bytes, version, writer"
+)
+_OWN = "token = %s AND repository_id = %s AND subject_kind = %s AND subject_id = %s"
+
+
+@dataclass(frozen=True, slots=True)
+class UploadRow:
+    """An upload as its row has it."""
+
+    id: int
+    token: str
+    store: str
+    storage_key: str
+    algorithm: str
+    offset_bytes: int
+    hash_state: bytes | None
+    parts: list[Any]
+    reserved_bytes: int
+    version: int
+    writer: str
+
+    @classmethod
+    def of(cls, values: tuple[Any, ...]) -> UploadRow:
+        """From the columns, in their order."""
+        row = cls(*values)
+        return replace(row, parts=json.loads(values[7]))
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """How far an upload is, with what is needed to go on from there."""
+
+    offset_bytes: int
+    hash_state: bytes | None
+    parts: list[Any]
+
+
+def this_process() -> str:
+    """How a claim names its writer."""
+    return _process(os.getpid())
+
+
+@functools.lru_cache(maxsize=1)
+def _process(pid: int) -> str:
+    return f"{machine_id()[:16]}:{pid}:{process_start_time(pid)}"
+
+
+def is_free(writer: str) -> bool:
+    """Whether nobody writes, or a process that is known to be gone; of another machine's process nothing is known."""
+    if not writer:
+        return True
+    machine, pid, started = writer.split(":")
+    return machine == machine_id()[:16] and process_start_time(int(pid)) != int(started)
+
+
+def insert(*, repository: RepositoryRef, by: Subject, token: str, store: str, key: str, algorithm: str) -> None:
+    """Make the row of an upload that has no bytes yet."""
+    with statements() as cursor:
+        cursor.execute(
+            f"""
+            INSERT INTO content_upload (token, repository_id, subject_kind, subject_id, store, storage_key, algorithm,
+                                        offset_bytes, parts, reserved_bytes, version, writer)
+            SELECT %s, %s, %s, %s, %s, %s, %s, 0, '[]'::jsonb, 0, 0, '' FROM {_BOOKKEEPING}
+            """,  # noqa: S608 a constant
+            [token, repository.id, int(by.kind), by.id, store, key, algorithm],
+        )
+
+
+def find(repository: RepositoryRef, by: Subject, token: str) -> UploadRow:
+    """The upload as it is. Raises UploadUnknown."""
+    with statements() as cursor:
+        cursor.execute(f"SELECT {_COLUMNS} FROM content_upload WHERE {_OWN}", _own(repository, by, token))  # noqa: S608
+        values = cursor.fetchone()
+    if values is None:
+        raise UploadUnknown("there is no such upload: it was finished, cancelled or has expired; begin a new one")
+    return UploadRow.of(values)
+
+
+@retried
+def claim(repository: RepositoryRef, by: Subject, token: str, former_writer: str = "") -> UploadRow | None:
+    """Claim an upload that nobody writes, or only `former_writer`; None when there is no such."""
+    with statements() as cursor:
+        cursor.execute(
+            f"""
+            UPDATE content_upload SET version = version + 1, writer = %s, updated_at = now(),
+                   writer_until = now() + interval '{LEASE_S} seconds'
+            FROM {_BOOKKEEPING}
+            WHERE {_OWN} AND (writer IN ('', %s) OR coalesce(writer_until <= now(), true))
+            RETURNING {_COLUMNS}
+            """,  # noqa: S608 constants
+            [this_process(), *_own(repository, by, token), former_writer],
+        )
+        values = cursor.fetchone()
+    return None if values is None else UploadRow.of(values)
+
+
+@retried
+def keep(upload_id: int, version: int, position: Position, *, writer: str) -> None:
+    """Note how far the upload is, and who writes it on. Raises UploadBusy when it was taken over."""
+    _update(
+        upload_id,
+        version,
+        "offset_bytes = %s, hash_state = %s, parts = %s::jsonb, writer = %s",
+        [position.offset_bytes, position.hash_state, json.dumps(position.parts), writer],
+    )
+
+
+def let_go(upload_id: int, version: int) -> None:
+    """Note that nobody writes the upload; it is as far as it was. Raises UploadBusy when it was taken over."""
+    _update(upload_id, version, "writer = ''", [])
+
+
+def reserve(upload_id: int, version: int, reserved_bytes: int) -> None:
+    """Note what the upload's project was charged for it. Raises UploadBusy when it was taken over."""
+    _update(upload_id, version, "reserved_bytes = %s", [reserved_bytes])
+
+
+def delete(upload_id: int, version: int) -> None:
+    """Forget the row. Raises UploadBusy when the upload was taken over."""
+    with statements() as cursor:
+        cursor.execute("DELETE FROM content_upload WHERE id = %s AND version = %s", [upload_id, version])
+        _refuse_unless_one(cursor.rowcount)
+
+
+def idle(ttl_s: int) -> list[tuple[int, int]]:
+    """Id and version of each upload that nobody touched for `ttl_s` seconds and no living process writes."""
+    with statements() as cursor:
+        cursor.execute(
+            """
+            SELECT id, version, CASE WHEN writer_until > now() THEN writer ELSE '' END FROM content_upload
+            WHERE updated_at < now() - make_interval(secs => %s) ORDER BY updated_at
+            """,
+            [ttl_s],
+        )
+        return [(upload_id, version) for upload_id, version, writer in cursor.fetchall() if is_free(writer)]
+
+
+def _update(upload_id: int, version: int, assignments: str, values: list[Any]) -> None:
+    with statements() as cursor:
+        cursor.execute(
+            f"""
+            UPDATE content_upload SET {assignments}, updated_at = now(),
+                   writer_until = now() + interval '{LEASE_S} seconds'
+            FROM {_BOOKKEEPING} WHERE id = %s AND version = %s
+            """,  # noqa: S608 the assignments are constants
+            [*values, upload_id, version],
+        )
+        _refuse_unless_one(cursor.rowcount)
+
+
+def _refuse_unless_one(rows: int) -> None:
+    if rows != 1:
+        raise UploadBusy("another request has taken this upload over")
+
+
+def _own(repository: RepositoryRef, by: Subject, token: str) -> list[Any]:
+    return [token, repository.id, int(by.kind), by.id]
