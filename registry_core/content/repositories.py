@@ -11,7 +11,7 @@ from typing import ParamSpec, TypeVar
 from django.db import OperationalError, transaction
 from psycopg.errors import DeadlockDetected, SerializationFailure
 
-from registry_core.database.statements import statements
+from registry_core.database.statements import LOSABLE, statements
 from registry_core.names import RepositoryName
 from registry_core.state import generations
 
@@ -81,13 +81,16 @@ def retried(operation: Callable[P, T]) -> Callable[P, T]:
 
 @retried
 def ensure_repository(*, project: ProjectRef, name: RepositoryName) -> RepositoryRef:
-    """The repository of that name in a living project, made when it is not there yet."""
+    """The repository of that name in a living project, made when it is not there yet.
+
+    One that has nothing in it yet may be lost with the machine's power: what comes into it takes it along to the disk.
+    """
     with changing(name_key(str(name)), CATALOG_KEY), statements() as cursor:
         cursor.execute(
-            """
-            INSERT INTO content_repository (project_id, name) VALUES (%s, %s)
+            f"""
+            INSERT INTO content_repository (project_id, name) SELECT %s, %s FROM {LOSABLE}
             ON CONFLICT (project_id, name) WHERE deleted_at IS NULL DO NOTHING RETURNING id
-            """,
+            """,  # noqa: S608 a constant
             [project.id, name.path],
         )
         row = cursor.fetchone()

@@ -1,7 +1,7 @@
 """The rows of uploads: whose each is, who writes it now, and how far it is known.
 
 A request that writes an upload claims it (a lease and a fencing version), so that no two write at once; a claim whose
-process died is taken over.
+process died is taken over. A row may be lost with the machine's power: the client begins again. Content never is.
 """
 
 from __future__ import annotations
@@ -15,14 +15,11 @@ from typing import Any
 from registry_core.access import Subject
 from registry_core.content.errors import UploadBusy, UploadUnknown
 from registry_core.content.repositories import RepositoryRef, retried
-from registry_core.database.statements import statements
+from registry_core.database.statements import LOSABLE, statements
 from registry_core.generations import process_start_time
 from registry_core.state import machine_id
 
 LEASE_S = 120
-# An upload's row may be lost with the machine's power: the client begins again. Content never is. Within the statement,
-# because SET LOCAL would be one more on the way there and back, and so would be the transaction around both.
-_BOOKKEEPING = "set_config('synchronous_commit', 'off', true) AS bookkeeping"
 _COLUMNS = (
     "id, token, store, storage_key, algorithm, offset_bytes, hash_state, parts::text, reserved_bytes, version, writer"
 )
@@ -86,7 +83,7 @@ def insert(*, repository: RepositoryRef, by: Subject, token: str, store: str, ke
             f"""
             INSERT INTO content_upload (token, repository_id, subject_kind, subject_id, store, storage_key, algorithm,
                                         offset_bytes, parts, reserved_bytes, version, writer)
-            SELECT %s, %s, %s, %s, %s, %s, %s, 0, '[]'::jsonb, 0, 0, '' FROM {_BOOKKEEPING}
+            SELECT %s, %s, %s, %s, %s, %s, %s, 0, '[]'::jsonb, 0, 0, '' FROM {LOSABLE}
             """,  # noqa: S608 a constant
             [token, repository.id, int(by.kind), by.id, store, key, algorithm],
         )
@@ -110,7 +107,7 @@ def claim(repository: RepositoryRef, by: Subject, token: str, former_writer: str
             f"""
             UPDATE content_upload SET version = version + 1, writer = %s, updated_at = now(),
                    writer_until = now() + interval '{LEASE_S} seconds'
-            FROM {_BOOKKEEPING}
+            FROM {LOSABLE}
             WHERE {_OWN} AND (writer IN ('', %s) OR coalesce(writer_until <= now(), true))
             RETURNING {_COLUMNS}
             """,  # noqa: S608 constants
@@ -167,7 +164,7 @@ def _update(upload_id: int, version: int, assignments: str, values: list[Any]) -
             f"""
             UPDATE content_upload SET {assignments}, updated_at = now(),
                    writer_until = now() + interval '{LEASE_S} seconds'
-            FROM {_BOOKKEEPING} WHERE id = %s AND version = %s
+            FROM {LOSABLE} WHERE id = %s AND version = %s
             """,  # noqa: S608 the assignments are constants
             [*values, upload_id, version],
         )

@@ -9,6 +9,10 @@ from typing import Any
 from django.db import connection
 from psycopg import Cursor
 
+# For the FROM of a statement whose transaction may be lost with the machine's power, and so waits for no disk. Within
+# the statement, because SET LOCAL would be one more on the way there and back.
+LOSABLE = "set_config('synchronous_commit', 'off', true) AS losable"
+
 
 @contextmanager
 def statements() -> Iterator[Cursor[Any]]:
