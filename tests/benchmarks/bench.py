@@ -119,7 +119,9 @@ class Bench:
 
     def load(self, who: str, work: Callable[[], Load], *, counted: int = 0) -> Sample:
         """Do `work` and see what it costs `who`. `counted`: pulls that each of its operations is."""
-        meter = CpuMeter(self.contestants[kind(who)].root if kind(who) else None)
+        measured = self.contestants.get(kind(who))
+        resting = [contestant.root for contestant in self.contestants.values() if contestant is not measured]
+        meter = CpuMeter(measured.root if measured else None, resting)
         load = work()
         cpu = meter.stop()
         if kind(who) == "portolan":

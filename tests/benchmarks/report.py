@@ -31,6 +31,9 @@ _CONDITIONS = """\
 - The load comes from wrk and from `tests/benchmarks/loadgen`, both held to the last core, for every server the same.
 - CPU is that of all processes of a server, for each request or image; Portolan's contains Postgres, which is also shown
   alone. Every row had 0 errors, or the run would have failed; content is compared by digest when it is filled in.
+- "Other work" is what processes took that are none of the bench's, and the host for other machines. The servers stay
+  started while another is measured (two Portolans at rest take some 4% of two cores), and the kernel writes back what
+  was pushed: both have figures of their own in the JSON of a run.
 """
 
 

@@ -43,7 +43,8 @@ class Goal:
 
 @dataclass(frozen=True)
 class Sample:
-    """One measurement. `value` is in the row's unit; `notes` are what else is worth telling."""
+    """One measurement. `value` is in the row's unit; the shares are those of `Cpu`; `notes` are what else is worth
+    telling."""
 
     value: float
     done: int = 0
@@ -53,6 +54,8 @@ class Sample:
     p99_ms: float = 0
     cpu_s: float = 0
     postgres_cpu_s: float = 0
+    resting_share: float = 0
+    kernel_share: float = 0
     other_share: float = 0
     bytes: int = 0
     elapsed_s: float = 0
@@ -70,6 +73,8 @@ class Sample:
             p99_ms=load.p99_ms,
             cpu_s=cpu.server_s + cpu.postgres_s,
             postgres_cpu_s=cpu.postgres_s,
+            resting_share=cpu.resting_share,
+            kernel_share=cpu.kernel_share,
             other_share=cpu.other_share,
             bytes=load.bytes,
             elapsed_s=load.elapsed_s,
