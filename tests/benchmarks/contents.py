@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tests.benchmarks.contestants import PROJECT, Contestant, Distribution, Portolan
 from tests.benchmarks.loads import Load, loadgen
-from tests.benchmarks.scale import KIB, MIB, Scale
+from tests.benchmarks.scale import KIB, LARGE_BYTES, MIB, Scale
 
 HOT = f"{PROJECT}/hot"
 COLD = f"{PROJECT}/cold"
@@ -48,7 +48,7 @@ class Contents:
         """A file of random bytes, made at the first call, the same in every run."""
         path = self._files / name
         if not path.exists():
-            left, source = self.sizes_bytes.get(name, 256 * MIB), random.Random(name)
+            left, source = self.sizes_bytes.get(name, LARGE_BYTES), random.Random(name)
             with path.open("wb") as file:
                 while left > 0:
                     left -= file.write(source.randbytes(min(left, _PIECE_BYTES)))

@@ -16,6 +16,7 @@ import psycopg
 KIB = 1 << 10
 MIB = 1 << 20
 GIB = 1 << 30
+LARGE_BYTES = 256 * MIB  # a large blob's, in the rows that push one
 
 
 @dataclass(frozen=True)

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.benchmarks import measuring
 from tests.benchmarks.contestants import PROJECT
 from tests.benchmarks.loads import Load, loadgen
 from tests.benchmarks.rows.base import REGISTRIES, Goal, Sample, with_value
-from tests.benchmarks.scale import MIB
+from tests.benchmarks.scale import LARGE_BYTES, MIB
 
 if TYPE_CHECKING:
     from tests.benchmarks.bench import Bench
-
-_BLOB_BYTES = 256 * MIB
 
 
 @dataclass(frozen=True)
@@ -50,15 +51,30 @@ class PushMemoryRow:
     is_comparable: bool = False
 
     def measure(self, bench: Bench, who: str) -> Sample:
-        with measuring.peaks(bench.on(who).workers()) as grown:
+        contestant = bench.on(who)
+        kept = _blobs(contestant.folder)
+        with measuring.peaks(contestant.workers()) as grown:
             sample = bench.load(who, lambda: self._push(bench, who))
+        for blob in _blobs(contestant.folder) - kept:
+            blob.unlink()  # nobody reads them, and all rounds of them fill a disk
         return with_value(sample, max(grown.values()) / MIB, mib_per_s=sample.mib_per_s)
 
     def _push(self, bench: Bench, who: str) -> Load:
         seed, count = bench.seed(), str(bench.scale.large_pushes)
-        blobs = ["-bare", "-layers", "1", "-layer-bytes", str(_BLOB_BYTES), "-images", count, "-parallel", count]
+        blobs = ["-bare", "-layers", "1", "-layer-bytes", str(LARGE_BYTES), "-images", count, "-parallel", count]
         target = ["-repository", f"{PROJECT}/wide-{seed}-%d", "-seed", seed]
         return loadgen("push", *bench.on(who).sign_in(), *target, *blobs)
+
+
+def _blobs(folder: Path) -> set[Path]:
+    """Files of such a blob's size. The server goes on meanwhile: other files come and go."""
+    found = set()
+    for name, _, files in os.walk(folder):
+        for path in (Path(name, file) for file in files):
+            with contextlib.suppress(FileNotFoundError):
+                if path.stat().st_size == LARGE_BYTES:
+                    found.add(path)
+    return found
 
 
 ROWS = (IdleMemoryRow(), PushMemoryRow())

@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING
 from tests.benchmarks.contestants import PROJECT
 from tests.benchmarks.loads import Load, loadgen
 from tests.benchmarks.rows.base import REGISTRIES, Goal, Sample, with_value
-from tests.benchmarks.scale import MIB
+from tests.benchmarks.scale import LARGE_BYTES
 
 if TYPE_CHECKING:
     from tests.benchmarks.bench import Bench
 
-_LARGE_BYTES = 256 * MIB
 _SMALL = ("-layers", "3", "-layer-bytes", "65536")
 
 
@@ -39,7 +38,7 @@ class LargePushRow:
 def push_large(bench: Bench, who: str) -> Load:
     """Push one blob of 256 MiB that no registry has."""
     seed = bench.seed()
-    blob = ["-bare", "-layers", "1", "-layer-bytes", str(_LARGE_BYTES), "-seed", seed]
+    blob = ["-bare", "-layers", "1", "-layer-bytes", str(LARGE_BYTES), "-seed", seed]
     return loadgen("push", *bench.on(who).sign_in(), "-repository", f"{PROJECT}/large-{seed}", *blob)
 
 
@@ -100,7 +99,7 @@ def _hash_copy_flush(bench: Bench) -> Load:
         subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
     elapsed_s = time.monotonic() - started_s
     target.unlink()
-    return Load(1, 0, _LARGE_BYTES, elapsed_s, elapsed_s * 1000, elapsed_s * 1000)
+    return Load(1, 0, LARGE_BYTES, elapsed_s, elapsed_s * 1000, elapsed_s * 1000)
 
 
 ROWS = (LargePushRow(), SmallPushRow(1), SmallPushRow(8), SamePushRow())
