@@ -6,15 +6,16 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from tests.benchmarks import machine, programs, report
-from tests.benchmarks.bench import Bench, PullCountWrong, RowResult
-from tests.benchmarks.rows import ROWS
+from tests.benchmarks.bench import Bench, RowResult
+from tests.benchmarks.compared import Comparison
+from tests.benchmarks.rows import ROWS, SHORT_ROWS
 from tests.benchmarks.rows.base import Row
-from tests.benchmarks.scale import FULL, SHORT
+from tests.benchmarks.runs import Run, Unfit, carry_on, keeper, read
+from tests.benchmarks.scale import FULL, GIB, SHORT, Scale
 
 PAGE = Path(__file__).parents[2] / "docs" / "benchmarks.md"
 LOCAL_DISK = Path("/var/tmp")  # a folder that the database's account may enter, and by convention no tmpfs
@@ -26,18 +27,15 @@ def main() -> int:
     """Exit code 0; 1: errors, wrong pull counts, or (short) a ratio below half of what is recorded; 2: wrong usage."""
     options = _options()
     scale = SHORT if options.short else FULL
-    rows = [row for row in _chosen(options.only) if row.who[0] not in scale.left_out]
+    names = [name for name in options.only.split(",") if name] or list(SHORT_ROWS if options.short else [])
+    rows = [row for row in _chosen(names) if row.who[0] not in scale.left_out]
     work = options.dir / f"portolan-bench-{os.getpid()}"
     try:
         programs.install_missing()
         work.mkdir(parents=True)
-        _refuse_memory(work)
-        runs = []
-        for number in range(options.runs):
-            shutil.rmtree(work / str(number - 1), ignore_errors=True)  # there is hardly room for two
-            runs.append(_run(Bench(work / str(number), scale, say=_say), rows))
-        return _told(runs, work, is_short=options.short, is_page=not options.only and not options.short)
-    except programs.Missing as error:
+        refuse_unfit(work, 0 if names else scale.room_bytes)
+        return _measure(rows, scale, work, options)
+    except (programs.Missing, Unfit) as error:
         sys.exit(f"bench: {error}")
     finally:
         if not options.keep:
@@ -47,19 +45,25 @@ def main() -> int:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make bench", description="Compare Portolan with other registries.")
     parser.add_argument("--only", default="", help="rows, with commas; leaves docs/benchmarks.md alone")
-    parser.add_argument("--short", action="store_true", help="less of all, in 3 minutes, beside what is recorded")
+    parser.add_argument("--short", action="store_true", help="few rows, in 3 minutes, beside what is recorded")
     parser.add_argument(
-        "--runs", type=int, default=1, help="whole runs, each from a fresh start; the worst is recorded"
+        "--runs", type=int, default=1, help="whole runs, each from a fresh start; of each ratio the worst is recorded"
     )
+    parser.add_argument(
+        "--from", dest="begun", type=Path, nargs="+", default=[], metavar="JSON",
+        help="runs that were begun before: the first ones of --runs, of which only the missing rows are measured",
+    )  # fmt: skip
     parser.add_argument(
         "--dir", type=Path, default=LOCAL_DISK, help="where the registries keep their content; on a local disk"
     )
     parser.add_argument("--keep", action="store_true", help="leave the content and the logs there")
-    return parser.parse_args()
+    options = parser.parse_args()
+    if options.short and options.begun:
+        parser.error("a short run is not carried on: it is over in 3 minutes")
+    return options
 
 
-def _chosen(only: str) -> list[Row]:
-    names = [name for name in only.split(",") if name]
+def _chosen(names: Sequence[str]) -> list[Row]:
     known = {row.name: row for row in ROWS}
     unknown = [name for name in names if name not in known]
     if unknown:
@@ -68,51 +72,55 @@ def _chosen(only: str) -> list[Row]:
     return [known[name] for name in names] or list(ROWS)
 
 
-def _refuse_memory(work: Path) -> None:
+def refuse_unfit(work: Path, room_bytes: int) -> None:
+    """Raise Unfit when the folder is not on a local disk, or has too little room: the disk would be full after an
+    hour."""
     found = machine.filesystem(work)
     if found in machine.NOT_LOCAL:
-        sys.exit(f"bench: {work} is on {found}: name a folder on a local disk with --dir")
+        raise Unfit(f"{work} is on {found}: name a folder on a local disk with --dir")
+    free = shutil.disk_usage(work).free
+    if free < room_bytes:
+        raise Unfit(f"{work} has {free / GIB:.1f} GiB free, a run of all rows needs {room_bytes / GIB:.1f}: see --dir")
 
 
-@dataclass(frozen=True)
-class _Run:
-    """What one run gave: its rows, what it says of the pulls, and what went wrong."""
-
-    results: list[RowResult]
-    pulls: str
-    trouble: list[str]
-
-
-def _run(bench: Bench, rows: Sequence[Row]) -> _Run:
-    pulls = "not looked at"
-    with bench.running(rows):
-        bench.fill(rows)
-        results = [bench.measure(row) for row in rows]
-        trouble = [f"{result.row.name}: {result.errors} errors" for result in results if result.errors]
-        try:
-            if "portolan" in bench.contestants:
-                pulls = "{:,} (sent: {:,} to {:,})".format(*bench.check_pulls())
-        except PullCountWrong as error:
-            trouble.append(str(error))
-    _say(f"pulls counted: {pulls}")
-    return _Run(results, pulls, trouble)
-
-
-def _told(runs: Sequence[_Run], work: Path, *, is_short: bool, is_page: bool) -> int:
-    results, pulls = report.worst([run.results for run in runs]), "; ".join(run.pulls for run in runs)
+def _measure(rows: Sequence[Row], scale: Scale, work: Path, options: argparse.Namespace) -> int:
+    facts = {"machine": machine.describe(work), "versions": machine.versions()}
+    about = {**facts, "is_short": scale.is_short}
+    begun = [read(path, rows, about) for path in options.begun]
+    runs = [*begun, *(Run() for _ in range(options.runs - len(begun)))]
+    comparison = Comparison(_recorded()) if scale.is_short else None
+    _run_all(runs, rows, Bench.measure if comparison is None else comparison.measure, scale, work, about)
+    results = [run.results for run in runs]
+    sys.stdout.write(f"\n{report.ratios(results)}\n{report.costs(report.worst(results))}\n")
     trouble = [line for run in runs for line in run.trouble]
-    about = {"machine": machine.describe(work), "versions": machine.versions(), "run": _when(len(runs))}
+    if comparison is not None:
+        sys.stdout.write(f"{comparison}\n")
+        trouble += comparison.fallen
+    elif not options.only and not trouble:
+        pulls, before = "; ".join(run.pulls for run in runs), PAGE.read_text("utf-8") if PAGE.exists() else ""
+        page = report.page(results, about={**facts, "run": _when(len(runs))}, pulls=pulls, before=before)
+        PAGE.write_text(page, "utf-8")
+    return _judged(trouble)
+
+
+def _run_all(
+    runs: Sequence[Run],
+    rows: Sequence[Row],
+    measure: Callable[[Bench, Row], RowResult],
+    scale: Scale,
+    work: Path,
+    about: Mapping[str, object],
+) -> None:
     stamp = datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%SZ")
     for number, run in enumerate(runs):
+        shutil.rmtree(work / str(number - 1), ignore_errors=True)  # there is hardly room for two
         path = RESULTS / f"{stamp}-{number + 1}.json"
-        report.write_json(path, run.results, {**about, "pulls": run.pulls, "is_short": is_short})
-    sys.stdout.write(f"\n{report.ratios(results)}\n{report.costs(results)}\n")
-    if is_short and PAGE.exists():
-        trouble += report.fallen(results, report.recorded(PAGE.read_text("utf-8")))
-    if is_page and not trouble:
-        before = PAGE.read_text("utf-8") if PAGE.exists() else ""
-        PAGE.write_text(report.page(results, about=about, pulls=pulls, before=before), "utf-8")
-    return _judged(trouble)
+        carry_on(run, rows, Bench(work / str(number), scale, say=_say), measure=measure, keep=keeper(path, about))
+        _say(f"pulls counted: {run.pulls}; every sample: {path}")
+
+
+def _recorded() -> dict[tuple[str, str], float]:
+    return report.recorded(PAGE.read_text("utf-8")) if PAGE.exists() else {}
 
 
 def _judged(trouble: Sequence[str]) -> int:
@@ -123,9 +131,12 @@ def _judged(trouble: Sequence[str]) -> int:
 
 def _when(runs: int) -> dict[str, str]:
     today = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d")
-    times = {"runs": f"{runs}; each row is that of the run in which its goals were reached least"} if runs > 1 else {}
     command = "make bench" + (f' BENCH="--runs {runs}"' if runs > 1 else "")
-    return {"measured on": today, "command": command, **times, "load average at the end": f"{os.getloadavg()[0]:.2f}"}
+    worst = (
+        f"{runs}; of each ratio the worst, of each row's other figures those of the run nearest to missing its goals"
+    )
+    several = {"runs": worst} if runs > 1 else {}
+    return {"measured on": today, "command": command, **several, "load average at the end": f"{os.getloadavg()[0]:.2f}"}
 
 
 def _say(text: str) -> None:

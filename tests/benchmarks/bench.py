@@ -2,6 +2,7 @@
 
 import contextlib
 import itertools
+import math
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -36,8 +37,9 @@ class RowResult:
         return self.row.who[0]
 
     def ratio(self, against: str) -> float:
-        """Portolan's median through that of `against`."""
-        return self.median(self.own) / self.median(against)
+        """Portolan's median through that of `against`, which may have come to nothing on a busy machine."""
+        own, other = self.median(self.own), self.median(against)
+        return own / other if other else math.inf if own else 0.0
 
     @property
     def standing(self) -> float:

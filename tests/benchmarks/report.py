@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 from tests.benchmarks.bench import RowResult
-from tests.benchmarks.rows.base import Goal, Sample
+from tests.benchmarks.rows.base import Sample
 
 BUSY_SHARE = 0.05
 FLOOR = "## Where the time goes"
@@ -53,75 +53,73 @@ def write_json(path: Path, results: Sequence[RowResult], about: Mapping[str, obj
     path.write_bytes(msgspec.json.format(msgspec.json.encode({**about, "rows": rows}), indent=1) + b"\n")
 
 
-def page(results: Sequence[RowResult], *, about: Mapping[str, Mapping[str, str]], pulls: str, before: str = "") -> str:
+def page(
+    runs: Sequence[Sequence[RowResult]], *, about: Mapping[str, Mapping[str, str]], pulls: str, before: str = ""
+) -> str:
     """docs/benchmarks.md. `before`: the page as it was, whose part that people write (from `FLOOR` on) is kept."""
     _, floor, explained = before.partition(FLOOR)
     parts = [
         "# Benchmarks\n",
-        _provisional(results),
+        _provisional(runs),
         _CONDITIONS,
         "## Ratios\n",
-        ratios(results),
+        ratios(runs),
         "## Latency and processor\n",
-        costs(results),
+        costs(worst(runs)),
         f"Pulls counted: {pulls}.\n",
         "## Machine and versions\n",
-        _table(["what", "which"], [row for facts in about.values() for row in facts.items()]),
+        table(["what", "which"], [row for facts in about.values() for row in facts.items()]),
         "## Rows\n",
-        _table(["row", "what"], [(f"`{result.row.name}`", result.row.what) for result in results]),
+        table(["row", "what"], [(f"`{result.row.name}`", result.row.what) for result in runs[0]]),
         floor + explained,
     ]
     return "\n".join(part for part in parts if part)
 
 
-def ratios(results: Sequence[RowResult]) -> str:
-    """A line for each pair of Portolan and another."""
+def ratios(runs: Sequence[Sequence[RowResult]]) -> str:
+    """A line for each pair of Portolan and another, from that run in which their ratio was the worst."""
     head = ["row", "unit", "Portolan", "beside", "its figure", "ratio", "wanted", "met"]
-    return _table(head, [line for result in results for line in _ratio_lines(result)])
+    return table(head, [line for results in zip(*runs, strict=True) for line in _ratio_lines(results)])
 
 
 def recorded(text: str) -> dict[tuple[str, str], float]:
     """The ratios that a page holds, by row and whom it is beside."""
-    table = text.partition("## Ratios")[2].partition("\n## ")[0]
-    lines = re.findall(r"^\| `([\w-]+)` \|[^|]*\|[^|]*\| ([^|]*?) \|[^|]*\| ([0-9.,]+) \|", table, re.MULTILINE)
+    section = text.partition("## Ratios")[2].partition("\n## ")[0]
+    lines = re.findall(r"^\| `([\w-]+)` \|[^|]*\|[^|]*\| ([^|]*?) \|[^|]*\| ([0-9.,]+) \|", section, re.MULTILINE)
     return {(row, beside): float(ratio.replace(",", "")) for row, beside, ratio in lines}
 
 
-def fallen(results: Iterable[RowResult], before: Mapping[tuple[str, str], float]) -> list[str]:
-    """Ratios with a goal that are worse than half of what was recorded, in words."""
-    words = []
-    for result in results:
-        for goal in result.row.goals if result.row.is_comparable else ():
-            known = before.get((result.row.name, _named(goal.against))) if goal.against else None
-            if known is not None and _is_halved(goal, result.ratio(str(goal.against)), known):
-                now = result.ratio(str(goal.against))
-                words.append(f"{result.row.name}: {now:.2f} of {_named(goal.against)}, recorded is {known:.2f}")
-    return words
-
-
-def _is_halved(goal: Goal, now: float, known: float) -> bool:
-    return now < known / 2 if goal.least is not None else now > known * 2
-
-
-def _ratio_lines(result: RowResult) -> list[list[str]]:
-    row, goals = result.row, {goal.against: goal for goal in result.row.goals}
-    first = [f"`{row.name}`", row.unit, f"{result.median(result.own):,.1f}"]
+def _ratio_lines(results: Sequence[RowResult]) -> list[list[str]]:
+    row, own, goals = results[0].row, results[0].own, {goal.against: goal for goal in results[0].row.goals}
     lines = []
     if None in goals:
-        goal = goals[None]
-        lines.append([*first, "—", "—", "—", f"{goal} {row.unit}", _met(goal.is_met(result.median(result.own)))])
-    for who in [who for who in result.samples if who != result.own and (who in goals or ":" not in who)]:
-        ratio, beside_goal = result.ratio(who), goals.get(who)
+        goal, median = goals[None], _worst(results, None).median(own)
+        lines.append([*_first(results, None), "—", "—", "—", f"{goal} {row.unit}", _met(goal.is_met(median))])
+    for who in [who for who in results[0].samples if who != own and (who in goals or ":" not in who)]:
+        result, beside_goal = _worst(results, who), goals.get(who)
+        ratio = result.ratio(who)
         wanted = ["—", "—"] if beside_goal is None else [str(beside_goal), _met(beside_goal.is_met(ratio))]
-        lines.append([*first, _named(who), f"{result.median(who):,.1f}", f"{ratio:.2f}", *wanted])
-    return lines or [[*first, "—", "—", "—", "—", "—"]]
+        lines.append([*_first(results, who), named(who), f"{result.median(who):,.1f}", f"{ratio:.2f}", *wanted])
+    return lines or [[*_first(results, None), "—", "—", "—", "—", "—"]]
+
+
+def _first(results: Sequence[RowResult], against: str | None) -> list[str]:
+    result = _worst(results, against)
+    return [f"`{result.row.name}`", result.row.unit, f"{result.median(result.own):,.1f}"]
+
+
+def _worst(results: Sequence[RowResult], against: str | None) -> RowResult:
+    """Of one row's results, that with the worst ratio to `against` (None: the worst figure)."""
+    is_less_better = any(goal.most is not None for goal in results[0].row.goals)
+    choose = max if is_less_better else min
+    return choose(results, key=lambda result: result.ratio(against) if against else result.median(result.own))
 
 
 def costs(results: Sequence[RowResult]) -> str:
     """A line for everyone who was measured: spread, latency, processor."""
     head = ["row", "who", "median", "least to most", "p50 ms", "p99 ms", "CPU ms each", "of it Postgres", "more"]
     lines = [_cost_line(result, who) for result in results for who in result.samples]
-    return _table(head, lines)
+    return table(head, lines)
 
 
 def _cost_line(result: RowResult, who: str) -> list[str]:
@@ -135,7 +133,7 @@ def _cost_line(result: RowResult, who: str) -> list[str]:
     more = ", ".join(f"{name} {_median_note(samples, name):,.1f}" for name in samples[0].notes)
     return [
         f"`{result.row.name}`",
-        _named(who),
+        named(who),
         f"{result.median(who):,.1f}",
         spread,
         *latency,
@@ -159,17 +157,22 @@ def worst(runs: Sequence[Sequence[RowResult]]) -> list[RowResult]:
     return [min(results, key=lambda result: result.standing) for results in zip(*runs, strict=True)]
 
 
-def _provisional(results: Sequence[RowResult]) -> str:
-    busy = [result.row.name for result in results if result.other_share > BUSY_SHARE]
-    if not busy:
+def _provisional(runs: Sequence[Sequence[RowResult]]) -> str:
+    rows = [results[0].row.name for results in zip(*runs, strict=True) if any(map(_is_busy, results))]
+    if not rows:
         return ""
     return (
         f"**Provisional:** other work took more than {BUSY_SHARE:.0%} of the machine during"
-        f" {len(busy)} of {len(results)} rows ({', '.join(busy)}).\n"
+        f" {len(rows)} of {len(runs[0])} rows ({', '.join(rows)}).\n"
     )
 
 
-def _named(who: str | None) -> str:
+def _is_busy(result: RowResult) -> bool:
+    return result.other_share > BUSY_SHARE
+
+
+def named(who: str | None) -> str:
+    """A contestant's name in the tables."""
     name, colon, variant = (who or "").partition(":")
     return _NAMES.get(name, name) + (f", {variant}" if colon else "")
 
@@ -178,6 +181,7 @@ def _met(is_met: bool) -> str:
     return "yes" if is_met else "**no**"
 
 
-def _table(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
+def table(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
+    """A table in Markdown."""
     rows = [head, ["---"] * len(head), *lines]
     return "\n".join(f"| {' | '.join(row)} |" for row in rows) + "\n"

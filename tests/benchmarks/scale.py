@@ -38,6 +38,12 @@ class Scale:
     left_out: frozenset[str] = frozenset()
     once: frozenset[str] = frozenset()
 
+    @property
+    def room_bytes(self) -> int:
+        """What a run of all rows writes at the most: blobs in four places, large pushes of every round to five, those
+        of one round of `memory-push`, and what the servers and their logs take beside."""
+        return 4 * self.huge_blob_bytes + (5 * self.rounds + self.large_pushes) * LARGE_BYTES + 4 * GIB
+
 
 FULL = Scale(
     is_short=False,
@@ -55,11 +61,11 @@ FULL = Scale(
 )
 SHORT = Scale(
     is_short=True,
-    rounds=1,
+    rounds=2,
     seconds=1,
     cold_tags=1_000,
     listed_tags=10_000,
-    listed_repositories=1_000,
+    listed_repositories=FULL.listed_repositories,  # what v3 takes for a page grows with them
     referrers=100,
     huge_blob_bytes=256 * MIB,
     pull_clients=10,
