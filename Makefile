@@ -56,7 +56,7 @@ format: .venv/.synced ## Format the code and apply the lint fixes that are safe
 tools: ## Build the client programs that the tests use, into ~/.cache/portolan/tools (needs Go)
 	tests/tools/build.sh
 
-bench: .venv/.synced ## Compare with other registries, write docs/benchmarks.md (ONLY=row1,row2; BENCH=--short: 3 minutes)
+bench: .venv/.synced ## Compare with other registries, write docs/benchmarks.md (ONLY=row1,row2; BENCH=--short: as CI)
 	.venv/bin/python -m tests.benchmarks --only "$(ONLY)" $(BENCH)
 
 soak: .venv/.synced ## Half an hour of mixed load; memory and open files must stay flat (SOAK="--minutes 2" for less)
