@@ -119,6 +119,21 @@ class Bench:
         """The contestant behind a name such as `portolan` or `portolan:quiet`."""
         return self.contestants[kind(who)]
 
+    @contextlib.contextmanager
+    def without_twins(self, who: str) -> Iterator[None]:
+        """While the block runs, no other server runs the program of `who`: of what two of them share in memory each
+        counts half."""
+        own = self.on(who)
+        twins = [other for other in self.contestants.values() if other is not own and isinstance(other, type(own))]
+        for twin in twins:
+            twin.stop()
+        try:
+            yield
+        finally:
+            for twin in twins:
+                twin.start()
+                twin.settle()
+
     def load(self, who: str, work: Callable[[], Load], *, counted: int = 0) -> Sample:
         """Do `work` and see what it costs `who`. `counted`: pulls that each of its operations is."""
         measured = self.contestants.get(kind(who))

@@ -12,6 +12,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psutil
@@ -329,10 +330,15 @@ class DistributionOnS3(Distribution):
         if self._store is not None:
             self._store.stop()
 
+    @functools.cached_property
+    def _store_settings(self) -> dict[str, Any]:
+        assert self._store is not None
+        return self._store.settings()
+
     def _configure(self) -> None:
         if self._store is None:
             return
-        settings = self._store.settings()
+        settings = self._store_settings  # the bucket that it had before a restart
         driver = (
             f"s3: {{region: us-east-1, regionendpoint: '{_endpoint(self._store)}', forcepathstyle: true, secure: false,"
             f" bucket: {settings['s3_bucket']}, accesskey: {self._store.access_key},"

@@ -7,14 +7,52 @@ from typing import Any
 
 import psutil
 
+from tests.benchmarks.bench import Bench
+from tests.benchmarks.contestants import Contestant
 from tests.benchmarks.rows.base import Sample
 from tests.benchmarks.rows.memory import PushMemoryRow
-from tests.benchmarks.scale import LARGE_BYTES
+from tests.benchmarks.scale import FULL, LARGE_BYTES
 
 
 def _blob(folder: Path, name: str) -> None:
     with (folder / name).open("wb") as file:
         file.truncate(LARGE_BYTES)  # a hole: it takes no room
+
+
+class _Server(Contestant):
+    """Runs nothing, and remembers whether it would."""
+
+    def __init__(self) -> None:
+        self.is_running = True
+
+    def start(self) -> None:
+        self.is_running = True
+
+    def stop(self) -> None:
+        self.is_running = False
+
+    def settle(self) -> None:
+        assert self.is_running
+
+
+class _ServerOnS3(_Server):
+    """The same program, with its blobs elsewhere."""
+
+
+class _AnotherProgram(Contestant):
+    """It shares no memory with them."""
+
+    def __init__(self) -> None:
+        pass
+
+
+def test_memory_at_rest_is_measured_without_another_server_of_the_same_program(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, FULL, say=lambda _text: None)
+    own, on_s3 = _Server(), _ServerOnS3()
+    bench.contestants = {"portolan": own, "portolan:s3": on_s3, "nginx": _AnotherProgram()}
+    with bench.without_twins("portolan"):
+        assert (own.is_running, on_s3.is_running) == (True, False)
+    assert on_s3.is_running
 
 
 def test_blobs_that_were_pushed_for_their_memory_alone_leave_the_disk_again(tmp_path: Path) -> None:

@@ -32,8 +32,9 @@ class IdleMemoryRow:
 
     def measure(self, bench: Bench, who: str) -> Sample:
         contestant = bench.on(who)
-        contestant.restart()
-        used = measuring.memory(contestant.root)
+        with bench.without_twins(who):
+            contestant.restart()
+            used = measuring.memory(contestant.root)
         notes = {"rss_mib": used.rss_mib, "postgres_pss_mib": used.postgres_pss_mib}
         return Sample(value=used.pss_mib, notes=notes)
 
