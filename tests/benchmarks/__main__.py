@@ -33,7 +33,8 @@ def main() -> int:
     try:
         programs.install_missing()
         work.mkdir(parents=True)
-        refuse_unfit(work, 0 if names else scale.room_bytes)
+        if not scale.is_short:  # whose rows the disk does not bound: CI may have it where it likes
+            refuse_unfit(work, 0 if names else scale.room_bytes)
         return _measure(rows, scale, work, options)
     except (programs.Missing, Unfit) as error:
         sys.exit(f"bench: {error}")
