@@ -162,7 +162,7 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
     "DESCRIPTION": "The registry's REST API: what Harbor's clients know under /api/v2.0.",
     "OAS_VERSION": "3.1.0",
     "SERVE_INCLUDE_SCHEMA": False,
-    "DEFAULT_GENERATOR_CLASS": "registry_core.api.openapi.Generator",
+    "DEFAULT_GENERATOR_CLASS": "registry_core.api.openapi_generator.Generator",
     "POSTPROCESSING_HOOKS": ["registry_core.api.openapi.add_components"],
     "SORT_OPERATIONS": True,
 }

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from django.urls import URLPattern, path
-from drf_spectacular.utils import OpenApiResponse, extend_schema
+from drf_spectacular.utils import OpenApiResponse
 from rest_framework.exceptions import APIException
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from registry_core.api.base import ApiView
-from registry_core.api.openapi import Errors, schema_of
+from registry_core.api.openapi import Errors, described, schema_of
 from registry_core.api.permissions import SIGNED_IN
 
 Operations = Mapping[str, tuple[str, str]]
@@ -313,20 +313,23 @@ def patterns() -> list[URLPattern]:
 
 
 def _view(operations: Operations) -> Any:
-    methods = {method: _method(*described) for method, described in operations.items()}
+    methods = {method: _method(*operation) for method, operation in operations.items()}
     access = {method.upper(): SIGNED_IN for method in operations}
     view = type("NotYetView", (ApiView,), {"__doc__": "Not there yet.", "access": access, **methods})
     return view.as_view()  # type: ignore[attr-defined]
 
 
 def _method(operation_id: str, tag: str) -> Any:
-    @extend_schema(
-        operation_id=operation_id,
-        tags=[tag],
-        request=None,
-        responses={501: OpenApiResponse(schema_of(Errors), "Not there yet.")},
-        extensions={"x-not-implemented": True},
-    )
+    def options() -> Mapping[str, Any]:
+        return {
+            "operation_id": operation_id,
+            "tags": [tag],
+            "request": None,
+            "responses": {501: OpenApiResponse(schema_of(Errors), "Not there yet.")},
+            "extensions": {"x-not-implemented": True},
+        }
+
+    @described(options)
     def refuse(_view: ApiView, _request: Request, **_kwargs: Any) -> Response:
         """Not there yet."""
         raise NotYet

@@ -1,4 +1,8 @@
-"""How the views describe themselves in `/api/v2.0/openapi.json`: operations, and structs as schemas."""
+"""How the views describe themselves in `/api/v2.0/openapi.json`: operations, and structs as schemas.
+
+What is said here is only noted. `registry_core.api.openapi_generator` makes a schema of it when somebody asks for one:
+what that imports, and a class for each operation, are 5 MiB, and hardly anyone asks.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +10,16 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 import msgspec
-from django.conf import settings
-from drf_spectacular.extensions import OpenApiAuthenticationExtension
-from drf_spectacular.generators import EndpointEnumerator, SchemaGenerator
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
+from drf_spectacular.utils import OpenApiParameter, OpenApiResponse
 
 V = TypeVar("V", bound=Callable[..., Any])
+Options = Callable[[], Mapping[str, Any]]
+"""Makes what drf-spectacular's `extend_schema` is to be told."""
+
+OPTIONS: Final = "openapi_options"
+"""The attribute of a view's method that has its `Options`."""
+
 REF: Final = "#/components/schemas/{name}"
 _components: dict[str, dict[str, Any]] = {}
 _types: dict[str, Any] = {}
@@ -76,17 +83,31 @@ def operation(
     errors: Iterable[int] = (400, 401, 403, 404),
 ) -> Callable[[V], V]:
     """Describe a view's method: `body` and `answer` are structs, lists of them, or other types that msgspec knows."""
-    responses: dict[Any, Any] = {code: OpenApiResponse(schema_of(Errors), _ERRORS[code]) for code in errors}
-    responses[(status, media_type) if answer is not None else status] = (
-        OpenApiResponse(description="Done.") if answer is None else _described(answer)
-    )
-    return extend_schema(
-        operation_id=operation_id,
-        tags=[tag],
-        parameters=list(parameters),
-        request=None if body is None else {"application/json": schema_of(body)},
-        responses=responses,
-    )
+
+    def options() -> Mapping[str, Any]:
+        responses: dict[Any, Any] = {code: OpenApiResponse(schema_of(Errors), _ERRORS[code]) for code in errors}
+        responses[(status, media_type) if answer is not None else status] = (
+            OpenApiResponse(description="Done.") if answer is None else _described(answer)
+        )
+        return {
+            "operation_id": operation_id,
+            "tags": [tag],
+            "parameters": list(parameters),
+            "request": None if body is None else {"application/json": schema_of(body)},
+            "responses": responses,
+        }
+
+    return described(options)
+
+
+def described(options: Options) -> Callable[[V], V]:
+    """Describe a view's method by what `options` returns when the schema is made."""
+
+    def note(method: V) -> V:
+        setattr(method, OPTIONS, options)
+        return method
+
+    return note
 
 
 def schema_of(type_: Any) -> dict[str, Any]:
@@ -107,42 +128,3 @@ def add_components(result: dict[str, Any], **_kwargs: Any) -> dict[str, Any]:
     schemas: dict[str, Any] = result.setdefault("components", {}).setdefault("schemas", {})
     schemas.update(sorted(_components.items()))
     return result
-
-
-class _WithHead(EndpointEnumerator):
-    """Lists HEAD as well, where a view answers it in its own way."""
-
-    def get_allowed_methods(self, callback: Any) -> list[str]:
-        methods: list[str] = super().get_allowed_methods(callback)  # type: ignore[no-untyped-call]
-        access: Mapping[str, Any] = getattr(callback.cls, "access", {})
-        return [*methods, "HEAD"] if "HEAD" in access else methods
-
-
-class Generator(SchemaGenerator):
-    """The generator of our schema."""
-
-    endpoint_inspector_cls = _WithHead
-
-
-class _Basic(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
-    target_class = "registry_core.api.authentication.BasicAuthentication"
-    name = "basic"
-
-    def get_security_definition(self, _auto_schema: Any) -> dict[str, str]:
-        return {"type": "http", "scheme": "basic"}
-
-
-class _Session(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
-    target_class = "registry_core.api.authentication.SessionAuthentication"
-    name = "session"
-
-    def get_security_definition(self, _auto_schema: Any) -> dict[str, str]:
-        return {"type": "apiKey", "in": "cookie", "name": settings.SESSION_COOKIE_NAME}
-
-
-class _Bearer(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
-    target_class = "registry_core.api.authentication.BearerAuthentication"
-    name = "bearer"
-
-    def get_security_definition(self, _auto_schema: Any) -> dict[str, str]:
-        return {"type": "http", "scheme": "bearer"}
