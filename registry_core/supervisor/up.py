@@ -10,8 +10,6 @@ import signal
 import ssl
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -210,14 +208,20 @@ def _show_data(config: Config) -> None:
 
 def answers(host: str, port: int, *, is_https: bool = False) -> bool:
     """Whether the registry answers `GET /v2/` on `host`:`port`, with or without a demand to sign in."""
-    url = f"{'https' if is_https else 'http'}://{_reachable(host)}:{port}/v2/"
+    # Not by urllib: all that it calls on the way would be written to in our memory, which the children share.
+    target, timeout_s = _reachable(host), 2
+    connection = (
+        http.client.HTTPSConnection(target, port, timeout=timeout_s, context=_of_this_machine())
+        if is_https
+        else http.client.HTTPConnection(target, port, timeout=timeout_s)
+    )
     try:
-        with urllib.request.urlopen(url, timeout=2, context=_of_this_machine()) as response:  # noqa: S310 - our own
-            return bool(response.status == 200)
-    except urllib.error.HTTPError as error:
-        return error.code == 401
-    except (OSError, ValueError, http.client.HTTPException):  # nothing there, or something that speaks otherwise
+        connection.request("GET", "/v2/")
+        return connection.getresponse().status in {200, 401}
+    except (OSError, http.client.HTTPException):  # nothing there, or something that speaks otherwise
         return False
+    finally:
+        connection.close()
 
 
 def announce(config: Config, *, is_first_boot: bool) -> None:
@@ -245,7 +249,7 @@ def _url(config: Config) -> str:
 
 def _of_this_machine() -> ssl.SSLContext:
     """Takes any certificate: it is asked whether our own server is up, and nothing secret is said."""
-    context = ssl.create_default_context()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # the default one reads all authorities of the system
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     return context
 
