@@ -2,6 +2,7 @@
 
 import os
 import resource
+from typing import Any
 
 from granian.constants import HTTPModes, Interfaces, Loops
 from granian.http import HTTP1Settings
@@ -34,7 +35,14 @@ def serve(config: Config) -> None:
     workers = _workers(config)
     if config.serves_tls:
         Renewal(config, on_change=workers.reload).start()
-    workers.serve()
+    workers.serve(target_loader=_app)
+
+
+def _app(_target: str) -> Any:
+    """What answers in this worker. granian would look for it itself, by a pattern to be compiled in each worker."""
+    from registry_core import rsgi  # there since `preload`
+
+    return rsgi.app
 
 
 def _workers(config: Config) -> Workers:

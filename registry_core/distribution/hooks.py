@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from importlib.metadata import entry_points
+from functools import cache
+from importlib.metadata import EntryPoints, entry_points
 from typing import TYPE_CHECKING
 
 from registry_core.access import Subject
@@ -145,7 +146,14 @@ class Hooks:
 hooks = Hooks()
 
 
+@cache
+def plugins() -> EntryPoints:
+    """The installed packages of the group `portolan.hooks`. Looked for once, also on behalf of processes to be forked:
+    it reads what every package of the environment says of itself."""
+    return entry_points(group="portolan.hooks")
+
+
 def load_plugins() -> None:
     """Let the installed packages of the group `portolan.hooks` register theirs."""
-    for entry_point in entry_points(group="portolan.hooks"):
+    for entry_point in plugins():
         entry_point.load()(hooks)

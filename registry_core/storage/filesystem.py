@@ -133,8 +133,8 @@ class FilesystemStore:
         with _translated("preparing the store"):
             make_folder(self._journal)
             make_folder(self._objects)
-            for fan in range(256):
-                (self._objects / f"{fan:02x}").mkdir(exist_ok=True)
+            for fan in {f"{fan:02x}" for fan in range(256)}.difference(os.listdir(self._objects)):
+                (self._objects / fan).mkdir(exist_ok=True)
             sync_folder(self._objects)
             sync_folder(self._objects.parent)
 
