@@ -14,10 +14,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, TextIO
 
 import msgspec
-import structlog
-from structlog.typing import EventDict, Processor, WrappedLogger
 
 from registry_core.config import MASK, Config, get_config
+from registry_core.imports import without
+
+with without("rich"):  # for tracebacks in colours, which we render as text; 3 MiB with what it brings
+    import structlog
+    from structlog.typing import EventDict, Processor, WrappedLogger
 
 _SECRET_KEY = re.compile(
     r"passw(or)?d|secret|authori[sz]ation|credential|cookie|signature|api[_-]?key|private[_-]?key|^dsn$|(^|[_-])token$",
@@ -33,6 +36,7 @@ _CHATTY = (
     "kombu", "amqp", "asyncio", "urllib3", "httpx", "httpcore",
     "celery.beat", "celery.worker.strategy", "celery.app.trace",
 )  # fmt: skip
+_INTERNAL = ("_record", "_from_structlog")  # what the formatter adds to an event, and takes out again
 ACCESS_BATCH = 256
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029]")
 
@@ -61,16 +65,25 @@ class _Output:
     is_json = True
     is_access_logged = True
     pending: ClassVar[list[bytes]] = []
+    chosen: tuple[bool, str, TextIO] | None = None
 
 
 _encode = msgspec.json.Encoder().encode
 
 
 def configure(config: Config | None = None, *, stream: TextIO | None = None) -> None:
-    """Route all logging of this process to `stream` (stderr by default). Safe to call again."""
+    """Route all logging of this process to `stream` (stderr by default). Safe to call again.
+
+    Where that is done it stays as it is, also in a forked process: doing it again would write to every logger there
+    is, in memory that is shared until then.
+    """
     config = config or get_config()
     stream = stream or sys.stderr
-    _Output.is_json = config.log_format == "json" or (config.log_format == "auto" and not stream.isatty())
+    is_json = config.log_format == "json" or (config.log_format == "auto" and not stream.isatty())
+    chosen = (is_json, config.log_level, stream)
+    if chosen == _Output.chosen and any(_is_ours(handler) for handler in logging.getLogger().handlers):
+        return
+    _Output.chosen, _Output.is_json = chosen, is_json
     _Output.is_access_logged = config.log_level in {"debug", "info"}
     structlog.configure(
         processors=[*_shared_processors(), structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
@@ -160,7 +173,7 @@ def flush_access() -> None:
 
 def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     """structlog processor: no value of a secret key, no credentials and no signatures inside any text."""
-    return {key: _redacted(key, value) for key, value in event.items()}
+    return {key: value if key in _INTERNAL else _redacted(key, value) for key, value in event.items()}
 
 
 def redact_text(text: str) -> str:
@@ -174,9 +187,11 @@ def redact_text(text: str) -> str:
 
 def granian_log_config() -> dict[str, Any]:
     """granian's loggers without handlers of their own, so that its lines come out as ours."""
-    silent = {"handlers": [], "propagate": True, "level": "NOTSET"}
+    silent = {"propagate": True, "level": "NOTSET"}
+    # Incremental: it adds nothing, and does not go through all loggers of a worker whose memory is shared until then.
     return {
         "version": 1,
+        "incremental": True,
         "disable_existing_loggers": False,
         "formatters": {},
         "handlers": {},
@@ -191,6 +206,8 @@ def _redacted(key: object, value: Any) -> Any:
         return redact_text(value)
     if isinstance(value, bytes):
         return redact_text(value.decode("utf-8", "replace"))
+    if value is None or isinstance(value, int | float):  # no need to ask whether it is a Mapping, which is dear
+        return value
     if isinstance(value, Mapping):
         return {inner: _redacted(inner, item) for inner, item in value.items()}
     if isinstance(value, Sequence):
@@ -227,13 +244,17 @@ def _route_standard_library(level: str, stream: TextIO) -> None:
         logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
 
 
+def _is_ours(handler: logging.Handler) -> bool:
+    return isinstance(handler.formatter, structlog.stdlib.ProcessorFormatter)
+
+
 def _console_renderer(stream: TextIO) -> Processor:
     return structlog.dev.ConsoleRenderer(colors=stream.isatty())
 
 
 def _without_internals(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     """Drop what the formatter added, and what Django attaches to its records: objects, not facts."""
-    for key in ("_record", "_from_structlog", "request", "server_time", "status_code", "data"):
+    for key in (*_INTERNAL, "request", "server_time", "status_code", "data"):
         event.pop(key, None)
     event["event"] = _one_line(str(event.get("event", "")))
     return event

@@ -10,30 +10,54 @@ import os
 import sys
 from importlib import import_module
 
+from registry_core.imports import without
+
 ARENAS = 2  # of glibc's malloc: with one for each thread, each would keep what it once needed
 _M_ARENA_MAX = -8
+# What Django imports by name when somebody signs in; in each worker for itself, were it not here already.
+_FOR_THE_FIRST_REQUEST = (
+    "argon2",
+    "django.contrib.messages.storage.fallback",
+    "django.contrib.sessions.serializers",
+)
 
 
 def preload(*, is_worker: bool = False) -> None:
     """Import what answers requests, and with `is_worker` what runs jobs. No thread, connection or file is opened.
 
-    Raises ConfigError.
+    Nothing is done in a process that was forked from one that has done this. Raises ConfigError.
     """
+    if gc.get_freeze_count():
+        return
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "registry_core.settings")
     _few_arenas()
-    import_module("registry_core.rsgi")
-    from django.urls import get_resolver
+    # REST framework would have them for its test client and pages, granian for an interface that we do not use: 4 MiB.
+    with without("requests", "pygments", "anyio"):
+        import_module("registry_core.rsgi")
+        for module in _FOR_THE_FIRST_REQUEST:
+            import_module(module)
+        from django.urls import get_resolver
 
-    _ = get_resolver().url_patterns
+        _ = get_resolver().url_patterns
+    from registry_core.distribution.hooks import plugins
+
+    plugins()
     if is_worker:
-        from registry_core.celery import app
+        from registry_core.celery import import_worker
 
-        app.loader.import_default_modules()
+        import_worker()
     # A collection in a child writes to every object that it looks at, and so copies the page: let it look at none.
     gc.collect()
     gc.freeze()
+    _give_back()
 
 
 def _few_arenas() -> None:
     if sys.platform == "linux":
         ctypes.CDLL(None).mallopt(_M_ARENA_MAX, ARENAS)
+
+
+def _give_back() -> None:
+    """Return to the system what was needed only while importing; a child that needs it again has clean pages then."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).malloc_trim(0)
