@@ -5,6 +5,7 @@ The broker may lose everything; whatever must happen is found again in Postgres 
 
 import os
 import threading
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,11 @@ from celery.signals import setup_logging, worker_ready, worker_shutdown, worker_
 
 from registry_core import logs
 from registry_core.config import get_config
+from registry_core.imports import without
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "registry_core.settings")
+# `portolan check` does those. Celery would do them at each start, and they look at every model and every address.
+os.environ.setdefault("CELERY_SKIP_CHECKS", "1")
 
 
 @setup_logging.connect
@@ -24,6 +28,11 @@ def _use_our_logging(**_: Any) -> None:
 
 
 CLOCK_STOPS_WITHIN_S = 5.0
+# What Celery imports by name when a worker starts.
+_WORKER = (
+    "billiard.pool", "celery.concurrency.thread", "celery.events", "celery.events.receiver", "celery.worker.strategy",
+    "dbm.dumb", "encodings.latin_1", "kombu.transport.redis",
+)  # fmt: skip
 
 app = Celery("portolan")
 app.conf.update(
@@ -76,6 +85,23 @@ app.conf.beat_schedule = {
     },
 }
 app.autodiscover_tasks()
+
+
+def import_worker() -> None:
+    """Import what a worker is made of, and all tasks: what is imported before the fork is not written by each worker.
+
+    A worker that finds this done does not go through Django's setup and its settings of logging again.
+    """
+    app.loader.init_worker()
+    app.finalize()
+    with without("psutil"):  # for the memory of a process, which Celery tells only when it is asked for it
+        for module in _WORKER:
+            import_module(module)
+        from celery.worker.consumer import Consumer
+
+        for step in (*app.Worker.Blueprint.default_steps, *Consumer.Blueprint.default_steps):
+            import_module(step.partition(":")[0])
+    _ = app.control, app.events, app.amqp, app.backend, app.log  # made when they are first looked at
 
 
 def run_worker(*, concurrency: int) -> None:
