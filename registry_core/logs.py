@@ -126,18 +126,13 @@ def access(
     """
     if not _Output.is_access_logged:
         return
-    path = redact_text(path) if "=" in path or " " in path else path
-    # One look at all of them: hardly ever is there anything to escape.
-    if not f"{request_id}{method}{path}{client}{user}{action}{repository}".isprintable():
-        request_id, method, path, client = map(_one_line, (request_id, method, path, client))
-        user, action, repository = (text and _one_line(text) for text in (user, action, repository))
     line = _AccessLine(
         event="access",
         timestamp=_now(),
         level="info",
         request_id=request_id,
         method=method,
-        path=path,
+        path=redact_text(path) if "=" in path or " " in path else path,
         status=status,
         bytes=size_bytes,
         duration_ms=round(duration_ms, 3),
@@ -146,7 +141,12 @@ def access(
         action=action,
         repository=repository,
     )
-    _Output.pending.append(_encode(line) + b"\n" if _Output.is_json else _readable(line).encode())
+    encoded = _encode(line)
+    # Hardly ever is there anything to escape. JSON writes the first control characters with a backslash.
+    if b"\\" in encoded or b"\x7f" in encoded or not encoded.isascii():
+        line = _escaped(line)
+        encoded = _encode(line)
+    _Output.pending.append(encoded + b"\n" if _Output.is_json else _readable(line).encode())
     if len(_Output.pending) >= ACCESS_BATCH:
         flush_access()
 
@@ -264,6 +264,11 @@ def _one_line(text: str) -> str:
     if text.isprintable():
         return text
     return _CONTROL.sub(lambda match: match.group().encode("unicode_escape").decode(), text)
+
+
+def _escaped(line: _AccessLine) -> _AccessLine:
+    texts = {name: value for name, value in msgspec.structs.asdict(line).items() if isinstance(value, str)}
+    return msgspec.structs.replace(line, **{name: _one_line(text) for name, text in texts.items()})
 
 
 def _readable(line: _AccessLine) -> str:
