@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from rbac.models import Robot, User
 from rbac.services import authentication, permissions, refresh_tokens
 from rbac.services.robots import robot_subject
@@ -34,6 +36,12 @@ class RbacAuthority:
             robot = permissions.living_robot(id)
             return robot_subject(robot) if robot else None
         return SYSTEM if kind is SubjectKind.SYSTEM else ANONYMOUS
+
+    def expires_at(self, subject: Subject) -> datetime | None:
+        """When the subject may act no longer though nobody changes anything. None: never."""
+        if subject.kind is not SubjectKind.ROBOT:
+            return None
+        return Robot.objects.filter(pk=subject.id).values_list("expires_at", flat=True).first()
 
     def credential_version(self, subject: Subject) -> int:
         """Grows whenever the subject's tokens must die; 0 for those without credentials, -1 for one that is gone."""

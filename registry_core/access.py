@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from enum import IntEnum
 from typing import Literal, Protocol, runtime_checkable
 
@@ -75,6 +76,10 @@ class Authority(Protocol):
 
     def subject(self, *, kind: SubjectKind, id: int) -> Subject | None:
         """The subject as it is now; None when it is gone, disabled or expired."""
+        ...
+
+    def expires_at(self, subject: Subject) -> datetime | None:
+        """When the subject may act no longer though nobody changes anything: no generation tells that. None: never."""
         ...
 
     def credential_version(self, subject: Subject) -> int:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import base64
 import binascii
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
+from math import inf
 from typing import TYPE_CHECKING
 
 from registry_core import threads
-from registry_core.access import ANONYMOUS, Subject, SubjectKind, Unauthenticated, authority
+from registry_core.access import ANONYMOUS, Subject, Unauthenticated, authority
 from registry_core.http.messages import Request
 from registry_core.tokens.jwt import Claims, TokenError, verify
 
@@ -31,6 +31,20 @@ class Identity:
     subject: Subject
     claims: Claims | None
     credential_version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Whom credentials are for, as he is now. `expires_at_s`: when that ends by the clock alone, in seconds since the
+    epoch."""
+
+    subject: Subject
+    credential_version: int
+    expires_at_s: float
+
+    def lives_for_s(self) -> float:
+        """For how many seconds he may be remembered on that account."""
+        return self.expires_at_s - time.time()
 
 
 _NOBODY = Identity(ANONYMOUS, None, 0)
@@ -73,29 +87,35 @@ async def _bearer(token: str, key: bytes, services: Services) -> Identity:
     if holder.credential_version != claims.cv:
         raise Unauthenticated("the token was revoked")
     identity = Identity(holder.subject, claims, claims.cv)
-    left_s = claims.exp - time.time()
+    left_s = min(claims.exp - time.time(), holder.lives_for_s())
     services.identities.put(key, identity, seen=seen, size_bytes=1024 + 4 * len(token), ttl_s=left_s)
     return identity
 
 
-async def _holder(claimed: Subject, services: Services) -> Identity:
+async def _holder(claimed: Subject, services: Services) -> Holder:
     """Who a token is for as he is now: clients fetch a new one for each repository. Raises Unauthenticated."""
     holder = services.holders.get(claimed.key)
     if holder is None:
         seen = services.holders.begin([claimed.key])
         holder = await threads.run(_living, claimed)
-        if claimed.kind is SubjectKind.USER:  # a robot's end is told by the clock alone
-            services.holders.put(claimed.key, holder, seen=seen, size_bytes=512, ttl_s=HOLDER_REMEMBERED_S)
+        ttl_s = min(HOLDER_REMEMBERED_S, holder.lives_for_s())
+        services.holders.put(claimed.key, holder, seen=seen, size_bytes=512, ttl_s=ttl_s)
     return holder
 
 
-def _living(claimed: Subject) -> Identity:
+def _living(claimed: Subject) -> Holder:
     if claimed.is_anonymous:
-        return _NOBODY
+        return Holder(ANONYMOUS, 0, inf)
     subject = authority().subject(kind=claimed.kind, id=claimed.id)
     if subject is None:
         raise Unauthenticated("the token was revoked")
-    return Identity(subject, None, authority().credential_version(subject))
+    return _as_he_is(subject)
+
+
+def _as_he_is(subject: Subject) -> Holder:
+    expires_at = authority().expires_at(subject)
+    version = authority().credential_version(subject)
+    return Holder(subject, version, expires_at.timestamp() if expires_at else inf)
 
 
 async def _basic(credentials: str, key: bytes, request: Request, services: Services) -> Identity:
@@ -110,12 +130,8 @@ async def _basic(credentials: str, key: bytes, request: Request, services: Servi
     # Whose generation to look at is known only now. Checked again under it, what is remembered below is what holds: a
     # secret that was changed in between is refused here. The second check costs no password hash.
     seen = services.identities.begin([subject.key])
-    subject, version = await threads.run(_checked, check)
-    identity = Identity(subject, None, version)
-    services.identities.put(key, identity, seen=seen, size_bytes=512, ttl_s=BASIC_REMEMBERED_S)
+    holder = await threads.run(lambda: _as_he_is(check()))
+    identity = Identity(holder.subject, None, holder.credential_version)
+    ttl_s = min(BASIC_REMEMBERED_S, holder.lives_for_s())
+    services.identities.put(key, identity, seen=seen, size_bytes=512, ttl_s=ttl_s)
     return identity
-
-
-def _checked(check: Callable[[], Subject]) -> tuple[Subject, int]:
-    subject = check()
-    return subject, authority().credential_version(subject)

@@ -11,7 +11,7 @@ from registry_core.config import get_config
 from registry_core.content.blobs import BlobRef
 from registry_core.distribution.cache import GenerationCache
 from registry_core.distribution.hooks import Verdict
-from registry_core.distribution.identity import Identity
+from registry_core.distribution.identity import Holder, Identity
 from registry_core.distribution.known_answers import KnownAnswer
 from registry_core.distribution.pulls import PullCounter
 from registry_core.distribution.reads import Located, Reach, Reads, StoredManifest
@@ -34,7 +34,7 @@ class Services:
     signed_urls: GenerationCache[SignedUrl]
     names: GenerationCache[Located]
     identities: GenerationCache[Identity]
-    holders: GenerationCache[Identity]
+    holders: GenerationCache[Holder]
     actions: GenerationCache[frozenset[str]]
     verdicts: GenerationCache[Verdict]
     reaches: GenerationCache[Reach]

@@ -17,7 +17,7 @@ import psycopg
 import pytest
 
 from registry_core.supervisor.postgres import EmbeddedPostgres
-from tests.support.people import admin
+from tests.support.people import Account, admin
 from tests.support.registry import Image, digest_of, make_image, push_blob, put_manifest, sign_in
 from tests.support.server import Server
 from tests.support.waiting import wait_until
@@ -86,6 +86,37 @@ def test_hot_pulls_go_on_for_a_while_and_everything_recovers_by_itself(
         wait_until(
             lambda: client.post(f"/v2/{REPOSITORY}/blobs/uploads/").status_code == 202, what="pushes are taken again"
         )
+
+
+def test_who_pulled_before_may_fetch_a_new_token_and_pull_meanwhile(
+    registry: Server, postgres: EmbeddedPostgres
+) -> None:
+    """Clients fetch a token for each pull. So it must be known whom one is for that was never seen before."""
+    image = make_image(layer_bytes=1000)
+    with httpx.Client(base_url=registry.url, timeout=20) as client:
+        client.headers = sign_in(registry, admin(registry), SCOPE)
+        layer = push_blob(client, REPOSITORY, image.blobs[1])
+        push_blob(client, REPOSITORY, image.blobs[0])
+        put_manifest(client, REPOSITORY, "v1", image)
+        secret = registry.manage(
+            "from rbac.models import RobotPermission\n"
+            "from rbac.services.robots import RobotGrant, create_robot\n"
+            "from registry_core.access import SYSTEM\n"
+            "grants = [RobotGrant(RobotPermission.Kind.PROJECT, 'repository', 'pull')]\n"
+            "print(create_robot(name='ci', grants=grants, by=SYSTEM)[1])"
+        ).strip()
+
+        def pull(account: Account) -> tuple[int, int]:
+            client.headers = sign_in(registry, account, f"repository:{REPOSITORY}:pull")
+            manifest = client.get(f"/v2/{REPOSITORY}/manifests/v1").status_code
+            return manifest, client.get(f"/v2/{REPOSITORY}/blobs/{layer}").status_code
+
+        accounts = (admin(registry), Account("robot$ci", secret))
+        assert [pull(account) for account in accounts] == [(200, 200)] * 2
+
+        postgres.stop()
+
+        assert [pull(account) for account in accounts] == [(200, 200)] * 2
 
 
 def test_a_database_that_takes_no_more_connections_is_waited_for(registry: Server, postgres: EmbeddedPostgres) -> None:

@@ -18,6 +18,8 @@ from tests.support.waiting import wait_until
 
 ELSEWHERE_WITHIN_S = 1.0
 WORKERS = 2
+EXPIRES_AFTER_S = 20.0  # by then every process has answered
+CLOCK_S = 0.1  # between reading the clock and remembering until when something is good
 ASKED_MANY = 40  # so many fresh connections reach every one of two workers, but once in 10¹²
 _TLS = ssl.create_default_context()  # unused, but each client would make one of its own, which is slow
 
@@ -100,6 +102,28 @@ def robot(server: Server, project: str, digest: str) -> Right:
     return Right(sign_in(server, account, f"repository:{project}/app:pull"), by_operation(server, code))
 
 
+def expiring_robot(server: Server, project: str, digest: str) -> Right:
+    """Nobody takes anything away here, and nothing tells the workers: the clock does it."""
+    secret, expires_at_s = server.manage(
+        "from datetime import timedelta\nfrom django.utils import timezone\n"
+        "from rbac.models import RobotPermission\n"
+        "from rbac.services.robots import RobotGrant, create_robot\n"
+        "from registry_core.access import SYSTEM\n"
+        "grants = [RobotGrant(RobotPermission.Kind.PROJECT, 'repository', 'pull')]\n"
+        f"expires_at = timezone.now() + timedelta(seconds={EXPIRES_AFTER_S})\n"
+        f"made = create_robot(name={project!r}, grants=grants, by=SYSTEM, expires_at=expires_at)\n"
+        "print(made[1], expires_at.timestamp())"
+    ).split()
+
+    def wait() -> float:
+        expired_at_s = float(expires_at_s) + CLOCK_S
+        time.sleep(max(0.0, expired_at_s - time.time()))
+        return expired_at_s
+
+    account = Account(f"robot${project}", secret)
+    return Right(sign_in(server, account, f"repository:{project}/app:pull"), wait)
+
+
 def public_project(server: Server, project: str, digest: str) -> Right:
     changed = (
         "from projects.services import set_public\nfrom registry_core.content.models import Project\n"
@@ -120,7 +144,7 @@ def artifact(server: Server, project: str, digest: str) -> Right:
     return Right(headers, take_away)
 
 
-@pytest.mark.parametrize("kind", [token, robot, member, public_project, artifact])
+@pytest.mark.parametrize("kind", [token, robot, expiring_robot, member, public_project, artifact])
 def test_what_is_taken_away_is_refused_at_once_here_and_within_a_second_elsewhere(
     server: Server, other: Server, unique: str, kind: Callable[[Server, str, str], Right]
 ) -> None:

@@ -10,7 +10,14 @@ from django.contrib.auth.hashers import check_password
 from django.utils import timezone
 
 from rbac.services import authentication, passwords
-from rbac.services.robots import create_robot, delete_robot, full_name, refresh_robot_secret, set_disabled
+from rbac.services.robots import (
+    create_robot,
+    delete_robot,
+    full_name,
+    refresh_robot_secret,
+    robot_subject,
+    set_disabled,
+)
 from rbac.services.throttle import Throttle
 from rbac.services.users import delete_user, set_active, set_cli_secret, set_password
 from registry_core.access import SYSTEM, SubjectKind, TooManyAttempts, Unauthenticated, authority
@@ -161,6 +168,14 @@ def test_expired_robot_is_out() -> None:
     robot, secret = create_robot(name="old", grants=[], by=SYSTEM, expires_at=yesterday)
     refusal("robot$old", secret)
     assert authority().subject(kind=SubjectKind.ROBOT, id=robot.pk) is None
+
+
+def test_when_a_robot_expires_is_told_to_who_remembers_it() -> None:
+    tomorrow = timezone.now() + timedelta(days=1)
+    passing, _ = create_robot(name="passing", grants=[], by=SYSTEM, expires_at=tomorrow)
+    lasting, _ = create_robot(name="lasting", grants=[], by=SYSTEM)
+    subjects = (robot_subject(passing), robot_subject(lasting), arrange.user("anna").subject)
+    assert [authority().expires_at(subject) for subject in subjects] == [tomorrow, None, None]
 
 
 def test_guesses_from_one_address_slow_down_that_address_only() -> None:

@@ -27,6 +27,7 @@ def test_the_clock_sleeps_until_a_job_is_due_and_does_not_ask_again_and_again(
     while len(sent_s) < TIMES:
         asked += 1
         time.sleep(max(0.0, clock.tick()))
+    clock.close()
     pauses_s = [later - earlier for earlier, later in itertools.pairwise(sent_s)]
     assert min(pauses_s) >= EVERY_S - 0.01
     assert asked <= 5 * TIMES
