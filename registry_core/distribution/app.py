@@ -31,9 +31,8 @@ async def _handle(request: Request, services: Services) -> Response:
     _refuse_during_outage(services)
     known = known_answers.recall(request.method, request.path, request.headers, services)
     if known is not None:
-        request.action = known_answers.ACTIONS[request.method]
-        request.repository, request.user = known.repository, known.user
-        return Response(200, [*known.headers], known.content)
+        request.action, request.repository, request.user = known.action, known.repository, known.user
+        return Response(known.status, [*known.headers], known.content, known.file)
     try:
         match = find(request.method, request.path)
     except NotFound:

@@ -12,6 +12,8 @@ from registry_core.content.blobs import BlobRef, delete_blob
 from registry_core.content.errors import BlobUnknown
 from registry_core.content.repositories import RepositoryRef
 from registry_core.digests import Digest
+from registry_core.distribution import known_answers
+from registry_core.distribution.cache import Basis
 from registry_core.distribution.guards import admit_pull, deletable, readable
 from registry_core.distribution.manifests import is_known_to_client
 from registry_core.distribution.ranges import RangeNotSatisfiable, parse_range
@@ -22,6 +24,7 @@ from registry_core.storage.interface import ObjectStore, SignedUrl
 from registry_core.storage.stores import store_named
 
 REMEMBERED_PART = 0.25
+_REMEMBERED = frozenset({200, 307})
 
 
 async def get(request: Request, services: Services, name: str, digest_text: str) -> Response:
@@ -38,7 +41,12 @@ async def get(request: Request, services: Services, name: str, digest_text: str)
     ]
     if is_known_to_client(request, digest):
         return Response(304, headers[:2])
-    return await _answer(request, services, blob, headers)
+    response = await _answer(request, services, blob, headers)
+    if response.relay is None and response.status in _REMEMBERED:
+        is_it = services.blobs.basis((repository.id, digest), lambda known: known is blob)
+        content = [is_it, *_standing_on_its_url(services, blob, response)]
+        known_answers.remember(request, services, response, identity=identity, repository=repository, content=content)
+    return response
 
 
 async def delete(request: Request, services: Services, name: str, digest_text: str) -> Response:
@@ -90,6 +98,13 @@ async def _answer(request: Request, services: Services, blob: BlobRef, headers: 
         chunks = store.read(blob.storage_key, start=first, end=last + 1)
         response.relay = Relay(await threads.run_upload(_begun, chunks), length)
     return response
+
+
+def _standing_on_its_url(services: Services, blob: BlobRef, response: Response) -> list[Basis | None]:
+    """Until when a redirect may be remembered: no longer than the URL that it sends to."""
+    if response.status != 307:
+        return []
+    return [services.signed_urls.basis(blob.storage_key, lambda known: ("location", known.url) in response.headers)]
 
 
 def _begun(chunks: Iterator[bytes]) -> Iterator[bytes]:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import base64
 import binascii
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from hashlib import sha256
 from math import inf
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from registry_core import threads
 from registry_core.access import ANONYMOUS, Subject, Unauthenticated, authority
@@ -26,11 +28,26 @@ HOLDER_REMEMBERED_S = 60.0
 @dataclass(frozen=True, slots=True)
 class Identity:
     """A subject, the token it came with (None: it came with its own credentials, or with none), and the version of its
-    credentials."""
+    credentials.
+
+    `rights` is the same for two who get the same answers to everything: clients fetch a new token for each pull, and it
+    says what the last one said.
+    """
 
     subject: Subject
     claims: Claims | None
     credential_version: int
+    rights: bytes = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "rights", _rights_of(self.subject, self.claims))
+
+
+def _rights_of(subject: Subject, claims: Claims | None) -> bytes:
+    access = None if claims is None else claims.access
+    # Only of a repository that was not there yet does it matter when the token was made.
+    made_at = claims.iat if claims is not None and any(grant.rid is None for grant in claims.access) else 0
+    return sha256(msgspec.json.encode((subject.key, subject.name, access, made_at))).digest()
 
 
 @dataclass(frozen=True, slots=True)

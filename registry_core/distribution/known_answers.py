@@ -1,8 +1,9 @@
-"""Whole answers to who pulls a manifest again: remembered with everything that they were made from.
+"""Whole answers to who pulls a manifest or a blob again: remembered with everything that they were made from.
 
-Who asks, what the names mean, what he may do and which manifest that is are memories of their own, each with the
-generations it was read under. An answer stands on all of these at once, so it is served exactly as long as each of
-them would be; what it saves is asking them one after the other.
+What the names mean, what somebody may do, which content that is and where it lies are memories of their own, each with
+the generations it was read under. An answer stands on all of these at once, so it is served exactly as long as each of
+them would be; what it saves is asking them one after the other. Who asks is looked up each time: an answer is for all
+whose credentials say the same.
 """
 
 from __future__ import annotations
@@ -11,31 +12,32 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from registry_core.access import PULL, Subject
+from registry_core.access import PULL
 from registry_core.content.repositories import RepositoryRef
 from registry_core.distribution.hooks import hooks
 from registry_core.distribution.identity import credentials_key
-from registry_core.distribution.reads import StoredManifest
-from registry_core.http.messages import Header, Request
+from registry_core.http.messages import FilePart, Header, Request, Response
 
 if TYPE_CHECKING:
+    from registry_core.distribution.cache import Basis
     from registry_core.distribution.identity import Identity
+    from registry_core.distribution.pulls import Pull
     from registry_core.distribution.services import Services
 
-ACTIONS = {"GET": "pull", "HEAD": "head"}
-"""What the access log calls the methods of which answers are remembered."""
-_OVERHEAD_BYTES = 2048
+_METHODS = frozenset({"GET", "HEAD"})
+ANSWER_BYTES = 3072  # what an answer takes besides its body and its path
 
 
 @dataclass(frozen=True, slots=True)
 class KnownAnswer:
-    """An answer with 200, and what is to be counted and logged of it."""
+    """An answer, and what is to be counted (None: nothing) and logged of it."""
 
+    status: int
     headers: tuple[Header, ...]
     content: bytes
-    artifact_id: int
-    tag: str
-    subject: Subject
+    file: FilePart | None
+    pull: Pull | None
+    action: str
     repository: str
     user: str
 
@@ -43,26 +45,34 @@ class KnownAnswer:
 def recall(method: str, path: str, headers: Mapping[str, str], services: Services) -> KnownAnswer | None:
     """The answer to this request, when it was given before and nothing that it depends on has changed. Then the pull is
     counted."""
-    action = ACTIONS.get(method) if "/manifests/" in path else None
-    if action is None or hooks.pull or "if-none-match" in headers:
+    if method not in _METHODS or not ("/manifests/" in path or "/blobs/" in path):
         return None
-    known = services.answers.get((method, path, credentials_key(headers.get("authorization", ""))))
-    if known is not None and action == "pull":
-        services.pulls.count(known.artifact_id, known.tag, known.subject)
+    if hooks.pull or "if-none-match" in headers or "range" in headers:
+        return None
+    rights = b""
+    if authorization := headers.get("authorization", ""):
+        identity = services.identities.get(credentials_key(authorization))
+        if identity is None:
+            return None
+        rights = identity.rights
+    known = services.answers.get((method, path, rights))
+    if known is not None and known.pull is not None:
+        services.pulls.count(known.pull)
     return known
 
 
 def remember(
     request: Request,
     services: Services,
+    response: Response,
     *,
     identity: Identity,
     repository: RepositoryRef,
-    manifest: StoredManifest,
-    wanted: object,
-    headers: list[Header],
+    content: list[Basis | None],
+    pull: Pull | None = None,
 ) -> None:
-    """Keep the answer that `request` gets. `wanted`: the tag or the digest that it named.
+    """Keep the answer that `request` gets; the same for all who ask so, without `If-None-Match` and `Range`. `content`:
+    on what stands that this is the content, and where it lies. `pull`: what is counted each time.
 
     What it was made from may have changed while it was made. So it stands on what is remembered now, and is kept only
     when that says the same.
@@ -74,18 +84,18 @@ def remember(
     bases = [
         services.names.basis(str(repository.name), lambda located: located.repository == repository),
         services.actions.basis(actions_key, lambda allowed: PULL in allowed),
-        services.manifests.basis((repository.id, wanted), lambda known: known is manifest),
+        *content,
     ]
-    if "authorization" in request.headers:
-        bases.append(services.identities.basis(_credentials(request), lambda known: known == identity))
-    tag = wanted if isinstance(wanted, str) else ""
     answer = KnownAnswer(
-        tuple(headers), manifest.content, manifest.artifact_id, tag, subject, request.repository, request.user
+        response.status,
+        tuple(response.headers),
+        response.body,
+        response.file,
+        pull,
+        request.action,
+        request.repository,
+        request.user,
     )
-    size_bytes = _OVERHEAD_BYTES + len(manifest.content) + 4 * len(request.path)
-    key = (request.method, request.path, _credentials(request))
-    services.answers.put_on(key, answer, bases, size_bytes=size_bytes)
-
-
-def _credentials(request: Request) -> bytes:
-    return credentials_key(request.headers.get("authorization", ""))
+    size_bytes = ANSWER_BYTES + len(response.body) + 4 * len(request.path)
+    rights = identity.rights if request.headers.get("authorization", "") else b""
+    services.answers.put_on((request.method, request.path, rights), answer, bases, size_bytes=size_bytes)

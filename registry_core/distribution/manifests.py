@@ -17,6 +17,7 @@ from registry_core.digests import Digest
 from registry_core.distribution import known_answers
 from registry_core.distribution.errors import OciError
 from registry_core.distribution.guards import admit_pull, deletable, readable, writable
+from registry_core.distribution.pulls import pull_of
 from registry_core.distribution.reads import StoredManifest
 from registry_core.distribution.services import Services
 from registry_core.http.messages import BodyTooLarge, Request, Response
@@ -33,8 +34,9 @@ async def get(request: Request, services: Services, name: str, reference: str) -
     manifest = await _load(services, repository, wanted)
     tag = wanted if isinstance(wanted, str) else ""
     await admit_pull(request, services, identity, repository, manifest.digest, tag)
-    if request.method == "GET":
-        services.pulls.count(manifest.artifact_id, tag, identity.subject)
+    pull = pull_of(manifest.artifact_id, tag, identity.subject) if request.method == "GET" else None
+    if pull is not None:
+        services.pulls.count(pull)
     headers = [
         ("content-type", manifest.media_type),
         ("docker-content-digest", str(manifest.digest)),
@@ -43,16 +45,12 @@ async def get(request: Request, services: Services, name: str, reference: str) -
     ]
     if is_known_to_client(request, manifest.digest):
         return Response(304, headers[1:3])
+    response = Response(200, headers, manifest.content)
+    is_it = services.manifests.basis((repository.id, wanted), lambda known: known is manifest)
     known_answers.remember(
-        request,
-        services,
-        identity=identity,
-        repository=repository,
-        manifest=manifest,
-        wanted=wanted,
-        headers=headers,
+        request, services, response, identity=identity, repository=repository, content=[is_it], pull=pull
     )
-    return Response(200, headers, manifest.content)
+    return response
 
 
 async def put(request: Request, services: Services, name: str, reference: str) -> Response:

@@ -19,6 +19,8 @@ from registry_core.state import machine_id
 
 FLUSH_S = 5.0
 _KIND_BITS = 2
+Pull = tuple[int, str, int]
+"""An artifact, the tag (empty: none) and the subject, as one number: every pull pays for the hash of it."""
 _log = structlog.get_logger(__name__)
 
 _FLUSH = """
@@ -57,12 +59,11 @@ class PullCounter:
 
     def __init__(self, pool: AsyncConnectionPool[Any]) -> None:
         self._pool = pool
-        self._pulls: Counter[tuple[int, str, int]] = Counter()
+        self._pulls: Counter[Pull] = Counter()
 
-    def count(self, artifact_id: int, tag: str, subject: Subject) -> None:
-        """One pull of an artifact, by a tag or (empty) by digest."""
-        # One number for the subject, since every pull pays for the hash of the key.
-        self._pulls[artifact_id, tag, subject.id << _KIND_BITS | subject.kind] += 1
+    def count(self, pull: Pull) -> None:
+        """One pull."""
+        self._pulls[pull] += 1
 
     async def flush(self) -> None:
         """Write what was gathered; when the database does not answer it is kept for the next time."""
@@ -75,7 +76,7 @@ class PullCounter:
             self._pulls.update(pulls)
             _log.warning("pull counts are kept for later", reason=str(error))
 
-    async def _write(self, pulls: Counter[tuple[int, str, int]], settings: Settings) -> None:
+    async def _write(self, pulls: Counter[Pull], settings: Settings) -> None:
         has_counts = not settings.truth("pull_count_update_disable")
         has_times = not settings.truth("pull_time_update_disable")
         async with self._pool.connection() as connection, connection.transaction():
@@ -91,7 +92,12 @@ class PullCounter:
             await self.flush()
 
 
-def _by_reference(pulls: Counter[tuple[int, str, int]]) -> list[list[Any]]:
+def pull_of(artifact_id: int, tag: str, subject: Subject) -> Pull:
+    """A pull of an artifact, by a tag or (empty) by digest."""
+    return artifact_id, tag, subject.id << _KIND_BITS | subject.kind
+
+
+def _by_reference(pulls: Counter[Pull]) -> list[list[Any]]:
     """The columns of `pulled`: each artifact and tag once, whoever pulled."""
     sums: Counter[tuple[int, str]] = Counter()
     for (artifact_id, tag, _), number in pulls.items():
@@ -100,7 +106,7 @@ def _by_reference(pulls: Counter[tuple[int, str, int]]) -> list[list[Any]]:
     return [[key[0] for key in keys], [key[1] for key in keys], [sums[key] for key in keys]]
 
 
-def _by_subject(pulls: Counter[tuple[int, str, int]]) -> list[list[Any]]:
+def _by_subject(pulls: Counter[Pull]) -> list[list[Any]]:
     keys = sorted(pulls)
     kinds = [key[2] & (1 << _KIND_BITS) - 1 for key in keys]
     subject_ids = [key[2] >> _KIND_BITS for key in keys]

@@ -9,6 +9,7 @@ from tests.distribution.client import Client, digest_of, refusal
 
 UNKNOWN = "sha256:" + "0" * 64
 CONTENT = bytes(range(256)) * 8
+AGAIN = 3  # from the second time on from memory
 
 
 @pytest.fixture
@@ -64,8 +65,25 @@ def test_if_range_of_another_content_gives_the_whole(alice: Client, blob: str) -
 
 def test_an_empty_blob_can_be_pulled(alice: Client) -> None:
     assert alice.push_blob(b"").status_code == 201
-    answer = alice.get(f"blobs/{digest_of(b'')}")
-    assert (answer.status_code, answer.content, answer.headers["content-length"]) == (200, b"", "0")
+    for _ in range(AGAIN):
+        answer = alice.get(f"blobs/{digest_of(b'')}")
+        assert (answer.status_code, answer.content, answer.headers["content-length"]) == (200, b"", "0")
+
+
+def test_a_blob_that_is_pulled_again_is_the_same_in_all_forms_and_gone_when_it_is(alice: Client, blob: str) -> None:
+    known = f'"{digest_of(CONTENT)}"'
+    first = alice.get(blob)
+    for _ in range(AGAIN):
+        again, part = alice.get(blob), alice.get(blob, headers={"range": "bytes=1-2"})
+        assert (again.status_code, again.content) == (200, CONTENT)
+        assert {**again.headers, "x-request-id": ""} == {**first.headers, "x-request-id": ""}
+        assert (part.status_code, part.content) == (206, CONTENT[1:3])
+        assert alice.get(blob, headers={"if-none-match": known}).status_code == 304
+        head = alice.head(blob)
+        assert (head.status_code, head.content, head.headers["content-length"]) == (200, b"", str(len(CONTENT)))
+    assert alice.http.delete(alice.path(blob)).status_code == 202
+    assert refusal(alice.get(blob)) == (404, "BLOB_UNKNOWN")
+    assert alice.head(blob).status_code == 404
 
 
 def test_manifest_by_tag_and_by_digest_is_the_same_bytes(alice: Client) -> None:

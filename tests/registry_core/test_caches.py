@@ -25,9 +25,11 @@ from registry_core.content.repositories import ProjectRef, RepositoryRef
 from registry_core.digests import Digest
 from registry_core.distribution.cache import GenerationCache
 from registry_core.distribution.identity import Identity
+from registry_core.distribution.known_answers import ANSWER_BYTES, KnownAnswer
 from registry_core.distribution.reads import Located, StoredManifest
 from registry_core.distribution.router import NotFound, find
 from registry_core.generations import Generations
+from registry_core.http.messages import FilePart
 from registry_core.names import RepositoryName
 from registry_core.tokens.jwt import Claims, Grant
 
@@ -54,6 +56,18 @@ def _manifest(number: int) -> tuple[object, Any, dict[str, Any]]:
     content = secrets.token_bytes(700)
     manifest = StoredManifest(number, _digest(number), f"application/vnd.{number}", content)
     return (number, f"v1.{number}"), manifest, {"size_bytes": 512 + len(content)}
+
+
+def _answer(number: int) -> tuple[object, Any, dict[str, Any]]:
+    """A redirect or a file: what is remembered of a manifest is its bytes, and less of the rest."""
+    path = f"/v2/{_name(number)}/blobs/{_digest(number)}"
+    shown = [("docker-content-digest", str(_digest(number))), ("etag", f'"{_digest(number)}"')]
+    shown += [("location", f"https://store/{secrets.token_hex(220)}"), ("content-length", str(1000 + number))]
+    file = FilePart(Path(f"/data/blobs/{number % 256:02x}/{secrets.token_hex(16)}"), 0, 1000 + number)
+    str(file.path)  # which the path keeps
+    pull = (1000 + number, f"v1.{number}", 4000 + number)
+    answer = KnownAnswer(200, tuple(shown), b"", file, pull, "blob.pull", str(_name(number)), f"user-{number}")
+    return ("GET", path, _digest(number).raw), answer, {"size_bytes": ANSWER_BYTES + 4 * len(path)}
 
 
 def _blob(number: int) -> tuple[object, Any, dict[str, Any]]:
@@ -114,8 +128,8 @@ def _total(number: int) -> tuple[object, Any, dict[str, Any]]:
 @pytest.mark.parametrize(
     ("name", "entry"),
     [
-        ("manifests", _manifest), ("blobs", _blob), ("names", _located), ("identities", _identity),
-        ("actions", _actions), ("callers", _caller), ("project permissions", _permissions),
+        ("manifests", _manifest), ("answers", _answer), ("blobs", _blob), ("names", _located),
+        ("identities", _identity), ("actions", _actions), ("callers", _caller), ("project permissions", _permissions),
         ("projects", _project), ("repositories", _repository), ("artifact counts", _count),
         ("repository totals", _total),
     ],

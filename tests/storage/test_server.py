@@ -156,6 +156,21 @@ def test_a_signed_url_serves_many_and_only_those_who_may_read(depot: Callable[..
     assert httpx.get(first).content == image.blobs[1]
 
 
+def test_a_redirect_that_is_known_ends_with_the_blob_and_leaves_parts_to_the_store(
+    depot: Callable[..., Depot],
+) -> None:
+    registry = depot()
+    content = registry.content(1000)
+    address = registry.blob(push_blob(registry.client, registry.repository, content))
+    for _ in range(3):
+        for headers in ({}, {"range": "bytes=5-9"}):
+            sent = registry.client.get(address, headers=headers)
+            assert (sent.status_code, sent.headers["content-length"]) == (307, "0")
+        assert registry.client.head(address).headers["content-length"] == "1000"
+    assert registry.client.delete(address).status_code == 202
+    assert registry.client.get(address).status_code == registry.client.head(address).status_code == 404
+
+
 def test_blob_passes_through_where_clients_cannot_reach_the_store(depot: Callable[..., Depot]) -> None:
     registry = depot(s3_redirect=False)
     for size in (0, 3, MIB, MIB + 1, 12 * MIB + 5):
