@@ -167,13 +167,15 @@ def _second(seconds: int) -> str:
     return datetime.datetime.fromtimestamp(seconds, datetime.UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
-def flush_access() -> None:
-    """Write the access lines gathered so far. The server calls it several times a second and when it ends."""
+def flush_access() -> bool:
+    """Write the access lines gathered so far; whether there were any. The server calls it several times a second and
+    when it ends."""
     lines, _Output.pending = _Output.pending, []
     if lines:
         sys.stderr.flush()
         sys.stderr.buffer.write(b"".join(lines))
         sys.stderr.buffer.flush()
+    return bool(lines)
 
 
 def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

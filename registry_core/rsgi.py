@@ -47,6 +47,7 @@ _django = get_wsgi_application()  # here, for all workers to share
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 CLEAR_DEAD_S = 1.0
 FLUSH_LOG_S = 0.05
+FLUSH_LOG_AT_REST_S = 0.2
 AT_ONCE_BYTES = 64 << 10
 UNREAD_MAX_BYTES = 1 << 20
 UNREAD_S = 5.0
@@ -208,9 +209,10 @@ class WatchedRegistry(Registry):
 
 
 async def _flush_access_log() -> None:
+    was_asked = False
     while True:
-        await asyncio.sleep(FLUSH_LOG_S)
-        logs.flush_access()
+        await asyncio.sleep(FLUSH_LOG_S if was_asked else FLUSH_LOG_AT_REST_S)
+        was_asked = logs.flush_access()
 
 
 def _request(scope: Scope, headers: dict[str, str], body: _Body, *, new_id: str) -> Request:

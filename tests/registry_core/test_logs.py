@@ -55,3 +55,9 @@ def test_what_is_harmless_stays_as_it_is(written: Callable[[], str], monkeypatch
     access('/v2/"quoted"\\ä', "jürgen")
     event = json.loads(written())
     assert (event["path"], event["user"]) == ('/v2/"quoted"\\ä', "jürgen")
+
+
+def test_flushing_tells_whether_there_was_anything(written: Callable[[], str]) -> None:
+    """For the server to look seldom while nobody asks for anything."""
+    access("/v2/", "ada")
+    assert (logs.flush_access(), logs.flush_access()) == (True, False)
