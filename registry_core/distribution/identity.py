@@ -151,4 +151,6 @@ async def _basic(credentials: str, key: bytes, request: Request, services: Servi
     identity = Identity(holder.subject, None, holder.credential_version)
     ttl_s = min(BASIC_REMEMBERED_S, holder.lives_for_s())
     services.identities.put(key, identity, seen=seen, size_bytes=512, ttl_s=ttl_s)
+    # Next he comes with the token that he signed in for.
+    services.holders.put(subject.key, holder, seen=seen, size_bytes=512, ttl_s=ttl_s)
     return identity
