@@ -90,7 +90,8 @@ async def _verify(header: str, key: bytes, request: Request, services: Services)
     if scheme.lower() == "bearer":
         return await _bearer(credentials.strip(), key, services)
     if scheme.lower() == "basic":
-        return await _basic(credentials.strip(), key, request, services)
+        sign_in = partial(_basic, credentials.strip(), key, request.address, services)
+        return await services.signing_in.do((key, request.address), sign_in)
     raise Unauthenticated("the Authorization header is neither Basic nor Bearer")
 
 
@@ -111,12 +112,15 @@ async def _bearer(token: str, key: bytes, services: Services) -> Identity:
 
 async def _holder(claimed: Subject, services: Services) -> Holder:
     """Who a token is for as he is now: clients fetch a new one for each repository. Raises Unauthenticated."""
-    holder = services.holders.get(claimed.key)
-    if holder is None:
-        seen = services.holders.begin([claimed.key])
-        holder = await threads.run(_living, claimed)
-        ttl_s = min(HOLDER_REMEMBERED_S, holder.lives_for_s())
-        services.holders.put(claimed.key, holder, seen=seen, size_bytes=512, ttl_s=ttl_s)
+    known = services.holders.get(claimed.key)
+    return known or await services.finding_holders.do(claimed, partial(_find_holder, claimed, services))
+
+
+async def _find_holder(claimed: Subject, services: Services) -> Holder:
+    seen = services.holders.begin([claimed.key])
+    holder = await threads.run(_living, claimed)
+    ttl_s = min(HOLDER_REMEMBERED_S, holder.lives_for_s())
+    services.holders.put(claimed.key, holder, seen=seen, size_bytes=512, ttl_s=ttl_s)
     return holder
 
 
@@ -135,14 +139,14 @@ def _as_he_is(subject: Subject) -> Holder:
     return Holder(subject, version, expires_at.timestamp() if expires_at else inf)
 
 
-async def _basic(credentials: str, key: bytes, request: Request, services: Services) -> Identity:
+async def _basic(credentials: str, key: bytes, client: str, services: Services) -> Identity:
     try:
         username, colon, secret = base64.b64decode(credentials, validate=True).decode().partition(":")
     except (binascii.Error, UnicodeDecodeError):
         raise Unauthenticated("the Basic credentials are not base64 of name:password") from None
     if not colon or "\0" in username + secret:
         raise Unauthenticated("the Basic credentials are not base64 of name:password")
-    check = partial(authority().authenticate, username=username, secret=secret, client=request.address)
+    check = partial(authority().authenticate, username=username, secret=secret, client=client)
     subject = await threads.run(check)
     # Whose generation to look at is known only now. Checked again under it, what is remembered below is what holds: a
     # secret that was changed in between is refused here. The second check costs no password hash.

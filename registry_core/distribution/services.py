@@ -15,6 +15,7 @@ from registry_core.distribution.identity import Holder, Identity
 from registry_core.distribution.known_answers import KnownAnswer
 from registry_core.distribution.pulls import PullCounter
 from registry_core.distribution.reads import Located, Reach, Reads, StoredManifest
+from registry_core.distribution.shared_work import SharedWork
 from registry_core.distribution.tail import Tail
 from registry_core.generations import Generations
 from registry_core.state import generations, machine_id
@@ -35,6 +36,8 @@ class Services:
     names: GenerationCache[Located]
     identities: GenerationCache[Identity]
     holders: GenerationCache[Holder]
+    signing_in: SharedWork[Identity]
+    finding_holders: SharedWork[Holder]
     actions: GenerationCache[frozenset[str]]
     verdicts: GenerationCache[Verdict]
     reaches: GenerationCache[Reach]
@@ -67,6 +70,8 @@ def make_services() -> Services:
         names=GenerationCache(known, "names"),
         identities=GenerationCache(known, "identities"),
         holders=GenerationCache(known, "holders"),
+        signing_in=SharedWork(known),
+        finding_holders=SharedWork(known),
         actions=GenerationCache(known, "actions"),
         verdicts=GenerationCache(known, "verdicts"),
         reaches=GenerationCache(known, "reaches"),
