@@ -7,7 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
 
-from django.db import OperationalError, close_old_connections, connections
+from django.db import OperationalError, connection
 
 from registry_core.state import generations
 
@@ -39,11 +39,10 @@ async def _run_in(pool: ThreadPoolExecutor, function: Callable[P, T], /, *args: 
         raise OperationalError("the database does not answer")
 
     def call() -> T:
-        close_old_connections()
         try:
             return function(*args, **kwargs)
         finally:
-            connections.close_all()
+            connection.close()
 
     return await asyncio.get_running_loop().run_in_executor(pool, call)
 

@@ -31,7 +31,7 @@ class BlobRef:
 
 
 # What is to be done for most blobs, in one statement and so in one transaction: each step is done if the one before it
-# was. A blob that was there already is in the way of the second, by the key that digests have: then nothing is done.
+# was. A blob of that digest that comes in between is in the way of the third, by the key that digests have.
 _STORE_FRESH = f"""
     WITH payer AS (
         SELECT 1 FROM content_quotastripe
@@ -39,7 +39,7 @@ _STORE_FRESH = f"""
         FOR NO KEY UPDATE
     ), finished AS (
         DELETE FROM content_upload WHERE id = %(upload)s AND version = %(version)s AND EXISTS (SELECT FROM payer)
-        RETURNING id
+        AND NOT EXISTS (SELECT FROM content_blob WHERE digest = %(digest)s) RETURNING id
     ), made AS (
         INSERT INTO content_blob (digest, size_bytes, store, storage_key, state)
         SELECT %(digest)s, %(size)s, %(store)s, %(key)s, {Blob.State.LIVE:d} FROM finished RETURNING id

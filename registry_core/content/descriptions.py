@@ -17,6 +17,7 @@ from registry_core.content.errors import ManifestInvalid
 from registry_core.content.models import Artifact, Blob
 from registry_core.content.parsing import INDEXES, OCI_MANIFEST, Descriptor, ParsedManifest, Role, parse_manifest
 from registry_core.content.repositories import RepositoryRef
+from registry_core.database.statements import statements
 from registry_core.digests import Digest
 from registry_core.storage.interface import StorageError
 from registry_core.storage.stores import store_named
@@ -186,7 +187,7 @@ def _read_config(statement: str, manifest: ParsedManifest, values: list[Any]) ->
     """The config's bytes; None when it is not there, too large, or the store does not give it."""
     if manifest.config is None:
         return None
-    with connection.cursor() as cursor:
+    with statements() as cursor:
         cursor.execute(statement, [manifest.config.digest.raw, Blob.State.LIVE, CONFIG_MAX_BYTES, *values])
         row = cursor.fetchone()
     try:

@@ -188,8 +188,8 @@ def _is_short(request: Request) -> bool:
 async def _short_body(request: Request) -> _ShortBody:
     pieces: list[bytes] = []
     try:
-        async for piece in _pieces(request.chunks()):
-            pieces.append(piece)
+        async for chunk in request.chunks():
+            pieces.append(chunk)
     except ClientGone:
         return _ShortBody(b"".join(pieces), is_whole=False)
     return _ShortBody(b"".join(pieces), is_whole=True)
