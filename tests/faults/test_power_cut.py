@@ -22,7 +22,7 @@ from tests.support.tools import tool
 from tests.support.waiting import wait_until
 
 REPOSITORY = "library/durable"
-CALLS = "trace=pwrite64,fsync,fdatasync,rename,renameat2,sendto,sendmsg,write,writev"
+CALLS = "trace=pwrite64,fsync,fdatasync,rename,renameat2,sendto,recvfrom,sendmsg,write,writev"
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ def client(registry: Server) -> Iterator[httpx.Client]:
 def recorded(registry: Server, log: Path) -> Iterator[None]:
     """Record the system calls of the server's processes."""
     pids = [argument for pid in registry.pids() for argument in ("-p", str(pid))]
-    command = [str(tool("strace")), "-f", "-y", "-s", "48", "-e", CALLS, "-o", str(log), *pids]
+    command = [str(tool("strace")), "-f", "-y", "-s", "1000", "-e", CALLS, "-o", str(log), *pids]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as strace:
         assert strace.stderr is not None
         for _ in registry.pids():
@@ -68,6 +68,7 @@ def last(lines: list[str], pattern: str, before: int) -> int:
 def test_a_blob_is_acknowledged_after_its_bytes_its_name_and_its_row_are_durable(
     registry: Server, client: httpx.Client, tmp_path: Path
 ) -> None:
+    push_blob(client, REPOSITORY, b"what makes the project's counter know how far it may go without asking")
     content = secrets.token_bytes(300_000)
     location = client.post(f"/v2/{REPOSITORY}/blobs/uploads/").headers["location"]
     log = tmp_path / "calls"
@@ -80,8 +81,9 @@ def test_a_blob_is_acknowledged_after_its_bytes_its_name_and_its_row_are_durable
     written = last(lines, r"pwrite64\(\d+<[^>]*/objects/", answered)
     file_synced = first(lines, r"fsync\(\d+<[^>]*/objects/[0-9a-f]{2}/[0-9a-f]{32}>", written)
     folder_synced = first(lines, r"fsync\(\d+<[^>]*/objects/[0-9a-f]{2}>", file_synced)
-    committed = first(lines, r"COMMIT", folder_synced)
-    assert written < file_synced < folder_synced < committed < answered
+    row_sent = first(lines, r"sendto.*INSERT INTO content_blob", folder_synced)  # a transaction of its own
+    committed = first(lines, r"recvfrom.*SELECT 1\\0", row_sent)
+    assert written < file_synced < folder_synced < row_sent < committed < answered
     assert not any("rename" in line and "/objects/" in line for line in lines)
 
 
@@ -96,7 +98,8 @@ def test_a_manifest_is_acknowledged_after_its_commit(registry: Server, client: h
 
     lines = log.read_text().splitlines()
     answered = first(lines, r"HTTP/1\.1 201")
-    assert last(lines, r"content_manifest", answered) < last(lines, r"COMMIT", answered)
+    committed = last(lines, r"recvfrom.*COMMIT", answered)
+    assert last(lines, r"INSERT INTO content_manifest", answered) < committed
 
 
 def test_a_long_upload_is_flushed_as_it_grows(registry: Server, client: httpx.Client, tmp_path: Path) -> None:
