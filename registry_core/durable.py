@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
+import functools
 import os
+from collections.abc import Callable
 from pathlib import Path
+
+_SYNC_FILE_RANGE_WRITE = 2  # linux/fs.h
 
 
 def make_folder(path: Path, *, mode: int = 0o777) -> None:
@@ -24,3 +29,18 @@ def sync_folder(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def begin_flush(descriptor: int, start: int, length_bytes: int) -> None:
+    """Have the kernel begin to write a part of a file to the disk, and do not wait: flushing it later takes less.
+
+    A hint, sync_file_range(2): nothing is durable by it, and where the system has no such call nothing happens.
+    """
+    call = _sync_file_range()
+    if call is not None:
+        call(descriptor, ctypes.c_int64(start), ctypes.c_int64(length_bytes), _SYNC_FILE_RANGE_WRITE)
+
+
+@functools.cache
+def _sync_file_range() -> Callable[..., int] | None:
+    return getattr(ctypes.CDLL(None), "sync_file_range", None)

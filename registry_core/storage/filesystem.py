@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from registry_core.digests import Digest
-from registry_core.durable import make_folder, sync_folder
+from registry_core.durable import begin_flush, make_folder, sync_folder
 from registry_core.state import boot_id, machine_id
 from registry_core.storage.interface import (
     ObjectMissing,
@@ -26,6 +26,7 @@ from registry_core.storage.interface import (
 
 READ_BYTES = 1 << 20
 CHECKPOINT_BYTES = 32 << 20
+BEGIN_FLUSH_BYTES = 4 << 20
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG}
 
 
@@ -58,6 +59,7 @@ class FileWriter:
         self._path = path
         self.offset = offset
         self._durable_bytes = offset
+        self._begun_bytes = offset
         self._is_flushed = not notes
         if notes and _is_forgotten(notes[0]):
             raise UploadLost("the machine was started anew before the upload was flushed: upload it again")
@@ -92,6 +94,9 @@ class FileWriter:
                 written = os.pwrite(self._fd, view, self.offset)
                 self.offset += written
                 view = view[written:]
+        if self.offset - self._begun_bytes >= BEGIN_FLUSH_BYTES:
+            begin_flush(self._fd, self._begun_bytes, self.offset - self._begun_bytes)
+            self._begun_bytes = self.offset
 
     def hand_over(self) -> list[Any]:
         return [] if self._is_flushed else [_whose_memory()]  # the kernel has it
