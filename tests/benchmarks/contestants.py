@@ -1,6 +1,7 @@
 """The servers that are compared. Each is started fresh, on local disk, as it ships."""
 
 import base64
+import contextlib
 import functools
 import os
 import secrets
@@ -91,8 +92,10 @@ class Contestant:
         """Let the server, every thread of it, run on `cores` alone."""
         allowed = set(cores)
         for process in measuring.tree(self.root):
-            for thread in process.threads():
-                os.sched_setaffinity(thread.id, allowed)
+            with contextlib.suppress(psutil.NoSuchProcess):
+                for thread in process.threads():
+                    with contextlib.suppress(ProcessLookupError):  # it has ended since it was listed
+                        os.sched_setaffinity(thread.id, allowed)
 
     def _is_at_rest(self) -> bool:
         meter = measuring.CpuMeter(self.root)
