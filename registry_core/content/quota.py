@@ -15,7 +15,6 @@ from registry_core.database.statements import statements
 STRIPES = 16
 _NO_LIMIT_ALLOWANCE = 1 << 60
 
-
 # For a statement that has a step `due` with the bytes to charge; one without rows when the stripe's allowance is spent.
 CHARGED = """
     UPDATE content_quotastripe SET used_bytes = used_bytes + due.bytes FROM due

@@ -33,7 +33,7 @@ rows for seconds (`make bench BENCH=--short`) and fails when a ratio with a goal
 - CPU is that of all processes of a server, for each request or image; Portolan's contains Postgres, which is also shown
   alone. Every row had 0 errors, or the run would have failed; content is compared by digest when it is filled in.
 - "Other work" is what processes took that are none of the bench's, and the host for other machines. The servers stay
-  started while another is measured (two Portolans at rest take some 4% of two cores), and the kernel writes back what
+  started while another is measured (two Portolans at rest take some 3% of two cores), and the kernel writes back what
   was pushed: both have figures of their own in the JSON of a run.
 """
 
