@@ -15,7 +15,8 @@ from urllib.parse import urlsplit, urlunsplit
 import psycopg
 from psycopg import sql
 
-_PLAN = re.compile(r"^postgres\[(\d+)\].*duration: [\d.]+ ms  plan:\n((?:\t.*\n)+)", re.MULTILINE)
+# Up to the brace that closes the plan: Postgres writes on while the log is read, and what it is at has no end yet.
+_PLAN = re.compile(r"^postgres\[(\d+)\].*duration: [\d.]+ ms  plan:\n((?:\t.*\n)*?\t\}\n)", re.MULTILINE)
 
 
 @dataclass(frozen=True)
