@@ -35,8 +35,7 @@ async def run_upload(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwa
 
 
 async def _run_in(pool: ThreadPoolExecutor, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-    if generations().unreachable_for_s() > KNOWN_TO_BE_AWAY_S:
-        raise OperationalError("the database does not answer")
+    refuse_while_away()
 
     def call() -> T:
         try:
@@ -45,6 +44,12 @@ async def _run_in(pool: ThreadPoolExecutor, function: Callable[P, T], /, *args: 
             connection.close()
 
     return await asyncio.get_running_loop().run_in_executor(pool, call)
+
+
+def refuse_while_away() -> None:
+    """Raises OperationalError while the database is known not to answer: nobody waits for what cannot come."""
+    if generations().unreachable_for_s() > KNOWN_TO_BE_AWAY_S:
+        raise OperationalError("the database does not answer")
 
 
 async def run_plain(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:

@@ -38,8 +38,8 @@ _STORE_FRESH = f"""
         WHERE project_id = %(project)s AND stripe = %(stripe)s AND used_bytes + %(size)s <= allowance_bytes
         FOR NO KEY UPDATE
     ), finished AS (
-        DELETE FROM content_upload WHERE id = %(upload)s AND version = %(version)s AND EXISTS (SELECT FROM payer)
-        AND NOT EXISTS (SELECT FROM content_blob WHERE digest = %(digest)s) RETURNING id
+        {{finished}} EXISTS (SELECT FROM payer) AND NOT EXISTS (SELECT FROM content_blob WHERE digest = %(digest)s)
+        {{returning}}
     ), made AS (
         INSERT INTO content_blob (digest, size_bytes, store, storage_key, state)
         SELECT %(digest)s, %(size)s, %(store)s, %(key)s, {Blob.State.LIVE:d} FROM finished RETURNING id
@@ -57,26 +57,31 @@ _STORE_FRESH = f"""
     )
     SELECT id FROM made
 """  # noqa: S608 constants
+_STORE_UPLOADED = _STORE_FRESH.format(
+    finished="DELETE FROM content_upload WHERE id = %(upload)s AND version = %(version)s AND", returning="RETURNING id"
+)
+_STORE_SHORT = _STORE_FRESH.format(finished="SELECT WHERE", returning="")
 
 
 @retried
-def store_fresh(*, repository: RepositoryRef, blob: BlobRef, upload: tuple[int, int]) -> BlobRef | None:
-    """As `store_blob`, for bytes that no blob has yet, and with the end of their upload (id, version), which has
-    reserved nothing. None, and nothing done, when that is not so, or the project's counter has to be dealt out anew."""
+def store_fresh(*, repository: RepositoryRef, blob: BlobRef, upload: tuple[int, int] | None) -> BlobRef | None:
+    """As `store_blob`, for bytes that no blob has yet, and with the end of their upload (id, version; None: it has no
+    row), which has reserved nothing. None, and nothing done, when that is not so, or the project's counter has to be
+    dealt out anew."""
     values = {
         "project": repository.project.id,
         "repository": repository.id,
         "stripe": quota.own_stripe(),
-        "upload": upload[0],
-        "version": upload[1],
         "digest": blob.digest.raw,
         "size": blob.size_bytes,
         "store": blob.store,
         "key": blob.storage_key,
     }
+    if upload is not None:
+        values |= {"upload": upload[0], "version": upload[1]}
     try:
         with statements() as cursor:
-            cursor.execute(_STORE_FRESH, values)
+            cursor.execute(_STORE_SHORT if upload is None else _STORE_UPLOADED, values)
             row = cursor.fetchone()
     except IntegrityError as error:
         if not isinstance(error.__cause__, UniqueViolation):

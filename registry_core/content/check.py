@@ -69,7 +69,8 @@ def compare(store: ObjectStore, report: StorageReport) -> None:
     # round.
     objects = {stored.key: stored for stored in store.objects()}
     unfinished = list(store.unfinished())
-    uploads = _keys("SELECT storage_key, 0 FROM content_upload WHERE store = %s", store.name)
+    staged = store.staged()
+    uploads = staged | _keys("SELECT storage_key, 0 FROM content_upload WHERE store = %s", store.name)
     # What is quarantined is known to be damaged or gone, and waits to be pushed again.
     blobs = _keys(
         "SELECT storage_key, size_bytes FROM content_blob WHERE store = %s AND state <> %s",
@@ -80,8 +81,8 @@ def compare(store: ObjectStore, report: StorageReport) -> None:
         "SELECT storage_key, 0 FROM content_blob WHERE store = %s AND state = %s", store.name, Blob.State.QUARANTINED
     )
     report.quarantined += len(waiting)
-    under_way = {stored.upload_key for stored in (*objects.values(), *unfinished)} & uploads.keys()
-    report.unfinished += len(under_way)
+    under_way = {stored.upload_key for stored in (*objects.values(), *unfinished) if stored.key not in blobs}
+    report.unfinished += len(under_way & uploads.keys() | {key for key, is_here in staged.items() if is_here})
     report.blobs += len(blobs)
     unknown = [
         stored

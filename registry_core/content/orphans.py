@@ -1,7 +1,8 @@
 """Orphans: objects that no row names, left by a process that died between its commit and its clean-up.
 
 A key is written into an upload's row before its object exists, and passes from that row to a blob's in one transaction.
-So an object that neither names will never be named again: keys are not used twice.
+Of a short upload it is the name of its staged file, which is there before the object. So an object that none of them
+names will never be named again: keys are not used twice.
 """
 
 from __future__ import annotations
@@ -29,7 +30,9 @@ def sweep_orphans(*, ttl_s: int) -> int:
 def _sweep(store: ObjectStore, *, written_before_s: float) -> int:
     report = StorageReport()
     compare(store, report)
-    objects = [stored for stored in report.objects_without_row if _is_orphan(store, stored, written_before_s)]
+    staged = store.staged()
+    unstaged = [stored for stored in report.objects_without_row if stored.upload_key not in staged]
+    objects = [stored for stored in unstaged if _is_orphan(store, stored, written_before_s)]
     unfinished = [stored for stored in report.unfinished_without_row if _is_orphan(store, stored, written_before_s)]
     for stored in objects:
         store.delete(stored.key)

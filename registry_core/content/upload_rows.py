@@ -89,6 +89,30 @@ def insert(*, repository: RepositoryRef, by: Subject, token: str, store: str, ke
         )
 
 
+@retried
+def begin(
+    *, repository: RepositoryRef, by: Subject, token: str, store: str, key: str, algorithm: str
+) -> UploadRow | None:
+    """As `insert`, and claim it; None when there is such a row, and it is being written."""
+    with statements() as cursor:
+        cursor.execute(
+            f"""
+            INSERT INTO content_upload AS upload
+                   (token, repository_id, subject_kind, subject_id, store, storage_key, algorithm, offset_bytes, parts,
+                    reserved_bytes, version, writer, writer_until)
+            SELECT %s, %s, %s, %s, %s, %s, %s, 0, '[]'::jsonb, 0, 1, %s, now() + interval '{LEASE_S} seconds'
+            FROM {LOSABLE}
+            ON CONFLICT (token) DO UPDATE SET version = upload.version + 1, updated_at = now(),
+                   writer = excluded.writer, writer_until = excluded.writer_until
+            WHERE upload.writer = '' OR coalesce(upload.writer_until <= now(), true)
+            RETURNING {_COLUMNS}
+            """,  # noqa: S608 constants
+            [token, repository.id, int(by.kind), by.id, store, key, algorithm, this_process()],
+        )
+        values = cursor.fetchone()
+    return None if values is None else UploadRow.of(values)
+
+
 def find(repository: RepositoryRef, by: Subject, token: str) -> UploadRow:
     """The upload as it is. Raises UploadUnknown."""
     with statements() as cursor:

@@ -1,13 +1,13 @@
 """Uploads: a blob on its way in, from its first byte to its row.
 
-An upload belongs to one repository and one subject. A request that writes it claims it, so that no two write at once.
-What is durable is known by its row: offset, hash state and the store's notes.
+An upload belongs to one repository and one subject. One that is more than short has a row: a request that writes it
+claims it, so that no two write at once, and what is durable is known by the row: offset, hash state and the store's
+notes.
 """
 
 from __future__ import annotations
 
 import json
-import secrets
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -17,17 +17,18 @@ import structlog
 from django.db import transaction
 
 from registry_core.access import Subject
-from registry_core.content import quota, upload_rows
+from registry_core.content import quota, short_uploads, upload_rows, upload_tokens
 from registry_core.content.blobs import BlobRef, store_blob, store_fresh
 from registry_core.content.errors import DigestMismatch, QuotaExceeded, UploadBusy, UploadUnknown
 from registry_core.content.repositories import RepositoryRef, retried
+from registry_core.content.short_uploads import ShortUpload
 from registry_core.content.upload_rows import Position, UploadRow
 from registry_core.database.statements import statements
 from registry_core.digests import ALGORITHMS, Digest
 from registry_core.distribution.hooks import UploadContext, hooks
 from registry_core.storage.hashing import RunningHash, new_hash, restored_hash
 from registry_core.storage.interface import StorageError, UploadLost
-from registry_core.storage.stores import default_store, store_named
+from registry_core.storage.stores import configured_stores, default_store, store_named
 
 RESERVATION_BYTES = 64 << 20
 RENEW_S = 30
@@ -51,32 +52,71 @@ def start_upload(
     client: str = "",
     size_bytes: int | None = None,
 ) -> UploadState:
-    """Begin an upload of a blob whose digest will be by `algorithm`. Raises Refused by a hook."""
+    """Begin an upload of a blob whose digest will be by `algorithm`. Raises Refused by a hook.
+
+    Where short uploads are staged it is begun by its first byte, and neither a row nor a file is made before.
+    """
     hooks.before_upload(UploadContext(by, client, repository, size_bytes, "client"))
     store = default_store()
-    token = secrets.token_urlsafe(32)
-    upload_rows.insert(
-        repository=repository, by=by, token=token, store=store.name, key=store.new_key(), algorithm=algorithm
-    )
+    token = upload_tokens.issue(repository_id=repository.id, by=by, algorithm=algorithm)
+    if store.staging is None:
+        upload_rows.insert(
+            repository=repository, by=by, token=token, store=store.name, key=store.new_key(), algorithm=algorithm
+        )
     return UploadState(token, 0)
+
+
+def start_at_once(*, repository: RepositoryRef, by: Subject, algorithm: str) -> UploadState | None:
+    """As `start_upload`, for a request that the guards have let in, when that waits for nothing; None otherwise."""
+    if default_store().staging is None or not hooks.asked_by_guards.issuperset(hooks.upload):
+        return None
+    return UploadState(upload_tokens.issue(repository_id=repository.id, by=by, algorithm=algorithm), 0)
 
 
 def upload_state(*, repository: RepositoryRef, by: Subject, token: str) -> UploadState:
     """How far the upload is. Raises UploadUnknown."""
-    return UploadState(token, upload_rows.find(repository, by, token).offset_bytes)
+    found = short_uploads.find(repository=repository, by=by, token=token) or upload_rows.find(repository, by, token)
+    return UploadState(token, found.offset_bytes)
 
 
 def cancel_upload(*, repository: RepositoryRef, by: Subject, token: str) -> None:
     """Forget the upload and its bytes. Raises UploadUnknown or UploadBusy."""
-    session = claim_upload(repository=repository, by=by, token=token)
-    session.discard()
+    short = short_uploads.find(repository=repository, by=by, token=token)
+    (short or claim_upload(repository=repository, by=by, token=token)).discard()
 
 
 def claim_upload(*, repository: RepositoryRef, by: Subject, token: str) -> UploadSession:
-    """Claim an upload for writing. Raises UploadUnknown (also when the store has lost its bytes), or UploadBusy while
-    another request writes it."""
+    """Claim an upload for writing, with a row from now on. Raises UploadUnknown (also when the store has lost its
+    bytes), or UploadBusy while another request writes it."""
+    short = short_uploads.find(repository=repository, by=by, token=token)
+    if short is not None and (short.content is not None or short.move()):
+        try:
+            return _grown(short, by)
+        except BaseException:
+            short.come_back()
+            raise
     row = upload_rows.claim(repository, by, token) or _claim_from_dead(repository, by, token)
     return UploadSession(repository, by, row)
+
+
+def _grown(short: ShortUpload, by: Subject) -> UploadSession:
+    """What was short, as an upload with a row."""
+    token, store = short.token, default_store()
+    row = upload_rows.begin(
+        repository=short.repository,
+        by=by,
+        token=token.text,
+        store=store.name,
+        key=store.new_key(),
+        algorithm=token.algorithm,
+    ) or _claim_from_dead(short.repository, by, token.text)
+    session = UploadSession(short.repository, by, row)
+    if short.content and not session.offset_bytes:  # else a request that died had come as far as this
+        session.write(short.content)
+        session.keep()
+    if short.content is not None:
+        short.move()
+    return session
 
 
 def _claim_from_dead(repository: RepositoryRef, by: Subject, token: str) -> UploadRow:
@@ -130,6 +170,11 @@ class UploadSession:
                 piece = chunk[: self._writer.until_checkpoint_bytes]
                 self._append(piece)
                 chunk = chunk[len(piece) :]
+
+    def keep(self) -> None:
+        """Make durable what was written so far, and write on. Raises as `write`."""
+        with self._unknown_when_lost():
+            self._save(is_releasing=False)
 
     def release(self) -> None:
         """Keep what was written and let another request go on. Raises StorageError when the store does not keep it;
@@ -281,7 +326,9 @@ def sweep_uploads(*, ttl_s: int) -> int:
 
     One that a living process writes is left alone, however long it takes.
     """
-    return sum(_sweep_one(upload_id, version) for upload_id, version in upload_rows.idle(ttl_s))
+    swept = sum(_sweep_one(upload_id, version) for upload_id, version in upload_rows.idle(ttl_s))
+    staged = [store.staging for store in configured_stores() if store.staging]
+    return swept + sum(staging.sweep(ttl_s=ttl_s, memory_s=2 * upload_tokens.FRESH_S) for staging in staged)
 
 
 def _sweep_one(upload_id: int, version: int) -> bool:

@@ -102,7 +102,8 @@ class DeleteContext:
 
 @dataclass(slots=True)
 class Hooks:
-    """The registered functions, by moment."""
+    """The registered functions, by moment. `asked_by_guards`: those that the guards of the data path ask themselves,
+    on the event loop, before every request that writes."""
 
     pull: list[Callable[[PullContext], Verdict]] = field(default_factory=list)
     upload: list[Callable[[UploadContext], None]] = field(default_factory=list)
@@ -110,6 +111,7 @@ class Hooks:
     put: list[Callable[[PutContext], None]] = field(default_factory=list)
     tag: list[Callable[[TagContext], None]] = field(default_factory=list)
     delete: list[Callable[[DeleteContext], None]] = field(default_factory=list)
+    asked_by_guards: set[Callable[..., None]] = field(default_factory=set)
 
     def before_pull(self, context: PullContext) -> Verdict:
         """Ask whether content may be served, and for how long that holds. Raises Refused."""

@@ -16,7 +16,7 @@ from typing import TypeVar
 from registry_core import threads
 from registry_core.access import Subject, authority
 from registry_core.config import get_config
-from registry_core.content import uploads
+from registry_core.content import short_uploads, uploads
 from registry_core.content.blobs import BlobRef, mount_blob
 from registry_core.content.errors import UploadOutOfOrder
 from registry_core.content.repositories import RepositoryRef
@@ -47,7 +47,9 @@ async def start(request: Request, services: Services, name: str) -> Response:
             return _created(name, mounted.digest)
     stated = Digest.parse(query["digest"]) if "digest" in query else None
     algorithm = stated.algorithm if stated else _algorithm(query.get("digest-algorithm", "sha256"))
-    state = await threads.run(
+    threads.refuse_while_away()
+    state = uploads.start_at_once(repository=repository, by=identity.subject, algorithm=algorithm)
+    state = state or await threads.run(
         uploads.start_upload,
         repository=repository,
         by=identity.subject,
@@ -63,7 +65,7 @@ async def start(request: Request, services: Services, name: str) -> Response:
 async def status(request: Request, services: Services, name: str, token: str) -> Response:
     """GET: how far the upload is."""
     identity, repository = await uploading(request, services, name)
-    state = await threads.run(uploads.upload_state, repository=repository, by=identity.subject, token=token)
+    state = await threads.run_upload(uploads.upload_state, repository=repository, by=identity.subject, token=token)
     return Response(204, _progress(name, token, state.offset_bytes))
 
 
@@ -71,11 +73,11 @@ async def patch(request: Request, services: Services, name: str, token: str) -> 
     """PATCH: append a chunk (with Content-Range, which must begin where the upload ends) or a stream."""
     identity, repository = await uploading(request, services, name)
     if _is_short(request):
-        offset = await _at_once(request, services, identity, repository, token, partial(_append_short, request))
+        offset = await _at_once(request, services, partial(_append_short, request, repository, identity.subject, token))
         return _accepted(name, token, offset)
 
     async def append(session: UploadSession) -> Response:
-        _check_order(request, session)
+        _check_order(request, token, session.offset_bytes)
         await _receive(request, session)
         await threads.run_upload(session.release)
         return _accepted(name, token, session.offset_bytes)
@@ -109,8 +111,8 @@ async def _finished(
     name: str,
 ) -> Response:
     if _is_short(request):
-        finish = partial(_finish_short, request, stated)
-        blob = await _at_once(request, services, identity, repository, token, finish)
+        finish = partial(_finish_short, request, repository, identity.subject, token, stated)
+        blob = await _at_once(request, services, finish)
         return _created(name, blob.digest)
     return await _with_session(
         services, identity, repository, token, lambda session: _finish(request, session, stated, name)
@@ -136,18 +138,11 @@ async def _with_session(
             raise
 
 
-async def _at_once(
-    request: Request,
-    services: Services,
-    identity: Identity,
-    repository: RepositoryRef,
-    token: str,
-    work: Callable[[_ShortBody, UploadSession], T],
-) -> T:
-    """As `_with_session`, for a short body: read it, then do all of it in one visit to a thread, on one connection."""
+async def _at_once(request: Request, services: Services, work: Callable[[_ShortBody], T]) -> T:
+    """Read a short body, then do all that is done with it in one visit to a thread, on one connection."""
     with _one_more(services):
         body = await _short_body(request)
-        return await threads.run_upload(_claimed, repository, identity.subject, token, partial(work, body))
+        return await threads.run_upload(work, body)
 
 
 def _claimed(repository: RepositoryRef, by: Subject, token: str, work: Callable[[UploadSession], T]) -> T:
@@ -195,17 +190,37 @@ async def _short_body(request: Request) -> _ShortBody:
     return _ShortBody(b"".join(pieces), is_whole=True)
 
 
-def _append_short(request: Request, body: _ShortBody, session: UploadSession) -> int:
-    _check_order(request, session)
+def _append_short(request: Request, repository: RepositoryRef, by: Subject, token: str, body: _ShortBody) -> int:
+    short = short_uploads.find(repository=repository, by=by, token=token)
+    if short is not None and short.content is None:
+        _check_order(request, token, 0)
+        if short.begin(body.content):
+            _end_unless_whole(body)
+            return len(body.content)
+    return _claimed(repository, by, token, partial(_append_to, request, body))
+
+
+def _append_to(request: Request, body: _ShortBody, session: UploadSession) -> int:
+    _check_order(request, session.token, session.offset_bytes)
     session.write(body.content)
     session.release()
-    if not body.is_whole:
-        raise ClientGone
+    _end_unless_whole(body)
     return session.offset_bytes
 
 
-def _finish_short(request: Request, stated: Digest, body: _ShortBody, session: UploadSession) -> BlobRef:
-    _check_order(request, session)
+def _finish_short(
+    request: Request, repository: RepositoryRef, by: Subject, token: str, stated: Digest, body: _ShortBody
+) -> BlobRef:
+    short = short_uploads.find(repository=repository, by=by, token=token)
+    if short is None:
+        return _claimed(repository, by, token, partial(_finish_with, request, stated, body))
+    _check_order(request, token, short.offset_bytes)
+    _end_unless_whole(body)
+    return short.commit(body.content, stated)
+
+
+def _finish_with(request: Request, stated: Digest, body: _ShortBody, session: UploadSession) -> BlobRef:
+    _check_order(request, session.token, session.offset_bytes)
     if not body.is_whole:
         session.go_back(session.position())
         raise ClientGone
@@ -213,8 +228,13 @@ def _finish_short(request: Request, stated: Digest, body: _ShortBody, session: U
     return session.commit(stated)
 
 
+def _end_unless_whole(body: _ShortBody) -> None:
+    if not body.is_whole:
+        raise ClientGone
+
+
 async def _finish(request: Request, session: UploadSession, stated: Digest, name: str) -> Response:
-    _check_order(request, session)
+    _check_order(request, session.token, session.offset_bytes)
     begin = session.position()
     try:
         await _receive(request, session)
@@ -259,7 +279,7 @@ async def _pieces(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         raise ClientGone
 
 
-def _check_order(request: Request, session: UploadSession) -> None:
+def _check_order(request: Request, token: str, offset_bytes: int) -> None:
     header = request.headers.get("content-range", "")
     if not header:
         return
@@ -267,8 +287,8 @@ def _check_order(request: Request, session: UploadSession) -> None:
     if chunk is None:
         raise OciError(400, "BLOB_UPLOAD_INVALID", "Content-Range is <first byte>-<last byte>, for example 0-1048575")
     first, last = chunk
-    if first != session.offset_bytes:
-        raise UploadOutOfOrder(session.token, session.offset_bytes)
+    if first != offset_bytes:
+        raise UploadOutOfOrder(token, offset_bytes)
     if request.content_length is not None and request.content_length != last - first + 1:
         raise OciError(400, "SIZE_INVALID", "Content-Range and Content-Length do not say the same length")
 

@@ -30,6 +30,7 @@ def register(hooks: Hooks) -> None:
     """Ask before each change of content."""
     for moment in (hooks.upload, hooks.mount, hooks.put, hooks.tag, hooks.delete):
         moment.append(_check)
+    hooks.asked_by_guards.add(_check)
 
 
 def _check(_context: object) -> None:

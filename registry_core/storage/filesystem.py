@@ -2,54 +2,24 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import secrets
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from registry_core.digests import Digest
 from registry_core.durable import begin_flush, make_folder, sync_folder
-from registry_core.state import boot_id, machine_id
-from registry_core.storage.interface import (
-    ObjectMissing,
-    ObjectWriter,
-    StorageError,
-    StorageFull,
-    StoredObject,
-    UploadLost,
-)
+from registry_core.storage.interface import ObjectWriter, StoredObject, UploadLost
+from registry_core.storage.local_files import is_forgotten, translated, whose_memory
+from registry_core.storage.staging import Staging
 
 READ_BYTES = 1 << 20
 CHECKPOINT_BYTES = 32 << 20
 BEGIN_FLUSH_BYTES = 4 << 20
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG}
-
-
-@contextmanager
-def _translated(what: str) -> Iterator[None]:
-    """An OSError as an error of the store."""
-    try:
-        yield
-    except FileNotFoundError as error:
-        raise ObjectMissing(f"{what}: the object is not there") from error
-    except OSError as error:
-        kind = StorageFull if error.errno in _FULL else StorageError
-        raise kind(f"{what}: {os.strerror(error.errno or 0)}") from error
-
-
-def _whose_memory() -> str:
-    """Names the memory in which the kernel keeps what is not flushed: this machine's, since it was started."""
-    return f"{machine_id()}:{boot_id()}"
-
-
-def _is_forgotten(memory: str) -> bool:
-    """Whether what was in that memory went with it. Of another machine's nothing is known; it has closed the file."""
-    return memory.startswith(f"{machine_id()}:") and memory != _whose_memory()
 
 
 class FileWriter:
@@ -61,9 +31,9 @@ class FileWriter:
         self._durable_bytes = offset
         self._begun_bytes = offset
         self._is_flushed = not notes
-        if notes and _is_forgotten(notes[0]):
+        if notes and is_forgotten(notes[0]):
             raise UploadLost("the machine was started anew before the upload was flushed: upload it again")
-        with _translated("opening an upload"):
+        with translated("opening an upload"):
             self._fd = self._opened()
             os.ftruncate(self._fd, offset)
 
@@ -89,7 +59,7 @@ class FileWriter:
     def write(self, chunk: bytes | bytearray | memoryview) -> None:
         view = memoryview(chunk)
         self._is_flushed = False
-        with _translated("writing an upload"):
+        with translated("writing an upload"):
             while view:
                 written = os.pwrite(self._fd, view, self.offset)
                 self.offset += written
@@ -99,17 +69,17 @@ class FileWriter:
             self._begun_bytes = self.offset
 
     def hand_over(self) -> list[Any]:
-        return [] if self._is_flushed else [_whose_memory()]  # the kernel has it
+        return [] if self._is_flushed else [whose_memory()]  # the kernel has it
 
     def checkpoint(self) -> list[Any]:
-        with _translated("flushing an upload"):
+        with translated("flushing an upload"):
             os.fdatasync(self._fd)
         self._durable_bytes = self.offset
         self._is_flushed = True
         return []
 
     def commit(self) -> str:
-        with _translated("finishing an upload"):
+        with translated("finishing an upload"):
             os.fsync(self._fd)
             sync_folder(self._path.parent)
         self.close()
@@ -124,6 +94,10 @@ class FileWriter:
             self._fd = -1
 
 
+def _key(name: str) -> str:
+    return f"{name[:2]}/{name}"
+
+
 class FilesystemStore:
     """A folder of objects, fanned out over 256 folders that are made (and flushed) once."""
 
@@ -132,20 +106,27 @@ class FilesystemStore:
     def __init__(self, root: Path) -> None:
         self._objects = root / "objects"
         self._journal = root / "journal"
+        self.staging = Staging(root / "staging")
 
     def prepare(self) -> None:
         """Make the folders; harmless when they are there."""
-        with _translated("preparing the store"):
+        with translated("preparing the store"):
             make_folder(self._journal)
             make_folder(self._objects)
+            self.staging.prepare()
             for fan in {f"{fan:02x}" for fan in range(256)}.difference(os.listdir(self._objects)):
                 (self._objects / fan).mkdir(exist_ok=True)
             sync_folder(self._objects)
             sync_folder(self._objects.parent)
 
     def new_key(self) -> str:
-        name = secrets.token_hex(16)
-        return f"{name[:2]}/{name}"
+        return _key(secrets.token_hex(16))
+
+    def key_for(self, name: str) -> str:
+        return f"{_key(name)}-{secrets.token_hex(4)}"
+
+    def staged(self) -> dict[str, bool]:
+        return {_key(name): is_here for name, is_here in self.staging.names().items()}
 
     def writer(self, key: str, *, offset: int, parts: list[Any]) -> ObjectWriter:
         return FileWriter(self.locate(key), offset, parts)
@@ -155,7 +136,7 @@ class FilesystemStore:
 
     def read(self, key: str, *, start: int = 0, end: int | None = None) -> Iterator[bytes]:
         left = None if end is None else end - start
-        with _translated("reading an object"), self.locate(key).open("rb") as file:
+        with translated("reading an object"), self.locate(key).open("rb") as file:
             file.seek(start)
             while left is None or left > 0:
                 chunk = file.read(READ_BYTES if left is None else min(READ_BYTES, left))
@@ -171,7 +152,7 @@ class FilesystemStore:
             return None
 
     def delete(self, key: str) -> None:
-        with _translated("deleting an object"):
+        with translated("deleting an object"):
             self.locate(key).unlink(missing_ok=True)
 
     def forget(self, key: str, *, parts: list[Any]) -> None:
@@ -183,7 +164,7 @@ class FilesystemStore:
                 with suppress(FileNotFoundError):  # deleted since the folder was listed
                     status = path.stat()
                     key = f"{fan.name}/{path.name}"
-                    yield StoredObject(key, key, status.st_size, status.st_mtime)
+                    yield StoredObject(key, key.partition("-")[0], status.st_size, status.st_mtime)
 
     def unfinished(self) -> Iterator[StoredObject]:
         return iter(())  # an unfinished upload is an object like any other
@@ -194,7 +175,7 @@ class FilesystemStore:
     def note(self, digest: Digest, key: str, size_bytes: int) -> None:
         line = json.dumps({"digest": str(digest), "key": key, "size": size_bytes}) + "\n"
         path = self._journal / f"{time.strftime('%Y-%m', time.gmtime())}.jsonl"
-        with _translated("writing the journal"):
+        with translated("writing the journal"):
             fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:
                 os.write(fd, line.encode())

@@ -10,9 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from registry_core.digests import Digest
+
+if TYPE_CHECKING:
+    from registry_core.storage.staging import Staging
 
 
 class StorageError(Exception):
@@ -94,12 +97,23 @@ class ObjectWriter(Protocol):
 
 
 class ObjectStore(Protocol):
-    """Where blobs lie."""
+    """Where blobs lie. `staging`: where short uploads wait; None where each upload is begun in the database."""
 
     name: str
 
+    @property
+    def staging(self) -> Staging | None: ...
+
     def new_key(self) -> str:
         """A fresh key."""
+        ...
+
+    def key_for(self, name: str) -> str:
+        """A fresh key for what comes of the staged upload `name` (32 hex digits)."""
+        ...
+
+    def staged(self) -> dict[str, bool]:
+        """The upload keys of all that was staged lately, and whether it still is. What has one of them is known."""
         ...
 
     def writer(self, key: str, *, offset: int, parts: list[Any]) -> ObjectWriter:

@@ -33,6 +33,7 @@ class S3Store:
     """The folder objects/ of a bucket: an object's name is its upload's key, a dash, and a random end."""
 
     name = "s3"
+    staging = None
 
     def __init__(self, config: Config) -> None:
         self._bucket = Bucket(config)
@@ -44,6 +45,12 @@ class S3Store:
 
     def new_key(self) -> str:
         return secrets.token_hex(16)
+
+    def key_for(self, name: str) -> str:
+        return name
+
+    def staged(self) -> dict[str, bool]:
+        return {}
 
     def writer(self, key: str, *, offset: int, parts: list[Any]) -> ObjectWriter:
         return S3Writer(self._bucket, self._plan, key, offset=offset, parts=parts)

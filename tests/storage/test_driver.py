@@ -198,7 +198,7 @@ def test_bytes_that_went_with_the_machines_memory_are_not_gone_on_from(
     _append(folder, elsewhere, 0, NOTHING, b"12345")
     assert folder.writer(unflushed, offset=5, parts=notes[unflushed]).hand_over() == notes[unflushed] != []
 
-    monkeypatch.setattr("registry_core.storage.filesystem.boot_id", lambda: "another")
+    monkeypatch.setattr("registry_core.storage.local_files.boot_id", lambda: "another")
 
     with pytest.raises(UploadLost):
         folder.writer(unflushed, offset=5, parts=notes[unflushed])

@@ -1,0 +1,124 @@
+"""Short uploads: those that come in one small piece, and need neither a row nor a claim until they are blobs.
+
+The piece waits in the store's staging folder. The blob is written from it anew, under a key of its own, so that two
+requests that finish one upload cannot touch what the other writes. A second piece, or a long one, makes an upload with
+a row of it (`uploads.claim_upload`).
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass
+
+from django.db import transaction
+
+from registry_core.access import Subject
+from registry_core.content import upload_tokens
+from registry_core.content.blobs import BlobRef, store_blob, store_fresh
+from registry_core.content.errors import DigestMismatch, QuotaExceeded, UploadUnknown
+from registry_core.content.repositories import RepositoryRef, retried
+from registry_core.content.upload_tokens import UploadToken
+from registry_core.digests import Digest
+from registry_core.storage.interface import ObjectStore, StorageError, UploadLost
+from registry_core.storage.staging import Place, Staging
+from registry_core.storage.stores import default_store
+
+
+@dataclass(frozen=True, slots=True)
+class ShortUpload:
+    """An upload that is not in the database. `content`: what it has; None before its first byte."""
+
+    repository: RepositoryRef
+    token: UploadToken
+    content: bytes | None
+    _store: ObjectStore
+    _staging: Staging
+
+    @property
+    def offset_bytes(self) -> int:
+        return len(self.content or b"")
+
+    def begin(self, content: bytes) -> bool:
+        """Keep the first bytes; False, and nothing done, when others have come. Raises StorageFull or StorageError."""
+        return self.content is None and self._staging.add(self.token.name, content)
+
+    def move(self) -> bool:
+        """Note that the upload goes on in the database; False when another request has begun it. Raises StorageFull or
+        StorageError."""
+        if self.content is None:
+            return self._staging.reserve(self.token.name)
+        self._staging.end(self.token.name)
+        return True
+
+    def come_back(self) -> None:
+        """Undo `move`, or what `commit` began: what comes next begins the upload again."""
+        if self.content is None:
+            self._staging.forget(self.token.name)
+
+    def discard(self) -> None:
+        """Forget the upload and its bytes. Raises StorageError."""
+        self._staging.end(self.token.name)
+
+    def commit(self, last: bytes, stated: Digest) -> BlobRef:
+        """Make the bytes, and `last` after them, the blob `stated`: durable, then one transaction.
+
+        Raises DigestMismatch or QuotaExceeded (the upload is gone then), StorageFull, StorageError, or UploadUnknown
+        when another request has begun the upload.
+        """
+        content = (self.content or b"") + last
+        computed = Digest.of(content, stated.algorithm)
+        if computed != stated:
+            self.discard()
+            raise DigestMismatch(stated, computed)
+        # While its blob is made, the upload's name is what tells the sweep that the object belongs to something.
+        if self.content is None and not self._staging.reserve(self.token.name):
+            raise UploadUnknown("another request has begun this upload: begin a new one")
+        try:
+            blob = self._stored(content, stated)
+        except QuotaExceeded:
+            self.discard()
+            raise
+        except BaseException:
+            self.come_back()
+            raise
+        with suppress(StorageError):  # the sweep ends it
+            self._staging.end(self.token.name)
+        return blob
+
+    def _stored(self, content: bytes, digest: Digest) -> BlobRef:
+        key = self._store.key_for(self.token.name)
+        writer = self._store.writer(key, offset=0, parts=[])
+        try:
+            writer.write(content)
+            key = writer.commit()
+        finally:
+            writer.close()
+        self._store.note(digest, key, len(content))
+        ours = BlobRef(0, digest, len(content), self._store.name, key)
+        blob = store_fresh(repository=self.repository, blob=ours, upload=None) or self._store_step_by_step(ours)
+        if blob.storage_key != key:
+            with suppress(StorageError):  # the sweep removes it
+                self._store.delete(key)
+        return blob
+
+    @retried
+    @transaction.atomic
+    def _store_step_by_step(self, ours: BlobRef) -> BlobRef:
+        return store_blob(repository=self.repository, blob=ours)
+
+
+def find(*, repository: RepositoryRef, by: Subject, token: str) -> ShortUpload | None:
+    """The upload, when it is not in the database: it has only a first piece, or nothing yet. Raises UploadUnknown when
+    what it had is lost, or StorageError."""
+    store = default_store()
+    read = upload_tokens.read(token, repository_id=repository.id, by=by) if store.staging else None
+    if store.staging is None or read is None:
+        return None
+    try:
+        content = store.staging.read(read.name)
+    except UploadLost as error:
+        store.staging.end(read.name)
+        raise UploadUnknown(f"{error}") from error
+    if content is Place.ELSEWHERE or (content is Place.NOWHERE and not read.is_fresh):
+        return None
+    return ShortUpload(repository, read, content if isinstance(content, bytes) else None, store, store.staging)

@@ -1,0 +1,105 @@
+"""Short uploads as files of their own: DATA/staging/<name>, whole and known by name alone, until they are blobs.
+
+A file with nothing in it says that the upload is not here: it is in the database, or it is over. Nothing is flushed.
+After a power cut the first line tells that what follows may be anything.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import suppress
+from enum import Enum, auto
+from pathlib import Path
+
+from registry_core.durable import make_folder
+from registry_core.storage.interface import StorageFull, UploadLost
+from registry_core.storage.local_files import is_forgotten, translated, whose_memory
+
+
+class Place(Enum):
+    """Where an upload is that is not staged."""
+
+    NOWHERE = auto()
+    ELSEWHERE = auto()
+
+
+class Staging:
+    """A folder of short uploads."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def prepare(self) -> None:
+        """Make the folder; harmless when it is there."""
+        make_folder(self._folder)
+
+    def add(self, name: str, content: bytes) -> bool:
+        """Keep the first bytes of an upload; False, and nothing done, when it has begun. Raises StorageFull or
+        StorageError, and keeps nothing then."""
+        return self._make(name, [f"{whose_memory()}\n".encode(), content])
+
+    def reserve(self, name: str) -> bool:
+        """Note that the upload goes on elsewhere; False, and nothing done, when it has begun. Raises as `add`."""
+        return self._make(name, [])
+
+    def _make(self, name: str, parts: list[bytes]) -> bool:
+        path = self._folder / name
+        with translated("beginning an upload"):
+            try:
+                fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            except FileExistsError:
+                return False
+            try:
+                if os.writev(fd, parts) < sum(map(len, parts)):
+                    raise StorageFull("beginning an upload: no space is left")
+            except BaseException:
+                path.unlink(missing_ok=True)
+                raise
+            finally:
+                os.close(fd)
+        return True
+
+    def read(self, name: str) -> bytes | Place:
+        """What the upload has so far. Raises UploadLost when the machine was started anew since, or StorageError."""
+        with translated("reading an upload"):
+            try:
+                memory, _, content = (self._folder / name).read_bytes().partition(b"\n")
+            except FileNotFoundError:
+                return Place.NOWHERE
+        if not memory:
+            return Place.ELSEWHERE
+        if is_forgotten(memory.decode(errors="replace")):
+            raise UploadLost("the machine was started anew before the upload was flushed: upload it again")
+        return content
+
+    def end(self, name: str) -> None:
+        """Note that the upload is elsewhere, or over. Raises StorageError."""
+        with translated("ending an upload"):
+            (self._folder / name).write_bytes(b"")
+
+    def forget(self, name: str) -> None:
+        """Know nothing of the upload any more, as before it began."""
+        with translated("ending an upload"):
+            (self._folder / name).unlink(missing_ok=True)
+
+    def names(self) -> dict[str, bool]:
+        """All that have begun, and whether it is here that they go on."""
+        found: dict[str, bool] = {}
+        for entry in os.scandir(self._folder):
+            with suppress(FileNotFoundError):
+                found[entry.name] = entry.stat().st_size > 0
+        return found
+
+    def sweep(self, *, ttl_s: float, memory_s: float) -> int:
+        """End what nobody touched for `ttl_s` seconds, and forget after `memory_s` what is not here; how many ended."""
+        now_s, ended = time.time(), 0
+        for entry in os.scandir(self._folder):
+            with suppress(FileNotFoundError):
+                status = entry.stat()
+                if not status.st_size and status.st_mtime <= now_s - memory_s:
+                    self.forget(entry.name)
+                elif status.st_size and status.st_mtime <= now_s - ttl_s:
+                    self.end(entry.name)
+                    ended += 1
+        return ended
