@@ -86,7 +86,7 @@ def ensure_repository(*, project: ProjectRef, name: RepositoryName) -> Repositor
     One that has nothing in it yet may be lost with the machine's power: what comes into it takes it along to the disk.
     Not for within a larger transaction, all of which would not wait for the disk then.
     """
-    with changing(name_key(str(name)), CATALOG_KEY), statements() as cursor:
+    with generations().changing([name_key(str(name)), CATALOG_KEY]), statements() as cursor:
         cursor.execute(
             f"""
             INSERT INTO content_repository (project_id, name) SELECT %s, %s FROM {LOSABLE}

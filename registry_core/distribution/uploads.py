@@ -48,8 +48,8 @@ async def start(request: Request, services: Services, name: str) -> Response:
     stated = Digest.parse(query["digest"]) if "digest" in query else None
     algorithm = stated.algorithm if stated else _algorithm(query.get("digest-algorithm", "sha256"))
     threads.refuse_while_away()
-    state = uploads.start_at_once(repository=repository, by=identity.subject, algorithm=algorithm)
-    state = state or await threads.run(
+    at_once = uploads.start_at_once(repository=repository, by=identity.subject, algorithm=algorithm)
+    state = at_once or await threads.run(
         uploads.start_upload,
         repository=repository,
         by=identity.subject,
