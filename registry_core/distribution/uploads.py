@@ -48,15 +48,16 @@ async def start(request: Request, services: Services, name: str) -> Response:
     stated = Digest.parse(query["digest"]) if "digest" in query else None
     algorithm = stated.algorithm if stated else _algorithm(query.get("digest-algorithm", "sha256"))
     threads.refuse_while_away()
-    at_once = uploads.start_at_once(repository=repository, by=identity.subject, algorithm=algorithm)
-    state = at_once or await threads.run(
-        uploads.start_upload,
-        repository=repository,
-        by=identity.subject,
-        algorithm=algorithm,
-        client=request.address,
-        size_bytes=request.content_length if stated else None,
-    )
+    state = uploads.start_at_once(repository=repository, by=identity.subject, algorithm=algorithm)
+    if state is None:
+        state = await threads.run(
+            uploads.start_upload,
+            repository=repository,
+            by=identity.subject,
+            algorithm=algorithm,
+            client=request.address,
+            size_bytes=request.content_length if stated else None,
+        )
     if stated is None:
         return _accepted(name, state.token, 0)
     return await _finished(request, services, identity, repository, state.token, stated, name)

@@ -37,9 +37,12 @@ class RowResult:
         return self.row.who[0]
 
     def ratio(self, against: str) -> float:
-        """Portolan's median through that of `against`, which may have come to nothing on a busy machine."""
-        own, other = self.median(self.own), self.median(against)
-        return own / other if other else math.inf if own else 0.0
+        """Portolan through `against`: the median of what each turn gives, for the machine is faster in one minute than
+        in the next; of the medians, where `against` was not measured in every turn."""
+        own, other = self.samples[self.own], self.samples[against]
+        if len(own) == len(other):
+            return statistics.median(_through(a.value, b.value) for a, b in zip(own, other, strict=True))
+        return _through(self.median(self.own), self.median(against))
 
     @property
     def standing(self) -> float:
@@ -57,6 +60,11 @@ class RowResult:
     def other_share(self) -> float:
         """How busy other work kept the machine meanwhile, at the worst."""
         return max(sample.other_share for samples in self.samples.values() for sample in samples)
+
+
+def _through(own: float, other: float) -> float:
+    """`own` through `other`, which may have come to nothing on a busy machine."""
+    return own / other if other else math.inf if own else 0.0
 
 
 class PullCountWrong(Exception):
@@ -104,9 +112,11 @@ class Bench:
         self._pulls_least, self._pulls_most = self._pulls_least + filled, self._pulls_most + filled
 
     def measure(self, row: Row) -> RowResult:
-        """Measure a row: everyone in turn, then again."""
+        """Measure a row: everyone in turn, then again, and again while the loads were short."""
         result = RowResult(row, {who: [] for who in self._who(row)})
-        for number in range(self.scale.rounds):
+        for number in range(row.most_rounds):
+            if number >= self.scale.rounds and self._is_long(result):
+                break
             for who in result.samples:
                 if number > 0 and kind(who) in self.scale.once:
                     continue
@@ -114,6 +124,15 @@ class Bench:
                 result.samples[who].append(sample)
                 self._say(f"{row.name}: {who} {sample.value:,.1f} {row.unit}{_trouble(sample)}")
         return result
+
+    def _is_long(self, result: RowResult) -> bool:
+        """Whether each was measured as long as one whose loads last as long as they are told to."""
+        lengths_s = [
+            sum(sample.elapsed_s for sample in samples)
+            for who, samples in result.samples.items()
+            if kind(who) not in self.scale.once
+        ]
+        return min(lengths_s) >= self.scale.rounds * self.scale.seconds
 
     def on(self, who: str) -> Contestant:
         """The contestant behind a name such as `portolan` or `portolan:quiet`."""

@@ -24,7 +24,8 @@ _CONDITIONS = """\
 rows for seconds (`make bench BENCH=--short`) and fails when a ratio with a goal is below half of what this page says.
 
 - Everything runs at once on one machine. Each server is started fresh on local disk and filled with the same content;
-  every row is measured in turns (Portolan, distribution, …, then again), and the table shows medians.
+  every row is measured in turns (Portolan, distribution, …, then again, six times and more). A figure is the median of
+  the turns, a ratio the median of the turns' ratios; docker-registry has one turn.
 - **Portolan runs as it ships** (`portolan up`): bearer tokens checked on every request and fetched for every new
   repository, access log to a file, 2 workers, embedded Postgres and Valkey, every blob and its folder flushed to disk
   before it is acknowledged, pulls counted. **The others run as they ship, with less to do**: access log to a file, no

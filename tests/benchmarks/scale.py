@@ -16,13 +16,15 @@ import psycopg
 KIB = 1 << 10
 MIB = 1 << 20
 GIB = 1 << 30
+MOST_ROUNDS = 9
 LARGE_BYTES = 256 * MIB  # a large blob's, in the rows that push one
 
 
 @dataclass(frozen=True)
 class Scale:
-    """Sizes of the content and lengths of the loads. `seconds` is one measurement's; `left_out` are contestants that
-    are not measured, `once` those that are measured in one round only, because no goal is about them."""
+    """Sizes of the content and lengths of the loads. `seconds` is one measurement's, `rounds` how often it is made, or
+    more often where it is shorter; `left_out` are contestants that are not measured, `once` those that are measured in
+    one round only, because no goal is about them."""
 
     is_short: bool
     rounds: int
@@ -42,20 +44,20 @@ class Scale:
     def room_bytes(self) -> int:
         """What a run of all rows writes at the most: blobs in four places, large pushes of every round to five, those
         of one round of `memory-push`, and what the servers and their logs take beside."""
-        return 4 * self.huge_blob_bytes + (5 * self.rounds + self.large_pushes) * LARGE_BYTES + 4 * GIB
+        return 4 * self.huge_blob_bytes + (5 * MOST_ROUNDS + self.large_pushes) * LARGE_BYTES + 4 * GIB
 
 
 FULL = Scale(
     is_short=False,
-    rounds=3,
-    seconds=4,
+    rounds=6,
+    seconds=2,
     cold_tags=10_000,
     listed_tags=100_000,
     listed_repositories=5_000,
     referrers=1_000,
     huge_blob_bytes=GIB,
     pull_clients=50,
-    pushed_images=200,
+    pushed_images=100,
     large_pushes=32,
     once=frozenset({"debian"}),
 )

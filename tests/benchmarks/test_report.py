@@ -69,6 +69,14 @@ def test_who_did_not_come_to_answer_leaves_a_ratio_without_bound() -> None:
     assert _result("blob-64k", portolan=0, v3=0).ratio("v3") == 0
 
 
+def test_a_ratio_is_that_of_what_was_measured_in_the_same_turn() -> None:
+    """The machine got slower, for both alike: the medians say 1.0, what stood side by side 1.5."""
+    result = _result("blob-64k", portolan=0, v3=0)
+    result.samples["portolan"] = [Sample(value=value) for value in (90, 60, 40, 30, 15)]
+    result.samples["v3"] = [Sample(value=value) for value in (60, 40, 40, 20, 10)]
+    assert result.ratio("v3") == 1.5
+
+
 def test_what_people_wrote_on_the_page_stays() -> None:
     results = [_result("blob-64m", portolan=3000, v3=1500, nginx=4000)]
     before = f"what was measured then\n\n{report.FLOOR}\n\nIn the disk.\n"

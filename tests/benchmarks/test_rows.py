@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import psutil
+import pytest
 
 from tests.benchmarks.bench import Bench
 from tests.benchmarks.contestants import Contestant
@@ -67,3 +68,14 @@ def test_blobs_that_were_pushed_for_their_memory_alone_leave_the_disk_again(tmp_
     bench: Any = SimpleNamespace(on=lambda _who: contestant, load=load)
     PushMemoryRow().measure(bench, "portolan")
     assert {path.name for path in tmp_path.iterdir()} == {"there before", "small"}
+
+
+@pytest.mark.parametrize(("load_s", "rounds"), [(FULL.seconds, FULL.rounds), (FULL.seconds / 2, 9), (0.1, 9)])
+def test_a_row_of_short_loads_is_measured_in_more_turns(tmp_path: Path, load_s: float, rounds: int) -> None:
+    bench = Bench(tmp_path, FULL, say=lambda _text: None)
+    sample = Sample(value=1, elapsed_s=load_s)
+    row: Any = SimpleNamespace(
+        name="row", unit="", who=("portolan", "v3", "debian"), most_rounds=9, measure=lambda _bench, _who: sample
+    )
+    measured = {who: len(samples) for who, samples in bench.measure(row).samples.items()}
+    assert measured == {"portolan": rounds, "v3": rounds, "debian": 1}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from tests.benchmarks.loads import Load, wrk
 from tests.benchmarks.measuring import Cpu
-from tests.benchmarks.scale import MIB
+from tests.benchmarks.scale import MIB, MOST_ROUNDS
 
 if TYPE_CHECKING:
     from tests.benchmarks.bench import Bench
@@ -87,7 +87,8 @@ class Sample:
 
 class Row(Protocol):
     """One row. `who`: contestants, `contestant:variant`, or names that only the row knows. `is_comparable`: whether the
-    short run's ratio may be compared with that of the whole run."""
+    short run's ratio may be compared with that of the whole run. `most_rounds`: in how many turns it is measured at the
+    most."""
 
     @property
     def name(self) -> str: ...
@@ -103,6 +104,8 @@ class Row(Protocol):
     def goals(self) -> tuple[Goal, ...]: ...
     @property
     def is_comparable(self) -> bool: ...
+    @property
+    def most_rounds(self) -> int: ...
 
     def measure(self, bench: Bench, who: str) -> Sample:
         """Measure `who` once."""
@@ -123,6 +126,7 @@ class WrkRow:
     unit: str = "requests/s"
     is_pull: bool = False
     is_comparable: bool = True
+    most_rounds: int = MOST_ROUNDS
     script: str = "hot.lua"
     arguments: Callable[[Bench], list[str]] = lambda _: []
 

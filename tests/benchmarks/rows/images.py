@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from tests.benchmarks.contents import IMAGE
 from tests.benchmarks.loads import loadgen
 from tests.benchmarks.rows.base import REGISTRIES, Goal, Sample
+from tests.benchmarks.scale import MOST_ROUNDS
 
 if TYPE_CHECKING:
     from tests.benchmarks.bench import Bench
@@ -24,6 +25,7 @@ class PullImageRow:
     needs: tuple[str, ...] = ("image",)
     goals: tuple[Goal, ...] = (Goal("v3", least=1.0),)
     is_comparable: bool = True
+    most_rounds: int = MOST_ROUNDS
 
     def measure(self, bench: Bench, who: str) -> Sample:
         target = [*bench.on(who).sign_in(), "-repository", IMAGE]

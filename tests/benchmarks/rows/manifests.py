@@ -11,6 +11,7 @@ from tests.benchmarks.contents import COLD, HOT
 from tests.benchmarks.contestants import PROJECT
 from tests.benchmarks.loads import finished, loadgen, loadgen_command, wrk
 from tests.benchmarks.rows.base import ACCEPT, GOAL_REGISTRIES, REGISTRIES, Goal, Sample, WrkRow, with_value
+from tests.benchmarks.scale import MOST_ROUNDS
 
 if TYPE_CHECKING:
     from tests.benchmarks.bench import Bench
@@ -39,6 +40,7 @@ class HeadRow:
     needs: tuple[str, ...] = ("hot",)
     goals: tuple[Goal, ...] = (Goal("v3", least=5),)
     is_comparable: bool = True
+    most_rounds: int = MOST_ROUNDS
 
     def measure(self, bench: Bench, who: str) -> Sample:
         contestant = bench.on(who)
@@ -59,6 +61,7 @@ class ColdRow:
     needs: tuple[str, ...] = ("cold",)
     goals: tuple[Goal, ...] = (Goal("v3", least=1.2),)
     is_comparable: bool = False  # the first answers after a start take as long as all the others of a short run
+    most_rounds: int = 5  # each with a restart
 
     def measure(self, bench: Bench, who: str) -> Sample:
         contestant = bench.on(who)
@@ -80,6 +83,7 @@ class WhilePushingRow:
     needs: tuple[str, ...] = ("hot",)
     goals: tuple[Goal, ...] = (Goal("portolan:quiet", least=0.7),)
     is_comparable: bool = True
+    most_rounds: int = MOST_ROUNDS
 
     def measure(self, bench: Bench, who: str) -> Sample:
         if who.endswith(":quiet"):

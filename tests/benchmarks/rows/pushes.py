@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from tests.benchmarks.contestants import PROJECT
 from tests.benchmarks.loads import Load, loadgen
 from tests.benchmarks.rows.base import REGISTRIES, Goal, Sample, with_value
-from tests.benchmarks.scale import LARGE_BYTES
+from tests.benchmarks.scale import LARGE_BYTES, MOST_ROUNDS
 
 if TYPE_CHECKING:
     from tests.benchmarks.bench import Bench
@@ -29,6 +29,7 @@ class LargePushRow:
     needs: tuple[str, ...] = ()
     goals: tuple[Goal, ...] = (Goal("v3", least=1.0), Goal("disk", least=0.7))
     is_comparable: bool = True
+    most_rounds: int = MOST_ROUNDS
 
     def measure(self, bench: Bench, who: str) -> Sample:
         sample = bench.load(who, lambda: _hash_copy_flush(bench) if who == "disk" else push_large(bench, who))
@@ -52,6 +53,7 @@ class SmallPushRow:
     needs: tuple[str, ...] = ()
     goals: tuple[Goal, ...] = (Goal("v3", least=1.0),)
     is_comparable: bool = True
+    most_rounds: int = MOST_ROUNDS
 
     @property
     def name(self) -> str:
@@ -77,6 +79,7 @@ class SamePushRow:
     needs: tuple[str, ...] = ()
     goals: tuple[Goal, ...] = (Goal("portolan:apart", least=0.9),)
     is_comparable: bool = True
+    most_rounds: int = MOST_ROUNDS
 
     def measure(self, bench: Bench, who: str) -> Sample:
         seed = bench.seed()

@@ -9,6 +9,7 @@ from tests.benchmarks.contents import IMAGE
 from tests.benchmarks.loads import loadgen
 from tests.benchmarks.rows.base import Goal, Sample, with_value
 from tests.benchmarks.rows.pushes import push_large
+from tests.benchmarks.scale import MOST_ROUNDS
 
 if TYPE_CHECKING:
     from tests.benchmarks.bench import Bench
@@ -28,6 +29,7 @@ class PullByRedirectRow:
     needs: tuple[str, ...] = ("image",)
     goals: tuple[Goal, ...] = (Goal("v3:s3", least=1.0),)
     is_comparable: bool = True
+    most_rounds: int = MOST_ROUNDS
 
     def measure(self, bench: Bench, who: str) -> Sample:
         target = [*bench.on(who).sign_in(), "-repository", IMAGE]
@@ -45,6 +47,7 @@ class PushToStoreRow:
     needs: tuple[str, ...] = ()
     goals: tuple[Goal, ...] = (Goal("v3:s3", least=1.0),)
     is_comparable: bool = True
+    most_rounds: int = MOST_ROUNDS
 
     def measure(self, bench: Bench, who: str) -> Sample:
         sample = bench.load(who, lambda: push_large(bench, who))

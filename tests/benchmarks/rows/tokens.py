@@ -14,6 +14,7 @@ from tests.benchmarks.contents import HOT
 from tests.benchmarks.contestants import Portolan
 from tests.benchmarks.loads import Load, wrk
 from tests.benchmarks.rows.base import Goal, Sample
+from tests.benchmarks.scale import MOST_ROUNDS
 
 if TYPE_CHECKING:
     from tests.benchmarks.bench import Bench
@@ -32,6 +33,7 @@ class TokenRow:
     needs: tuple[str, ...] = ("hot",)
     goals: tuple[Goal, ...] = (Goal("openssl", least=0.1),)  # 2,000 where a core signs 20,000
     is_comparable: bool = True
+    most_rounds: int = MOST_ROUNDS
 
     def measure(self, bench: Bench, who: str) -> Sample:
         return bench.load(who, lambda: _sign(bench.scale.seconds) if who == "openssl" else self._ask(bench))
