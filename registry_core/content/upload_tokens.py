@@ -24,7 +24,8 @@ from registry_core.digests import ALGORITHMS
 FRESH_S = 3600
 _NAME_BYTES = 16
 _SIGNATURE_BYTES = 15
-_FORMAT = struct.Struct(f">{_NAME_BYTES}sIB")  # name, seconds since the epoch, algorithm: with a signature, 36 bytes
+_FORMAT = struct.Struct(f">{_NAME_BYTES}sIB")  # name, seconds since the epoch, algorithm
+_TEXT_LENGTH = (_FORMAT.size + _SIGNATURE_BYTES) // 3 * 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,8 @@ def issue(*, repository_id: int, by: Subject, algorithm: str) -> str:
 
 def read(text: str, *, repository_id: int, by: Subject) -> UploadToken | None:
     """What the token says; None when it was not issued here for this repository and subject."""
+    if len(text) != _TEXT_LENGTH:
+        return None
     try:
         raw = base64.b64decode(text, altchars=b"-_", validate=True)
     except (binascii.Error, ValueError):

@@ -113,7 +113,8 @@ class ObjectStore(Protocol):
         ...
 
     def staged(self) -> dict[str, bool]:
-        """The upload keys of all that was staged lately, and whether it still is. What has one of them is known."""
+        """The upload keys of what is staged, and (with False) of what is about to be more. Objects that have them are
+        known."""
         ...
 
     def writer(self, key: str, *, offset: int, parts: list[Any]) -> ObjectWriter:

@@ -1,7 +1,7 @@
 """Short uploads as files of their own: DATA/staging/<name>, whole and known by name alone, until they are blobs.
 
-A file with nothing in it says that the upload is not here: it is in the database, or it is over. Nothing is flushed.
-After a power cut the first line tells that what follows may be anything.
+A file with nothing in it says that the upload is not here: it is in the database, or it is over; one with an empty line,
+that it is about to be. Nothing is flushed: after a power cut the first line tells that what follows may be anything.
 """
 
 from __future__ import annotations
@@ -15,6 +15,9 @@ from pathlib import Path
 from registry_core.durable import make_folder
 from registry_core.storage.interface import StorageFull, UploadLost
 from registry_core.storage.local_files import is_forgotten, translated, whose_memory
+
+
+_LEAVING = b"\n"
 
 
 class Place(Enum):
@@ -41,7 +44,7 @@ class Staging:
 
     def reserve(self, name: str) -> bool:
         """Note that the upload goes on elsewhere; False, and nothing done, when it has begun. Raises as `add`."""
-        return self._make(name, [])
+        return self._make(name, [_LEAVING])
 
     def _make(self, name: str, parts: list[bytes]) -> bool:
         path = self._folder / name
@@ -84,11 +87,12 @@ class Staging:
             (self._folder / name).unlink(missing_ok=True)
 
     def names(self) -> dict[str, bool]:
-        """All that have begun, and whether it is here that they go on."""
+        """The uploads that are here, and (with False) those that are about to leave."""
         found: dict[str, bool] = {}
         for entry in os.scandir(self._folder):
             with suppress(FileNotFoundError):
-                found[entry.name] = entry.stat().st_size > 0
+                if size_bytes := entry.stat().st_size:
+                    found[entry.name] = size_bytes > len(_LEAVING)
         return found
 
     def sweep(self, *, ttl_s: float, memory_s: float) -> int:
@@ -97,9 +101,10 @@ class Staging:
         for entry in os.scandir(self._folder):
             with suppress(FileNotFoundError):
                 status = entry.stat()
-                if not status.st_size and status.st_mtime <= now_s - memory_s:
+                is_here = status.st_size > len(_LEAVING)
+                if not is_here and status.st_mtime <= now_s - memory_s:
                     self.forget(entry.name)
-                elif status.st_size and status.st_mtime <= now_s - ttl_s:
+                elif is_here and status.st_mtime <= now_s - ttl_s:
                     self.end(entry.name)
                     ended += 1
         return ended

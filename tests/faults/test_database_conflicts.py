@@ -92,7 +92,7 @@ def client(registry: Server) -> Iterator[httpx.Client]:
 def push(client: httpx.Client, tag: str, repository: str = REPOSITORY) -> Image:
     image = make_image(layer_bytes=2000)
     for blob in image.blobs:
-        push_blob(client, repository, blob)
+        push_blob(client, repository, blob, pieces=2)
     put_manifest(client, repository, tag, image)
     return image
 

@@ -72,7 +72,11 @@ def test_hot_pulls_go_on_for_a_while_and_everything_recovers_by_itself(
 
         postgres.stop()
 
-        refused = client.post(f"/v2/{REPOSITORY}/blobs/uploads/")
+        def begin_upload() -> httpx.Response:
+            return client.post(f"/v2/{REPOSITORY}/blobs/uploads/")
+
+        wait_until(lambda: begin_upload().status_code == 503, what="no more uploads are begun", within_s=STALE_S)
+        refused = begin_upload()
         assert pull() == (200, 200)
         assert (refused.status_code, refused.headers["retry-after"]) == (503, "5")
         assert refused.json()["errors"][0]["code"] == "UNAVAILABLE"

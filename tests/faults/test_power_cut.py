@@ -79,7 +79,7 @@ def test_a_blob_is_acknowledged_after_its_bytes_its_name_and_its_row_are_durable
     lines = log.read_text().splitlines()
     answered = first(lines, r"HTTP/1\.1 201")
     written = last(lines, r"pwrite64\(\d+<[^>]*/objects/", answered)
-    file_synced = first(lines, r"fsync\(\d+<[^>]*/objects/[0-9a-f]{2}/[0-9a-f]{32}>", written)
+    file_synced = first(lines, r"fsync\(\d+<[^>]*/objects/[0-9a-f]{2}/[0-9a-f]{32}(?:-[0-9a-f]{8})?>", written)
     folder_synced = first(lines, r"fsync\(\d+<[^>]*/objects/[0-9a-f]{2}>", file_synced)
     row_sent = first(lines, r"sendto.*INSERT INTO content_blob", folder_synced)  # a transaction of its own
     committed = first(lines, r"recvfrom.*SELECT 1\\0", row_sent)
