@@ -10,12 +10,12 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import dataclass
 
-from django.db import transaction
+from django.db import InterfaceError, OperationalError, transaction
 
 from registry_core.access import Subject
 from registry_core.content import upload_tokens
 from registry_core.content.blobs import BlobRef, store_blob, store_fresh
-from registry_core.content.errors import DigestMismatch, QuotaExceeded, UploadUnknown
+from registry_core.content.errors import DigestMismatch, QuotaExceeded, UploadBusy, UploadUnknown
 from registry_core.content.repositories import RepositoryRef, retried
 from registry_core.content.upload_tokens import UploadToken
 from registry_core.digests import Digest
@@ -62,8 +62,8 @@ class ShortUpload:
     def commit(self, last: bytes, stated: Digest) -> BlobRef:
         """Make the bytes, and `last` after them, the blob `stated`: durable, then one transaction.
 
-        Raises DigestMismatch or QuotaExceeded (the upload is gone then), StorageFull, StorageError, or UploadUnknown
-        when another request has begun the upload.
+        Raises DigestMismatch or QuotaExceeded (the upload is gone then), StorageFull, StorageError, or UploadBusy when
+        another request has begun the upload.
         """
         content = (self.content or b"") + last
         computed = Digest.of(content, stated.algorithm)
@@ -72,7 +72,7 @@ class ShortUpload:
             raise DigestMismatch(stated, computed)
         # While its blob is made, the upload's name is what tells the sweep that the object belongs to something.
         if self.content is None and not self._staging.reserve(self.token.name):
-            raise UploadUnknown("another request has begun this upload: begin a new one")
+            raise UploadBusy("another request has begun this upload: ask for its state")
         try:
             blob = self._stored(content, stated)
         except QuotaExceeded:
@@ -95,11 +95,20 @@ class ShortUpload:
             writer.close()
         self._store.note(digest, key, len(content))
         ours = BlobRef(0, digest, len(content), self._store.name, key)
-        blob = store_fresh(repository=self.repository, blob=ours, upload=None) or self._store_step_by_step(ours)
+        try:
+            blob = store_fresh(repository=self.repository, blob=ours, upload=None) or self._store_step_by_step(ours)
+        except (OperationalError, InterfaceError):
+            raise  # nobody knows whether the row is there: if it is not, the sweep removes the object
+        except Exception:
+            self._delete(key)
+            raise
         if blob.storage_key != key:
-            with suppress(StorageError):  # the sweep removes it
-                self._store.delete(key)
+            self._delete(key)
         return blob
+
+    def _delete(self, key: str) -> None:
+        with suppress(StorageError):  # the sweep removes it
+            self._store.delete(key)
 
     @retried
     @transaction.atomic

@@ -89,7 +89,9 @@ def claim_upload(*, repository: RepositoryRef, by: Subject, token: str) -> Uploa
     """Claim an upload for writing, with a row from now on. Raises UploadUnknown (also when the store has lost its
     bytes), or UploadBusy while another request writes it."""
     short = short_uploads.find(repository=repository, by=by, token=token)
-    if short is not None and (short.content is not None or short.move()):
+    if short is not None:
+        if short.content is None and not short.move():
+            return claim_upload(repository=repository, by=by, token=token)  # another request has just begun it
         try:
             return _grown(short, by)
         except BaseException:

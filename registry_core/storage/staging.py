@@ -1,7 +1,8 @@
 """Short uploads as files of their own: DATA/staging/<name>, whole and known by name alone, until they are blobs.
 
-A file with nothing in it says that the upload is not here: it is in the database, or it is over; one with an empty line,
-that it is about to be. Nothing is flushed: after a power cut the first line tells that what follows may be anything.
+A file with nothing in it says that the upload is not here: it is in the database, or it is over; one with an empty
+line, that it is about to be. Nothing is flushed: after a power cut the first line tells that what follows may be
+anything.
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ from pathlib import Path
 from registry_core.durable import make_folder
 from registry_core.storage.interface import StorageFull, UploadLost
 from registry_core.storage.local_files import is_forgotten, translated, whose_memory
-
 
 _LEAVING = b"\n"
 

@@ -185,6 +185,23 @@ def is_being_written(database: psycopg.Connection[tuple[bool]], location: str) -
     return bool(row and row[0])
 
 
+def test_two_requests_that_finish_one_upload_cannot_harm_its_blob(
+    alice: Client, clients: Callable[..., Client]
+) -> None:
+    others = [clients(ALICE) for _ in range(4)]
+    for _ in range(5):
+        content = secrets.token_bytes(50_000)
+        location = begin(alice)
+        assert append(alice, location, content) == 202
+        with ThreadPoolExecutor(len(others)) as pool:
+            wanted = [digest_of(content) if number else digest_of(b"another") for number in range(len(others))]
+            codes = list(pool.map(lambda who, digest, at=location: finish(who, at, digest=digest), others, wanted))
+        assert set(codes) <= {201, 400, 404, 409}
+        if 201 in codes[1:]:
+            assert alice.get(f"blobs/{digest_of(content)}").content == content
+        assert refusal(alice.http.get(location)) == (404, "BLOB_UPLOAD_UNKNOWN")
+
+
 def test_an_upload_goes_on_after_the_connection_was_lost(alice: Client, server: Server) -> None:
     for is_chunked in (False, True):
         location = begin(alice)
@@ -295,6 +312,8 @@ def test_a_quota_is_exact_to_the_byte_and_what_is_deleted_makes_room(
     assert (answer.status_code, error_code(answer)) == (403, "DENIED")
     assert "quota of 10000 bytes" in answer.json()["errors"][0]["message"]
     assert not has(sysadmin, digest_of(more))
+    check = subprocess.run([PORTOLAN, "storage", "check"], env=server.environment, capture_output=True, check=False)
+    assert check.returncode == 0, f"bytes without a blob stay: {check.stdout!r}"
     assert sysadmin.push_blob(rest).status_code == 201
     assert sysadmin.push_blob(first).status_code == 201
     assert refusal(sysadmin.push_blob(b"x")) == (403, "DENIED")
