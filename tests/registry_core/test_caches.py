@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import functools
+import gc
 import secrets
 import tracemalloc
 from collections.abc import Callable
@@ -226,10 +227,12 @@ def _figures(name: str) -> CacheStatistics:
 
 
 def _grown_by(work: Callable[[], None]) -> int:
+    gc.collect()  # rubbish that waits to be collected, also that of other tests, is not what is measured
     tracemalloc.start()
     try:
         before = tracemalloc.get_traced_memory()[0]
         work()
+        gc.collect()
         return tracemalloc.get_traced_memory()[0] - before
     finally:
         tracemalloc.stop()
