@@ -30,6 +30,7 @@ from registry_core.storage.hashing import RunningHash, new_hash, restored_hash
 from registry_core.storage.interface import StorageError, UploadLost
 from registry_core.storage.stores import configured_stores, default_store, store_named
 
+BUSY = "another request is writing this upload: wait for it, then ask for its state"
 RESERVATION_BYTES = 64 << 20
 RENEW_S = 30
 _log = structlog.get_logger(__name__)
@@ -89,9 +90,11 @@ def claim_upload(*, repository: RepositoryRef, by: Subject, token: str) -> Uploa
     """Claim an upload for writing, with a row from now on. Raises UploadUnknown (also when the store has lost its
     bytes), or UploadBusy while another request writes it."""
     short = short_uploads.find(repository=repository, by=by, token=token)
+    if short is not None and short.content is None and not short.move():
+        short = short_uploads.find(repository=repository, by=by, token=token)  # another request has just begun it
+        if short is not None and short.content is None:
+            raise UploadBusy(BUSY)
     if short is not None:
-        if short.content is None and not short.move():
-            return claim_upload(repository=repository, by=by, token=token)  # another request has just begun it
         try:
             return _grown(short, by)
         except BaseException:
@@ -126,7 +129,7 @@ def _claim_from_dead(repository: RepositoryRef, by: Subject, token: str) -> Uplo
     writer = upload_rows.find(repository, by, token).writer
     row = upload_rows.claim(repository, by, token, writer) if upload_rows.is_free(writer) else None
     if row is None:
-        raise UploadBusy("another request is writing this upload: wait for it, then ask for its state")
+        raise UploadBusy(BUSY)
     return row
 
 

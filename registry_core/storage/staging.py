@@ -1,8 +1,8 @@
 """Short uploads as files of their own: DATA/staging/<name>, whole and known by name alone, until they are blobs.
 
-A file with nothing in it says that the upload is not here: it is in the database, or it is over; one with an empty
-line, that it is about to be. Nothing is flushed: after a power cut the first line tells that what follows may be
-anything.
+A file of one empty line says that the upload is about to leave: for the database, or to be a blob; one of two, that it
+has left, or is over. Whoever reads sees each change whole: a file with nothing in it is being made, and not there yet.
+Nothing is flushed: after a power cut the first line tells that what follows may be anything.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from registry_core.durable import make_folder
 from registry_core.storage.interface import StorageFull, UploadLost
 from registry_core.storage.local_files import is_forgotten, translated, whose_memory
 
-_LEAVING = b"\n"
+_LEAVING, _GONE = b"\n", b"\n\n"
+_MAKING_S = 10  # which takes microseconds; longer, and it is known that who made it died
 
 
 class Place(Enum):
@@ -67,19 +68,35 @@ class Staging:
         """What the upload has so far. Raises UploadLost when the machine was started anew since, or StorageError."""
         with translated("reading an upload"):
             try:
-                memory, _, content = (self._folder / name).read_bytes().partition(b"\n")
+                whole = (self._folder / name).read_bytes()
             except FileNotFoundError:
                 return Place.NOWHERE
+        if not whole:
+            self._forget_unmade(name)
+            return Place.NOWHERE
+        memory, _, content = whole.partition(b"\n")
         if not memory:
             return Place.ELSEWHERE
         if is_forgotten(memory.decode(errors="replace")):
             raise UploadLost("the machine was started anew before the upload was flushed: upload it again")
         return content
 
+    def _forget_unmade(self, name: str) -> None:
+        path = self._folder / name
+        with suppress(FileNotFoundError):
+            status = path.stat()
+            if not status.st_size and status.st_mtime < time.time() - _MAKING_S:
+                path.unlink()
+
     def end(self, name: str) -> None:
         """Note that the upload is elsewhere, or over. Raises StorageError."""
         with translated("ending an upload"):
-            (self._folder / name).write_bytes(b"")
+            fd = os.open(self._folder / name, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                os.pwrite(fd, _GONE, 0)
+                os.ftruncate(fd, len(_GONE))
+            finally:
+                os.close(fd)
 
     def forget(self, name: str) -> None:
         """Know nothing of the upload any more, as before it began."""
@@ -91,8 +108,9 @@ class Staging:
         found: dict[str, bool] = {}
         for entry in os.scandir(self._folder):
             with suppress(FileNotFoundError):
-                if size_bytes := entry.stat().st_size:
-                    found[entry.name] = size_bytes > len(_LEAVING)
+                size_bytes = entry.stat().st_size
+                if size_bytes not in {0, len(_GONE)}:
+                    found[entry.name] = size_bytes > len(_GONE)
         return found
 
     def sweep(self, *, ttl_s: float, memory_s: float) -> int:
@@ -101,7 +119,7 @@ class Staging:
         for entry in os.scandir(self._folder):
             with suppress(FileNotFoundError):
                 status = entry.stat()
-                is_here = status.st_size > len(_LEAVING)
+                is_here = status.st_size > len(_GONE)
                 if not is_here and status.st_mtime <= now_s - memory_s:
                     self.forget(entry.name)
                 elif is_here and status.st_mtime <= now_s - ttl_s:

@@ -46,6 +46,16 @@ def test_an_upload_that_is_over_or_elsewhere_is_not_begun_again(staging: Staging
     assert staging.add(OTHER, b"again")
 
 
+def test_what_is_just_being_made_is_not_there_yet_and_does_not_stay_so(staging: Staging, tmp_path: Path) -> None:
+    path = tmp_path / "staging" / NAME
+    path.touch()
+    assert staging.read(NAME) is Place.NOWHERE
+    assert not staging.add(NAME, b"another")
+    os.utime(path, (time.time() - 60,) * 2)
+    assert staging.read(NAME) is Place.NOWHERE
+    assert staging.add(NAME, b"content")
+
+
 def test_nobody_goes_on_with_what_was_not_flushed_before_another_boot(
     staging: Staging, monkeypatch: pytest.MonkeyPatch
 ) -> None:
