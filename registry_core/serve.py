@@ -16,6 +16,10 @@ from registry_core.tls.served import Renewal, prepare
 from registry_core.workers import Workers
 
 BACKLOG = 2048
+# Of each connection at most: the server reads a body in pieces of this size, and each is a turn between its threads and
+# ours. With more than a piece of an upload (`distribution.uploads.PIECE_BYTES`), one turn brings all of that. A client
+# that does not read its answer, or whose headers have no end, holds as much.
+HTTP_BUFFER_BYTES = 640 << 10
 
 
 def serve(config: Config) -> None:
@@ -61,7 +65,9 @@ def _workers(config: Config) -> Workers:
         log_access=False,
         backlog=BACKLOG,
         backpressure=config.max_connections,
-        http1_settings=HTTP1Settings(header_read_timeout=config.header_timeout_s * 1000),
+        http1_settings=HTTP1Settings(
+            header_read_timeout=config.header_timeout_s * 1000, max_buffer_size=HTTP_BUFFER_BYTES
+        ),
         respawn_failed_workers=True,
         workers_kill_timeout=config.shutdown_grace_s,
     )

@@ -22,6 +22,7 @@ from tests.support.waiting import wait_until
 REPOSITORY = "library/hostile"
 IS_FULL = os.environ.get("TEST_FULL") == "1"
 CONNECTIONS = 1000
+STALLED_READERS = 100
 UPLOADS = 10_000 if IS_FULL else 1_000
 PATIENCE_S = 5.0
 
@@ -117,6 +118,24 @@ def test_a_body_that_stops_coming_is_given_up(
     slow = connect(registry, many_sockets, f"{head}Content-Length: 1000\r\n\r\n{{".encode())
 
     wait_until(lambda: is_closed(slow), what="the slow body is given up", within_s=30)
+
+
+def test_readers_that_do_not_read_hold_little_memory_each(
+    registry: Server, client: httpx.Client, many_sockets: list[socket.socket]
+) -> None:
+    digest = push_blob(client, REPOSITORY, secrets.token_bytes(16 << 20))
+    asked = f"GET /v2/{REPOSITORY}/blobs/{digest} HTTP/1.1\r\nHost: x\r\n"
+    asked += f"Authorization: {client.headers['authorization']}\r\n\r\n"
+    before = memory_bytes(registry)
+
+    stalled = [connect(registry, many_sockets, asked.encode()) for _ in range(STALLED_READERS)]
+    for one in stalled:
+        assert one.recv(12, socket.MSG_PEEK) == b"HTTP/1.1 200"
+    time.sleep(2)  # by then the server has read of the file what it reads ahead of them
+
+    grown = memory_bytes(registry) - before
+    print(f"{grown / STALLED_READERS / (1 << 20):.2f} MiB each")
+    assert grown / STALLED_READERS < 1 << 20
 
 
 def test_an_endless_manifest_is_refused_at_the_limit(
