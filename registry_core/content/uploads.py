@@ -10,8 +10,10 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import structlog
 from django.db import transaction
@@ -142,6 +144,14 @@ def _left_for_the_sweep(key: str) -> Iterator[None]:
         _log.warning("leftovers of an upload stay for the sweep", key=key, reason=str(error))
 
 
+@dataclass(frozen=True, slots=True)
+class _Checkpoint:
+    """A checkpoint on its way: `position` is durable once `notes` are there."""
+
+    position: Position
+    notes: Future[list[Any]]
+
+
 class UploadSession:
     """A claimed upload: takes bytes, then is released, discarded, or committed as a blob."""
 
@@ -159,6 +169,7 @@ class UploadSession:
         self._saved_at_s = time.monotonic()
         self._is_held = True
         self._parts = row.parts
+        self._checkpoint: _Checkpoint | None = None
         with self._unknown_when_lost():
             self._writer = self._store.writer(self._key, offset=self.offset_bytes, parts=self._parts)
             self._hash = self._restore_hash(row.hash_state)
@@ -169,9 +180,11 @@ class UploadSession:
         with self._unknown_when_lost():
             self._renew()
             self._reserve(self.offset_bytes + len(chunk))
+            if self._checkpoint is not None and self._checkpoint.notes.done():
+                self._end_checkpoint()
             while chunk:
                 if self._writer.until_checkpoint_bytes <= 0:
-                    self._save(is_releasing=False)
+                    self._begin_checkpoint()
                 piece = chunk[: self._writer.until_checkpoint_bytes]
                 self._append(piece)
                 chunk = chunk[len(piece) :]
@@ -215,6 +228,7 @@ class UploadSession:
                     self.discard()
                 else:
                     self.release()
+        self._writer.close()
 
     def discard(self) -> None:
         """Forget the upload, its bytes and its reservation."""
@@ -317,12 +331,31 @@ class UploadSession:
         upload_rows.reserve(self._id, self._version, self._reserved_bytes + more_bytes)
         quota.charge(project_id=self._repository.project.id, delta_bytes=more_bytes)
 
+    def _begin_checkpoint(self) -> None:
+        """Have the store make durable what is there, while more comes in: the row says so once it is."""
+        self._end_checkpoint()
+        position = self.position()
+        self._checkpoint = _Checkpoint(position, self._writer.begin_checkpoint())
+        if self._checkpoint.notes.done():
+            self._end_checkpoint()
+
+    def _end_checkpoint(self) -> None:
+        """Wait for the checkpoint that was begun, and note in the row where it was begun. Raises as `write`."""
+        checkpoint, self._checkpoint = self._checkpoint, None
+        if checkpoint is not None:
+            self._parts = checkpoint.notes.result()
+            self._keep(replace(checkpoint.position, parts=self._parts), writer=upload_rows.this_process())
+
     def _save(self, *, is_releasing: bool) -> None:
+        self._checkpoint = None  # the store waits for it, and fails where it did; what it would note is older
         # Only a file that is closed may leave bytes to the kernel: another machine may have to go on with it.
         is_handed_over = is_releasing and self._writer.until_checkpoint_bytes > 0
         self._parts = self._writer.hand_over() if is_handed_over else self._writer.checkpoint()
         writer = "" if is_releasing else upload_rows.this_process()
-        upload_rows.keep(self._id, self._version, self.position(), writer=writer)
+        self._keep(self.position(), writer=writer)
+
+    def _keep(self, position: Position, *, writer: str) -> None:
+        upload_rows.keep(self._id, self._version, position, writer=writer)
         self._saved_at_s = time.monotonic()
 
 

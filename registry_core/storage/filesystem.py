@@ -7,30 +7,40 @@ import os
 import secrets
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from registry_core.digests import Digest
 from registry_core.durable import begin_flush, make_folder, sync_folder
-from registry_core.storage.interface import ObjectWriter, StoredObject, UploadLost
+from registry_core.storage.interface import ObjectWriter, StorageError, StoredObject, UploadLost
 from registry_core.storage.local_files import is_forgotten, translated, whose_memory
 from registry_core.storage.staging import Staging
 
 READ_BYTES = 1 << 20
 CHECKPOINT_BYTES = 32 << 20
 BEGIN_FLUSH_BYTES = 4 << 20
+FLUSHES_AT_ONCE = 12
+_flushes = ThreadPoolExecutor(FLUSHES_AT_ONCE, thread_name_prefix="flush")
 
 
 class FileWriter:
-    """Appends to one file. `notes`: in whose memory some of its bytes may still be; empty when all are flushed."""
+    """Appends to one file. `notes`: in whose memory some of its bytes may still be; empty when all are flushed.
+
+    At most one flush runs at a time. One that failed fails all that would make later bytes durable: the kernel tells
+    once of bytes that it could not write, and forgets them.
+    """
 
     def __init__(self, path: Path, offset: int, notes: list[Any]) -> None:
         self._path = path
         self.offset = offset
-        self._durable_bytes = offset
+        self._checkpoint_bytes = offset
         self._begun_bytes = offset
         self._is_flushed = not notes
+        self._is_base_flushed = not notes
+        self._flush: Future[list[Any]] | None = None
+        self._failure: StorageError | None = None
         if notes and is_forgotten(notes[0]):
             raise UploadLost("the machine was started anew before the upload was flushed: upload it again")
         with translated("opening an upload"):
@@ -54,7 +64,7 @@ class FileWriter:
 
     @property
     def until_checkpoint_bytes(self) -> int:
-        return self._durable_bytes + CHECKPOINT_BYTES - self.offset
+        return self._checkpoint_bytes + CHECKPOINT_BYTES - self.offset
 
     def write(self, chunk: bytes | bytearray | memoryview) -> None:
         view = memoryview(chunk)
@@ -69,17 +79,45 @@ class FileWriter:
             self._begun_bytes = self.offset
 
     def hand_over(self) -> list[Any]:
+        self._await_flush()
         return [] if self._is_flushed else [whose_memory()]  # the kernel has it
 
     def checkpoint(self) -> list[Any]:
-        with translated("flushing an upload"):
+        return self.begin_checkpoint().result()
+
+    def begin_checkpoint(self) -> Future[list[Any]]:
+        self._await_flush()
+        self._checkpoint_bytes = self.offset
+        self._is_flushed = True  # once it has ended, which `hand_over` waits for; a write says otherwise
+        self._flush = _flushes.submit(self._flush_file)
+        return self._flush
+
+    def _flush_file(self) -> list[Any]:
+        with self._flushing("flushing an upload"):
             os.fdatasync(self._fd)
-        self._durable_bytes = self.offset
-        self._is_flushed = True
+        self._is_base_flushed = True
         return []
 
+    @contextmanager
+    def _flushing(self, what: str) -> Iterator[None]:
+        """A flush, whose failure is remembered. It takes with it what came before this writer and was not flushed."""
+        try:
+            with translated(what):
+                yield
+        except StorageError as error:
+            self._failure = error if self._is_base_flushed else UploadLost(f"{error}: upload it again")
+            raise self._failure from error
+
+    def _await_flush(self) -> None:
+        """Wait for the flush that was begun last. Raises what any flush has raised."""
+        if self._flush is not None:
+            wait([self._flush])
+        if self._failure is not None:
+            raise self._failure
+
     def commit(self) -> str:
-        with translated("finishing an upload"):
+        self._await_flush()
+        with self._flushing("finishing an upload"):
             os.fsync(self._fd)
             sync_folder(self._path.parent)
         self.close()
@@ -89,6 +127,8 @@ class FileWriter:
         """Nothing is left over."""
 
     def close(self) -> None:
+        if self._flush is not None:
+            wait([self._flush])  # it uses the descriptor, whose number the next file that is opened gets
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1

@@ -8,6 +8,7 @@ a blob is a row, never a copy and never a rename.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -78,6 +79,14 @@ class ObjectWriter(Protocol):
 
     def checkpoint(self) -> list[Any]:
         """As `hand_over`, and what was written survives the death of the machine too."""
+        ...
+
+    def begin_checkpoint(self) -> Future[list[Any]]:
+        """Begin a checkpoint of what was written so far; more may be written before it has ended with its notes.
+
+        Waits for the one before, so that who is faster than the store is held back. When it fails, the notes are the
+        error that `checkpoint` would raise, and what is asked for after it fails as well where the bytes are lost.
+        """
         ...
 
     def commit(self) -> str:

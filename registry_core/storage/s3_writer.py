@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from concurrent.futures import Future
 from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
 
@@ -104,6 +105,12 @@ class S3Writer:
 
     def checkpoint(self) -> list[Any]:
         return self.hand_over()
+
+    def begin_checkpoint(self) -> Future[list[Any]]:
+        # It has ended already: while a part is sent, the next one would need as much memory again.
+        ended: Future[list[Any]] = Future()
+        ended.set_result(self.checkpoint())
+        return ended
 
     def commit(self) -> str:
         if self._tail_bytes + sum(part.size_bytes for part in self._notes.parts) != self.offset:

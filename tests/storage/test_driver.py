@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import random
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -241,3 +245,133 @@ def test_writer_that_lost_its_claim_cannot_touch_what_the_next_one_made(s3: Obje
         except ObjectMissing:
             assert begun, "the upload's parts were used up"
         assert read(s3, made) == b"".join(begun) + b"what counts"
+
+
+def test_more_is_written_while_a_checkpoint_is_on_its_way(store: ObjectStore) -> None:
+    key, content = store.new_key(), content_of(7 * MIB)
+    writer = store.writer(key, offset=0, parts=[])
+    writer.write(content)
+    begun = writer.begin_checkpoint()
+    writer.write(b"what is lost")
+    notes = begun.result()
+    writer.close()
+
+    again = store.writer(key, offset=len(content), parts=notes)
+    again.write(b"the end")
+    assert read(store, again.commit()) == content + b"the end"
+
+
+class Disk:
+    """A disk whose flushes of files wait until they may end, and then fail if they are to."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.may_end = threading.Event()
+        self.may_end.set()
+        self.error: int | None = None
+        self.flushed: list[int] = []
+        monkeypatch.setattr(os, "fdatasync", self._flush)
+
+    def _flush(self, descriptor: int) -> None:
+        assert self.may_end.wait(30)
+        os.fstat(descriptor)  # it is open
+        if self.error is not None:
+            error, self.error = self.error, None  # the kernel tells once
+            raise OSError(error, os.strerror(error))
+        self.flushed.append(descriptor)
+
+
+@pytest.fixture
+def disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
+    return Disk(monkeypatch)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> FilesystemStore:
+    made = FilesystemStore(tmp_path)
+    made.prepare()
+    return made
+
+
+@pytest.mark.parametrize("step", ["begin_checkpoint", "checkpoint", "hand_over", "commit", "close"])
+def test_a_file_waits_for_its_flush_before_anything_that_counts_on_it(
+    folder: FilesystemStore, disk: Disk, step: str
+) -> None:
+    writer = folder.writer(folder.new_key(), offset=0, parts=[])
+    writer.write(b"12345")
+    disk.may_end.clear()
+    begun = writer.begin_checkpoint()
+    writer.write(b"678")
+    assert not begun.done()
+
+    with ThreadPoolExecutor(1) as pool:
+        next_step = pool.submit(getattr(writer, step))
+        time.sleep(0.2)
+        assert not next_step.done()
+        disk.may_end.set()
+        next_step.result(30)
+
+    assert begun.result() == []
+    assert disk.flushed
+    writer.close()
+
+
+def test_a_handed_over_file_is_flushed_only_as_far_as_it_was_when_the_flush_began(
+    folder: FilesystemStore, disk: Disk
+) -> None:
+    writer = folder.writer(folder.new_key(), offset=0, parts=[])
+    writer.write(b"12345")
+    writer.begin_checkpoint()
+    assert writer.hand_over() == []
+    writer.write(b"678")
+    assert writer.hand_over() != []
+    writer.close()
+
+
+@pytest.mark.parametrize("step", ["begin_checkpoint", "checkpoint", "hand_over", "commit"])
+def test_after_a_flush_that_failed_nothing_is_said_to_be_kept(folder: FilesystemStore, disk: Disk, step: str) -> None:
+    writer = folder.writer(folder.new_key(), offset=0, parts=[])
+    writer.write(b"12345")
+    disk.error = errno.EIO
+    with pytest.raises(StorageError, match="Input/output error"):
+        writer.begin_checkpoint().result()
+    for _ in range(2):
+        with pytest.raises(StorageError, match="Input/output error"):
+            getattr(writer, step)()
+    writer.close()
+
+
+def test_after_a_failed_commit_nothing_is_said_to_be_kept(
+    folder: FilesystemStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_descriptor: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    writer = folder.writer(folder.new_key(), offset=0, parts=[])
+    writer.write(b"12345")
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(StorageError):
+        writer.commit()
+    monkeypatch.undo()
+    with pytest.raises(StorageError):
+        writer.hand_over()
+    writer.close()
+
+
+def test_a_flush_that_failed_takes_the_upload_with_it_when_what_came_before_was_not_flushed(
+    folder: FilesystemStore, disk: Disk
+) -> None:
+    key = folder.new_key()
+    offset, notes = _append(folder, key, 0, NOTHING, b"12345")
+    writer = folder.writer(key, offset=offset, parts=notes)
+    disk.error = errno.EIO
+    with pytest.raises(UploadLost):
+        writer.checkpoint()
+    writer.close()
+
+    again = folder.writer(key, offset=offset, parts=notes)
+    again.checkpoint()
+    disk.error = errno.EIO
+    with pytest.raises(StorageError) as failed:
+        again.checkpoint()
+    assert not isinstance(failed.value, UploadLost)
+    again.close()
