@@ -41,7 +41,7 @@ def client(registry: Server) -> Iterator[httpx.Client]:
 def recorded(registry: Server, log: Path) -> Iterator[None]:
     """Record the system calls of the server's processes."""
     pids = [argument for pid in registry.pids() for argument in ("-p", str(pid))]
-    command = [str(tool("strace")), "-f", "-y", "-s", "1000", "-e", CALLS, "-o", str(log), *pids]
+    command = [str(tool("strace")), "-f", "-y", "-s", "4000", "-e", CALLS, "-o", str(log), *pids]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as strace:
         assert strace.stderr is not None
         for _ in registry.pids():
