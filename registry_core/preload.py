@@ -49,6 +49,8 @@ def preload(*, is_worker: bool = False) -> None:
     # A collection in a child writes to every object that it looks at, and so copies the page: let it look at none.
     gc.collect()
     gc.freeze()
+    # It holds names. A child that looks up others would count down the references of these, each on a page of its own.
+    sys._clear_type_cache()
     _give_back()
 
 
