@@ -3,12 +3,14 @@
 The broker may lose everything; whatever must happen is found again in Postgres by the periodic tasks below.
 """
 
+import functools
 import os
 import threading
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import redis.utils
 from celery import Celery
 from celery.beat import PersistentScheduler, Service
 from celery.signals import setup_logging, worker_ready, worker_shutdown, worker_shutting_down
@@ -41,6 +43,7 @@ app.conf.update(
     broker_transport_options={"socket_timeout": 5, "socket_connect_timeout": 2, "visibility_timeout": 3600},
     task_publish_retry=False,  # a request never waits for the broker: the row is written, a sweep re-sends
     task_ignore_result=True,
+    result_expires=None,  # or the clock would look for a store of results among all packages that are installed
     task_acks_late=True,
     task_reject_on_worker_lost=True,
     worker_prefetch_multiplier=1,
@@ -102,6 +105,13 @@ def import_worker() -> None:
         for step in (*app.Worker.Blueprint.default_steps, *Consumer.Blueprint.default_steps):
             import_module(step.partition(":")[0])
     _ = app.control, app.events, app.amqp, app.backend, app.log  # made when they are first looked at
+    _know_version_of_redis()
+
+
+def _know_version_of_redis() -> None:
+    """Each connection tells the server the version of redis-py, and looks for it in the package's papers each time."""
+    redis.utils.get_lib_version = functools.cache(redis.utils.get_lib_version)
+    redis.utils.get_lib_version()
 
 
 class PunctualScheduler(PersistentScheduler):

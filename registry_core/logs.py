@@ -18,7 +18,7 @@ import msgspec
 from registry_core.config import MASK, Config, get_config
 from registry_core.imports import without
 
-with without("rich"):  # for tracebacks in colours, which we render as text; 3 MiB with what it brings
+with without("rich", "greenlet"):  # tracebacks in colours, 3 MiB with what they bring; another kind of threads
     import structlog
     from structlog.typing import EventDict, Processor, WrappedLogger
 
@@ -192,9 +192,17 @@ def redact_text(text: str) -> str:
     return _AUTHORIZATION.sub(rf"\1 {MASK}", text)
 
 
+class _WithoutLevel(dict[str, Any]):
+    """A logger's configuration in which granian sets a level in vain: logging would write to all loggers there are."""
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        if key != "level":
+            super().__setitem__(key, value)
+
+
 def granian_log_config() -> dict[str, Any]:
     """granian's loggers without handlers of their own, so that its lines come out as ours."""
-    silent = {"propagate": True, "level": "NOTSET"}
+    silent = _WithoutLevel(propagate=True)
     # Incremental: it adds nothing, and does not go through all loggers of a worker whose memory is shared until then.
     return {
         "version": 1,

@@ -19,7 +19,9 @@ _FOR_THE_FIRST_REQUEST = (
     "argon2",
     "django.contrib.messages.storage.fallback",
     "django.contrib.sessions.serializers",
+    "encodings.idna",  # what the name of a host is encoded with, also where it is an address
 )
+_FOR_WORKERS = ("multiprocessing.popen_fork", "registry_core.serve")
 
 
 def preload(*, is_worker: bool = False) -> None:
@@ -31,21 +33,25 @@ def preload(*, is_worker: bool = False) -> None:
         return
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "registry_core.settings")
     _few_arenas()
-    # REST framework would have them for its test client and pages, granian for an interface that we do not use: 4 MiB.
-    with without("requests", "pygments", "anyio"):
+    # REST framework would have them for its test client and pages, granian for an interface that we do not use, Celery
+    # for another kind of threads: 5 MiB.
+    with without("requests", "pygments", "anyio", "greenlet"):
         import_module("registry_core.rsgi")
-        for module in _FOR_THE_FIRST_REQUEST:
+        for module in (*_FOR_THE_FIRST_REQUEST, *_FOR_WORKERS):
             import_module(module)
         from django.urls import get_resolver
 
         _ = get_resolver().url_patterns
+        if is_worker:
+            from registry_core.celery import import_worker
+
+            import_worker()
+    from django.db import connection
+
+    connection.get_connection_params()  # makes what converts values, for all connections
     from registry_core.distribution.hooks import plugins
 
     plugins()
-    if is_worker:
-        from registry_core.celery import import_worker
-
-        import_worker()
     # A collection in a child writes to every object that it looks at, and so copies the page: let it look at none.
     gc.collect()
     gc.freeze()

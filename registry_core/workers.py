@@ -68,6 +68,10 @@ class Workers(Granian):  # type: ignore[misc,valid-type] # a name for one of sev
         if files is not None:
             self.build_ssl_context(files.certificate, files.key, None, SSLProtocols.tls12, None, [], False)
 
+    def _write_pidfile(self) -> None:
+        """We have one of our own. granian's also looks at all processes of the machine, for a limit of memory that we
+        do not set; that takes more than a MiB."""
+
     def _init_shared_socket(self) -> None:
         if sys.platform != "linux":
             super()._init_shared_socket()  # one socket for all workers, already the parent's
