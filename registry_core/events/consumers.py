@@ -8,6 +8,12 @@ from django.db import connection, transaction
 
 from registry_core.events.models import Cursor, Event
 
+# Hardly ever is there anything at rest, which the relay's own place tells without a look at the events.
+_PLACE = """
+    SELECT seq FROM events_cursor
+    WHERE name = %s AND seq < (SELECT seq FROM events_cursor WHERE name = 'relay') FOR UPDATE SKIP LOCKED
+"""
+
 
 def consume(name: str, deal_with: Callable[[list[Event]], None], *, batch: int) -> int:
     """Have a consumer deal with the events that have come since the last time, `batch` of them in a transaction; how
@@ -34,9 +40,10 @@ def _consume_batch(name: str, deal_with: Callable[[list[Event]], None], batch: i
 
 
 def _locked_place(name: str) -> int | None:
-    """The `seq` of the last event that the consumer has dealt with, locked; None while another process is at it."""
+    """The `seq` of the last event that the consumer has dealt with, locked; None when there are no others, or while
+    another process is at it."""
     with connection.cursor() as cursor:
         cursor.execute("INSERT INTO events_cursor (name, seq) VALUES (%s, 0) ON CONFLICT DO NOTHING", [name])
-        cursor.execute("SELECT seq FROM events_cursor WHERE name = %s FOR UPDATE SKIP LOCKED", [name])
+        cursor.execute(_PLACE, [name])
         row = cursor.fetchone()
     return row[0] if row else None
