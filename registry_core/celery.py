@@ -5,15 +5,14 @@ The broker may lose everything; whatever must happen is found again in Postgres 
 
 import functools
 import os
-import threading
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import redis.utils
 from celery import Celery
-from celery.beat import PersistentScheduler, Service
-from celery.signals import setup_logging, worker_ready, worker_shutdown, worker_shutting_down
+from celery.beat import PersistentScheduler
+from celery.signals import setup_logging
 
 from registry_core import logs
 from registry_core.config import get_config
@@ -29,7 +28,6 @@ def _use_our_logging(**_: Any) -> None:
     logs.configure()
 
 
-CLOCK_STOPS_WITHIN_S = 5.0
 # What Celery imports by name when a worker starts.
 _WORKER = (
     "billiard.pool", "celery.concurrency.thread", "celery.events", "celery.events.receiver", "celery.worker.strategy",
@@ -90,6 +88,7 @@ app.conf.beat_schedule = {
 app.autodiscover_tasks()
 
 
+@functools.cache
 def import_worker() -> None:
     """Import what a worker is made of, and all tasks: what is imported before the fork is not written by each worker.
 
@@ -140,12 +139,3 @@ def run_beat(*, schedule: Path) -> None:
         quiet=True,
         loglevel=get_config().log_level.upper(),
     ).run()
-
-
-def beat_in_worker(*, schedule: Path) -> None:
-    """Have the worker of this process do what `run_beat` does, in a thread."""
-    service = Service(app, schedule_filename=str(schedule), scheduler_cls=PunctualScheduler)
-    clock = threading.Thread(target=service.start, name="clock", daemon=True)
-    worker_ready.connect(lambda **_: clock.start(), weak=False)
-    worker_shutting_down.connect(lambda **_: service.stop(), weak=False)
-    worker_shutdown.connect(lambda **_: clock.join(CLOCK_STOPS_WITHIN_S) if clock.is_alive() else None, weak=False)

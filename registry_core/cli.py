@@ -97,7 +97,8 @@ def serve(is_tls: cli_tls.IsTls = False, cert: cli_tls.CertPath = None, key: cli
 def worker(
     concurrency: Annotated[int, typer.Option(min=1, help="Jobs at a time, each in a thread.")] = CONCURRENCY,
     is_beating: Annotated[
-        bool, typer.Option("--beat", help="Do also what `portolan beat` does; one per installation.")
+        bool,
+        typer.Option("--beat", help="Do the periodic jobs as well, in place of `portolan beat`; one per installation."),
     ] = False,
 ) -> None:
     """Run jobs: scans, replication, retention, garbage collection, webhooks."""
@@ -245,9 +246,13 @@ def _work(*, concurrency: int, is_beating: bool) -> None:
     _require_stores()
     from registry_core import celery
 
-    if is_beating:
-        celery.beat_in_worker(schedule=_beat_schedule())
-    celery.run_worker(concurrency=concurrency)
+    if not is_beating:
+        celery.run_worker(concurrency=concurrency)
+    from registry_core import clock
+
+    with clock.ticking(schedule=_beat_schedule()):
+        if clock.await_job():
+            celery.run_worker(concurrency=concurrency)
 
 
 def _beat_schedule() -> Path:

@@ -46,6 +46,7 @@ def preload(*, is_worker: bool = False) -> None:
             from registry_core.celery import import_worker
 
             import_worker()
+            import_module("registry_core.clock")
     from django.db import connection
 
     connection.get_connection_params()  # makes what converts values, for all connections

@@ -1,0 +1,118 @@
+"""`portolan worker --beat`: periodic jobs without the broker, and Celery's worker when the first other job comes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from urllib.parse import urlsplit, urlunsplit
+
+import psycopg
+import pytest
+import redis
+
+from registry_core.celery import app
+from registry_core.clock import LocalScheduler
+from registry_core.supervisor.processes import spawn
+from tests.support.server import Server
+from tests.support.waiting import wait_until
+
+JOB = "registry_core.events.tasks.make_partitions"
+
+
+@pytest.fixture
+def broker_url() -> str:
+    """A database of the broker in which there is nothing."""
+    url = urlunsplit(urlsplit(os.environ["PORTOLAN_REDIS_URL"])._replace(path="/9"))
+    with redis.Redis.from_url(url) as broker:
+        broker.flushdb()
+    return url
+
+
+@pytest.fixture
+def worker(server: Server, broker_url: str, tmp_path: Path) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
+    """A worker with a clock, and its log."""
+    log_path = tmp_path / "log"
+    with log_path.open("wb") as log:
+        process = spawn(
+            [sys.executable, "-m", "registry_core.cli", "worker", "--beat"],
+            death_signal=signal.SIGTERM,
+            env=server.environment | {"PORTOLAN_DATA": str(tmp_path), "PORTOLAN_REDIS_URL": broker_url},
+            log=log,
+        )
+    yield process, log_path
+    process.kill()
+    process.wait()
+
+
+def test_celery_s_worker_starts_with_the_first_job_and_takes_it(
+    worker: tuple[subprocess.Popen[bytes], Path], broker_url: str
+) -> None:
+    process, log_path = worker
+    time.sleep(4)
+    assert process.poll() is None
+    assert "ready" not in log_path.read_text()
+    with redis.Redis.from_url(broker_url) as broker, app.connection_for_write(broker_url) as connection:
+        app.send_task(JOB, connection=connection)
+        wait_until(lambda: "ready" in log_path.read_text(), what="Celery's worker is there", within_s=30)
+        wait_until(lambda: not broker.exists("celery", "unacked"), what="the job is done", within_s=30)
+    process.terminate()
+    assert process.wait(timeout=30) == 0
+
+
+def test_a_worker_that_waits_for_a_job_ends_when_it_is_told_to(
+    worker: tuple[subprocess.Popen[bytes], Path],
+) -> None:
+    process, _ = worker
+    time.sleep(4)
+    process.terminate()
+    assert process.wait(timeout=10) == 0
+
+
+def test_periodic_jobs_run_without_a_broker(server: Server, tmp_path: Path) -> None:
+    log_path = tmp_path / "log"
+    with psycopg.connect(server.database_url, autocommit=True) as database:
+        before = database.execute("SELECT xmin FROM events_cursor WHERE name = 'relay'").fetchone()
+        with log_path.open("wb") as log:
+            process = spawn(
+                [sys.executable, "-m", "registry_core.cli", "worker", "--beat"],
+                death_signal=signal.SIGTERM,
+                env=server.environment
+                | {"PORTOLAN_DATA": str(tmp_path), "PORTOLAN_REDIS_URL": "redis://127.0.0.1:1/0"},
+                log=log,
+            )
+        try:
+            wait_until(
+                lambda: database.execute("SELECT xmin FROM events_cursor WHERE name = 'relay'").fetchone() != before,
+                what="the relay ran",
+                within_s=30,
+            )
+        finally:
+            process.kill()
+            process.wait()
+
+
+def test_a_job_that_still_runs_is_left_out_and_those_in_progress_end_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    may_end, runs = threading.Event(), []
+
+    def run() -> None:
+        runs.append(time.monotonic())
+        may_end.wait(10)
+        runs.append(time.monotonic())
+
+    entry = SimpleNamespace(name="often", task="often")
+    clock = LocalScheduler(app, schedule_filename=str(tmp_path / "schedule"))
+    monkeypatch.setitem(app.tasks, "often", SimpleNamespace(name="often", run=run))
+    clock.apply_entry(entry)
+    clock.apply_entry(entry)
+    may_end.set()
+    clock.close()
+    assert len(runs) == 2
