@@ -24,7 +24,7 @@ from registry_core.config import get_config
 from registry_core.supervisor.stopping import StopSignal
 
 LOOK_S: Final = 0.5
-THREADS: Final = 2
+THREADS: Final = 3  # two jobs that take long leave one for those of each second
 _UNACKED: Final = "unacked"  # where kombu's transport keeps what a worker took and has not done
 _logger = logs.get_logger("portolan.clock")
 

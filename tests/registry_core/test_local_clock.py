@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from urllib.parse import urlsplit, urlunsplit
@@ -51,12 +52,25 @@ def worker(server: Server, broker_url: str, tmp_path: Path) -> Iterator[tuple[su
     process.wait()
 
 
+@contextmanager
+def relaying(server: Server) -> Iterator[None]:
+    """The block ends when a periodic job has been done that was not done before it."""
+    with psycopg.connect(server.database_url, autocommit=True) as database:
+
+        def place() -> tuple[object, ...] | None:
+            return database.execute("SELECT xmin FROM events_cursor WHERE name = 'relay'").fetchone()
+
+        before = place()
+        yield
+        wait_until(lambda: place() != before, what="the relay ran", within_s=30)
+
+
 def test_celery_s_worker_starts_with_the_first_job_and_takes_it(
-    worker: tuple[subprocess.Popen[bytes], Path], broker_url: str
+    worker: tuple[subprocess.Popen[bytes], Path], server: Server, broker_url: str
 ) -> None:
     process, log_path = worker
-    time.sleep(4)
-    assert process.poll() is None
+    with relaying(server):
+        assert process.poll() is None
     assert "ready" not in log_path.read_text()
     with redis.Redis.from_url(broker_url) as broker, app.connection_for_write(broker_url) as connection:
         app.send_task(JOB, connection=connection)
@@ -67,35 +81,22 @@ def test_celery_s_worker_starts_with_the_first_job_and_takes_it(
 
 
 def test_a_worker_that_waits_for_a_job_ends_when_it_is_told_to(
-    worker: tuple[subprocess.Popen[bytes], Path],
+    worker: tuple[subprocess.Popen[bytes], Path], server: Server
 ) -> None:
     process, _ = worker
-    time.sleep(4)
+    with relaying(server):
+        assert process.poll() is None
     process.terminate()
     assert process.wait(timeout=10) == 0
 
 
 def test_periodic_jobs_run_without_a_broker(server: Server, tmp_path: Path) -> None:
-    log_path = tmp_path / "log"
-    with psycopg.connect(server.database_url, autocommit=True) as database:
-        before = database.execute("SELECT xmin FROM events_cursor WHERE name = 'relay'").fetchone()
-        with log_path.open("wb") as log:
-            process = spawn(
-                [sys.executable, "-m", "registry_core.cli", "worker", "--beat"],
-                death_signal=signal.SIGTERM,
-                env=server.environment
-                | {"PORTOLAN_DATA": str(tmp_path), "PORTOLAN_REDIS_URL": "redis://127.0.0.1:1/0"},
-                log=log,
-            )
-        try:
-            wait_until(
-                lambda: database.execute("SELECT xmin FROM events_cursor WHERE name = 'relay'").fetchone() != before,
-                what="the relay ran",
-                within_s=30,
-            )
-        finally:
-            process.kill()
-            process.wait()
+    environment = {"PORTOLAN_DATA": str(tmp_path), "PORTOLAN_REDIS_URL": "redis://127.0.0.1:1/0"}
+    command = [sys.executable, "-m", "registry_core.cli", "worker", "--beat"]
+    with relaying(server), (tmp_path / "log").open("wb") as log:
+        process = spawn(command, death_signal=signal.SIGTERM, env=server.environment | environment, log=log)
+    process.kill()
+    process.wait()
 
 
 def test_a_job_that_still_runs_is_left_out_and_those_in_progress_end_first(
