@@ -42,16 +42,17 @@ class ShortUpload:
         """Keep the first bytes; False, and nothing done, when others have come. Raises StorageFull or StorageError."""
         return self.content is None and self._staging.add(self.token.name, content)
 
-    def move(self) -> bool:
-        """Note that the upload goes on in the database; False when another request has begun it. Raises StorageFull or
-        StorageError."""
-        if self.content is None:
-            return self._staging.reserve(self.token.name)
+    def leave(self) -> bool:
+        """Note that the upload is about to go on in the database; False when another request has begun it. Raises
+        StorageFull or StorageError."""
+        return self.content is not None or self._staging.reserve(self.token.name)
+
+    def left(self) -> None:
+        """Note that the upload is in the database. Raises StorageError."""
         self._staging.end(self.token.name)
-        return True
 
     def come_back(self) -> None:
-        """Undo `move`, or what `commit` began: what comes next begins the upload again."""
+        """Undo `leave`, or what `commit` began: what comes next begins the upload again."""
         if self.content is None:
             self._staging.forget(self.token.name)
 

@@ -92,7 +92,7 @@ def claim_upload(*, repository: RepositoryRef, by: Subject, token: str) -> Uploa
     """Claim an upload for writing, with a row from now on. Raises UploadUnknown (also when the store has lost its
     bytes), or UploadBusy while another request writes it."""
     short = short_uploads.find(repository=repository, by=by, token=token)
-    if short is not None and short.content is None and not short.move():
+    if short is not None and not short.leave():
         short = short_uploads.find(repository=repository, by=by, token=token)  # another request has just begun it
         if short is not None and short.content is None:
             raise UploadBusy(BUSY)
@@ -121,8 +121,7 @@ def _grown(short: ShortUpload, by: Subject) -> UploadSession:
     if short.content and not session.offset_bytes:  # else a request that died had come as far as this
         session.write(short.content)
         session.keep()
-    if short.content is not None:
-        short.move()
+    short.left()
     return session
 
 

@@ -1,7 +1,7 @@
 """Short uploads as files of their own: DATA/staging/<name>, whole and known by name alone, until they are blobs.
 
-A file of one empty line says that the upload is about to leave: for the database, or to be a blob; one of two, that it
-has left, or is over. Whoever reads sees each change whole: a file with nothing in it is being made, and not there yet.
+A file of two empty lines says that the upload is in the database, or over; one of a single empty line, that an upload
+without a byte is about to be, and has as little as before. So has one whose file is being made, and is empty.
 Nothing is flushed: after a power cut the first line tells that what follows may be anything.
 """
 
@@ -18,7 +18,7 @@ from registry_core.storage.interface import StorageFull, UploadLost
 from registry_core.storage.local_files import is_forgotten, translated, whose_memory
 
 _LEAVING, _GONE = b"\n", b"\n\n"
-_MAKING_S = 10  # which takes microseconds; longer, and it is known that who made it died
+_CHANGING_S = 10  # what takes milliseconds; when it is longer, whoever was at it has died
 
 
 class Place(Enum):
@@ -44,7 +44,8 @@ class Staging:
         return self._make(name, [f"{whose_memory()}\n".encode(), content])
 
     def reserve(self, name: str) -> bool:
-        """Note that the upload goes on elsewhere; False, and nothing done, when it has begun. Raises as `add`."""
+        """Note that the upload is about to go on elsewhere; False, and nothing done, when it has begun. Raises as
+        `add`."""
         return self._make(name, [_LEAVING])
 
     def _make(self, name: str, parts: list[bytes]) -> bool:
@@ -71,8 +72,8 @@ class Staging:
                 whole = (self._folder / name).read_bytes()
             except FileNotFoundError:
                 return Place.NOWHERE
-        if not whole:
-            self._forget_unmade(name)
+        if whole in {b"", _LEAVING}:
+            self._forget_abandoned(name)
             return Place.NOWHERE
         memory, _, content = whole.partition(b"\n")
         if not memory:
@@ -81,11 +82,11 @@ class Staging:
             raise UploadLost("the machine was started anew before the upload was flushed: upload it again")
         return content
 
-    def _forget_unmade(self, name: str) -> None:
+    def _forget_abandoned(self, name: str) -> None:
         path = self._folder / name
         with suppress(FileNotFoundError):
             status = path.stat()
-            if not status.st_size and status.st_mtime < time.time() - _MAKING_S:
+            if status.st_size <= len(_LEAVING) and status.st_mtime < time.time() - _CHANGING_S:
                 path.unlink()
 
     def end(self, name: str) -> None:

@@ -37,18 +37,23 @@ def test_only_the_first_to_begin_an_upload_does(staging: Staging, content: bytes
 
 def test_an_upload_that_is_over_or_elsewhere_is_not_begun_again(staging: Staging) -> None:
     staging.add(NAME, b"content")
-    staging.end(NAME)
     assert staging.reserve(OTHER)
+    assert not staging.add(OTHER, b"again")
+    assert staging.read(OTHER) is Place.NOWHERE, "it is on its way, and has nothing yet"
     for name in (NAME, OTHER):
+        staging.end(name)
         assert staging.read(name) is Place.ELSEWHERE
         assert not staging.add(name, b"again")
     staging.forget(OTHER)
     assert staging.add(OTHER, b"again")
 
 
-def test_what_is_just_being_made_is_not_there_yet_and_does_not_stay_so(staging: Staging, tmp_path: Path) -> None:
+@pytest.mark.parametrize("half_made", [b"", b"\n"])
+def test_what_is_just_being_made_is_not_there_yet_and_does_not_stay_so(
+    staging: Staging, tmp_path: Path, half_made: bytes
+) -> None:
     path = tmp_path / "staging" / NAME
-    path.touch()
+    path.write_bytes(half_made)
     assert staging.read(NAME) is Place.NOWHERE
     assert not staging.add(NAME, b"another")
     os.utime(path, (time.time() - 60,) * 2)
@@ -75,11 +80,12 @@ def test_the_sweep_ends_what_is_idle_and_forgets_what_nobody_can_begin_again(sta
         staging.add(name, b"content")
         age(name, seconds)
     for name, seconds in ((over, MEMORY_S + 1), (just_over, MEMORY_S - 9)):
-        staging.reserve(name)
+        staging.end(name)
         age(name, seconds)
+    staging.reserve(OTHER)
     assert staging.sweep(ttl_s=TTL_S, memory_s=MEMORY_S) == 1
     assert [staging.read(name) for name in names] == [Place.ELSEWHERE, b"content", Place.NOWHERE, Place.ELSEWHERE]
-    assert staging.names() == {young: True, just_over: False}
+    assert staging.names() == {young: True, OTHER: False}
 
 
 def test_a_token_is_for_one_repository_and_one_subject_and_begins_an_upload_for_an_hour(
