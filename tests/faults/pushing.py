@@ -75,5 +75,5 @@ def _assert_whole_or_absent(
 def assert_blob(client: httpx.Client, repository: str, content: bytes) -> None:
     """It reads back byte for byte."""
     answer = client.get(f"/v2/{repository}/blobs/{digest_of(content)}")
-    assert answer.status_code == 200
+    assert answer.status_code == 200, answer.text
     assert answer.content == content
