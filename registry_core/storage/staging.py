@@ -18,6 +18,7 @@ from registry_core.storage.interface import StorageFull, UploadLost
 from registry_core.storage.local_files import is_forgotten, translated, whose_memory
 
 _LEAVING, _GONE = b"\n", b"\n\n"
+_IN = b"in "  # before the name of the memory: what a power cut left of the first line may be anything
 _CHANGING_S = 10  # what takes milliseconds; when it is longer, whoever was at it has died
 
 
@@ -41,7 +42,7 @@ class Staging:
     def add(self, name: str, content: bytes) -> bool:
         """Keep the first bytes of an upload; False, and nothing done, when it has begun. Raises StorageFull or
         StorageError, and keeps nothing then."""
-        return self._make(name, [f"{whose_memory()}\n".encode(), content])
+        return self._make(name, [_IN, f"{whose_memory()}\n".encode(), content])
 
     def reserve(self, name: str) -> bool:
         """Note that the upload is about to go on elsewhere; False, and nothing done, when it has begun. Raises as
@@ -78,7 +79,7 @@ class Staging:
         memory, _, content = whole.partition(b"\n")
         if not memory:
             return Place.ELSEWHERE
-        if is_forgotten(memory.decode(errors="replace")):
+        if not memory.startswith(_IN) or is_forgotten(memory.removeprefix(_IN).decode(errors="replace")):
             raise UploadLost("the machine was started anew before the upload was flushed: upload it again")
         return content
 

@@ -70,6 +70,17 @@ def test_nobody_goes_on_with_what_was_not_flushed_before_another_boot(
         staging.read(NAME)
 
 
+def test_nobody_goes_on_with_a_file_that_has_lost_its_first_line(staging: Staging, tmp_path: Path) -> None:
+    """A power cut may keep the later pages of a file alone; the first one reads as zeros."""
+    path = tmp_path / "staging" / NAME
+    for first in (bytes(4096), bytes(100) + b"\n" + bytes(3995)):
+        staging.add(NAME, b"content\n" * 2000)
+        path.write_bytes(first + path.read_bytes()[4096:])
+        with pytest.raises(UploadLost):
+            staging.read(NAME)
+        staging.forget(NAME)
+
+
 def test_the_sweep_ends_what_is_idle_and_forgets_what_nobody_can_begin_again(staging: Staging, tmp_path: Path) -> None:
     def age(name: str, seconds: float) -> None:
         os.utime(tmp_path / "staging" / name, (time.time() - seconds,) * 2)
