@@ -7,7 +7,7 @@ import functools
 import os
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import redis.utils
 from celery import Celery
@@ -120,7 +120,7 @@ class PunctualScheduler(PersistentScheduler):
         return n + drift
 
 
-def run_worker(*, concurrency: int) -> None:
+def run_worker(*, concurrency: int) -> NoReturn:
     """Run jobs, each in a thread, until a signal; those in progress end first. Raises SystemExit with the outcome."""
     # Not by Celery's own command: it brings a shell, and with it ten MiB.
     worker = app.Worker(

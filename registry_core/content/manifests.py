@@ -50,37 +50,75 @@ def put_manifest(
     manifests. Raises RepositoryUnknown, ReferenceMissing, QuotaExceeded, or Refused by a hook.
     """
     names = tuple(dict.fromkeys(tags))
-    description, about = described(repository, manifest), accessory(manifest, names)
+    put = _Put(repository, manifest, described(repository, manifest), accessory(manifest, names), names, by, reason)
     context = PutContext(by, client, repository, manifest.digest, manifest.media_type, names, reason)
+    artifact_id = _put_at_once(put, context) or _put_step_by_step(put, context)
+    return PutResult(artifact_id, manifest.digest, names)
+
+
+@dataclass(frozen=True, slots=True)
+class _Put:
+    """A manifest on its way into a repository."""
+
+    repository: RepositoryRef
+    manifest: ParsedManifest
+    description: Description | None
+    about: About | None
+    tags: tuple[str, ...]
+    by: Subject
+    reason: str
+
+
+def _put_at_once(put: _Put, context: PutContext) -> int | None:
+    """What most puts are, by one statement: the artifact's id. None, and nothing done, for all others."""
     # Who asks for more than the guards did wants to be asked under the locks.
-    if about is None and is_plain(manifest) and hooks.asked_by_guards.issuperset([*hooks.put, *hooks.tag]):
-        hooks.before_put(context)
-        with generations().changing([repository.key]):
-            stored = store_fresh(
-                repository=repository, manifest=manifest, description=description, tags=names, by=by, reason=reason
-            )
-        if stored is not None:
-            return PutResult(stored, manifest.digest, names)
+    is_asked = hooks.asked_by_guards.issuperset([*hooks.put, *hooks.tag])
+    if put.about is not None or not is_asked or not is_plain(put.manifest):
+        return None
+    hooks.before_put(context)
+    with generations().changing([put.repository.key]):
+        return store_fresh(
+            repository=put.repository,
+            manifest=put.manifest,
+            description=put.description,
+            tags=put.tags,
+            by=put.by,
+            reason=put.reason,
+        )
+
+
+def _put_step_by_step(put: _Put, context: PutContext) -> int:
+    repository, manifest = put.repository, put.manifest
     with changing(repository.key):
         _hold(repository, manifest.digest)
         blob_ids = _hold_blobs(repository, manifest.descriptors)
         _hold_children(repository, manifest.descriptors)
         hooks.before_put(context)
-        manifest_id = _store_manifest(manifest, description)
-        artifact_id = _store_artifact(repository, manifest, manifest_id, blob_ids, about)
-        for name in sorted(names):
+        manifest_id = _store_manifest(manifest, put.description)
+        artifact_id = _store_artifact(repository, manifest, manifest_id, blob_ids, put.about)
+        for tag in sorted(put.tags):
             move_tag(
-                repository=repository, tag=name, artifact_id=artifact_id, digest=manifest.digest, by=by, reason=reason
+                repository=repository,
+                tag=tag,
+                artifact_id=artifact_id,
+                digest=manifest.digest,
+                by=put.by,
+                reason=put.reason,
             )
-        emit(
-            kind="artifact.pushed",
-            subject=by,
-            project_id=repository.project.id,
-            repository_id=repository.id,
-            payload={"artifact": artifact_id, "digest": str(manifest.digest), "tags": list(names), "reason": reason},
-            changed=[repository.key],
-        )
-    return PutResult(artifact_id, manifest.digest, names)
+        _tell(put, artifact_id)
+    return artifact_id
+
+
+def _tell(put: _Put, artifact_id: int) -> None:
+    digest, tags = str(put.manifest.digest), list(put.tags)
+    emit(
+        kind="artifact.pushed",
+        subject=put.by,
+        project_id=put.repository.project.id,
+        repository_id=put.repository.id,
+        payload={"artifact": artifact_id, "digest": digest, "tags": tags, "reason": put.reason},
+        changed=[put.repository.key],
+    )
 
 
 # Deleting locks the artifact first and its links then; putting it again must take them in the same order.

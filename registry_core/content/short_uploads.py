@@ -43,21 +43,17 @@ class ShortUpload:
         return self.content is None and self._staging.add(self.token.name, content)
 
     def leave(self) -> bool:
-        """Note that the upload is about to go on in the database; False when another request has begun it. Raises
+        """Note that the upload is about to have a row, or a blob; False when another request has begun it. Raises
         StorageFull or StorageError."""
         return self.content is not None or self._staging.reserve(self.token.name)
 
-    def left(self) -> None:
-        """Note that the upload is in the database. Raises StorageError."""
-        self._staging.end(self.token.name)
-
     def come_back(self) -> None:
-        """Undo `leave`, or what `commit` began: what comes next begins the upload again."""
+        """Undo `leave`: what comes next begins the upload again."""
         if self.content is None:
             self._staging.forget(self.token.name)
 
-    def discard(self) -> None:
-        """Forget the upload and its bytes. Raises StorageError."""
+    def end(self) -> None:
+        """Forget the bytes, and note that the upload is in the database, or over. Raises StorageError."""
         self._staging.end(self.token.name)
 
     def commit(self, last: bytes, stated: Digest) -> BlobRef:
@@ -69,21 +65,21 @@ class ShortUpload:
         content = (self.content or b"") + last
         computed = Digest.of(content, stated.algorithm)
         if computed != stated:
-            self.discard()
+            self.end()
             raise DigestMismatch(stated, computed)
         # While its blob is made, the upload's name is what tells the sweep that the object belongs to something.
-        if self.content is None and not self._staging.reserve(self.token.name):
+        if not self.leave():
             raise UploadBusy("another request has begun this upload: ask for its state")
         try:
             blob = self._stored(content, stated)
         except QuotaExceeded:
-            self.discard()
+            self.end()
             raise
         except BaseException:
             self.come_back()
             raise
         with suppress(StorageError):  # the sweep ends it
-            self._staging.end(self.token.name)
+            self.end()
         return blob
 
     def _stored(self, content: bytes, digest: Digest) -> BlobRef:

@@ -85,7 +85,10 @@ def upload_state(*, repository: RepositoryRef, by: Subject, token: str) -> Uploa
 def cancel_upload(*, repository: RepositoryRef, by: Subject, token: str) -> None:
     """Forget the upload and its bytes. Raises UploadUnknown or UploadBusy."""
     short = short_uploads.find(repository=repository, by=by, token=token)
-    (short or claim_upload(repository=repository, by=by, token=token)).discard()
+    if short is not None:
+        short.end()
+    else:
+        claim_upload(repository=repository, by=by, token=token).discard()
 
 
 def claim_upload(*, repository: RepositoryRef, by: Subject, token: str) -> UploadSession:
@@ -121,7 +124,7 @@ def _grown(short: ShortUpload, by: Subject) -> UploadSession:
     if short.content and not session.offset_bytes:  # else a request that died had come as far as this
         session.write(short.content)
         session.keep()
-    short.left()
+    short.end()
     return session
 
 

@@ -1,8 +1,8 @@
 """The object store: one small interface that a folder and an object store can both keep.
 
 A key is opaque and chosen when an upload begins; a store may make the object under a key of its own that begins with
-it, which `ObjectWriter.commit` tells and `Blob` maps a digest to. Bytes are written once, where they stay: making them
-a blob is a row, never a copy and never a rename.
+it, which `ObjectWriter.commit` tells and `Blob` maps a digest to. An object's bytes are written once, where they stay:
+making them a blob is a row, never a rename. Only the first short piece of an upload may wait elsewhere (`staging`).
 """
 
 from __future__ import annotations

@@ -93,10 +93,14 @@ def test_a_worker_that_waits_for_a_job_ends_when_it_is_told_to(
 def test_periodic_jobs_run_without_a_broker(server: Server, tmp_path: Path) -> None:
     environment = {"PORTOLAN_DATA": str(tmp_path), "PORTOLAN_REDIS_URL": "redis://127.0.0.1:1/0"}
     command = [sys.executable, "-m", "registry_core.cli", "worker", "--beat"]
-    with relaying(server), (tmp_path / "log").open("wb") as log:
+    with (tmp_path / "log").open("wb") as log:
         process = spawn(command, death_signal=signal.SIGTERM, env=server.environment | environment, log=log)
-    process.kill()
-    process.wait()
+    try:
+        with relaying(server):
+            assert process.poll() is None
+    finally:
+        process.kill()
+        process.wait()
 
 
 def test_a_job_that_still_runs_is_left_out_and_those_in_progress_end_first(
