@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime
+from typing import Final
 
 from rbac.models import Robot, User
+from rbac.roles import Permission
 from rbac.services import authentication, permissions, refresh_tokens
 from rbac.services.robots import robot_subject
 from registry_core.access import (
@@ -55,12 +58,14 @@ class RbacAuthority:
 
     def repository_actions(self, *, subject: Subject, project_id: int) -> frozenset[str]:
         """The actions (pull, push, delete) that the subject has now on the repositories of a project."""
+        return self.actions_by_project(subject=subject, project_ids=[project_id]).get(project_id, NO_ACTIONS)
+
+    def actions_by_project(self, *, subject: Subject, project_ids: Collection[int]) -> dict[int, frozenset[str]]:
+        """The same for each of several projects, in as many statements as for one."""
         if subject.kind is SubjectKind.SYSTEM:
-            return ALL_ACTIONS
-        held = permissions.project_permissions(subject=subject, project_id=project_id)
-        needed = {PULL: {("repository", "pull")}, PUSH: {("repository", "push")}}
-        needed[DELETE] = {("repository", "delete"), ("artifact", "delete")}
-        return NO_ACTIONS | {action for action, one_of in needed.items() if held & one_of}
+            return dict.fromkeys(project_ids, ALL_ACTIONS)
+        held = permissions.permissions_by_project(subject=subject, project_ids=project_ids)
+        return {project_id: _actions(permissions) for project_id, permissions in held.items()}
 
     def project_permissions(self, *, subject: Subject, project_id: int) -> frozenset[tuple[str, str]]:
         """Everything (resource, action) that the subject may do in a project now; the resource "" is the project."""
@@ -89,3 +94,14 @@ class RbacAuthority:
     def redeem_refresh_token(self, *, token: str) -> Subject:
         """The subject of a living refresh token. Raises Unauthenticated."""
         return refresh_tokens.redeem(authority=self, token=token)
+
+
+_NEEDED: Final[dict[str, set[Permission]]] = {
+    PULL: {("repository", "pull")},
+    PUSH: {("repository", "push")},
+    DELETE: {("repository", "delete"), ("artifact", "delete")},
+}
+
+
+def _actions(held: frozenset[Permission]) -> frozenset[str]:
+    return NO_ACTIONS | {action for action, one_of in _NEEDED.items() if held & one_of}

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum
@@ -88,6 +89,10 @@ class Authority(Protocol):
 
     def repository_actions(self, *, subject: Subject, project_id: int) -> frozenset[str]:
         """The actions (pull, push, delete) that the subject has now on the repositories of a project."""
+        ...
+
+    def actions_by_project(self, *, subject: Subject, project_ids: Collection[int]) -> dict[int, frozenset[str]]:
+        """The same for each of several projects, in as many statements as for one; those that are gone may lack."""
         ...
 
     def project_permissions(self, *, subject: Subject, project_id: int) -> frozenset[tuple[str, str]]:

@@ -146,6 +146,11 @@ class Config(BaseSettings):
         default=14, ge=0, description="Days for which what was deleted can be brought back; 0: not at all."
     )
     token_ttl_s: int = Field(default=1800, ge=60, le=86_400, description="Seconds for which a bearer token is valid.")
+    refresh_tokens: bool = Field(
+        default=False,
+        description="Issue refresh tokens to users whose client asks for one: `docker login` then stores it instead of "
+        "the password, and tools that read the password from there fail.",
+    )
     stale_if_down_s: int = Field(
         default=60,
         ge=0,

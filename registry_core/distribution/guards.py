@@ -6,6 +6,8 @@ have the right now.
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from registry_core import threads
 from registry_core.access import NO_ACTIONS, PULL, PUSH, authority
 from registry_core.content.errors import RepositoryUnknown, UploadUnknown
@@ -100,6 +102,20 @@ async def locate(services: Services, name: RepositoryName) -> Located:
     return located
 
 
+async def locate_all(services: Services, names: Collection[RepositoryName]) -> dict[RepositoryName, Located]:
+    """What each of the names means now; all that is not remembered, by one statement."""
+    found = {name: known for name in names if (known := services.names.get(str(name))) is not None}
+    missing = [name for name in names if name not in found]
+    if not missing:
+        return found
+    seen = {name: services.names.begin([name_key(str(name)), name_key(name.project)]) for name in missing}
+    for name, located in (await services.reads.locate_all(missing)).items():
+        found[name] = located
+        if located.repository is not None:
+            services.names.put(str(name), located, seen=seen[name])
+    return found
+
+
 async def actions(services: Services, identity: Identity, project: ProjectRef) -> frozenset[str]:
     """What the subject may do now in the project, whatever its token says."""
     subject = identity.subject
@@ -110,6 +126,23 @@ async def actions(services: Services, identity: Identity, project: ProjectRef) -
         known = await threads.run(authority().repository_actions, subject=subject, project_id=project.id)
         services.actions.put(key, known, seen=seen)
     return known
+
+
+async def actions_by_project(
+    services: Services, identity: Identity, projects: Collection[int]
+) -> dict[int, frozenset[str]]:
+    """What the subject may do now in each of the projects; all that is not remembered, by one operation."""
+    subject = identity.subject
+    keys = {project_id: (subject.kind, subject.id, project_id) for project_id in projects}
+    found = {i: known for i, key in keys.items() if (known := services.actions.get(key)) is not None}
+    missing = [project_id for project_id in keys if project_id not in found]
+    if missing:
+        seen = {i: services.actions.begin([subject.key, f"project:{i}"]) for i in missing}
+        held = await threads.run(authority().actions_by_project, subject=subject, project_ids=missing)
+        for project_id in missing:
+            found[project_id] = held.get(project_id, NO_ACTIONS)
+            services.actions.put(keys[project_id], found[project_id], seen=seen[project_id])
+    return found
 
 
 async def _admitted(request: Request, services: Services, name: str, action: str) -> tuple[Identity, Located]:

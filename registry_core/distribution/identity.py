@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 BASIC_REMEMBERED_S = 60.0
 HOLDER_REMEMBERED_S = 60.0
+GRANT_BYTES = 512  # in memory, of a token that may be deflated
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +107,8 @@ async def _bearer(token: str, key: bytes, services: Services) -> Identity:
         raise Unauthenticated("the token was revoked")
     identity = Identity(holder.subject, claims, claims.cv)
     left_s = min(claims.exp - time.time(), holder.lives_for_s())
-    services.identities.put(key, identity, seen=seen, size_bytes=1024 + 4 * len(token), ttl_s=left_s)
+    size_bytes = 1024 + 4 * len(token) + sum(GRANT_BYTES + len(grant.name) for grant in claims.access)
+    services.identities.put(key, identity, seen=seen, size_bytes=size_bytes, ttl_s=left_s)
     return identity
 
 

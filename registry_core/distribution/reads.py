@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -20,6 +20,20 @@ from registry_core.names import RepositoryName
 from registry_core.state import generations
 
 R = TypeVar("R", bytes, str)
+LOCATE = """
+    SELECT wanted.project, wanted.path, project.id, project.is_public, project.allows_sparse_manifests, repository.id,
+           repository.created_at
+    FROM unnest(%s::text[], %s::text[]) AS wanted (project, path)
+    CROSS JOIN LATERAL (
+        SELECT id, is_public, allows_sparse_manifests FROM content_project
+        WHERE name = wanted.project AND deleted_at IS NULL LIMIT 1
+    ) AS project
+    LEFT JOIN LATERAL (
+        SELECT id, created_at FROM content_repository
+        WHERE project_id = project.id AND name = wanted.path AND deleted_at IS NULL LIMIT 1
+    ) AS repository ON true
+"""
+"""Rows for `located_in`, of as many names as are given: two index probes for each, whatever Postgres expects."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +44,15 @@ class Located:
     project: ProjectRef | None
     repository: RepositoryRef | None
     created_at: dt.datetime | None
+
+
+def located_in(row: Sequence[Any]) -> tuple[RepositoryName, Located]:
+    """A name and what it means, from a row of LOCATE; names whose project does not live have none."""
+    project_name, path, project_id, is_public, allows_sparse, repository_id, created_at = row
+    name = RepositoryName(project_name, path)
+    project = ProjectRef(project_id, project_name, is_public, allows_sparse)
+    repository = None if repository_id is None else RepositoryRef(repository_id, name, project)
+    return name, Located(project, repository, created_at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,23 +109,12 @@ class Reads:
 
     async def locate(self, name: RepositoryName) -> Located:
         """What `name` means."""
-        rows = await self._rows(
-            """
-            SELECT project.id, project.is_public, project.allows_sparse_manifests, repository.id, repository.created_at
-            FROM content_project AS project
-            LEFT JOIN content_repository AS repository ON repository.project_id = project.id
-                 AND repository.name = %s AND repository.deleted_at IS NULL
-            WHERE project.name = %s AND project.deleted_at IS NULL
-            """,
-            [name.path, name.project],
-        )
-        if not rows:
-            return Located(None, None, None)
-        project_id, is_public, allows_sparse, repository_id, created_at = rows[0]
-        project = ProjectRef(project_id, name.project, is_public, allows_sparse)
-        if repository_id is None:
-            return Located(project, None, None)
-        return Located(project, RepositoryRef(repository_id, name, project), created_at)
+        return (await self.locate_all([name]))[name]
+
+    async def locate_all(self, names: Collection[RepositoryName]) -> dict[RepositoryName, Located]:
+        """What each of the names means, by one statement."""
+        rows = await self._rows(LOCATE, [[name.project for name in names], [name.path for name in names]])
+        return dict.fromkeys(names, Located(None, None, None)) | dict(map(located_in, rows))
 
     async def manifest(self, repository_id: int, reference: str | Digest) -> StoredManifest | None:
         """The manifest by digest, or the one that a tag points at."""

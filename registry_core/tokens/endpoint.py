@@ -2,6 +2,9 @@
 
 GET takes Basic credentials or none (docker's "Token Authentication Specification"), POST a form with the OAuth2 grant
 types `password` and `refresh_token` ("OAuth2 Token Authentication"). What is asked for but not allowed is left out.
+
+Clients that get a refresh token store it in the place of the password, and other programs that read the password from
+there fail. So new ones are issued only where the setting `refresh_tokens` says so; those that there are work on.
 """
 
 from __future__ import annotations
@@ -17,25 +20,27 @@ from urllib.parse import parse_qs
 import msgspec
 
 from registry_core.access import (
-    ALL_ACTIONS,
     ANONYMOUS,
     Subject,
+    SubjectKind,
     TooManyAttempts,
     Unauthenticated,
     authority,
     refresh_tokens,
 )
-from registry_core.distribution.guards import actions, locate
+from registry_core.config import get_config
+from registry_core.distribution.guards import actions_by_project, locate_all
 from registry_core.distribution.identity import Identity, identify
 from registry_core.distribution.services import Services
 from registry_core.http.messages import BodyTooLarge, Header, Request, Response, json_response
 from registry_core.settings_store.values import current, known
 from registry_core.threads import run
-from registry_core.tokens.grants import Living, grants_for, grants_on, names_in
-from registry_core.tokens.jwt import AUDIENCE, Grant, mint
+from registry_core.tokens.grants import grants_for, grants_on, living_of, names_in
+from registry_core.tokens.jwt import AUDIENCE, Grant, TokenTooLarge, mint
 from registry_core.tokens.scopes import Scope, parse_scopes
 
 FORM_MAX_BYTES: Final = 65_536
+FIELDS_MAX: Final = 4096  # more than fit into a URL or a form with one scope each
 BASIC_CHALLENGE: Final = 'Basic realm="portolan"'
 _WRONG: Final = "the user name or the password is wrong"
 
@@ -57,7 +62,7 @@ class TokenRequest:
     """What one request asks for. `is_offline`: a refresh token as well."""
 
     client: str
-    scopes: tuple[str, ...]
+    scopes: list[Scope]
     credentials: Credentials | None
     refresh_token: str | None = None
     is_offline: bool = False
@@ -91,7 +96,7 @@ async def service_token(request: Request, services: Services | None = None) -> R
         return _error(429, "TOOMANYREQUESTS", str(error), ("retry-after", str(error.retry_after_s)))
     except BodyTooLarge:
         return _error(413, "REQUEST_ENTITY_TOO_LARGE", f"the form may have {FORM_MAX_BYTES} bytes")
-    except BadTokenRequest as error:
+    except (BadTokenRequest, TokenTooLarge) as error:
         return _error(400, "BAD_REQUEST", str(error))
     request.user = subject.name
     return json_response(200, answer, [("cache-control", "no-store")])
@@ -100,15 +105,14 @@ async def service_token(request: Request, services: Services | None = None) -> R
 def issue(asked: TokenRequest) -> tuple[TokenAnswer, Subject]:
     """Authenticate, look up and mint. Raises Unauthenticated or TooManyAttempts."""
     subject = _subject(asked)
-    scopes = parse_scopes(asked.scopes)
-    if subject.is_anonymous and not scopes:
+    if subject.is_anonymous and not asked.scopes:
         raise Unauthenticated("sign in, or name a scope")
     ttl_s = current().token_ttl_s
     # The version is read before the rights: a change in between makes the token void, never too strong.
     version = authority().credential_version(subject)
     if version < 0:
         raise Unauthenticated(_WRONG)
-    grants = grants_for(subject=subject, scopes=scopes)
+    grants = grants_for(subject=subject, scopes=asked.scopes)
     token = mint(subject=subject, grants=grants, ttl_s=ttl_s, credential_version=version)
     return TokenAnswer(token, token, ttl_s, _now(), _refresh_token(asked, subject)), subject
 
@@ -117,32 +121,24 @@ def _is_usual(asked: TokenRequest, request: Request) -> bool:
     """Whether it is a request by Basic or by nobody for repositories: what clients ask before each pull and push."""
     is_simple = request.method == "GET" and asked.refresh_token is None and not asked.is_offline
     is_understood = asked.credentials is not None or "authorization" not in request.headers
-    return is_simple and is_understood and all(scope.type == "repository" for scope in parse_scopes(asked.scopes))
+    return is_simple and is_understood and all(scope.type == "repository" for scope in asked.scopes)
 
 
 async def _issue_from_memory(asked: TokenRequest, request: Request, services: Services) -> tuple[TokenAnswer, Subject]:
     identity = await identify(request, services)
     subject, version = identity.subject, identity.credential_version
-    scopes = parse_scopes(asked.scopes)
-    if (subject.is_anonymous and not scopes) or version < 0:
+    if (subject.is_anonymous and not asked.scopes) or version < 0:
         raise Unauthenticated("sign in, or name a scope" if version >= 0 else _WRONG)
     ttl_s = (await known()).token_ttl_s
-    grants = await _grants_from_memory(identity, scopes, services)
+    grants = await _grants_from_memory(identity, asked.scopes, services)
     token = mint(subject=subject, grants=grants, ttl_s=ttl_s, credential_version=version)
     return TokenAnswer(token, token, ttl_s, _now()), subject
 
 
 async def _grants_from_memory(identity: Identity, scopes: Sequence[Scope], services: Services) -> list[Grant]:
     names = names_in(scopes)
-    living, held = Living({}, {}), dict[int, frozenset[str]]()
-    for name in names.values():
-        located = await locate(services, name)
-        if located.project is None:
-            continue
-        living.projects[name.project] = located.project.id
-        held[located.project.id] = await actions(services, identity, located.project) & ALL_ACTIONS
-        if located.repository is not None:
-            living.repositories[name] = located.repository.id
+    living = living_of(await locate_all(services, names.values()))
+    held = await actions_by_project(services, identity, list(living.projects.values()))
     return grants_on(subject=identity.subject, scopes=scopes, names=names, living=living, held=held)
 
 
@@ -163,11 +159,14 @@ def _subject(asked: TokenRequest) -> Subject:
 
 
 def _refresh_token(asked: TokenRequest, subject: Subject) -> str | None:
-    """A new refresh token where one is asked for; who came with one keeps it."""
+    """A new refresh token for a user who asks for one, where they are issued; whoever came with one keeps it.
+
+    Never for a robot: the secret that it has is made for a program to keep, and may live longer.
+    """
     issuer = refresh_tokens()
     if asked.refresh_token is not None:
         return asked.refresh_token
-    if not asked.is_offline or subject.is_anonymous or issuer is None:
+    if not asked.is_offline or subject.kind is not SubjectKind.USER or issuer is None:
         return None
     return issuer.issue_refresh_token(subject=subject, device=asked.device, client=asked.client)
 
@@ -179,9 +178,9 @@ async def _parse(request: Request) -> TokenRequest:
     _check_service(fields)
     return TokenRequest(
         client=request.address,
-        scopes=tuple(fields.get("scope", [])),
+        scopes=parse_scopes(fields.get("scope", [])),
         credentials=basic_credentials(request.headers.get("authorization", "")),
-        is_offline=_last(fields, "offline_token").lower() in {"true", "1"},
+        is_offline=get_config().refresh_tokens and _last(fields, "offline_token").lower() in {"true", "1"},
         device=_last(fields, "client_id"),
     )
 
@@ -195,10 +194,10 @@ def _parse_form(request: Request, body: bytes) -> TokenRequest:
     is_password = grant_type == "password"
     return TokenRequest(
         client=request.address,
-        scopes=tuple(fields.get("scope", [])),
+        scopes=parse_scopes(fields.get("scope", [])),
         credentials=Credentials(_last(fields, "username"), _last(fields, "password")) if is_password else None,
         refresh_token=None if is_password else _last(fields, "refresh_token"),
-        is_offline=_last(fields, "access_type") == "offline",
+        is_offline=get_config().refresh_tokens and _last(fields, "access_type") == "offline",
         device=_last(fields, "client_id"),
     )
 
@@ -219,9 +218,9 @@ def basic_credentials(header: str) -> Credentials | None:
 
 def _fields(text: str) -> dict[str, list[str]]:
     try:
-        return parse_qs(text, keep_blank_values=True, max_num_fields=200)
+        return parse_qs(text, keep_blank_values=True, max_num_fields=FIELDS_MAX)
     except ValueError:
-        raise BadTokenRequest("too many parameters") from None
+        raise BadTokenRequest(f"the request has more than {FIELDS_MAX} parameters: send fewer") from None
 
 
 def _last(fields: dict[str, list[str]], name: str) -> str:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from django.db.models import Q
+from django.db import connection
 
-from registry_core.access import ALL_ACTIONS, PUSH, Subject, authority
-from registry_core.content.models import Project, Repository
+from registry_core.access import PUSH, Subject, authority
+from registry_core.distribution.reads import LOCATE, Located, located_in
 from registry_core.names import InvalidName, RepositoryName
 from registry_core.tokens.jwt import Grant
-from registry_core.tokens.scopes import Scope
+from registry_core.tokens.scopes import EVERY_ACTION, Scope
 
-EVERY_ACTION: Final = "*"
 CATALOG: Final = ("registry", "catalog")
 
 
@@ -29,8 +28,8 @@ class Living:
 def grants_for(*, subject: Subject, scopes: Sequence[Scope]) -> list[Grant]:
     """One grant per scope: the actions asked for that the subject has now, possibly none."""
     names = names_in(scopes)
-    living = _living(names.values())
-    held = {project_id: _actions(subject, project_id) for project_id in living.projects.values()}
+    living = living_of(_locate(names.values()))
+    held = authority().actions_by_project(subject=subject, project_ids=list(living.projects.values()))
     return grants_on(subject=subject, scopes=scopes, names=names, living=living, held=held)
 
 
@@ -44,6 +43,17 @@ def grants_on(
 ) -> list[Grant]:
     """The same from what is known already: which names live, and what the subject may do in each project."""
     return [_grant(scope, names.get(scope.name), living, held, subject) for scope in scopes]
+
+
+def living_of(found: Mapping[RepositoryName, Located]) -> Living:
+    """The ids of what lives among the names that were looked up."""
+    living = Living({}, {})
+    for name, located in found.items():
+        if located.project is not None:
+            living.projects[name.project] = located.project.id
+        if located.repository is not None:
+            living.repositories[name] = located.repository.id
+    return living
 
 
 def names_in(scopes: Sequence[Scope]) -> dict[str, RepositoryName]:
@@ -69,10 +79,6 @@ def _asked(scope: Scope, held: frozenset[str]) -> tuple[str, ...]:
     return tuple(sorted(held if is_every else held.intersection(scope.actions)))
 
 
-def _actions(subject: Subject, project_id: int) -> frozenset[str]:
-    return authority().repository_actions(subject=subject, project_id=project_id) & ALL_ACTIONS
-
-
 def _name(text: str) -> RepositoryName | None:
     try:
         return RepositoryName.parse(text)
@@ -80,17 +86,10 @@ def _name(text: str) -> RepositoryName | None:
         return None
 
 
-def _living(names: Iterable[RepositoryName]) -> Living:
+def _locate(names: Iterable[RepositoryName]) -> dict[RepositoryName, Located]:
     wanted = list(names)
     if not wanted:
-        return Living({}, {})
-    projects = dict(
-        Project.objects.filter(name__in={name.project for name in wanted}, deleted_at=None).values_list("name", "pk")
-    )
-    is_wanted = Q(pk__in=[])
-    for name in wanted:
-        if name.project in projects:
-            is_wanted |= Q(project_id=projects[name.project], name=name.path)
-    rows = Repository.objects.filter(is_wanted, deleted_at=None).values_list("project_id", "name", "pk")
-    by_id = {project_id: name for name, project_id in projects.items()}
-    return Living(projects, {RepositoryName(by_id[project_id], path): pk for project_id, path, pk in rows})
+        return {}
+    with connection.cursor() as cursor:
+        cursor.execute(LOCATE, [[name.project for name in wanted], [name.path for name in wanted]])
+        return dict(map(located_in, cursor.fetchall()))

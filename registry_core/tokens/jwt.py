@@ -1,8 +1,10 @@
 """Bearer tokens: compact JWS (RFC 7515, 7519) by our own Ed25519 keys, and nothing else.
 
-The header may hold `alg`, `kid` and `typ` only: a token that brings its own key (`jwk`, `jku`, `x5c`), names another
-algorithm or an unknown key is refused before anything in it is believed. Verifying asks no database; whether the
-subject's credentials are still of the version `cv`, the caller compares with what it remembers by the generations.
+The header may hold `alg`, `kid`, `typ` and `zip` only: a token that brings its own key (`jwk`, `jku`, `x5c`), names
+another algorithm or an unknown key is refused before anything in it is believed. Verifying asks no database; whether
+the subject's credentials are still of the version `cv`, the caller compares with what it remembers by the generations.
+
+The claims of a token for many repositories are deflated (`zip` `DEF`, as in JWE): proxies limit a header to some 8 KiB.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from __future__ import annotations
 import re
 import secrets
 import time
+import zlib
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Sequence
 from datetime import datetime
@@ -25,6 +28,9 @@ ISSUER: Final = "portolan"
 AUDIENCE: Final = "harbor-registry"
 LEEWAY_S: Final = 60
 TOKEN_MAX_CHARS: Final = 65_536
+CLAIMS_MAX_BYTES: Final = 1 << 20
+DEFLATED_FROM_BYTES: Final = 4096
+_RAW_DEFLATE: Final = -zlib.MAX_WBITS
 _COMPACT: Final = re.compile(r"([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)")
 _SUBJECT: Final = re.compile(r"(anonymous|user|robot|system):([0-9]{1,18})")
 
@@ -34,6 +40,16 @@ class TokenError(Exception):
 
     def __init__(self) -> None:
         super().__init__("the token is not valid: fetch a new one")
+
+
+class TokenTooLarge(Exception):
+    """The token would be larger than what is accepted; the message says what to do."""
+
+    def __init__(self, grants: int) -> None:
+        super().__init__(
+            f"a token for these {grants} scopes would be larger than {TOKEN_MAX_CHARS} characters: "
+            "ask for fewer repositories at a time"
+        )
 
 
 class Grant(msgspec.Struct, frozen=True):
@@ -99,10 +115,11 @@ class Claims(msgspec.Struct, frozen=True):
         return created_at is not None and created_at.timestamp() >= self.iat - LEEWAY_S
 
 
-class _Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class _Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     alg: Literal["EdDSA"]
     kid: str
     typ: Literal["JWT"]
+    zip: Literal["DEF"] | None = None
 
 
 _decode_header: Final = msgspec.json.Decoder(_Header).decode
@@ -111,7 +128,8 @@ _encode: Final = msgspec.json.Encoder().encode
 
 
 def mint(*, subject: Subject, grants: Sequence[Grant], ttl_s: int, credential_version: int) -> str:
-    """A token for `subject` that allows `grants` for `ttl_s` seconds. Raises ValueError for more than a day."""
+    """A token for `subject` that allows `grants` for `ttl_s` seconds. Raises ValueError for more than a day, and
+    TokenTooLarge for what `verify` would not accept."""
     if not 0 < ttl_s <= TOKEN_LIFE_MAX_S:
         raise ValueError(f"a token lives 1 to {TOKEN_LIFE_MAX_S} seconds, not {ttl_s}")
     now = int(time.time())
@@ -127,7 +145,10 @@ def mint(*, subject: Subject, grants: Sequence[Grant], ttl_s: int, credential_ve
         cv=credential_version,
         access=tuple(grants),
     )
-    return _signed(claims, key_ring().signing())
+    token = _signed(claims, key_ring().signing())
+    if len(token) > TOKEN_MAX_CHARS:
+        raise TokenTooLarge(len(grants))
+    return token
 
 
 def verify(token: str) -> Claims:
@@ -136,29 +157,32 @@ def verify(token: str) -> Claims:
     if parts is None:
         raise TokenError
     header, payload, signature = parts.groups()
-    _check_signature(header, f"{header}.{payload}".encode(), signature)
+    is_deflated = _check_signature(header, f"{header}.{payload}".encode(), signature)
     try:
-        claims = _decode_claims(_unbase64url(payload))
-    except (ValueError, msgspec.MsgspecError):
+        content = _unbase64url(payload)
+        claims = _decode_claims(_inflated(content) if is_deflated else content)
+    except (ValueError, zlib.error, msgspec.MsgspecError):
         raise TokenError from None
     if not _is_valid(claims, time.time()):
         raise TokenError
     return claims
 
 
-def _check_signature(header: str, signed: bytes, signature: str) -> None:
+def _check_signature(header: str, signed: bytes, signature: str) -> bool:
+    """Whether the claims are deflated, in a token that one of our keys signed. Raises TokenError for any other."""
     try:
-        kid = _decode_header(_unbase64url(header)).kid
+        parsed = _decode_header(_unbase64url(header))
         raw_signature = _unbase64url(signature)
     except (ValueError, msgspec.MsgspecError):
         raise TokenError from None
-    key = key_ring().verifying(kid)
+    key = key_ring().verifying(parsed.kid)
     if key is None:
         raise TokenError
     try:
         key.public.verify(raw_signature, signed)
     except InvalidSignature:
         raise TokenError from None
+    return parsed.zip is not None
 
 
 def _is_valid(claims: Claims, now: float) -> bool:
@@ -174,9 +198,26 @@ def _is_valid(claims: Claims, now: float) -> bool:
 
 
 def _signed(claims: Claims, key: SigningKey) -> str:
-    header = _Header(alg="EdDSA", kid=key.kid, typ="JWT")
-    content = f"{_base64url(_encode(header))}.{_base64url(_encode(claims))}"
+    payload = _encode(claims)
+    is_deflated = len(payload) > DEFLATED_FROM_BYTES
+    if len(payload) > CLAIMS_MAX_BYTES:
+        raise TokenTooLarge(len(claims.access))
+    header = _Header(alg="EdDSA", kid=key.kid, typ="JWT", zip="DEF" if is_deflated else None)
+    content = f"{_base64url(_encode(header))}.{_base64url(_deflated(payload) if is_deflated else payload)}"
     return f"{content}.{_base64url(key.private.sign(content.encode()))}"
+
+
+def _deflated(content: bytes) -> bytes:
+    return zlib.compress(content, wbits=_RAW_DEFLATE)
+
+
+def _inflated(content: bytes) -> bytes:
+    """Only of what one of our keys has signed, and no more than what is ever minted. Raises zlib.error."""
+    inflater = zlib.decompressobj(_RAW_DEFLATE)
+    inflated = inflater.decompress(content, CLAIMS_MAX_BYTES)
+    if not inflater.eof:
+        raise zlib.error("the claims are cut short, or longer than they may be")
+    return inflated
 
 
 def _base64url(content: bytes) -> str:
@@ -184,4 +225,8 @@ def _base64url(content: bytes) -> str:
 
 
 def _unbase64url(text: str) -> bytes:
-    return urlsafe_b64decode(text + "=" * (-len(text) % 4))
+    """The bytes; ValueError where `text` is not the only way to write them, so that a token has one form."""
+    content = urlsafe_b64decode(text + "=" * (-len(text) % 4))
+    if _base64url(content) != text:
+        raise ValueError("not canonical base64url")
+    return content

@@ -2,6 +2,9 @@
 
 Tolerant: what is not a scope is left out, since a client that asks for nonsense gets a token without it, not an error.
 A name may hold colons: the type ends at the first, the actions begin after the last.
+
+Nothing here limits how many scopes there are: some clients ask for one token with all repositories that they use, and
+a token without the last ones would fail where it is used. Requests and tokens are limited in bytes, with an error.
 """
 
 from __future__ import annotations
@@ -10,14 +13,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-SCOPES_MAX: Final = 100
-_SCOPE_MAX_CHARS: Final = 1024
-_ACTIONS_MAX: Final = 16
+from registry_core.access import ALL_ACTIONS
+
+EVERY_ACTION: Final = "*"
+_GRANTABLE: Final = ALL_ACTIONS | {EVERY_ACTION}
 
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """One resource and the actions asked for on it, in the order in which they were asked."""
+    """One resource and the actions asked for on it that can be granted at all, in the order in which they were
+    asked."""
 
     type: str
     name: str
@@ -27,22 +32,19 @@ class Scope:
 def parse_scopes(texts: Iterable[str]) -> list[Scope]:
     """The scopes in the `scope` parameters, each resource once, with the actions of all its mentions.
 
-    Several scopes may be parted by blanks in one parameter. At most SCOPES_MAX resources are looked at.
+    Several scopes may be separated by blanks in one parameter.
     """
     asked: dict[tuple[str, str], dict[str, None]] = {}
     for scope in (_parse(word) for text in texts for word in text.split()):
-        if scope is None:
-            continue
-        resource = (scope.type, scope.name)
-        if resource in asked or len(asked) < SCOPES_MAX:
-            asked.setdefault(resource, {}).update(dict.fromkeys(scope.actions))
-    return [Scope(kind, name, tuple(actions)[:_ACTIONS_MAX]) for (kind, name), actions in asked.items()]
+        if scope is not None:
+            asked.setdefault((scope.type, scope.name), {}).update(dict.fromkeys(scope.actions))
+    return [Scope(kind, name, tuple(actions)) for (kind, name), actions in asked.items()]
 
 
 def _parse(word: str) -> Scope | None:
     kind, _, rest = word.partition(":")
     name, colon, actions = rest.rpartition(":")
-    if len(word) > _SCOPE_MAX_CHARS or not colon or not kind or not name:
-        return None
     kind = kind.partition("(")[0]  # `repository(plugin)`: the class in parentheses says nothing about rights
-    return Scope(kind, name, tuple(action for action in actions.split(",") if action)) if kind else None
+    if not colon or not kind or not name:
+        return None
+    return Scope(kind, name, tuple(action for action in actions.split(",") if action in _GRANTABLE))

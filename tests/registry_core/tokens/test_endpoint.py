@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 from base64 import b64encode
 from collections.abc import AsyncIterator
@@ -10,15 +11,19 @@ from typing import Any
 from urllib.parse import urlencode
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from rbac.models import Role
 from rbac.services import authentication
 from rbac.services.throttle import Throttle
 from rbac.services.users import delete_user, revoke_sessions, set_password
-from registry_core.access import SYSTEM, authority
+from registry_core.access import SYSTEM, authority, refresh_tokens
+from registry_core.config import get_config
 from registry_core.content.models import Project, Repository
 from registry_core.http.messages import Request, Response
-from registry_core.tokens.endpoint import FORM_MAX_BYTES, service_token
+from registry_core.tokens import endpoint
+from registry_core.tokens.endpoint import FIELDS_MAX, FORM_MAX_BYTES, service_token
 from registry_core.tokens.jwt import Grant, verify
 from tests.rbac import arrange
 
@@ -162,6 +167,44 @@ def test_too_many_guesses_are_told_when_to_come_back() -> None:
     assert int(dict(response.headers)["retry-after"]) >= 1
 
 
+@pytest.fixture
+def refresh_tokens_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = get_config().model_copy(update={"refresh_tokens": True})
+    monkeypatch.setattr(endpoint, "get_config", lambda: config)
+
+
+def offline(name: str, secret: str) -> list[Response]:
+    """Both ways in which a client asks for a refresh token besides a bearer token."""
+    form = {"grant_type": "password", "username": name, "password": secret, "access_type": "offline"}
+    return [get(headers=basic(name, secret), offline_token="true", client_id="docker"), post(**form)]
+
+
+def test_nobody_gets_a_refresh_token_unless_the_setting_says_so() -> None:
+    arrange.user("anna")
+    for answer in offline("anna", arrange.PASSWORD):
+        assert "refresh_token" not in content(answer)
+
+
+@pytest.mark.usefixtures("refresh_tokens_on")
+def test_with_the_setting_users_get_refresh_tokens_and_robots_do_not() -> None:
+    arrange.user("anna")
+    own = arrange.project("own")
+    _, secret = arrange.robot("ci", arrange.allow("push", on=own), of=own)
+    for answer in offline("anna", arrange.PASSWORD):
+        assert content(answer)["refresh_token"]
+    for answer in offline("robot$own+ci", secret):
+        assert "refresh_token" not in content(answer)
+
+
+def test_refresh_token_of_before_the_setting_was_turned_off_works_on() -> None:
+    anna = arrange.user("anna")
+    issuer = refresh_tokens()
+    assert issuer is not None
+    token = issuer.issue_refresh_token(subject=anna.subject, device="docker", client="192.0.2.1")
+    assert content(post(grant_type="refresh_token", refresh_token=token))["refresh_token"] == token
+
+
+@pytest.mark.usefixtures("refresh_tokens_on")
 def test_password_grant_with_a_refresh_token_that_dies_with_the_password() -> None:
     anna = arrange.user("anna")
     first = content(
@@ -175,6 +218,7 @@ def test_password_grant_with_a_refresh_token_that_dies_with_the_password() -> No
     assert post(**refreshed).status == 401
 
 
+@pytest.mark.usefixtures("refresh_tokens_on")
 def test_refresh_token_by_get_dies_with_the_sessions_and_with_the_user() -> None:
     anna = arrange.user("anna")
     for end in (revoke_sessions, delete_user):
@@ -222,3 +266,48 @@ def test_form_that_is_too_large_is_refused() -> None:
 @pytest.mark.parametrize("body", [b"\xff\xfe", b"%", b"&" * 500, b"grant_type=refresh_token&refresh_token=%00%ff"])
 def test_form_of_nonsense_never_breaks(body: bytes) -> None:
     assert ask("POST", "", {}, body).status in {400, 401}
+
+
+def test_token_has_every_scope_that_is_allowed_however_many_there_are() -> None:
+    own = arrange.project("own")
+    arrange.member("anna", own, Role.DEVELOPER)
+    names = [f"own/r{number}" for number in range(1500)]
+    asked = [f"repository:{name}:pull,push" for name in names]
+    for scopes in (asked, [" ".join(asked)]):
+        response = get(*scopes, headers=basic("anna", arrange.PASSWORD))
+        assert [(grant.name, grant.actions) for grant in grants(response)] == [
+            (name, ("pull", "push")) for name in names
+        ]
+
+
+def test_many_scopes_take_no_more_statements_than_one() -> None:
+    for number in range(30):
+        arrange.project(f"public{number}", is_public=True)
+    with CaptureQueriesContext(connection) as one:
+        get("repository:public0/a:pull")
+    with CaptureQueriesContext(connection) as many:
+        answer = get(*(f"repository:public{number}/a{number}:pull" for number in range(30)))
+    assert actions(answer) == [("pull",)] * 30
+    assert len(many) == len(one)
+
+
+def test_more_than_a_token_may_hold_is_an_error_that_says_so() -> None:
+    """Names that share nothing, so that nothing about them can be shortened."""
+    names = [f"a/{hashlib.shake_256(bytes([n // 256, n % 256])).hexdigest(120)}" for n in range(430)]
+    response = get(*(f"repository:{name}:pull" for name in names))
+    assert response.status == 400
+    assert json.loads(response.body) == {
+        "errors": [
+            {
+                "code": "BAD_REQUEST",
+                "message": "a token for these 430 scopes would be larger than 65536 characters: "
+                "ask for fewer repositories at a time",
+            }
+        ]
+    }
+
+
+def test_more_parameters_than_any_client_has_are_an_error_that_says_so() -> None:
+    response = ask("GET", "&" * FIELDS_MAX, {})
+    assert response.status == 400
+    assert f"more than {FIELDS_MAX} parameters" in json.loads(response.body)["errors"][0]["message"]

@@ -7,6 +7,7 @@ import hashlib
 import hmac
 import json
 import time
+import zlib
 from base64 import urlsafe_b64encode
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -20,7 +21,7 @@ from hypothesis import strategies as st
 
 from registry_core.access import Subject, SubjectKind
 from registry_core.tokens import jwt
-from registry_core.tokens.jwt import Claims, Grant, TokenError, mint, verify
+from registry_core.tokens.jwt import Claims, Grant, TokenError, TokenTooLarge, mint, verify
 from registry_core.tokens.keys import key_ring, thumbprint
 
 ANNA = Subject(SubjectKind.USER, 12, "anna")
@@ -45,6 +46,10 @@ def claims(**changed: Any) -> dict[str, Any]:
         "access": [],
     }
     return {**right, "iat": now, "nbf": now, "exp": now + 60, **changed}
+
+
+def deflated(content: bytes) -> bytes:
+    return zlib.compress(content, wbits=-15)
 
 
 def without(name: str) -> dict[str, Any]:
@@ -219,3 +224,59 @@ def test_grant_without_ids_gives_nothing() -> None:
 def test_token_for_more_than_a_day_is_not_made() -> None:
     with pytest.raises(ValueError, match="a token lives"):
         mint(subject=ANNA, grants=[], ttl_s=10**6, credential_version=1)
+
+
+def many(count: int) -> list[Grant]:
+    return [Grant("repository", f"library/image-{number}", ("pull", "push"), 12, number) for number in range(count)]
+
+
+@pytest.mark.parametrize("count", [0, 1, 20, 130, 1500])
+def test_token_for_many_repositories_says_what_it_was_made_for(count: int) -> None:
+    token = mint(subject=ANNA, grants=many(count), ttl_s=60, credential_version=3)
+    assert verify(token).access == tuple(many(count))
+
+
+def test_token_for_130_repositories_passes_a_proxy_that_allows_8_kib_for_a_header() -> None:
+    assert len(mint(subject=ANNA, grants=many(130), ttl_s=60, credential_version=3)) < 4096
+
+
+def test_token_that_would_be_refused_is_not_made() -> None:
+    different = [Grant("repository", hashlib.sha512(bytes([n // 256, n % 256])).hexdigest(), ()) for n in range(700)]
+    with pytest.raises(TokenTooLarge):
+        mint(subject=ANNA, grants=different, ttl_s=60, credential_version=3)
+    # Each of these is short, for they are all alike: what it unfolds to would be too much.
+    with pytest.raises(TokenTooLarge):
+        mint(subject=ANNA, grants=[PULL] * 20_000, ttl_s=60, credential_version=3)
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b"not deflated",
+        b"",
+        deflated(json.dumps(claims()).encode())[:-5],
+        zlib.compress(json.dumps(claims()).encode()),  # with a header, which DEF has not
+        deflated(json.dumps(claims(jti="x" * jwt.CLAIMS_MAX_BYTES)).encode()),
+    ],
+)
+def test_claims_that_do_not_unfold(payload: bytes) -> None:
+    content = f"{b64(json.dumps(header(zip='DEF')).encode())}.{b64(payload)}"
+    with pytest.raises(TokenError):
+        verify(f"{content}.{b64(key_ring().signing().private.sign(content.encode()))}")
+
+
+@pytest.mark.parametrize("method", ["def", "GZIP", "", True])
+def test_other_compression(method: object) -> None:
+    with pytest.raises(TokenError):
+        verify(signed(header(zip=method), claims()))
+
+
+def test_last_character_of_a_signature_has_one_form() -> None:
+    token = mint(subject=ANNA, grants=[PULL], ttl_s=60, credential_version=3)
+    alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+    accepted = []
+    for last in alphabet:
+        with contextlib.suppress(TokenError):
+            verify(token[:-1] + last)
+            accepted.append(last)
+    assert accepted == [token[-1]]

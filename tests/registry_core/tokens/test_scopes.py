@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from registry_core.tokens.scopes import SCOPES_MAX, Scope, parse_scopes
+from registry_core.tokens.scopes import Scope, parse_scopes
 
 
 @pytest.mark.parametrize(
@@ -33,8 +33,13 @@ def test_scopes_are_read(texts: list[str], expected: list[Scope]) -> None:
     assert parse_scopes(texts) == expected
 
 
-def test_no_more_resources_than_the_limit_are_looked_at() -> None:
-    assert len(parse_scopes([f"repository:a/r{number}:pull" for number in range(SCOPES_MAX * 3)])) == SCOPES_MAX
+def test_of_many_scopes_and_many_actions_none_is_lost() -> None:
+    names = [f"a/r{number}" for number in range(5000)]
+    actions = ",".join(f"x{number}" for number in range(1000)) + ",push"
+    assert parse_scopes([f"repository:{name}:pull" for name in names]) == [
+        Scope("repository", name, ("pull",)) for name in names
+    ]
+    assert parse_scopes([f"repository:a/b:{actions}"]) == [Scope("repository", "a/b", ("push",))]
 
 
 @given(st.lists(st.text(alphabet=st.one_of(st.sampled_from("ab:/,*() "), st.characters()))))
@@ -48,6 +53,9 @@ def test_anything_is_read_into_distinct_scopes_that_are_whole(texts: list[str]) 
 word = st.text(alphabet="abcdefghijklmnopqrstuvwxyz0123456789", min_size=1, max_size=8)
 
 
-@given(st.lists(word, min_size=2, max_size=4).map("/".join), st.lists(word, min_size=1, max_size=4, unique=True))
+action = st.sampled_from(["pull", "push", "delete", "*"])
+
+
+@given(st.lists(word, min_size=2, max_size=4).map("/".join), st.lists(action, min_size=1, unique=True))
 def test_scope_that_is_written_is_read_again(name: str, actions: list[str]) -> None:
     assert parse_scopes([f"repository:{name}:{','.join(actions)}"]) == [Scope("repository", name, tuple(actions))]
