@@ -13,6 +13,7 @@ from registry_core.distribution.tags import next_link, page_size
 from registry_core.http.messages import Request, Response, json_response
 
 SCOPE = "registry:catalog:*"
+REFUSED = "unauthorized to list catalog"  # Harbor's words, for which clients look
 REMEMBERED_S = 1.0
 
 
@@ -28,7 +29,7 @@ async def list_repositories(request: Request, services: Services) -> Response:
     """GET /v2/_catalog: the repositories that the caller may pull from, in byte order of their full names."""
     identity = await identify(request, services)
     if identity.claims is None and identity.subject.is_anonymous:
-        raise unauthorized(request, "authentication required: log in first", scope=SCOPE)
+        raise unauthorized(request, f"{REFUSED}: authentication required: log in first", scope=SCOPE)
     if identity.claims is not None and not identity.claims.may(type="registry", name="catalog", action="*"):
         raise _refused(request)
     limit = page_size(request)
@@ -73,5 +74,5 @@ def _looked_up(subject: Subject) -> Reach | None:
 
 
 def _refused(request: Request) -> OciError:
-    message = "you may not list the catalog"
+    message = f"{REFUSED}: it is for administrators, and for robots with the permission to read it"
     return unauthorized(request, message, scope=SCOPE, reason="insufficient_scope", code="DENIED")

@@ -5,7 +5,7 @@ OCI distribution-spec 1.1 §error-codes.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import psycopg
 from django.db import InterfaceError, OperationalError
@@ -17,6 +17,8 @@ from registry_core.digests import DigestError
 from registry_core.http.messages import BodyTooLarge, Header, Request, Response, TooManyParameters, json_response
 from registry_core.names import InvalidName
 from registry_core.storage.interface import StorageError, StorageFull
+
+NOT_KNOWN: Final = "the user name or password, or the token, is wrong or has expired"
 
 
 class OciError(Exception):
@@ -79,7 +81,7 @@ def _translate(request: Request, error: Exception) -> OciError | None:
         case TooManyParameters():
             return OciError(400, "UNSUPPORTED", "the query has too many parameters")
         case Unauthenticated():
-            return unauthorized(request, "the user name or password, or the token, is wrong or has expired")
+            return unauthorized(request, NOT_KNOWN)
         case TooManyAttempts():
             wait = [("retry-after", str(error.retry_after_s))]
             return OciError(429, "TOOMANYREQUESTS", str(error), headers=wait)

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from registry_core import threads
-from registry_core.access import NO_ACTIONS, PULL, PUSH, authority
+from registry_core.access import NO_ACTIONS, PULL, PUSH, Unauthenticated, authority
 from registry_core.content.errors import RepositoryUnknown, UploadUnknown
 from registry_core.content.repositories import ProjectRef, RepositoryRef, ensure_repository, name_key
 from registry_core.digests import Digest
-from registry_core.distribution.errors import OciError, unauthorized
+from registry_core.distribution.errors import NOT_KNOWN, OciError, unauthorized
 from registry_core.distribution.hooks import PullContext, hooks
 from registry_core.distribution.identity import Identity, identify
 from registry_core.distribution.reads import Located
@@ -148,7 +148,10 @@ async def actions_by_project(
 async def _admitted(request: Request, services: Services, name: str, action: str) -> tuple[Identity, Located]:
     request.repository = name
     parsed = RepositoryName.parse(name)
-    identity = await identify(request, services)
+    try:
+        identity = await identify(request, services)
+    except Unauthenticated:
+        raise unauthorized(request, f"{_refused(name, action)}: {NOT_KNOWN}", scope=_scope(name, action)) from None
     located = await locate(services, parsed)
     allowed = await actions(services, identity, located.project) if located.project else NO_ACTIONS
     if action not in allowed or not _token_allows(identity, located, name, action):
@@ -186,17 +189,30 @@ def _refusal(request: Request, identity: Identity, name: str, action: str, *, al
     """
     if request.method == "HEAD" and identity.claims is not None and identity.claims.is_push_refused(name):
         return OciError(404, "NAME_UNKNOWN", _refusal_message(name, action, allowed))
-    scope = f"repository:{name}:" + ("pull" if action == PULL else "pull,push" if action == PUSH else action)
     reason = "" if identity.claims is None else "insufficient_scope"
     if identity.subject.is_anonymous:
-        return unauthorized(request, "authentication required: log in first", scope=scope, reason=reason)
+        message = f"{_refused(name, action)}: authentication required: log in first"
+        return unauthorized(request, message, scope=_scope(name, action), reason=reason)
     if action in allowed:
-        message = f"the token does not allow to {action} {name}: fetch one for that"
-        return unauthorized(request, message, scope=scope, reason=reason, code="DENIED")
+        message = f"{_refused(name, action)}: the token does not allow it: fetch one for that"
+        return unauthorized(request, message, scope=_scope(name, action), reason=reason, code="DENIED")
     return OciError(403, "DENIED", _refusal_message(name, action, allowed))
 
 
+def _scope(name: str, action: str) -> str:
+    return f"repository:{name}:" + ("pull" if action == PULL else "pull,push" if action == PUSH else action)
+
+
+def _refused(name: str, action: str) -> str:
+    """What every refusal begins with: scripts and clients look for these words, which are Harbor's."""
+    return f"unauthorized to access repository: {name}, action: {action}"
+
+
 def _refusal_message(name: str, action: str, allowed: frozenset[str]) -> str:
+    return f"{_refused(name, action)}: {_advice(name, action, allowed)}"
+
+
+def _advice(name: str, action: str, allowed: frozenset[str]) -> str:
     project = name.partition("/")[0]
     if PULL in allowed and action != PULL:
         return f"you may pull from {name} but not {action}: ask an administrator of project {project} for more rights"

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from tests.distribution.client import Client, digest_of, refusal
-from tests.distribution.conftest import ALICE, GUS, OLGA
+from tests.distribution.conftest import ALICE, DORA, GUS, OLGA
 from tests.support.people import Account
 from tests.support.server import Server
 
@@ -121,9 +121,52 @@ def test_who_is_about_to_push_gets_to_the_answer_that_says_what_to_do(
         push = nobody.http.post(f"/v2/{name}/blobs/uploads/", headers=bearer)
         assert refusal(push) == (403, "DENIED")
         assert push.json()["errors"][0]["message"] == (
+            f"unauthorized to access repository: {name}, action: push: "
             f"project {name.partition('/')[0]} does not exist or you may not push to it; "
             "create it in the console or with POST /api/v2.0/projects"
         )
+
+
+@pytest.mark.parametrize(
+    ("who", "action"),
+    [(None, "pull"), (None, "push"), (None, "delete"), (OLGA, "pull"), (OLGA, "push"), (OLGA, "delete"),
+     (GUS, "push"), (GUS, "delete"), (DORA, "delete"), (Account("gus", "Wrong-Password-1"), "push")],
+)  # fmt: skip
+def test_every_refusal_begins_with_the_words_that_scripts_look_for(
+    clients: Callable[..., Client], repository: str, who: Account | None, action: str
+) -> None:
+    client = clients(who, repository)
+    requests = {
+        "pull": [
+            ("GET", "manifests/v1"),
+            ("GET", f"blobs/{UNKNOWN}"),
+            ("GET", "tags/list"),
+            ("GET", f"referrers/{UNKNOWN}"),
+        ],
+        "push": [("POST", "blobs/uploads/"), ("PUT", "manifests/v1"), ("PATCH", "blobs/uploads/x")],
+        "delete": [("DELETE", "manifests/v1"), ("DELETE", f"blobs/{UNKNOWN}")],
+    }
+    for method, rest in requests[action]:
+        answer = client.http.request(method, client.path(rest))
+        assert answer.status_code in {401, 403}
+        words, _, advice = answer.json()["errors"][0]["message"].partition(f"action: {action}: ")
+        assert words == f"unauthorized to access repository: {repository}, "
+        assert advice
+
+
+def test_a_token_for_less_is_refused_with_the_same_words(alice: Client, nobody: Client, repository: str) -> None:
+    bearer = {"authorization": f"Bearer {alice.token(f'repository:{repository}:pull')}"}
+    expired = {"authorization": "Bearer a.b.c"}
+    for headers in (bearer, expired):
+        answer = nobody.http.put(alice.path("manifests/v1"), headers=headers)
+        message = answer.json()["errors"][0]["message"]
+        assert message.startswith(f"unauthorized to access repository: {repository}, action: push: ")
+
+
+def test_who_may_not_list_the_catalog_is_told_in_the_words_that_clients_look_for(alice: Client, nobody: Client) -> None:
+    for client in (alice, nobody):
+        message = client.http.get("/v2/_catalog").json()["errors"][0]["message"]
+        assert message.startswith("unauthorized to list catalog: ")
 
 
 def test_who_is_about_to_push_without_an_account_is_told_to_log_in(nobody: Client, repository: str) -> None:
