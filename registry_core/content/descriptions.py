@@ -56,7 +56,8 @@ _SUBJECT_KINDS: Final = {
     "application/vnd.cncf.notary.signature": Artifact.Accessory.NOTATION,
     "application/vnd.goharbor.harbor.sbom.v1": Artifact.Accessory.SBOM,
 } | dict.fromkeys(_COSIGN_TYPES, Artifact.Accessory.COSIGN)
-_COSIGN_TAG: Final = re.compile(r"sha256-([0-9a-f]{64})\.(sig|att|sbom)")
+COSIGN_SUFFIXES: Final = ("sig", "att", "sbom")
+_COSIGN_TAG: Final = re.compile(rf"sha256-([0-9a-f]{{64}})\.({'|'.join(COSIGN_SUFFIXES)})")
 
 
 @dataclass(frozen=True, slots=True)

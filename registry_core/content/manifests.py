@@ -27,11 +27,15 @@ from registry_core.state import generations
 
 @dataclass(frozen=True, slots=True)
 class PutResult:
-    """What a put made: the artifact, and the tags that point at it now."""
+    """What a put made: the artifact, and the tags that point at it now.
+
+    `media_type`: what it is served as, which is what the repository had it as first.
+    """
 
     artifact_id: int
     digest: Digest
     tags: tuple[str, ...]
+    media_type: str
 
 
 @retried
@@ -52,8 +56,11 @@ def put_manifest(
     names = tuple(dict.fromkeys(tags))
     put = _Put(repository, manifest, described(repository, manifest), accessory(manifest, names), names, by, reason)
     context = PutContext(by, client, repository, manifest.digest, manifest.media_type, names, reason)
-    artifact_id = _put_at_once(put, context) or _put_step_by_step(put, context)
-    return PutResult(artifact_id, manifest.digest, names)
+    artifact_id = _put_at_once(put, context)
+    if artifact_id is not None:
+        return PutResult(artifact_id, manifest.digest, names, manifest.media_type)
+    artifact_id, media_type = _put_step_by_step(put, context)
+    return PutResult(artifact_id, manifest.digest, names, media_type)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +94,8 @@ def _put_at_once(put: _Put, context: PutContext) -> int | None:
         )
 
 
-def _put_step_by_step(put: _Put, context: PutContext) -> int:
+def _put_step_by_step(put: _Put, context: PutContext) -> tuple[int, str]:
+    """The artifact's id, and the media type that it has in the repository."""
     repository, manifest = put.repository, put.manifest
     with changing(repository.key):
         _hold(repository, manifest.digest)
@@ -95,7 +103,7 @@ def _put_step_by_step(put: _Put, context: PutContext) -> int:
         _hold_children(repository, manifest.descriptors)
         hooks.before_put(context)
         manifest_id = _store_manifest(manifest, put.description)
-        artifact_id = _store_artifact(repository, manifest, manifest_id, blob_ids, put.about)
+        artifact_id, media_type = _store_artifact(repository, manifest, manifest_id, blob_ids, put.about)
         for tag in sorted(put.tags):
             move_tag(
                 repository=repository,
@@ -106,7 +114,7 @@ def _put_step_by_step(put: _Put, context: PutContext) -> int:
                 reason=put.reason,
             )
         _tell(put, artifact_id)
-    return artifact_id
+    return artifact_id, media_type
 
 
 def _tell(put: _Put, artifact_id: int) -> None:
@@ -237,29 +245,31 @@ def _store_manifest(manifest: ParsedManifest, description: Description | None) -
     return int(row[0])
 
 
-# What has a tag of its own stays an artifact: nobody hides it, or has it deleted, by pushing it as an accessory.
+# What has a tag of its own stays an artifact: nobody hides it, or has it deleted, by pushing it as an accessory. And it
+# keeps its media type: its tags would be served as something else, by a push that moves none of them.
 _STORE_ARTIFACT = """
     WITH artifact AS (
         INSERT INTO content_artifact (repository_id, manifest_id, digest, media_type, artifact_type, subject_digest,
                                       accessory_of, accessory_kind, size_bytes, pull_count)
         VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, 0)
         ON CONFLICT (repository_id, digest) WHERE deleted_at IS NULL
-        DO UPDATE SET media_type = excluded.media_type, pushed_at = now(), (accessory_of, accessory_kind) = (
+        DO UPDATE SET pushed_at = now(), (accessory_of, accessory_kind) = (
             SELECT excluded.accessory_of, excluded.accessory_kind
             WHERE content_artifact.accessory_of IS NULL AND excluded.accessory_of IS NOT NULL AND NOT EXISTS (
                 SELECT 1 FROM content_tag WHERE artifact_id = content_artifact.id AND deleted_at IS NULL)
-            UNION ALL SELECT content_artifact.accessory_of, content_artifact.accessory_kind LIMIT 1) RETURNING id
+            UNION ALL SELECT content_artifact.accessory_of, content_artifact.accessory_kind LIMIT 1)
+        RETURNING id, media_type
     ), used AS (
         INSERT INTO content_artifactblob (repository_id, blob_id, artifact_id, is_trashed)
         SELECT %s, blob_id, artifact.id, false FROM artifact, unnest(%s::bigint[]) AS blob_id ON CONFLICT DO NOTHING
     )
-    SELECT id FROM artifact
+    SELECT id, media_type FROM artifact
 """
 
 
 def _store_artifact(
     repository: RepositoryRef, manifest: ParsedManifest, manifest_id: int, blob_ids: list[int], about: About | None
-) -> int:
+) -> tuple[int, str]:
     values = [
         repository.id,
         manifest_id,
@@ -273,7 +283,8 @@ def _store_artifact(
     ]
     with statements() as cursor:
         cursor.execute(_STORE_ARTIFACT, [*values, repository.id, blob_ids])
-        return int(cursor.fetchall()[0][0])
+        artifact_id, media_type = cursor.fetchall()[0]
+    return int(artifact_id), str(media_type)
 
 
 @retried

@@ -11,8 +11,16 @@ import re
 from dataclasses import dataclass
 from typing import Any, Final
 
+from registry_core.content.descriptors import (
+    SIZE_MAX,
+    check_annotations,
+    check_descriptor,
+    check_digest,
+    check_media_type,
+)
 from registry_core.content.errors import ManifestInvalid
 from registry_core.content.models import ManifestDescriptor
+from registry_core.content.pushed_types import check_pushed_type
 from registry_core.digests import Digest, DigestError
 
 OCI_MANIFEST: Final = "application/vnd.oci.image.manifest.v1+json"
@@ -32,9 +40,7 @@ NYDUS_SOURCE: Final = "io.goharbor.artifact.v1alpha1.acceleration.source.digest"
 MAX_ENTRIES: Final = 4096
 MAX_DEPTH: Final = 64
 _SCHEMA_1: Final = "application/vnd.docker.distribution.manifest.v1+"
-_MEDIA_TYPE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}/[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}")
 _FOREIGN: Final = re.compile(r"\.(nondistributable|foreign)\.")
-_MAX_SIZE: Final = (1 << 63) - 1
 
 Role = ManifestDescriptor.Role
 
@@ -77,7 +83,7 @@ class ParsedManifest:
     def size_bytes(self) -> int:
         """What the artifact weighs: the manifest and all that it refers to."""
         total = len(self.content) + sum(descriptor.size_bytes for descriptor in self.descriptors)
-        return min(total, _MAX_SIZE)
+        return min(total, SIZE_MAX)
 
 
 def parse_manifest(content: bytes, *, content_type: str, algorithm: str = "sha256") -> ParsedManifest:
@@ -148,10 +154,8 @@ def _media_type(document: dict[str, Any], content_type: str) -> str:
     stated = document.get("mediaType")
     if stated is not None and not isinstance(stated, str):
         raise ManifestInvalid("mediaType is a string")
-    sent = content_type.partition(";")[0].strip()
-    media_type = sent or stated or ""
-    if _MEDIA_TYPE.fullmatch(media_type) is None:
-        raise ManifestInvalid("the Content-Type of a manifest is its media type, for example " + OCI_MANIFEST)
+    stated = _without_parameters(stated or "")
+    media_type = check_pushed_type(_without_parameters(content_type) or stated)
     if media_type.startswith(_SCHEMA_1) or document.get("schemaVersion") == 1:
         raise ManifestInvalid(
             "Docker image manifests of schema 1 are not supported: push the image again with Docker 1.10 or later, "
@@ -162,17 +166,21 @@ def _media_type(document: dict[str, Any], content_type: str) -> str:
     return media_type
 
 
+def _without_parameters(media_type: str) -> str:
+    return media_type.partition(";")[0].strip()
+
+
 def _check_structure(document: dict[str, Any], media_type: str) -> None:
     has_image_parts = "layers" in document or "config" in document
     if "manifests" in document and has_image_parts:
         raise ManifestInvalid("a manifest has either layers and a config or manifests, not both")
     if media_type in IMAGES | INDEXES and document.get("schemaVersion") != 2:
         raise ManifestInvalid("schemaVersion must be 2")
-    if media_type in IMAGES and not (
-        isinstance(document.get("config"), dict) and isinstance(document.get("layers"), list)
-    ):
-        raise ManifestInvalid("an image manifest has a config and a list of layers")
-    if media_type in INDEXES and not isinstance(document.get("manifests"), list):
+    # By the image-spec an image's config is required and its layers are not; an index must have its list, though it
+    # may be empty. Null is how programs in Go write an empty list.
+    if media_type in IMAGES and not isinstance(document.get("config"), dict):
+        raise ManifestInvalid("an image manifest has a config")
+    if media_type in INDEXES and "manifests" not in document:
         raise ManifestInvalid("an image index has a list of manifests")
 
 
@@ -207,56 +215,28 @@ def _list(document: dict[str, Any], field: str) -> list[Any]:
 
 
 def _descriptor(entry: Any, role: int, where: str) -> Descriptor:
-    if not isinstance(entry, dict):
-        raise ManifestInvalid(f"{where} is not a descriptor")
-    digest, media_type, size = entry.get("digest"), entry.get("mediaType"), entry.get("size")
-    if not isinstance(media_type, str) or _MEDIA_TYPE.fullmatch(media_type) is None:
-        raise ManifestInvalid(f"{where} has no valid mediaType")
-    if not isinstance(size, int) or isinstance(size, bool) or not 0 <= size <= _MAX_SIZE:
-        raise ManifestInvalid(f"{where} has no valid size")
-    try:
-        parsed = Digest.parse(digest if isinstance(digest, str) else "")
-    except DigestError as error:
-        raise ManifestInvalid(f"{where}: {error}") from None
-    return Descriptor(role, parsed, media_type, size, _platform(entry, where), _FOREIGN.search(media_type) is not None)
-
-
-def _platform(entry: dict[str, Any], where: str) -> dict[str, Any] | None:
-    platform = entry.get("platform")
-    if platform is None:
-        return None
-    if not isinstance(platform, dict) or not _is_storable(platform):
-        raise ManifestInvalid(f"{where} has no valid platform")
-    return platform
-
-
-def _is_storable(value: object) -> bool:
-    """Whether jsonb can hold it: no NUL, no half of a surrogate pair, no number beyond a float's range (such as
-    1e999)."""
-    try:
-        text = json.dumps(value, ensure_ascii=False, allow_nan=False)
-    except ValueError:
-        return False
-    return "\\u0000" not in text and not any("\ud800" <= character <= "\udfff" for character in text)
+    found = check_descriptor(entry, where)
+    return Descriptor(
+        role,
+        check_digest(found["digest"], where),
+        found["mediaType"],
+        found["size"],
+        found.get("platform"),
+        _FOREIGN.search(found["mediaType"]) is not None,
+    )
 
 
 def _artifact_type(document: dict[str, Any]) -> str:
     stated = document.get("artifactType")
-    if stated:
-        if not isinstance(stated, str) or _MEDIA_TYPE.fullmatch(stated) is None:
-            raise ManifestInvalid("artifactType is not a media type")
-        return stated
+    if stated is not None and stated != "":
+        return check_media_type(stated, "artifactType")
     config = document.get("config")
     return str(config["mediaType"]) if isinstance(config, dict) else ""
 
 
 def _annotations(document: dict[str, Any]) -> bytes | None:
-    annotations = document.get("annotations")
-    if not annotations:
-        return None
-    if not isinstance(annotations, dict) or not all(isinstance(value, str) for value in annotations.values()):
-        raise ManifestInvalid("annotations are strings by name")
-    return json.dumps(annotations).encode()
+    annotations = check_annotations(document.get("annotations"), "")
+    return json.dumps(annotations).encode() if annotations else None
 
 
 def _icon(document: dict[str, Any]) -> Digest | None:

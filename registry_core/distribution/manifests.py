@@ -147,7 +147,17 @@ def _created(name: str, reference: str, manifest: ParsedManifest, result: PutRes
     ]
     if manifest.subject is not None:
         headers.append(("oci-subject", str(manifest.subject)))
+    if result.media_type != manifest.media_type:
+        headers.append(("warning", f'299 - "{_kept_type(manifest, result)}"'))
     return Response(201, headers)
+
+
+def _kept_type(manifest: ParsedManifest, result: PutResult) -> str:
+    """What a client may show (OCI distribution-spec 1.1, "Warnings")."""
+    return (
+        f"the repository has this manifest as {result.media_type} and keeps it so: "
+        f"delete it first to push it as {manifest.media_type}"
+    )
 
 
 def _tag_headers(tags: Iterable[str]) -> list[tuple[str, str]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -11,6 +11,7 @@ import psycopg
 from psycopg_pool import AsyncConnectionPool
 
 from registry_core.content.blobs import BlobRef
+from registry_core.content.descriptions import COSIGN_SUFFIXES
 from registry_core.content.errors import BlobUnknown
 from registry_core.content.models import Blob
 from registry_core.content.repositories import ProjectRef, RepositoryRef
@@ -20,6 +21,7 @@ from registry_core.names import RepositoryName
 from registry_core.state import generations
 
 R = TypeVar("R", bytes, str)
+Values = Sequence[object] | Mapping[str, object]
 LOCATE = """
     SELECT wanted.project, wanted.path, project.id, project.is_public, project.allows_sparse_manifests, repository.id,
            repository.created_at
@@ -74,13 +76,65 @@ class Reach:
 
 @dataclass(frozen=True, slots=True)
 class Referrer:
-    """An artifact whose subject was asked for."""
+    """An artifact about the one that was asked for."""
 
     digest: Digest
     media_type: str
     size_bytes: int
     artifact_type: str
     annotations: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class ReferrersPage:
+    """A page of referrers by their subjects, and with the first page what else says that it is about the subject.
+
+    `tagged`: the artifacts under the tags of cosign's scheme (`sha256-<hex>.sig` and its like). `fallback`: the index
+    under the tag `sha256-<hex>`, which clients keep for registries without referrers; None when there is none.
+    """
+
+    by_subject: list[Referrer]
+    tagged: list[Referrer]
+    fallback: bytes | None
+    has_more: bool
+
+
+REFERRERS_MAX = 4000
+REFERRERS_MAX_BYTES = 4 << 20
+"""How many referrers a page has, and how much they may take: it is an index, as large as clients read one. Some clients
+know of no second page."""
+_REFERRER, _TAGGED, _FALLBACK = 1, 2, 3
+_REFERRERS = f"""
+    SELECT {_REFERRER}, page.found, page.digest, page.media_type, page.size_bytes, page.artifact_type, page.annotations
+    FROM (
+        SELECT *, count(*) OVER () AS found,
+               sum(300 + coalesce(octet_length(annotations), 0)) OVER (ORDER BY digest) AS bytes_so_far,
+               row_number() OVER (ORDER BY digest) AS place
+        FROM (
+            SELECT artifact.digest, artifact.media_type, octet_length(manifest.content) AS size_bytes,
+                   artifact.artifact_type, manifest.annotations
+            FROM content_artifact AS artifact JOIN content_manifest AS manifest ON manifest.id = artifact.manifest_id
+            WHERE artifact.repository_id = %(repository)s AND artifact.subject_digest = %(subject)s
+              AND artifact.deleted_at IS NULL AND artifact.digest > %(last)s
+              AND (%(types)s::text[] IS NULL OR artifact.artifact_type = ANY(%(types)s))
+            ORDER BY artifact.digest LIMIT %(most)s + 1
+        ) AS referrer
+    ) AS page
+    WHERE page.place = 1 OR (page.place <= %(most)s AND page.bytes_so_far <= %(most_bytes)s)
+    UNION ALL
+    SELECT {_TAGGED}, 0, artifact.digest, artifact.media_type, octet_length(manifest.content), artifact.artifact_type,
+           manifest.annotations
+    FROM content_tag AS tag JOIN content_artifact AS artifact ON artifact.id = tag.artifact_id
+    JOIN content_manifest AS manifest ON manifest.id = artifact.manifest_id
+    WHERE %(is_first)s AND tag.repository_id = %(repository)s AND tag.name = ANY(%(by_tag)s) AND tag.deleted_at IS NULL
+      AND artifact.subject_digest IS DISTINCT FROM %(subject)s
+      AND (%(types)s::text[] IS NULL OR artifact.artifact_type = ANY(%(types)s))
+    UNION ALL
+    SELECT {_FALLBACK}, 0, NULL, artifact.media_type, 0, '', manifest.content
+    FROM content_tag AS tag JOIN content_artifact AS artifact ON artifact.id = tag.artifact_id
+    JOIN content_manifest AS manifest ON manifest.id = artifact.manifest_id
+    WHERE %(is_first)s AND tag.repository_id = %(repository)s AND tag.name = %(fallback)s AND tag.deleted_at IS NULL
+"""  # noqa: S608 the parts are constants
 
 
 class Reads:
@@ -91,7 +145,7 @@ class Reads:
         self._by_tag = JoinedReads(self._manifests_by_tag)
         self._by_digest = JoinedReads(self._manifests_by_digest)
 
-    async def _rows(self, statement: str, values: Sequence[object]) -> list[Any]:
+    async def _rows(self, statement: str, values: Values) -> list[Any]:
         try:
             return await self._rows_once(statement, values)
         except psycopg.OperationalError:
@@ -101,7 +155,7 @@ class Reads:
             await self._pool.check()
             return await self._rows_once(statement, values)
 
-    async def _rows_once(self, statement: str, values: Sequence[object]) -> list[Any]:
+    async def _rows_once(self, statement: str, values: Values) -> list[Any]:
         async with self._pool.connection() as connection:
             cursor = await connection.execute(statement, values)
             rows: list[Any] = await cursor.fetchall()
@@ -231,42 +285,27 @@ class Reads:
         return [row[0] for row in rows]
 
     async def referrers(
-        self, repository_id: int, subject: Digest, *, artifact_type: str | None, last: bytes, limit: int
-    ) -> tuple[list[Referrer], bytes | None]:
-        """A page of the artifacts about `subject`, in digest order.
-
-        With the first page comes the index under the fallback tag (`sha256-<hex>`), which clients keep for registries
-        without referrers; None when there is none.
-        """
-        fallback_tag = f"{subject.algorithm}-{subject.raw[1:].hex()}"[:128]
-        rows = await self._rows(
-            """
-            (SELECT artifact.digest, artifact.media_type, octet_length(manifest.content), artifact.artifact_type,
-                    manifest.annotations
-             FROM content_artifact AS artifact JOIN content_manifest AS manifest ON manifest.id = artifact.manifest_id
-             WHERE artifact.repository_id = %s AND artifact.subject_digest = %s AND artifact.deleted_at IS NULL
-               AND artifact.digest > %s AND (%s::text IS NULL OR artifact.artifact_type = %s)
-             ORDER BY artifact.digest LIMIT %s)
-            UNION ALL
-            (SELECT NULL, artifact.media_type, 0, '', manifest.content
-             FROM content_tag AS tag JOIN content_artifact AS artifact ON artifact.id = tag.artifact_id
-             JOIN content_manifest AS manifest ON manifest.id = artifact.manifest_id
-             WHERE tag.repository_id = %s AND tag.name = %s AND tag.deleted_at IS NULL AND %s)
-            """,
-            [
-                repository_id,
-                subject.raw,
-                last,
-                artifact_type,
-                artifact_type,
-                limit,
-                repository_id,
-                fallback_tag,
-                not last,
-            ],
-        )
-        fallback = next((row[4] for row in rows if row[0] is None), None)
-        return [Referrer(Digest(row[0]), *row[1:]) for row in rows if row[0] is not None], fallback
+        self, repository_id: int, subject: Digest, *, artifact_types: Sequence[str], last: bytes
+    ) -> ReferrersPage:
+        """A page of the artifacts about `subject`, in digest order: of these types, or of all where none is named."""
+        name = f"{subject.algorithm}-{subject.raw[1:].hex()}"
+        values = {
+            "repository": repository_id,
+            "subject": subject.raw,
+            "types": list(artifact_types) or None,
+            "last": last,
+            "most": REFERRERS_MAX,
+            "most_bytes": REFERRERS_MAX_BYTES,
+            "is_first": not last,
+            "fallback": name[:128],
+            "by_tag": [f"{name}.{suffix}" for suffix in COSIGN_SUFFIXES],
+        }
+        rows = await self._rows(_REFERRERS, values)
+        page = [Referrer(Digest(row[2]), *row[3:]) for row in rows if row[0] == _REFERRER]
+        tagged = {row[2]: Referrer(Digest(row[2]), *row[3:]) for row in rows if row[0] == _TAGGED}
+        fallback = next((row[6] for row in rows if row[0] == _FALLBACK), None)
+        found = max((row[1] for row in rows if row[0] == _REFERRER), default=0)
+        return ReferrersPage(page, list(tagged.values()), fallback, has_more=found > len(page))
 
     async def listed_referrers(self, repository_id: int, subject: Digest, digests: list[Digest]) -> set[Digest]:
         """Those of the digests that are artifacts about `subject`, on whichever page."""

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import json
-from urllib.parse import quote
+from collections.abc import Collection
+from urllib.parse import quote, unquote
 
 import msgspec
 
+from registry_core import threads
+from registry_core.content.descriptors import presentable
 from registry_core.content.parsing import OCI_INDEX
+from registry_core.content.repositories import RepositoryRef
 from registry_core.digests import Digest, DigestError
 from registry_core.distribution.errors import OciError
 from registry_core.distribution.guards import readable_project
-from registry_core.distribution.reads import Referrer
+from registry_core.distribution.reads import Referrer, ReferrersPage
 from registry_core.distribution.services import Services
 from registry_core.distribution.tags import one
 from registry_core.http.messages import Header, Request, Response
 
-PAGE = 500
+READ_AT_ONCE_BYTES = 16 << 10
+_FILTER = "artifactType"
 _Descriptor = dict[str, object]
 
 
@@ -25,23 +30,31 @@ async def list_referrers(request: Request, services: Services, name: str, digest
     of."""
     _, located = await readable_project(request, services, name)
     subject = Digest.parse(digest_text)
-    artifact_type = one(request, "artifactType") or None
-    found: list[Referrer] = []
-    fallback: bytes | None = None
+    types = _artifact_types(request)
+    headers: list[Header] = [("oci-filters-applied", _FILTER)] if types else []
+    entries: list[_Descriptor | msgspec.Raw] = []
     if located.repository is not None:
-        found, fallback = await services.reads.referrers(
-            located.repository.id, subject, artifact_type=artifact_type, last=_last(request), limit=PAGE + 1
-        )
-    headers: list[Header] = [("oci-filters-applied", "artifactType")] if artifact_type else []
-    if len(found) > PAGE:
-        headers.append(_next(name, subject, found[PAGE - 1].digest, artifact_type))
-    entries = [_descriptor(referrer) for referrer in found[:PAGE]]
-    if fallback is not None and located.repository is not None:
-        kept = _kept_by_clients(fallback, artifact_type)
-        listed = await services.reads.listed_referrers(located.repository.id, subject, list(kept))
-        entries += [entry for digest, entry in kept.items() if digest not in listed]
+        page = await services.reads.referrers(located.repository.id, subject, artifact_types=types, last=_last(request))
+        entries += map(_descriptor, [*page.by_subject, *page.tagged])
+        entries += await _kept_by_clients(services, located.repository, subject, page, types)
+        if page.has_more:
+            headers.append(_next(name, subject, page.by_subject[-1].digest, types))
     index = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": entries}
     return Response(200, [("content-type", OCI_INDEX), *headers], msgspec.json.encode(index))
+
+
+def _artifact_types(request: Request) -> list[str]:
+    """The types to list; all where there are none.
+
+    A `+` in a query stands for a blank, and many clients mean the `+` of `application/x+json`: either is looked for.
+    """
+    stated = request.query().get(_FILTER, [])
+    pairs = [pair.partition("=") for pair in request.query_string.split("&")] if stated else []
+    literal = [unquote(value, errors="replace") for name, _, value in pairs if unquote(name) == _FILTER]
+    types = list(dict.fromkeys(text for text in [*stated, *literal] if text))
+    if any("\0" in text for text in types):
+        raise OciError(400, "UNSUPPORTED", f"the parameter {_FILTER} has a NUL")
+    return types
 
 
 def _descriptor(referrer: Referrer) -> _Descriptor:
@@ -57,17 +70,39 @@ def _descriptor(referrer: Referrer) -> _Descriptor:
     return descriptor
 
 
-def _kept_by_clients(fallback: bytes, artifact_type: str | None) -> dict[Digest, _Descriptor]:
-    """The entries of the index under the fallback tag, by their digests."""
-    entries = json.loads(fallback).get("manifests") or []
+async def _kept_by_clients(
+    services: Services, repository: RepositoryRef, subject: Digest, page: ReferrersPage, types: Collection[str]
+) -> list[msgspec.Raw]:
+    """The entries of the index under the fallback tag that are on no page for another reason."""
+    kept = {} if page.fallback is None else await _read(page.fallback, types)
+    for referrer in page.tagged:
+        kept.pop(referrer.digest, None)
+    if not kept:
+        return []
+    listed = await services.reads.listed_referrers(repository.id, subject, list(kept))
+    return [entry for digest, entry in kept.items() if digest not in listed]
+
+
+async def _read(index: bytes, types: Collection[str]) -> dict[Digest, msgspec.Raw]:
+    if len(index) <= READ_AT_ONCE_BYTES:
+        return _entries(index, types)
+    return await threads.run_plain(_entries, index, types)
+
+
+def _entries(index: bytes, types: Collection[str]) -> dict[Digest, msgspec.Raw]:
+    """The descriptors in a stored index, by their digests, as they are shown again; what is none is left out."""
+    entries = json.loads(index).get("manifests")
+    found = [presentable(entry) for entry in entries] if isinstance(entries, list) else []
     return {
-        Digest.parse(entry["digest"]): entry for entry in entries if artifact_type in {None, entry.get("artifactType")}
+        Digest.parse(entry["digest"]): msgspec.Raw(json.dumps(entry).encode())
+        for entry in found
+        if entry is not None and (not types or entry.get(_FILTER) in types)
     }
 
 
-def _next(name: str, subject: Digest, last: Digest, artifact_type: str | None) -> Header:
-    kind = f"&artifactType={quote(artifact_type, safe='')}" if artifact_type else ""
-    return ("link", f'</v2/{name}/referrers/{subject}?last={last}{kind}>; rel="next"')
+def _next(name: str, subject: Digest, last: Digest, types: Collection[str]) -> Header:
+    kinds = "".join(f"&{_FILTER}={quote(text, safe='')}" for text in types)
+    return ("link", f'</v2/{name}/referrers/{subject}?last={last}{kinds}>; rel="next"')
 
 
 def _last(request: Request) -> bytes:

@@ -9,7 +9,8 @@ from registry_core.distribution.guards import readable
 from registry_core.distribution.services import Services
 from registry_core.http.messages import Header, Request, Response, json_response
 
-PAGE_MAX = 1000
+PAGE_MAX = 10_000
+"""Names on a page where a client does not say how many. Some clients know of no second page."""
 
 
 async def list_tags(request: Request, services: Services, name: str) -> Response:

@@ -45,7 +45,7 @@ async def start(request: Request, services: Services, name: str) -> Response:
         mounted = await _mount(request, services, identity, repository, digest, query.get("from", ""))
         if mounted is not None:
             return _created(name, mounted.digest)
-    stated = Digest.parse(query["digest"]) if "digest" in query else None
+    stated = _stated_digest(request)
     algorithm = stated.algorithm if stated else _algorithm(query.get("digest-algorithm", "sha256"))
     threads.refuse_while_away()
     state = uploads.start_at_once(repository=repository, by=identity.subject, algorithm=algorithm)
@@ -89,10 +89,10 @@ async def patch(request: Request, services: Services, name: str, token: str) -> 
 async def put(request: Request, services: Services, name: str, token: str) -> Response:
     """PUT: append what is left and make the upload the blob `digest`."""
     identity, repository = await uploading(request, services, name)
-    digests = request.query().get("digest", [])
-    if len(digests) != 1:
-        raise OciError(400, "DIGEST_INVALID", "the parameter digest says what the blob's digest is: give it once")
-    return await _finished(request, services, identity, repository, token, Digest.parse(digests[0]), name)
+    stated = _stated_digest(request)
+    if stated is None:
+        raise OciError(400, "DIGEST_INVALID", "the parameter digest says what the blob's digest is: it is missing")
+    return await _finished(request, services, identity, repository, token, stated, name)
 
 
 async def cancel(request: Request, services: Services, name: str, token: str) -> Response:
@@ -347,6 +347,14 @@ def _progress(name: str, token: str, offset_bytes: int) -> list[Header]:
         ("docker-upload-uuid", token),
         ("oci-chunk-min-length", str(CHUNK_MIN_BYTES)),
     ]
+
+
+def _stated_digest(request: Request) -> Digest | None:
+    """What the client says that the blob's digest is; given twice it must be the same."""
+    stated = set(request.query().get("digest", []))
+    if len(stated) > 1:
+        raise OciError(400, "DIGEST_INVALID", "the parameter digest is there several times: a blob has one digest")
+    return Digest.parse(stated.pop()) if stated else None
 
 
 def _created(name: str, digest: Digest) -> Response:

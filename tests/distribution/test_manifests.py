@@ -7,6 +7,7 @@ import secrets
 import socket
 from base64 import b64encode
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -186,3 +187,95 @@ def test_docker_manifests_keep_their_type(ready: Client) -> None:
     content = image(mediaType=DOCKER_MANIFEST, config=descriptor(EMPTY_CONFIG, CONFIG))
     assert ready.put_manifest(content, "v1", content_type=DOCKER_MANIFEST).status_code == 201
     assert ready.get("manifests/v1").headers["content-type"] == DOCKER_MANIFEST
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    [
+        "text/html",
+        "TEXT/HTML; charset=utf-8",
+        "image/svg+xml",
+        "application/xhtml+xml",
+        "text/javascript",
+        "text/plain",
+    ],
+)
+def test_a_manifest_is_not_pushed_as_something_that_a_browser_opens(ready: Client, content_type: str) -> None:
+    content = json.dumps({"schemaVersion": 2, "x": "<script>"}).encode()
+    answer = ready.put_manifest(content, "latest", content_type=content_type)
+    assert refusal(answer) == (400, "MANIFEST_INVALID")
+    assert "for example application/vnd.oci.image.manifest.v1+json" in message(answer)
+    assert ready.get("manifests/latest").status_code == 404
+
+
+def test_a_manifest_of_an_unknown_type_is_welcome(ready: Client) -> None:
+    content = json.dumps({"x": secrets.token_hex(8)}).encode()
+    assert ready.put_manifest(content, "v1", content_type="application/vnd.example.thing+json").status_code == 201
+    assert ready.get("manifests/v1").headers["content-type"] == "application/vnd.example.thing+json"
+
+
+UNTYPED = {"mediaType": None}
+
+
+def test_the_same_bytes_pushed_as_another_type_stay_what_they_were(ready: Client) -> None:
+    content = image(**UNTYPED)
+    first = ready.put_manifest(content, "release")
+    again = ready.put_manifest(content, "other", content_type="application/vnd.example+json")
+    by_digest = ready.put_manifest(content, content_type=DOCKER_MANIFEST)
+    assert (first.status_code, again.status_code, by_digest.status_code) == (201, 201, 201)
+    assert "warning" not in first.headers
+    assert again.headers["warning"] == (
+        f'299 - "the repository has this manifest as {OCI_MANIFEST} and keeps it so: '
+        'delete it first to push it as application/vnd.example+json"'
+    )
+    for reference in ("release", "other", digest_of(content)):
+        assert ready.get(f"manifests/{reference}").headers["content-type"] == OCI_MANIFEST
+
+
+def test_the_same_bytes_may_be_of_another_type_in_another_repository_and_after_a_delete(ready: Client) -> None:
+    content, elsewhere = image(**UNTYPED), f"depot/r{secrets.token_hex(4)}"
+    assert ready.push_blob(EMPTY_CONFIG, on=elsewhere).status_code == 201
+    ready.put_manifest(content, "v1")
+    ready.put_manifest(content, "v1", on=elsewhere, content_type=DOCKER_MANIFEST)
+    assert ready.get("manifests/v1", on=elsewhere).headers["content-type"] == DOCKER_MANIFEST
+    assert ready.get("manifests/v1").headers["content-type"] == OCI_MANIFEST
+    assert ready.delete(f"manifests/{digest_of(content)}").status_code == 202
+    assert "warning" not in ready.put_manifest(content, "v1", content_type=DOCKER_MANIFEST).headers
+    assert ready.get("manifests/v1").headers["content-type"] == DOCKER_MANIFEST
+
+
+def test_of_two_types_at_once_one_stays(ready: Client) -> None:
+    types = [OCI_MANIFEST, "application/vnd.example+json"]
+    for _ in range(10):
+        content = image(**UNTYPED)
+        with ThreadPoolExecutor(2) as pool:
+            answers = list(
+                pool.map(lambda kind, content=content: ready.put_manifest(content, content_type=kind), types)
+            )
+        assert [answer.status_code for answer in answers] == [201, 201]
+        kept = [kind for kind, answer in zip(types, answers, strict=True) if "warning" not in answer.headers]
+        assert [ready.get(f"manifests/{digest_of(content)}").headers["content-type"]] == kept
+
+
+@pytest.mark.parametrize("media_type", ["text/plain; charset=utf-8", "wasm", "application/vnd.x+json;version=0.2"])
+def test_what_the_registry_need_not_understand_is_stored_and_found(ready: Client, media_type: str) -> None:
+    subject = ready.push_image()
+    content = image(
+        layers=[descriptor(EMPTY_CONFIG, media_type)],
+        artifactType=media_type,
+        annotations={"a": None, "b": "c"},
+        subject=descriptor(subject, OCI_MANIFEST),
+    )
+    assert ready.put_manifest(content, "v1").status_code == 201
+    assert ready.get("manifests/v1").content == content
+    found = ready.get(f"referrers/{digest_of(subject)}", params={"artifactType": media_type}).json()["manifests"]
+    assert found == [descriptor(content, OCI_MANIFEST, artifactType=media_type, annotations={"b": "c"})]
+
+
+@pytest.mark.parametrize("layers", [{}, {"layers": None}])
+def test_an_image_may_have_no_layers(ready: Client, layers: dict[str, None]) -> None:
+    document = json.loads(image())
+    del document["layers"]
+    content = json.dumps(document | layers).encode()
+    assert ready.put_manifest(content, "v1").status_code == 201
+    assert ready.get("manifests/v1").content == content

@@ -343,3 +343,14 @@ def test_asking_for_an_unknown_upload_makes_no_repository(clients: Callable[...,
 
     assert (unknown.status_code, error_code(unknown)) == (404, "BLOB_UPLOAD_UNKNOWN")
     assert error_code(client.http.get(f"/v2/{client.repository}/tags/list")) == "NAME_UNKNOWN"
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT"])
+def test_a_digest_may_be_given_twice_and_must_be_the_same(alice: Client, method: str) -> None:
+    content = b"digest given twice"
+    for second, expected in ((b"another", 400), (content, 201)):
+        path = alice.path("blobs/uploads/") if method == "POST" else alice.start_upload().headers["location"]
+        params = {"digest": [digest_of(content), digest_of(second)]}
+        answer = alice.http.request(method, path, params=params, content=content)
+        assert answer.status_code == expected
+        assert expected == 201 or error_code(answer) == "DIGEST_INVALID"

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from registry_core.content.descriptors import presentable
 from registry_core.content.errors import ManifestInvalid
 from registry_core.content.parsing import (
     DOCKER_LIST,
@@ -43,6 +45,30 @@ def image(**more: Any) -> dict[str, Any]:
 
 def index(*entries: dict[str, Any], **more: Any) -> dict[str, Any]:
     return {"schemaVersion": 2, "manifests": list(entries)} | more
+
+
+class Platform(msgspec.Struct, rename={"os_version": "os.version", "os_features": "os.features"}):
+    """A platform as clients with types read it."""
+
+    architecture: str | None = None
+    os: str | None = None
+    os_version: str | None = None
+    os_features: list[str] | None = None
+    variant: str | None = None
+    features: list[str] | None = None
+
+
+class ReadByOthers(msgspec.Struct, rename="camel"):
+    """A descriptor as clients with types read it."""
+
+    media_type: str
+    digest: str
+    size: int
+    artifact_type: str | None = None
+    annotations: dict[str, str] | None = None
+    urls: list[str] | None = None
+    data: bytes | None = None
+    platform: Platform | None = None
 
 
 def parse(document: object, content_type: str = OCI_MANIFEST) -> ParsedManifest:
@@ -155,34 +181,163 @@ def test_documents_that_are_refused(content: bytes, reason: str) -> None:
         (image(mediaType=3), "mediaType is a string"),
         (image(schemaVersion=3), "schemaVersion must be 2"),
         (image(schemaVersion=1), "schema 1"),
-        (image(config=None), "a config and a list of layers"),
-        (image(layers={}), "a config and a list of layers"),
+        (image(config=None), "has a config"),
+        (image(layers={}), "layers is a list"),
         (image(layers=[3]), r"layers[0] is not a descriptor"),
         (image(layers=[descriptor() | {"size": -1}]), "no valid size"),
         (image(layers=[descriptor() | {"size": True}]), "no valid size"),
         (image(layers=[descriptor() | {"size": 1.0}]), "no valid size"),
         (image(layers=[descriptor() | {"size": 1 << 63}]), "no valid size"),
-        (image(layers=[descriptor() | {"mediaType": "a b/c"}]), "no valid mediaType"),
+        (image(layers=[descriptor() | {"mediaType": ""}]), "layers[0].mediaType is not a media type"),
+        (image(layers=[descriptor() | {"mediaType": " "}]), "layers[0].mediaType"),
+        (image(layers=[descriptor() | {"mediaType": None}]), "layers[0].mediaType"),
+        (image(layers=[descriptor() | {"mediaType": "a/b\n"}]), "layers[0].mediaType"),
+        (image(layers=[descriptor() | {"mediaType": "a/\ud800"}]), "layers[0].mediaType"),
+        (image(layers=[descriptor() | {"mediaType": "a/" + "b" * 254}]), "longer than 255 characters"),
         (image(layers=[descriptor() | {"digest": "sha256:../../etc"}]), "layers[0]"),
-        (image(subject={}), "subject has no valid mediaType"),
+        (image(subject={}), "subject.mediaType is not a media type"),
         (image(annotations={"a": 1}), "annotations are strings"),
-        (image(artifactType="none"), "artifactType"),
+        (image(artifactType="a\0b"), "artifactType"),
+        (image(artifactType=["a"]), "artifactType"),
+        (image(artifactType=0), "artifactType"),
         (image(layers=[descriptor()] * (MAX_ENTRIES + 1)), f"at most {MAX_ENTRIES}"),
         (image(layers=[descriptor()] * MAX_ENTRIES), f"at most {MAX_ENTRIES}"),
-        (index(), "a config and a list of layers"),
+        (index(), "has a config"),
     ],
 )
 def test_structures_that_are_refused(document: dict[str, Any], reason: str) -> None:
     assert reason in refusal(document)
 
 
+@pytest.mark.parametrize(
+    ("odd", "reason"),
+    [
+        ({"artifactType": ["a"]}, "manifests[0].artifactType"),
+        ({"artifactType": {"a": 1}}, "manifests[0].artifactType"),
+        ({"artifactType": 5}, "manifests[0].artifactType"),
+        ({"artifactType": 0}, "manifests[0].artifactType"),
+        ({"artifactType": "a\0"}, "manifests[0].artifactType"),
+        ({"annotations": ["a"]}, "manifests[0].annotations"),
+        ({"annotations": {"a": 1}}, "manifests[0].annotations"),
+        ({"annotations": "a"}, "manifests[0].annotations"),
+        ({"urls": "http://a"}, "manifests[0].urls"),
+        ({"urls": [1]}, "manifests[0].urls"),
+        ({"data": 1}, "manifests[0].data"),
+        ({"data": "not base64"}, "manifests[0].data"),
+        ({"data": "YQ"}, "manifests[0].data"),
+        ({"platform": []}, "manifests[0] has no valid platform"),
+        ({"platform": {"architecture": 1}}, "manifests[0] has no valid platform"),
+        ({"platform": {"os": False}}, "manifests[0] has no valid platform"),
+        ({"platform": {"os.features": "win32k"}}, "manifests[0] has no valid platform"),
+        ({"platform": {"os.features": [1]}}, "manifests[0] has no valid platform"),
+    ],
+)
+def test_fields_of_descriptors_that_others_could_not_read_are_refused(odd: dict[str, Any], reason: str) -> None:
+    assert reason in refusal(index(descriptor(b"m", OCI_MANIFEST) | odd), OCI_INDEX)
+    layer = refusal(image(layers=[descriptor() | odd]))
+    assert reason.replace("manifests", "layers") in layer
+    assert presentable(descriptor() | odd) is None
+
+
+def test_fields_of_descriptors_that_are_null_are_not_there() -> None:
+    nothing = dict.fromkeys(["artifactType", "annotations", "urls", "data", "platform"])
+    given = descriptor(b"m", OCI_MANIFEST, **nothing)
+    assert (
+        parse(index(given), OCI_INDEX).descriptors
+        == parse(index(descriptor(b"m", OCI_MANIFEST)), OCI_INDEX).descriptors
+    )
+    assert presentable(given) == descriptor(b"m", OCI_MANIFEST)
+    odd = descriptor(annotations={"a": "b", "c": None}, platform={"os": None, "os.features": None}, ARTIFACTTYPE=[1])
+    assert presentable(odd) == descriptor(annotations={"a": "b"}, platform={"os": None, "os.features": None})
+
+
+@pytest.mark.parametrize(
+    "media_type",
+    ["text/plain; charset=utf-8", "application/vnd.dev.sigstore.bundle+json;version=0.2", "wasm", "a b/c", "ü/é", "/",
+     "x" * 255],
+)  # fmt: skip
+def test_a_media_type_that_the_registry_does_not_know_is_kept_as_it_is(media_type: str) -> None:
+    manifest = parse(image(config=descriptor(b"{}", media_type), layers=[descriptor(b"", media_type)]))
+    assert [d.media_type for d in manifest.descriptors] == [media_type] * 2
+    assert manifest.artifact_type == media_type
+    assert parse(image(artifactType=media_type, subject=descriptor(b"s", media_type))).artifact_type == media_type
+
+
+@pytest.mark.parametrize("artifact_type", [None, ""])
+def test_an_artifact_type_that_says_nothing_is_none(artifact_type: str | None) -> None:
+    assert parse(image(artifactType=artifact_type)).artifact_type == CONFIG
+
+
+def test_annotations_that_are_null_are_left_out_of_what_is_shown() -> None:
+    assert json.loads(parse(image(annotations={"a": None, "b": ""})).annotations or b"") == {"b": ""}
+    assert parse(image(annotations={"a": None})).annotations is None
+    assert parse(image(annotations=None)).annotations is None
+
+
+@pytest.mark.parametrize("media_type", [OCI_MANIFEST, DOCKER_MANIFEST])
+def test_an_image_may_have_no_layers(media_type: str) -> None:
+    without = {name: value for name, value in image().items() if name != "layers"}
+    for document in (without, image(layers=None), image(layers=[])):
+        assert [d.role for d in parse(document, media_type).descriptors] == [Role.CONFIG]
+
+
+@pytest.mark.parametrize("media_type", [OCI_INDEX, DOCKER_LIST])
+def test_an_index_may_be_empty(media_type: str) -> None:
+    for document in (index(), index() | {"manifests": None}):
+        assert parse(document, media_type).descriptors == ()
+
+
+@given(json_values)
+def test_whatever_a_descriptor_has_it_is_refused_or_can_be_shown(value: Any) -> None:
+    for name in ("mediaType", "digest", "size", "artifactType", "annotations", "urls", "data", "platform", "other"):
+        entry = descriptor(b"m", OCI_MANIFEST) | {name: value}
+        try:
+            parse(index(entry), OCI_INDEX)
+        except ManifestInvalid:
+            continue
+        shown = presentable(entry)
+        assert shown is not None
+        assert msgspec.convert(shown, ReadByOthers)
+
+
 def test_as_many_entries_as_are_allowed() -> None:
     assert len(parse(image(layers=[descriptor()] * (MAX_ENTRIES - 1))).descriptors) == MAX_ENTRIES
 
 
-@pytest.mark.parametrize("content_type", ["", "text", "a/b c", "application/" + "x" * 200])
+@pytest.mark.parametrize("content_type", ["", "text", "a/b c", "application/" + "x" * 200, f"{OCI_MANIFEST},text/html"])
 def test_a_content_type_that_is_none_is_refused(content_type: str) -> None:
     assert "Content-Type" in refusal(image(), content_type)
+
+
+ACTIVE_TYPES = [
+    "text/html", "TEXT/HTML", "text/html; charset=utf-8", "image/svg+xml", "image/svg+xml;x=1", "application/xhtml+xml",
+    "Application/XHTML+XML", "text/xml", "application/xml", "application/rss+xml", "application/vnd.mozilla.xul+xml",
+    "text/javascript", "application/javascript", "application/x-javascript", "application/ecmascript", "text/css",
+    "application/pdf", "application/x-shockwave-flash", "application/signed-exchange;v=b3", "application/hta",
+    "application/x-xpinstall", "application/x-x509-ca-cert", "multipart/x-mixed-replace", "message/rfc822",
+    "text/plain", "image/png", "video/mp4", "font/woff2", "model/vrml", "x-world/x-vrml", "*/*", "application/*",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("media_type", ACTIVE_TYPES)
+def test_a_type_that_browsers_do_something_about_is_refused_at_the_push(media_type: str) -> None:
+    """As the Content-Type, and as the manifest's own mediaType where there is no other."""
+    assert "for example application/vnd.oci.image.manifest.v1+json" in refusal(image(), media_type)
+    assert "for example application/vnd.oci.image.manifest.v1+json" in refusal(image(mediaType=media_type), "")
+
+
+@pytest.mark.parametrize(
+    "media_type",
+    ["application/json", "application/octet-stream", "application/vnd.example", "application/vnd.example.thing.v1+json",
+     "application/vnd.in-toto+json", "application/vnd.acme.rocket.xmlish+json", "Application/Vnd.Example"],
+)  # fmt: skip
+def test_an_unknown_type_is_welcome(media_type: str) -> None:
+    assert parse(image(), media_type).media_type == media_type
+
+
+def test_a_manifest_may_state_its_type_with_parameters() -> None:
+    stated = "application/vnd.example+json;version=2"
+    assert parse(image(mediaType=stated), stated).media_type == "application/vnd.example+json"
 
 
 def test_the_content_type_may_have_parameters_and_stands_in_for_the_media_type() -> None:
