@@ -257,6 +257,12 @@ def _route_standard_library(level: str, stream: TextIO) -> None:
     root.setLevel(level)
     for name in _CHATTY:
         logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
+    logging.getLogger("django.request").addFilter(_is_ours_to_mend)  # a level would be undone by `django.setup`
+
+
+def _is_ours_to_mend(record: logging.LogRecord) -> bool:
+    """Django warns of every request that is answered with 4xx: clients' mistakes, which the access log has already."""
+    return record.levelno >= logging.ERROR
 
 
 def _is_ours(handler: logging.Handler) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 from collections.abc import Callable
 
@@ -12,6 +13,7 @@ from tests.distribution.client import Client, digest_of, refusal
 from tests.distribution.conftest import ALICE, DORA, GUS, OLGA
 from tests.support.people import Account
 from tests.support.server import Server
+from tests.support.waiting import wait_until
 
 UNKNOWN = "sha256:" + "0" * 64
 
@@ -234,3 +236,19 @@ def test_a_method_that_there_is_not_is_answered_with_those_that_there_are(
 def test_a_path_that_there_is_not(alice: Client) -> None:
     for path in ("/v2/x", "/v2/depot/app/nothing/here", "/v2//"):
         assert alice.http.get(path).status_code == 404
+
+
+def test_addresses_of_docker_s_first_protocol_are_not_there_and_nothing_to_warn_of(server: Server) -> None:
+    before = server.log_size_bytes()
+    for path in ("/v1/_ping", "/v1/search?q=x", "/api/v2.0/nothing", "/nothing"):
+        assert httpx.get(f"{server.url}{path}").status_code in {404, 302}
+    httpx.get(f"{server.url}/api/v2.0/ping")
+    wait_until(lambda: "/api/v2.0/ping" in _log_since(server, before), what="the last request is logged")
+    lines = [json.loads(line) for line in _log_since(server, before).splitlines()]
+    assert [line for line in lines if line["level"] != "info"] == []
+
+
+def _log_since(server: Server, start: int) -> str:
+    with server.log_path.open("rb") as log:
+        log.seek(start)
+        return log.read().decode()
