@@ -7,12 +7,12 @@ import contextlib
 import os
 import secrets
 import socket
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.clients.daemons import running
 from tests.clients.doors import DOORS, Registry
 from tests.clients.programs import Client, Credentials, Engine, House
 from tests.conftest import ServerFactory
@@ -22,7 +22,6 @@ from tests.support.minio import Minio
 from tests.support.people import PASSWORD, Account, create_user
 from tests.support.server import Server
 from tests.support.tools import missing, tool
-from tests.support.waiting import wait_until
 
 # In one process: Django takes seconds to set up on a busy machine.
 _ARRANGE = """
@@ -176,26 +175,39 @@ def engine(registry: Registry, tmp_path_factory: pytest.TempPathFactory) -> Engi
 def docker_socket(engine: Engine) -> Iterator[str]:
     """podman's implementation of the Docker API, up and answering."""
     docker = Client(tool("docker"), {**engine.environment, "DOCKER_HOST": engine.socket})
-    with (engine.folder / "service.log").open("wb") as log:
-        service = subprocess.Popen(
-            [str(tool("podman")), "system", "service", "--time=0", engine.socket],
-            env=dict(engine.environment),
-            stdout=log,
-            stderr=subprocess.STDOUT,
-        )
-    try:
-        wait_until(lambda: docker("version").is_success, what="podman's Docker API answers")
+    with running(
+        tool("podman"), "system", "service", "--time=0", engine.socket,
+        is_up=lambda: docker("version").is_success, log=engine.folder / "service.log", env=engine.environment,
+    ):  # fmt: skip
         yield engine.socket
-    finally:
-        service.terminate()
-        service.wait(20)
 
 
 @pytest.fixture
 def docker(engine: Engine, docker_socket: str, credentials: Credentials) -> Client:
-    """The docker command line."""
+    """The docker command line, over podman's service."""
     more = {"DOCKER_HOST": docker_socket, "DOCKER_BUILDKIT": "0"}
     return Client(tool("docker"), {**engine.environment, **credentials.environment, **more})
+
+
+@pytest.fixture(scope="session")
+def dockerd_socket(registry: Registry, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Docker's own daemon, with folders of its own and without a network for containers."""
+    folder = tmp_path_factory.mktemp("dockerd")
+    socket = f"unix://{folder / 'docker.sock'}"
+    environment = {"PATH": os.environ["PATH"], "HOME": str(folder), **registry.trust}
+    docker = Client(tool("docker"), {**environment, "DOCKER_HOST": socket})
+    with running(
+        tool("dockerd"), "--host", socket, "--data-root", f"{folder}/data", "--exec-root", f"{folder}/exec",
+        "--pidfile", f"{folder}/pid", "--storage-driver", "vfs", "--iptables=false", "--bridge=none", "--ip-masq=false",
+        is_up=lambda: docker("version").is_success, log=folder / "dockerd.log", env=environment,
+    ):  # fmt: skip
+        yield socket
+
+
+@pytest.fixture
+def dockerd(dockerd_socket: str, home: dict[str, str]) -> Client:
+    """The docker command line, over Docker's own daemon."""
+    return Client(tool("docker"), {**home, "DOCKER_HOST": dockerd_socket, "DOCKER_BUILDKIT": "0"})
 
 
 @pytest.fixture
@@ -267,6 +279,11 @@ def regctl(registry: Registry, home: dict[str, str]) -> Client:
 
 
 @pytest.fixture
+def regsync(home: dict[str, str]) -> Client:
+    return Client(tool("regsync"), home)
+
+
+@pytest.fixture
 def cosign(home: dict[str, str]) -> Client:
     """cosign with an empty password for its key."""
     return Client(tool("cosign"), {**home, "COSIGN_PASSWORD": ""})
@@ -292,16 +309,11 @@ def containerd_socket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path
         f'[grpc]\naddress = "{socket}"\n[ttrpc]\naddress = "{folder}/ttrpc.sock"\n'
     )
     ctr = Client(tool("ctr"), {"PATH": os.environ["PATH"]})
-    with (folder / "containerd.log").open("wb") as log:
-        daemon = subprocess.Popen(
-            [str(tool("containerd")), "--config", str(config)], stdout=log, stderr=subprocess.STDOUT
-        )
-    try:
-        wait_until(lambda: ctr("--address", str(socket), "version").is_success, what="containerd answers")
+    with running(
+        tool("containerd"), "--config", str(config),
+        is_up=lambda: ctr("--address", str(socket), "version").is_success, log=folder / "containerd.log",
+    ):  # fmt: skip
         yield socket
-    finally:
-        daemon.terminate()
-        daemon.wait(20)
 
 
 @pytest.fixture
@@ -315,3 +327,43 @@ def ctr(registry: Registry, containerd_socket: Path, home: dict[str, str]) -> Cl
             f'capabilities = ["pull", "resolve", "push"]\nca = "{registry.ca}"\n'
         )
     return Client(tool("ctr"), {**home, "CONTAINERD_ADDRESS": str(containerd_socket)})
+
+
+# --- BuildKit --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def buildkit_address(registry: Registry, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A BuildKit daemon with folders of its own."""
+    folder = tmp_path_factory.mktemp("buildkit")
+    address = f"unix://{folder / 'buildkit.sock'}"
+    config = folder / "buildkitd.toml"
+    how = f'ca = ["{registry.ca}"]' if registry.ca else "http = true"
+    config.write_text(f'root = "{folder}/root"\n[registry."{registry.host}"]\n{how}\n')
+    buildctl = Client(tool("buildctl"), {"PATH": os.environ["PATH"], "BUILDKIT_HOST": address})
+    with running(
+        tool("buildkitd"), "--config", str(config), "--addr", address, "--containerd-worker=false",
+        "--oci-worker-snapshotter=native", "--oci-worker-net=host",
+        is_up=lambda: buildctl("debug", "workers").is_success, log=folder / "buildkitd.log",
+    ):  # fmt: skip
+        yield address
+
+
+@pytest.fixture
+def buildctl(buildkit_address: str, home: dict[str, str]) -> Client:
+    return Client(tool("buildctl"), {**home, "BUILDKIT_HOST": buildkit_address})
+
+
+# --- clients in other languages --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def ociclient(registry: Registry, home: dict[str, str]) -> Client:
+    """A program of ours with Rust's oci-client, for one file: `ociclient("push", reference, path)`."""
+    return Client(tool("ociclient"), home, options=(str(registry.ca),) if registry.ca else ())
+
+
+@pytest.fixture
+def jib(home: dict[str, str]) -> Client:
+    """Maven with jib, which is given the certificate to trust for each call: Java looks for it elsewhere."""
+    return Client(tool("jib"), home, options=(f"-Duser.home={home['HOME']}", "-DsendCredentialsOverHttp=true"))

@@ -13,6 +13,7 @@ from tests.support.layouts import Layout
 pytestmark = pytest.mark.usefixtures("signed_in")
 
 BUNDLE = "application/vnd.dev.sigstore.bundle.v0.3+json"
+CONFIG = "application/vnd.oci.image.config.v1+json"  # of signatures in the older form
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,7 @@ def test_an_attestation_is_verified_and_read_back(signer: Signer, pushed: str, t
     assert is_good, shown
 
 
-def test_a_bundle_is_a_referrer_and_the_older_form_a_tag(
+def test_a_bundle_is_a_referrer_and_so_is_the_older_form_by_its_tag(
     signer: Signer, oras: Client, pushed: str, house: House
 ) -> None:
     signer.sign(pushed)
@@ -124,7 +125,7 @@ def test_a_bundle_is_a_referrer_and_the_older_form_a_tag(
     if signer.is_bundle:
         assert (types, tags) == ([BUNDLE], ["1"])
     else:
-        assert (types, tags) == ([], ["1", f"{digest.replace(':', '-')}.sig"])
+        assert (types, tags) == ([CONFIG], ["1", f"{digest.replace(':', '-')}.sig"])
 
 
 def test_two_signatures_stand_side_by_side(signer: Signer, pushed: str) -> None:
@@ -148,3 +149,15 @@ def test_a_copy_with_what_refers_to_the_image_takes_the_signatures(
 
     is_good, shown = signer.verify("verify", target)
     assert is_good, shown
+
+
+def test_a_copy_by_oras_takes_what_refers_to_the_image_by_its_subject(
+    signer: Signer, oras_copy: Client, pushed: str, house: House, unique: str
+) -> None:
+    signer.sign(pushed)
+    target = house.other_reference(unique)
+
+    oras_copy.must("copy", "--recursive", pushed, f"{target}:1")
+
+    is_good, shown = signer.verify("verify", f"{target}@{pushed.rpartition('@')[2]}")
+    assert is_good or not signer.is_bundle, shown

@@ -64,7 +64,37 @@ def _helm(request: pytest.FixtureRequest) -> Push:
     return push
 
 
+def _buildkit(request: pytest.FixtureRequest) -> Push:
+    client: Client = request.getfixturevalue("buildctl")
+    context = str(request.getfixturevalue("build_context"))
+    where = ("--local", f"context={context}", "--local", f"dockerfile={context}", "--progress", "plain")
+
+    def push(repository: str) -> Outcome:
+        output = ("--output", f"type=image,name={repository}:1,push=true")
+        return client("build", "--frontend", "dockerfile.v0", *where, *output)
+
+    return push
+
+
+def _dockerd(request: pytest.FixtureRequest) -> Push:
+    client: Client = request.getfixturevalue("dockerd")
+    context: Path = request.getfixturevalue("build_context")
+
+    def push(repository: str) -> Outcome:
+        client.must("build", "--tag", f"{repository}:1", str(context))
+        return client("push", f"{repository}:1")
+
+    return push
+
+
+def _oci_client(request: pytest.FixtureRequest) -> Push:
+    client: Client = request.getfixturevalue("ociclient")
+    context: Path = request.getfixturevalue("build_context")
+    return lambda repository: client("push", f"{repository}:1", str(context / "content"))
+
+
 CLIENTS: dict[str, Callable[[pytest.FixtureRequest], Push]] = {
+    "dockerd": _dockerd,
     "docker": lambda request: _engine(request, "docker"),
     "podman": lambda request: _engine(request, "podman"),
     "buildah": lambda request: _engine(request, "buildah"),
@@ -74,6 +104,16 @@ CLIENTS: dict[str, Callable[[pytest.FixtureRequest], Push]] = {
     "regctl": _regctl,
     "cosign": _cosign,
     "helm": _helm,
+    "buildkit": _buildkit,
+    "oci-client": _oci_client,
+}
+
+
+# Clients that show words of their own where the answer is 401.
+SHOWN_OF_401 = {
+    "regctl": "unauthorized",
+    "dockerd": "denied: requested access to the resource is denied",
+    "buildkit": "authorization failed",
 }
 
 
@@ -130,5 +170,5 @@ def test_a_push_to_a_private_project_by_someone_not_signed_in(
     outcome = push(house.private_reference(unique))
 
     assert not outcome.is_success
-    is_regctl = "regctl" in request.node.name  # shows nothing of a 401
-    assert ("unauthorized" if is_regctl else "log in first") in outcome.text, outcome.text
+    expected = next((words for name, words in SHOWN_OF_401.items() if name in request.node.name), "log in first")
+    assert expected in outcome.text, outcome.text

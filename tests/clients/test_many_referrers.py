@@ -13,6 +13,7 @@ from tests.support.layouts import MANIFEST_TYPE
 pytestmark = [pytest.mark.usefixtures("signed_in"), pytest.mark.slow]
 
 COUNT = 1000
+LONG = "x" * 5000  # so that they are more than one page
 KINDS = ("application/vnd.example.even", "application/vnd.example.odd")
 
 
@@ -23,7 +24,8 @@ def subject(owner_http: HttpClient, house: House, unique: str) -> str:
     about = descriptor(manifest, MANIFEST_TYPE)
 
     def attach(number: int) -> int:
-        artifact = image(artifactType=KINDS[number % 2], subject=about, annotations={"number": str(number)})
+        notes = {"number": str(number), "text": LONG}
+        artifact = image(artifactType=KINDS[number % 2], subject=about, annotations=notes)
         return owner_http.put_manifest(artifact).status_code
 
     with ThreadPoolExecutor(8) as pool:
