@@ -149,15 +149,3 @@ def test_a_copy_with_what_refers_to_the_image_takes_the_signatures(
 
     is_good, shown = signer.verify("verify", target)
     assert is_good, shown
-
-
-def test_a_copy_by_oras_takes_what_refers_to_the_image_by_its_subject(
-    signer: Signer, oras_copy: Client, pushed: str, house: House, unique: str
-) -> None:
-    signer.sign(pushed)
-    target = house.other_reference(unique)
-
-    oras_copy.must("copy", "--recursive", pushed, f"{target}:1")
-
-    is_good, shown = signer.verify("verify", f"{target}@{pushed.rpartition('@')[2]}")
-    assert is_good or not signer.is_bundle, shown
