@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.clients.daemons import running
+from tests.clients.daemons import roots_tool, running
 from tests.clients.doors import DOORS, Registry
 from tests.clients.programs import Client, Credentials, Engine, House
 from tests.conftest import ServerFactory
@@ -197,7 +197,7 @@ def dockerd_socket(registry: Registry, tmp_path_factory: pytest.TempPathFactory)
     environment = {"PATH": os.environ["PATH"], "HOME": str(folder), **registry.trust}
     docker = Client(tool("docker"), {**environment, "DOCKER_HOST": socket})
     with running(
-        tool("dockerd"), "--host", socket, "--data-root", f"{folder}/data", "--exec-root", f"{folder}/exec",
+        roots_tool("dockerd"), "--host", socket, "--data-root", f"{folder}/data", "--exec-root", f"{folder}/exec",
         "--pidfile", f"{folder}/pid", "--storage-driver", "vfs", "--iptables=false", "--bridge=none", "--ip-masq=false",
         is_up=lambda: docker("version").is_success, log=folder / "dockerd.log", env=environment,
     ):  # fmt: skip
@@ -338,11 +338,12 @@ def buildkit_address(registry: Registry, tmp_path_factory: pytest.TempPathFactor
     folder = tmp_path_factory.mktemp("buildkit")
     address = f"unix://{folder / 'buildkit.sock'}"
     config = folder / "buildkitd.toml"
-    how = f'ca = ["{registry.ca}"]' if registry.ca else "http = true"
+    # Unless told otherwise it speaks plain HTTP to localhost, whatever CA it has.
+    how = f'http = false\nca = ["{registry.ca}"]' if registry.ca else "http = true"
     config.write_text(f'root = "{folder}/root"\n[registry."{registry.host}"]\n{how}\n')
     buildctl = Client(tool("buildctl"), {"PATH": os.environ["PATH"], "BUILDKIT_HOST": address})
     with running(
-        tool("buildkitd"), "--config", str(config), "--addr", address, "--containerd-worker=false",
+        roots_tool("buildkitd"), "--config", str(config), "--addr", address, "--containerd-worker=false",
         "--oci-worker-snapshotter=native", "--oci-worker-net=host",
         is_up=lambda: buildctl("debug", "workers").is_success, log=folder / "buildkitd.log",
     ):  # fmt: skip

@@ -1,13 +1,22 @@
 """The daemons that some clients need: started, waited for until they answer, and stopped."""
 
 import contextlib
+import os
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
+from tests.support.tools import missing, tool
 from tests.support.waiting import wait_until
 
 STOPPING_S = 20
+
+
+def roots_tool(name: str) -> Path:
+    """The path of a daemon that only root can run. For others the test is skipped, as for a missing tool."""
+    if os.geteuid() != 0:
+        missing(f"{name} has to be run by root")
+    return tool(name)
 
 
 @contextlib.contextmanager

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
+import socket
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
 
 import httpx
 import pytest
 
+from registry_core.supervisor.ports import free_port
 from registry_core.tokens.jwt import TOKEN_MAX_CHARS
 from tests.distribution.client import Client, refusal
 from tests.distribution.conftest import ALICE
+from tests.support.server import Server
+from tests.support.tools import tool
+from tests.support.waiting import wait_until
 
 
 def names(count: int) -> list[str]:
@@ -38,6 +46,37 @@ def test_a_form_asks_for_as_many(alice: Client, nobody: Client) -> None:
     answer = nobody.http.post("/service/token", data=form | {"scope": " ".join(scopes(asked))})
     bearer = {"authorization": f"Bearer {answer.json()['access_token']}"}
     assert nobody.http.post(f"/v2/{asked[-1]}/blobs/uploads/", headers=bearer).status_code == 202
+
+
+@pytest.fixture
+def nginx(arranged: Server, tmp_path: Path) -> Iterator[str]:
+    """The address of an nginx in front of the registry that has its defaults in everything but `Host`."""
+    port = free_port()
+    config = tmp_path / "nginx.conf"
+    places = "".join(f"{name}_temp_path {tmp_path}/{name};\n" for name in
+                     ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))  # fmt: skip
+    config.write_text(
+        f"daemon off;\npid {tmp_path}/pid;\nerror_log {tmp_path}/error.log;\nevents {{}}\nhttp {{\n{places}"
+        f"access_log off; server {{ listen 127.0.0.1:{port}; location / {{ proxy_pass {arranged.url};\n"
+        "proxy_set_header Host $http_host; } } }\n"
+    )
+    process = subprocess.Popen([str(tool("nginx")), "-c", str(config), "-p", str(tmp_path)])
+    wait_until(lambda: _answers(port), what="nginx listens")
+    yield f"http://127.0.0.1:{port}"
+    process.terminate()
+    process.wait(20)
+
+
+def _answers(port: int) -> bool:
+    with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+        return True
+    return False
+
+
+def test_a_token_for_130_repositories_passes_nginx_as_it_is_installed(alice: Client, nginx: str) -> None:
+    asked = names(130)
+    bearer = {"authorization": f"Bearer {alice.token(*scopes(asked))}"}
+    assert httpx.post(f"{nginx}/v2/{asked[-1]}/blobs/uploads/", headers=bearer).status_code == 202
 
 
 def test_a_header_of_the_largest_token_reaches_the_registry(nobody: Client) -> None:
