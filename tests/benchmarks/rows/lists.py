@@ -47,7 +47,7 @@ ROWS = (
     ),
     WrkRow(
         name="referrers-1000",
-        what="first page of 1,000 referrers, 4 connections (distribution has no referrers)",
+        what="1,000 referrers, which are one page, 4 connections (distribution has no referrers)",
         needs=("referrers",),
         path=_referrers,
         scope=f"repository:{REFERRERS}:pull",
