@@ -47,19 +47,14 @@ def expire(store: ObjectStore, *, older_than_s: float, now_s: float | None = Non
     deleted, and how many given back."""
     before_s = (time.time() if now_s is None else now_s) - older_than_s
     due = [trashed for trashed in store.trashed() if trashed.trashed_at_s <= before_s]
-    lacking = _known_keys(store.name, {trashed.key for trashed in due})
-    given_back = sum(_given_back(store, trashed) for trashed in due if trashed.key in lacking)
-    purged = [trashed for trashed in due if trashed.key not in lacking or store.size_bytes(trashed.key) is not None]
-    for trashed in purged:
-        store.purge(trashed)
-        _log.info(
-            "an object in the trash was deleted for good",
-            store=store.name,
-            key=trashed.key,
-            size_bytes=trashed.size_bytes,
-            reason=f"it was there since {_when(trashed.trashed_at_s)}",
-        )
-    return len(purged), given_back
+    named = _named_keys(store.name, {trashed.key for trashed in due})
+    given_back = 0
+    for trashed in due:
+        if trashed.key in named and _given_back(store, trashed):
+            given_back += 1
+        else:
+            _purge(store, trashed)
+    return len(due) - given_back, given_back
 
 
 def empty(*, older_than_s: float = 0.0) -> tuple[int, int]:
@@ -75,6 +70,17 @@ def database_now_s() -> float:
         return float(cursor.fetchone()[0])
 
 
+def _purge(store: ObjectStore, trashed: TrashedObject) -> None:
+    store.purge(trashed)
+    _log.info(
+        "an object in the trash was deleted for good",
+        store=store.name,
+        key=trashed.key,
+        size_bytes=trashed.size_bytes,
+        reason=f"it was there since {_when(trashed.trashed_at_s)}",
+    )
+
+
 def _given_back(store: ObjectStore, trashed: TrashedObject) -> bool:
     is_back = store.give_back(trashed)
     if is_back:
@@ -87,7 +93,7 @@ def _given_back(store: ObjectStore, trashed: TrashedObject) -> bool:
     return is_back
 
 
-def _known_keys(store: str, keys: set[str]) -> set[str]:
+def _named_keys(store: str, keys: set[str]) -> set[str]:
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT storage_key FROM content_blob WHERE store = %s AND storage_key = ANY(%s) AND state <> %s",

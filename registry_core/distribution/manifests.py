@@ -31,8 +31,10 @@ LOOK_FOR_S = 1.0
 
 
 async def get(request: Request, services: Services, name: str, reference: str) -> Response:
-    """GET and HEAD: the manifest that a tag or a digest means. HEAD is 404 to who may push it while a blob of it is lost:
-    that is how clients find out what they need not push."""
+    """GET and HEAD: the manifest that a tag or a digest means.
+
+    HEAD is 404 to who may push it while a blob of it is lost: by HEAD clients find out what they need not push.
+    """
     identity, repository = await readable(request, services, name)
     wanted = _reference(reference)
     manifest = await _load(services, repository, wanted)
