@@ -122,7 +122,7 @@ def find(*, repository: RepositoryRef, by: Subject, token: str) -> ShortUpload |
     what it had is lost, or StorageError."""
     store = default_store()
     read = upload_tokens.read(token, repository_id=repository.id, by=by) if store.staging else None
-    if store.staging is None or read is None:
+    if store.staging is None or read is None or read.has_row:
         return None
     try:
         content = store.staging.read(read.name)

@@ -63,8 +63,9 @@ def start_upload(
     """
     hooks.before_upload(UploadContext(by, client, repository, size_bytes, "client"))
     store = default_store()
-    token = upload_tokens.issue(repository_id=repository.id, by=by, algorithm=algorithm)
-    if store.staging is None:
+    has_row = store.staging is None
+    token = upload_tokens.issue(repository_id=repository.id, by=by, algorithm=algorithm, has_row=has_row)
+    if has_row:
         upload_rows.insert(
             repository=repository, by=by, token=token, store=store.name, key=store.new_key(), algorithm=algorithm
         )
