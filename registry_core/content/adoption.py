@@ -51,9 +51,7 @@ class Finding:
 
 def findings() -> list[Finding]:
     """Compare the stores that are in use with the database; changes nothing. Raises StorageError."""
-    default, *others = configured_stores()
-    in_use = [default, *(store for store in others if not installation.is_empty(store))]
-    return [_finding(store) for store in in_use]
+    return [_finding(store) for store in configured_stores() if installation.is_in_use(store)]
 
 
 def adopt(finding: Finding) -> None:

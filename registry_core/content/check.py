@@ -6,12 +6,14 @@ from django.db import connection
 
 from registry_core.content import installation
 from registry_core.content.compare import StorageReport, compare
+from registry_core.content.installation import Standing
 from registry_core.storage.interface import ObjectStore
 from registry_core.storage.stores import configured_stores
 
 
 def check_storage() -> StorageReport:
-    """Compare all configured stores with the database; changes nothing. Raises StorageError."""
+    """Compare all configured stores with the database. Nothing is changed, but that a store that fits in everything is
+    marked as belonging to the database, where that was open. Raises StorageError."""
     report = StorageReport()
     stores = configured_stores()
     for store in stores:
@@ -36,8 +38,10 @@ def _compare(store: ObjectStore, report: StorageReport) -> None:
     before = report.differences
     compare(store, report)
     how, reason = installation.standing(store)
-    if report.differences > before and how is not installation.Standing.STRANGERS:
+    is_fitting = report.differences == before
+    if how is Standing.UNSURE and is_fitting and installation.is_in_use(store):
+        installation.mark_together(store)
+    elif how is not Standing.STRANGERS:
         reason = installation.remembered_stop(store.name) or reason
-    is_stopped = how is installation.Standing.STRANGERS or report.differences > before
-    if reason and is_stopped:
+    if reason and (how is Standing.STRANGERS or not is_fitting):
         report.stopped[store.name] = installation.with_advice(reason)

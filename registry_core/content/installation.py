@@ -153,6 +153,11 @@ def is_empty(store: ObjectStore) -> bool:
     return not has_blobs and next(iter(store.objects()), None) is None
 
 
+def is_in_use(store: ObjectStore) -> bool:
+    """Whether new blobs go to the store, or something is in it. Raises StorageError."""
+    return store.name == get_config().storage or not is_empty(store)
+
+
 def mark_together(store: ObjectStore) -> None:
     """Give the store and the database the next mark, and the installation's id to whichever has none."""
     mark = read_mark(store)

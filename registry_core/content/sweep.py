@@ -44,7 +44,8 @@ class SweepReport:
 
     def __str__(self) -> str:
         verb = "would remove" if self.is_dry_run else "removed"
-        lines = [f"{verb} {stored.key} ({stored.size_bytes} bytes): no row names it" for stored in self.objects]
+        named = self.objects if self.is_dry_run else []  # what went is in the log
+        lines = [f"{verb} {stored.key} ({stored.size_bytes} bytes): no row names it" for stored in named]
         lines += [f"gave back {self.given_back} objects from the trash, which the database has"] * bool(self.given_back)
         lines += [f"{verb} {self.purged} objects from the trash for good"] * bool(self.purged)
         objects = len(self.objects) + self.unfinished
@@ -73,7 +74,7 @@ def sweep(*, ttl_s: int, is_forced: bool = False, is_dry_run: bool = False) -> S
 
 
 def _sweep_store(store: ObjectStore, report: SweepReport, *, ttl_s: int, now_s: float, is_forced: bool) -> None:
-    if store.name != get_config().storage and installation.is_empty(store):
+    if not installation.is_in_use(store):
         return
     reason = installation.why_not_to_sweep(store)
     if not reason:
