@@ -1,4 +1,4 @@
-"""The commands of "Backup and restore" in docs/admin-guide.md, run on a real `portolan up` with objects that are old."""
+"""The commands of "Backup and restore" in docs/admin-guide.md, run on a real `portolan up` with old objects."""
 
 from __future__ import annotations
 
