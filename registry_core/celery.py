@@ -79,6 +79,11 @@ app.conf.beat_schedule = {
         "schedule": 60.0,
         "options": {"expires": 60},
     },
+    "mark stores": {
+        "task": "registry_core.content.tasks.mark_stores",
+        "schedule": 60.0,
+        "options": {"expires": 60},
+    },
     "sweep uploads": {
         "task": "registry_core.content.tasks.sweep_uploads",
         "schedule": 3600.0,

@@ -5,7 +5,6 @@ import os
 import sys
 from collections.abc import Callable
 from functools import partial
-from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -13,17 +12,21 @@ import django.db
 import psycopg
 import typer
 
-from registry_core import cli_tls
+from registry_core import cli_storage, cli_tls
+from registry_core.cli_common import (
+    EXIT_ALREADY_RUNNING,
+    EXIT_CONFIGURATION,
+    EXIT_FAILED,
+    EXIT_PORT_BUSY,
+    operation,
+    require,
+)
 from registry_core.config import CONFIG_PATH_VARIABLE, ConfigError, describe, get_config
 from registry_core.durable import make_folder
 from registry_core.errors import OperationError
 from registry_core.storage.interface import StorageError
 from registry_core.supervisor.errors import AlreadyRunning, PortBusy, SupervisorError
 
-EXIT_FAILED = 1
-EXIT_CONFIGURATION = 3
-EXIT_ALREADY_RUNNING = 4
-EXIT_PORT_BUSY = 5
 CONCURRENCY = 2
 
 _HELP = """Portolan, an enterprise container registry.
@@ -34,9 +37,8 @@ Exit codes: 0 ok, 1 failed, 2 wrong usage, 3 wrong configuration, 4 already runn
 """
 
 app = typer.Typer(help=_HELP, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-storage_app = typer.Typer(help="Look after the object store.", no_args_is_help=True)
 keys_app = typer.Typer(help="Look after the keys that sign tokens.", no_args_is_help=True)
-app.add_typer(storage_app, name="storage")
+app.add_typer(cli_storage.app, name="storage")
 app.add_typer(keys_app, name="keys")
 app.add_typer(cli_tls.app, name="tls")
 
@@ -134,7 +136,7 @@ def createuser(
     ] = False,
 ) -> None:
     """Make a user, or set a user's password. The password is asked for, or read from standard input."""
-    users, password = _operation("rbac.services.users"), _ask_password()
+    users, password = operation("rbac.services.users"), _ask_password()
     try:
         if is_reset:
             users.set_password(user=_user(username), password=password)
@@ -180,52 +182,6 @@ def openapi() -> None:
     call_command("spectacular")
 
 
-@storage_app.command("check")
-def storage_check(
-    repair: Annotated[
-        bool, typer.Option("--repair", help="Quarantine blobs without bytes, give back bytes that are found.")
-    ] = False,
-) -> None:
-    """Compare the object store with the database; exit code 1 when they differ."""
-    if repair:
-        typer.echo(str(_operation("registry_core.content.repair").repair_storage()))
-    report = _operation("registry_core.content.check").check_storage()
-    typer.echo(str(report))
-    raise typer.Exit(0 if report.is_clean else EXIT_FAILED)
-
-
-@storage_app.command("scrub")
-def storage_scrub(
-    rate_mib: Annotated[int, typer.Option("--rate", min=1, help="MiB per second to read at the most.")] = 50,
-    limit_s: Annotated[
-        float | None,
-        typer.Option("--for", min=0, help="Seconds after which to stop; default: at the end of the round."),
-    ] = None,
-    is_from_start: Annotated[
-        bool, typer.Option("--from-start", help="Begin a new round instead of going on where the last run ended.")
-    ] = False,
-) -> None:
-    """Read every blob and compare its bytes with its digest; exit code 1 when any is damaged."""
-    report = _operation("registry_core.content.scrub").scrub(
-        rate_bytes_s=rate_mib << 20, limit_s=limit_s, is_from_start=is_from_start
-    )
-    typer.echo(str(report))
-    raise typer.Exit(EXIT_FAILED if report.damaged else 0)
-
-
-@storage_app.command("sweep")
-def storage_sweep(
-    idle_s: Annotated[
-        int | None, typer.Option("--idle", min=0, help="Seconds without a write; default: PORTOLAN_UPLOAD_TTL_S.")
-    ] = None,
-) -> None:
-    """Remove uploads that nobody went on with, and objects that no row names."""
-    ttl_s = get_config().upload_ttl_s if idle_s is None else idle_s
-    uploads = _operation("registry_core.content.uploads").sweep_uploads(ttl_s=ttl_s)
-    orphans = _operation("registry_core.content.orphans").sweep_orphans(ttl_s=ttl_s)
-    typer.echo(f"removed {uploads} uploads and {orphans} objects without a row")
-
-
 @keys_app.command("rotate")
 def keys_rotate() -> None:
     """Sign new tokens with a new key; tokens of the old one are valid until they expire."""
@@ -238,7 +194,7 @@ def _serve() -> None:
     from registry_core import serve as server
 
     config = get_config()
-    _require(config.database_dsn, "PORTOLAN_DATABASE_URL")
+    require(config.database_dsn, "PORTOLAN_DATABASE_URL")
     server.serve(config)
 
 
@@ -262,15 +218,8 @@ def _beat_schedule() -> Path:
 
 
 def _require_stores() -> None:
-    _require(get_config().redis_dsn, "PORTOLAN_REDIS_URL")
-    _require(get_config().database_dsn, "PORTOLAN_DATABASE_URL")
-
-
-def _operation(module: str) -> Any:
-    """The module of an operation, with Django ready. By name: this module is below the apps that it calls."""
-    _require(get_config().database_dsn, "PORTOLAN_DATABASE_URL")
-    django.setup()
-    return import_module(module)
+    require(get_config().redis_dsn, "PORTOLAN_REDIS_URL")
+    require(get_config().database_dsn, "PORTOLAN_DATABASE_URL")
 
 
 def _user(username: str) -> Any:
@@ -285,11 +234,6 @@ def _ask_password() -> str:
     if sys.stdin.isatty():
         return str(typer.prompt("Password", hide_input=True, confirmation_prompt=True))
     return sys.stdin.readline().rstrip("\n")
-
-
-def _require(url: str | None, variable: str) -> None:
-    if url is None:
-        raise ConfigError(f"{variable} is not set and no `portolan up` runs on {get_config().data}")
 
 
 def _leave(code: int, reason: object) -> NoReturn:

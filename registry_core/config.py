@@ -145,6 +145,17 @@ class Config(BaseSettings):
     deleted_retention_days: int = Field(
         default=14, ge=0, description="Days for which what was deleted can be brought back; 0: not at all."
     )
+    trash_days: int = Field(
+        default=7,
+        ge=0,
+        description="Days for which objects that a sweep removes are kept in the store's trash; 0: they are deleted.",
+    )
+    sweep_max_percent: int = Field(
+        default=5,
+        ge=0,
+        le=100,
+        description="Share of a store's objects, or of their bytes, above which a sweep of more than 10 is refused.",
+    )
     token_ttl_s: int = Field(default=1800, ge=60, le=86_400, description="Seconds for which a bearer token is valid.")
     refresh_tokens: bool = Field(
         default=False,

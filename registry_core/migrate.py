@@ -48,3 +48,4 @@ def _first_rows() -> None:
     """What no migration can hold: rows of apps above this one, which are therefore called by name."""
     import_string("rbac.bootstrap.ensure_admin")()
     import_string("projects.bootstrap.ensure_library")()
+    import_string("registry_core.content.installation.begin")()

@@ -55,3 +55,8 @@ def refuse_while_away() -> None:
 async def run_plain(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
     """Run work that touches no database (a disk, a hash) in the pool."""
     return await asyncio.get_running_loop().run_in_executor(_pool, lambda: function(*args, **kwargs))
+
+
+async def run_store(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+    """Run work that waits for the object store and touches no database."""
+    return await asyncio.get_running_loop().run_in_executor(_uploads, lambda: function(*args, **kwargs))

@@ -12,6 +12,7 @@ from registry_core.content import quota
 from registry_core.content.errors import BlobUnknown, ContentInUse
 from registry_core.content.links import GRACE, link, unlink
 from registry_core.content.models import Blob
+from registry_core.content.objects import is_lost
 from registry_core.content.repositories import RepositoryRef, changing, retried
 from registry_core.database.statements import statements
 from registry_core.digests import Digest
@@ -132,6 +133,17 @@ def _existing(blob: BlobRef) -> BlobRef:
     return BlobRef(blob_id, blob.digest, size_bytes, store, key)
 
 
+def find_blob(digest: Digest) -> BlobRef | None:
+    """The living blob of that digest."""
+    with statements() as cursor:
+        cursor.execute(
+            "SELECT id, size_bytes, store, storage_key FROM content_blob WHERE digest = %s AND state = %s",
+            [digest.raw, Blob.State.LIVE],
+        )
+        row = cursor.fetchone()
+    return None if row is None else BlobRef(row[0], digest, row[1], row[2], row[3])
+
+
 _MOUNTABLE = """
     SELECT blob.id, blob.size_bytes, blob.store, blob.storage_key
     FROM content_blob AS blob
@@ -154,7 +166,8 @@ def mount_blob(
     by: Subject,
     client: str = "",
 ) -> BlobRef | None:
-    """Link a blob that the caller may read elsewhere; None when there is none.
+    """Link a blob that the caller may read elsewhere; None when there is none, or its object is lost: the client then
+    pushes it.
 
     `source_id` names the repository to take it from, otherwise any one of `readable_projects` (None: all of them)
     will do. Raises QuotaExceeded.
@@ -164,7 +177,7 @@ def mount_blob(
             _MOUNTABLE, [digest.raw, Blob.State.LIVE, source_id, source_id, readable_projects, readable_projects]
         )
         row = cursor.fetchone()
-        if row is None:
+        if row is None or is_lost(store=row[2], key=row[3], size_bytes=row[1]):
             return None
         hooks.before_mount(MountContext(by, client, repository, digest))
         link(repository=repository, sizes_bytes={row[0]: row[1]}, reason="mount")

@@ -1,118 +1,47 @@
-"""The two truths compared: objects in the stores without a row, and rows without their object."""
+"""What an operator is told of the stores: what does not fit to the database, and why nothing is swept."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 from django.db import connection
 
-from registry_core.content.models import Blob
-from registry_core.storage.interface import ObjectStore, StoredObject
+from registry_core.content import installation
+from registry_core.content.compare import StorageReport, compare
+from registry_core.content.installation import Standing
+from registry_core.storage.interface import ObjectStore
 from registry_core.storage.stores import configured_stores
-
-BATCH = 10_000
-
-
-@dataclass(slots=True)
-class StorageReport:
-    """What does not fit together. `unfinished` are objects of uploads that are still known: not an error. `hints` are
-    what an operator should change about a store: not an error either."""
-
-    objects_without_row: list[StoredObject] = field(default_factory=list)
-    unfinished_without_row: list[StoredObject] = field(default_factory=list)
-    rows_without_object: list[str] = field(default_factory=list)
-    stores_not_configured: dict[str, int] = field(default_factory=dict)
-    hints: list[str] = field(default_factory=list)
-    unfinished: int = 0
-    quarantined: int = 0
-    blobs: int = 0
-
-    def __str__(self) -> str:
-        lines = [f"{self.blobs} blobs, {self.unfinished} uploads under way"]
-        lines += [f"{self.quarantined} blobs in quarantine: push them again to heal them"] if self.quarantined else []
-        lines += [
-            f"object without a row: {stored.key} ({stored.size_bytes} bytes)" for stored in self.objects_without_row
-        ]
-        lines += [f"unfinished object without a row: {stored.key}" for stored in self.unfinished_without_row]
-        lines += [f"blob without its object, or with another size: {key}" for key in self.rows_without_object]
-        lines += [
-            f"{blobs} blobs in the store {name}, which is not configured"
-            for name, blobs in self.stores_not_configured.items()
-        ]
-        lines += [f"hint: {hint}" for hint in self.hints]
-        return "\n".join(lines)
-
-    @property
-    def is_clean(self) -> bool:
-        return not (
-            self.objects_without_row
-            or self.unfinished_without_row
-            or self.rows_without_object
-            or self.stores_not_configured
-        )
 
 
 def check_storage() -> StorageReport:
-    """Compare all configured stores with the database; changes nothing. Raises StorageError."""
+    """Compare all configured stores with the database. Nothing is changed, but that a store that fits in everything is
+    marked as belonging to the database, where that was open. Raises StorageError."""
     report = StorageReport()
     stores = configured_stores()
     for store in stores:
-        compare(store, report)
+        _compare(store, report)
         report.hints += store.hints()
-    report.stores_not_configured = _blobs_elsewhere([store.name for store in stores])
+    if report.rows_without_object:
+        in_trash = {trashed.key for store in stores for trashed in store.trashed()}
+        report.in_trash = len(in_trash.intersection(report.rows_without_object))
+    report.stores_not_configured = stores_not_configured()
     return report
 
 
-def compare(store: ObjectStore, report: StorageReport) -> None:
-    """Add to the report what does not fit between one store and the database."""
-    # The objects first: a blob committed meanwhile has its object listed or its row not yet read, never the other way
-    # round.
-    objects = {stored.key: stored for stored in store.objects()}
-    unfinished = list(store.unfinished())
-    staged = store.staged()
-    uploads = staged | _keys("SELECT storage_key, 0 FROM content_upload WHERE store = %s", store.name)
-    # What is quarantined is known to be damaged or gone, and waits to be pushed again.
-    blobs = _keys(
-        "SELECT storage_key, size_bytes FROM content_blob WHERE store = %s AND state <> %s",
-        store.name,
-        Blob.State.QUARANTINED,
-    )
-    waiting = _keys(
-        "SELECT storage_key, 0 FROM content_blob WHERE store = %s AND state = %s", store.name, Blob.State.QUARANTINED
-    )
-    report.quarantined += len(waiting)
-    under_way = {stored.upload_key for stored in (*objects.values(), *unfinished) if stored.key not in blobs}
-    report.unfinished += len(under_way & uploads.keys() | {key for key, is_here in staged.items() if is_here})
-    report.blobs += len(blobs)
-    unknown = [
-        stored
-        for stored in objects.values()
-        if stored.key not in blobs and stored.key not in waiting and stored.upload_key not in uploads
-    ]
-    report.objects_without_row += [stored for stored in unknown if store.size_bytes(stored.key) is not None]
-    report.unfinished_without_row += [
-        stored for stored in unfinished if stored.key not in blobs and stored.upload_key not in uploads
-    ]
-    report.rows_without_object += [
-        key for key, size_bytes in blobs.items() if not _is_there(store, key, size_bytes, objects.get(key))
-    ]
-
-
-def _is_there(store: ObjectStore, key: str, size_bytes: int, listed: StoredObject | None) -> bool:
-    # What the list does not show may have come since: only then is the store asked for a single object.
-    return (listed is not None and listed.size_bytes == size_bytes) or store.size_bytes(key) == size_bytes
-
-
-def _blobs_elsewhere(known: list[str]) -> dict[str, int]:
+def stores_not_configured() -> dict[str, int]:
+    """The stores that blobs lie in and the configuration does not name, with how many blobs: they cannot be pulled."""
+    known = [store.name for store in configured_stores()]
     with connection.cursor() as cursor:
         cursor.execute("SELECT store, count(*) FROM content_blob WHERE store <> ALL(%s) GROUP BY store", [known])
         return dict(cursor.fetchall())
 
 
-def _keys(statement: str, *values: str | int) -> dict[str, int]:
-    with connection.cursor() as cursor:
-        cursor.execute(statement, values)
-        found: dict[str, int] = {}
-        while rows := cursor.fetchmany(BATCH):
-            found.update(rows)
-    return found
+def _compare(store: ObjectStore, report: StorageReport) -> None:
+    before = report.differences
+    compare(store, report)
+    how, reason = installation.standing(store)
+    is_fitting = report.differences == before
+    if how is Standing.UNSURE and is_fitting and installation.is_in_use(store):
+        installation.mark_together(store)
+    elif how is not Standing.STRANGERS:
+        reason = installation.remembered_stop(store.name) or reason
+    if reason and (how is Standing.STRANGERS or not is_fitting):
+        report.stopped[store.name] = installation.with_advice(reason)

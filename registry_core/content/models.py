@@ -309,6 +309,35 @@ class Upload(models.Model):
         return f"upload {self.pk}"
 
 
+class Installation(models.Model):
+    """Which installation this database belongs to: one row, made with the first store, which carries the same name."""
+
+    id = models.PositiveSmallIntegerField(primary_key=True, default=1)
+    name = models.CharField(max_length=32, help_text="random; nobody chooses it")
+    created_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        constraints = [models.CheckConstraint(condition=Q(id=1), name="installation_one_row")]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class StoreMark(models.Model):
+    """The last mark that this database and a store were given together, and why sweeping is stopped there, if it is."""
+
+    store = models.CharField(max_length=32, primary_key=True)
+    count = models.BigIntegerField(db_default=0)
+    token = models.CharField(max_length=32, blank=True, db_default="", help_text="random, of this mark alone")
+    previous = models.CharField(max_length=32, blank=True, db_default="", help_text="the token of the mark before")
+    newest_blob = models.BigIntegerField(db_default=0, help_text="the largest id of a blob when it was given")
+    marked_at = models.DateTimeField(db_default=Now())
+    stopped = models.TextField(blank=True, db_default="", help_text="why the last sweep was refused")
+
+    def __str__(self) -> str:
+        return f"mark {self.count} of {self.store}"
+
+
 class QuotaStripe(models.Model):
     """A part of a project's storage counter: what was used through it and how far it may go without asking."""
 

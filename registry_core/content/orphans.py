@@ -2,18 +2,22 @@
 
 A key is written into an upload's row before its object exists, and passes from that row to a blob's in one transaction.
 Of a short upload it is the name of its staged file, which is there before the object. So an object that none of them
-names will never be named again: keys are not used twice.
+names will never be named again, keys are not used twice; as long as this is the database that the objects were written
+with, which `registry_core.content.installation` and `registry_core.content.acknowledged` see to.
 """
 
 from __future__ import annotations
 
-import time
+from dataclasses import dataclass, field
 
+import structlog
 from django.db import connection
 
-from registry_core.content.check import StorageReport, compare
+from registry_core.content.compare import StorageReport, compare
 from registry_core.storage.interface import ObjectStore, StoredObject
-from registry_core.storage.stores import configured_stores
+
+OBJECTS_MIN = 10
+_log = structlog.get_logger(__name__)
 
 _IS_NAMED = """
     SELECT EXISTS (SELECT 1 FROM content_upload WHERE store = %s AND storage_key = %s)
@@ -21,24 +25,71 @@ _IS_NAMED = """
 """
 
 
-def sweep_orphans(*, ttl_s: int) -> int:
-    """Remove the objects without a row that nobody wrote for `ttl_s` seconds; how many there were. Raises
-    StorageError."""
-    return sum(_sweep(store, written_before_s=time.time() - ttl_s) for store in configured_stores())
+@dataclass(slots=True)
+class Orphans:
+    """What no row names in one store and nobody wrote for a while, and how much there is in all."""
+
+    objects: list[StoredObject] = field(default_factory=list)
+    unfinished: list[StoredObject] = field(default_factory=list)
+    all_objects: int = 0
+    all_bytes: int = 0
+
+    @property
+    def size_bytes(self) -> int:
+        return sum(stored.size_bytes for stored in self.objects)
+
+    def is_too_much(self, *, max_percent: int) -> bool:
+        """Whether so much would go that somebody should look first: more than a handful, and more than `max_percent` of
+        the store's objects or bytes."""
+        if len(self.objects) <= OBJECTS_MIN:
+            return False
+        return (
+            len(self.objects) * 100 > self.all_objects * max_percent
+            or self.size_bytes * 100 > self.all_bytes * max_percent
+        )
 
 
-def _sweep(store: ObjectStore, *, written_before_s: float) -> int:
+def find_orphans(store: ObjectStore, *, written_before_s: float) -> Orphans:
+    """The orphans of a store. Raises StorageError."""
     report = StorageReport()
     compare(store, report)
     staged = store.staged()
     unstaged = [stored for stored in report.objects_without_row if stored.upload_key not in staged]
-    objects = [stored for stored in unstaged if _is_orphan(store, stored, written_before_s)]
-    unfinished = [stored for stored in report.unfinished_without_row if _is_orphan(store, stored, written_before_s)]
-    for stored in objects:
+    return Orphans(
+        objects=[stored for stored in unstaged if _is_orphan(store, stored, written_before_s)],
+        unfinished=[stored for stored in report.unfinished_without_row if _is_orphan(store, stored, written_before_s)],
+        all_objects=report.objects,
+        all_bytes=report.objects_bytes,
+    )
+
+
+def remove_orphan(store: ObjectStore, stored: StoredObject, *, to_trash: bool) -> bool:
+    """Move an object to the trash, or delete it; False when it is named or gone by now. Raises StorageError."""
+    if _is_named(store.name, stored):
+        return False
+    trashed = store.trash(stored.key) if to_trash else None
+    if to_trash and trashed is None:
+        return False
+    if not to_trash:
         store.delete(stored.key)
-    for stored in unfinished:
-        store.abort(stored.key)
-    return len(objects) + len(unfinished)
+    _log.info(
+        "an object was removed",
+        store=store.name,
+        key=stored.key,
+        size_bytes=stored.size_bytes,
+        reason="no blob and no upload in the database has it",
+        trash=trashed.name if trashed else "",
+    )
+    return True
+
+
+def remove_unfinished(store: ObjectStore, stored: StoredObject) -> bool:
+    """Forget what was never an object; False when it is named by now. Raises StorageError."""
+    if _is_named(store.name, stored):
+        return False
+    store.abort(stored.key)
+    _log.info("an unfinished object was removed", store=store.name, key=stored.key, reason="no upload has it")
+    return True
 
 
 def _is_orphan(store: ObjectStore, stored: StoredObject, written_before_s: float) -> bool:

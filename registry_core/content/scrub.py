@@ -11,11 +11,12 @@ from dataclasses import dataclass, field
 
 from django.db import connection, transaction
 
+from registry_core.content import installation
 from registry_core.content.models import Blob
 from registry_core.content.quarantine import quarantine
 from registry_core.digests import ALGORITHMS, Digest
 from registry_core.storage.hashing import new_hash
-from registry_core.storage.interface import ObjectMissing
+from registry_core.storage.interface import ObjectMissing, StoreNotConfigured
 from registry_core.storage.stores import store_named
 
 CURSOR = "scrub"
@@ -36,10 +37,12 @@ class ScrubReport:
     blobs: int = 0
     read_bytes: int = 0
     damaged: list[str] = field(default_factory=list)
+    skipped: int = 0
     is_round_complete: bool = False
 
     def __str__(self) -> str:
         lines = [f"damaged, quarantined: {digest}; push it again to heal it" for digest in self.damaged]
+        lines += [f"{self.skipped} blobs lie in a store that is not configured, and were not read"] * bool(self.skipped)
         end = "the round is complete" if self.is_round_complete else "the next run goes on from here"
         return "\n".join([*lines, f"{self.blobs} blobs, {self.read_bytes} bytes read: {end}"])
 
@@ -75,11 +78,17 @@ def scrub(
 def _is_sound(blob: _Stored, report: ScrubReport, rate_bytes_s: int, started_s: float) -> bool:
     running = new_hash(blob.digest.algorithm)
     try:
-        for chunk in store_named(blob.store).read(blob.key):
+        store = store_named(blob.store)
+    except StoreNotConfigured:
+        report.skipped += 1
+        return True
+    try:
+        for chunk in store.read(blob.key):
             running.update(chunk)
             report.read_bytes += len(chunk)
             _hold_back(report.read_bytes, rate_bytes_s, started_s)
     except ObjectMissing:
+        installation.refuse_unless_ours(store)
         return False
     return Digest(bytes([ALGORITHMS[blob.digest.algorithm]]) + running.digest()) == blob.digest
 

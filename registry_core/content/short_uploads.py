@@ -16,6 +16,8 @@ from registry_core.access import Subject
 from registry_core.content import upload_tokens
 from registry_core.content.blobs import BlobRef, store_blob, store_fresh
 from registry_core.content.errors import DigestMismatch, QuotaExceeded, UploadBusy, UploadUnknown
+from registry_core.content.healing import healed
+from registry_core.content.objects import note
 from registry_core.content.repositories import RepositoryRef, retried
 from registry_core.content.upload_tokens import UploadToken
 from registry_core.digests import Digest
@@ -90,7 +92,6 @@ class ShortUpload:
             key = writer.commit()
         finally:
             writer.close()
-        self._store.note(digest, key, len(content))
         ours = BlobRef(0, digest, len(content), self._store.name, key)
         try:
             blob = store_fresh(repository=self.repository, blob=ours, upload=None) or self._store_step_by_step(ours)
@@ -99,8 +100,11 @@ class ShortUpload:
         except Exception:
             self._delete(key)
             raise
+        blob = healed(stored=blob, pushed=ours)
         if blob.storage_key != key:
             self._delete(key)
+        else:
+            note(self._store, digest, key=key, size_bytes=len(content))
         return blob
 
     def _delete(self, key: str) -> None:
@@ -118,7 +122,7 @@ def find(*, repository: RepositoryRef, by: Subject, token: str) -> ShortUpload |
     what it had is lost, or StorageError."""
     store = default_store()
     read = upload_tokens.read(token, repository_id=repository.id, by=by) if store.staging else None
-    if store.staging is None or read is None:
+    if store.staging is None or read is None or read.has_row:
         return None
     try:
         content = store.staging.read(read.name)

@@ -5,20 +5,35 @@ from __future__ import annotations
 import time
 from typing import Final
 
+import structlog
 from celery import shared_task
 
 from registry_core.config import get_config
-from registry_core.content import descriptions, orphans, push_times, uploads
+from registry_core.content import descriptions, installation, push_times, sweep
+from registry_core.storage.interface import StorageError
 
 DESCRIBE_S: Final = 45
 DESCRIBE_AT_ONCE: Final = 200
+_log = structlog.get_logger(__name__)
 
 
 @shared_task(name="registry_core.content.tasks.sweep_uploads")
 def sweep_uploads() -> int:
-    """Remove abandoned uploads and the objects that no row names; how many there were of both."""
-    ttl_s = get_config().upload_ttl_s
-    return uploads.sweep_uploads(ttl_s=ttl_s) + orphans.sweep_orphans(ttl_s=ttl_s)
+    """Remove abandoned uploads and the objects that no row names; how many there were of both.
+
+    Why a store is left alone is logged, and `portolan check` says it.
+    """
+    return sweep.sweep(ttl_s=get_config().upload_ttl_s).removed
+
+
+@shared_task(name="registry_core.content.tasks.mark_stores")
+def mark_stores() -> int:
+    """Let the stores know how far the database is, so that an older one is noticed; how many were marked."""
+    try:
+        return installation.mark_stores()
+    except StorageError as error:  # it comes again in a minute
+        _log.warning("a store could not be marked", reason=str(error))
+        return 0
 
 
 @shared_task(name="registry_core.content.tasks.describe_manifests")

@@ -10,7 +10,7 @@ import functools
 import json
 import os
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from registry_core.access import Subject
 from registry_core.content.errors import UploadBusy, UploadUnknown
@@ -169,17 +169,26 @@ def delete(upload_id: int, version: int) -> None:
         _refuse_unless_one(cursor.rowcount)
 
 
-def idle(ttl_s: int) -> list[tuple[int, int]]:
-    """Id and version of each upload that nobody touched for `ttl_s` seconds and no living process writes."""
+class IdleUpload(NamedTuple):
+    """An upload that nobody goes on with."""
+
+    id: int
+    version: int
+    store: str
+    storage_key: str
+
+
+def idle(ttl_s: int) -> list[IdleUpload]:
+    """Each upload that nobody touched for `ttl_s` seconds and no living process writes."""
     with statements() as cursor:
         cursor.execute(
             """
-            SELECT id, version, CASE WHEN writer_until > now() THEN writer ELSE '' END FROM content_upload
-            WHERE updated_at < now() - make_interval(secs => %s) ORDER BY updated_at
+            SELECT id, version, store, storage_key, CASE WHEN writer_until > now() THEN writer ELSE '' END
+            FROM content_upload WHERE updated_at < now() - make_interval(secs => %s) ORDER BY updated_at
             """,
             [ttl_s],
         )
-        return [(upload_id, version) for upload_id, version, writer in cursor.fetchall() if is_free(writer)]
+        return [IdleUpload(*upload) for *upload, writer in cursor.fetchall() if is_free(writer)]
 
 
 def _update(upload_id: int, version: int, assignments: str, values: list[Any]) -> None:

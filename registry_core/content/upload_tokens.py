@@ -25,22 +25,26 @@ FRESH_S = 3600
 _NAME_BYTES = 16
 _SIGNATURE_BYTES = 15
 _FORMAT = struct.Struct(f">{_NAME_BYTES}sIB")  # name, seconds since the epoch, algorithm
+_HAS_ROW = 0x80  # beside the algorithm
 _TEXT_LENGTH = (_FORMAT.size + _SIGNATURE_BYTES) // 3 * 4
 
 
 @dataclass(frozen=True, slots=True)
 class UploadToken:
-    """What a token says. `name`: 32 hex digits that no other token has."""
+    """What a token says. `name`: 32 hex digits that no other token has. `has_row`: its upload was begun in the
+    database, and is nowhere else, whatever the store is now."""
 
     text: str
     name: str
     algorithm: str
     is_fresh: bool
+    has_row: bool = False
 
 
-def issue(*, repository_id: int, by: Subject, algorithm: str) -> str:
+def issue(*, repository_id: int, by: Subject, algorithm: str, has_row: bool = False) -> str:
     """A token for a new upload of a blob whose digest will be by `algorithm`."""
-    said = _FORMAT.pack(secrets.token_bytes(_NAME_BYTES), int(time.time()), ALGORITHMS[algorithm])
+    number = ALGORITHMS[algorithm] | (_HAS_ROW if has_row else 0)
+    said = _FORMAT.pack(secrets.token_bytes(_NAME_BYTES), int(time.time()), number)
     return base64.urlsafe_b64encode(said + _signature(said, repository_id, by)).decode()
 
 
@@ -56,8 +60,9 @@ def read(text: str, *, repository_id: int, by: Subject) -> UploadToken | None:
     if not hmac.compare_digest(signature, _signature(said, repository_id, by)):
         return None
     name, issued_at_s, number = _FORMAT.unpack(said)
-    algorithm = next(known for known, own in ALGORITHMS.items() if own == number)
-    return UploadToken(text, name.hex(), algorithm, is_fresh=time.time() < issued_at_s + FRESH_S)
+    algorithm = next(known for known, own in ALGORITHMS.items() if own == number & ~_HAS_ROW)
+    is_fresh = time.time() < issued_at_s + FRESH_S
+    return UploadToken(text, name.hex(), algorithm, is_fresh, has_row=bool(number & _HAS_ROW))
 
 
 def _signature(said: bytes, repository_id: int, by: Subject) -> bytes:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -22,6 +22,8 @@ from registry_core.access import Subject
 from registry_core.content import quota, short_uploads, upload_rows, upload_tokens
 from registry_core.content.blobs import BlobRef, store_blob, store_fresh
 from registry_core.content.errors import DigestMismatch, QuotaExceeded, UploadBusy, UploadUnknown
+from registry_core.content.healing import healed
+from registry_core.content.objects import note
 from registry_core.content.repositories import RepositoryRef, retried
 from registry_core.content.short_uploads import ShortUpload
 from registry_core.content.upload_rows import Position, UploadRow
@@ -29,7 +31,7 @@ from registry_core.database.statements import statements
 from registry_core.digests import ALGORITHMS, Digest
 from registry_core.distribution.hooks import UploadContext, hooks
 from registry_core.storage.hashing import RunningHash, new_hash, restored_hash
-from registry_core.storage.interface import StorageError, UploadLost
+from registry_core.storage.interface import StorageError, StoreNotConfigured, UploadLost
 from registry_core.storage.stores import configured_stores, default_store, store_named
 
 BUSY = "another request is writing this upload: wait for it, then ask for its state"
@@ -61,8 +63,9 @@ def start_upload(
     """
     hooks.before_upload(UploadContext(by, client, repository, size_bytes, "client"))
     store = default_store()
-    token = upload_tokens.issue(repository_id=repository.id, by=by, algorithm=algorithm)
-    if store.staging is None:
+    has_row = store.staging is None
+    token = upload_tokens.issue(repository_id=repository.id, by=by, algorithm=algorithm, has_row=has_row)
+    if has_row:
         upload_rows.insert(
             repository=repository, by=by, token=token, store=store.name, key=store.new_key(), algorithm=algorithm
         )
@@ -106,7 +109,11 @@ def claim_upload(*, repository: RepositoryRef, by: Subject, token: str) -> Uploa
             short.come_back()
             raise
     row = upload_rows.claim(repository, by, token) or _claim_from_dead(repository, by, token)
-    return UploadSession(repository, by, row)
+    try:
+        return UploadSession(repository, by, row)
+    except StorageError:
+        upload_rows.let_go(row.id, row.version)
+        raise
 
 
 def _grown(short: ShortUpload, by: Subject) -> UploadSession:
@@ -247,9 +254,12 @@ class UploadSession:
             key = self._writer.commit()
         if stated.algorithm != self.algorithm:
             self._verify(stated, self._read_back(key, stated.algorithm))
-        self._store.note(stated, key, self.offset_bytes)
-        blob = self._store_blob(BlobRef(0, stated, self.offset_bytes, self._store.name, key))
+        ours = BlobRef(0, stated, self.offset_bytes, self._store.name, key)
+        blob = self._store_blob(ours)
         self._is_held = False
+        blob = healed(stored=blob, pushed=ours)
+        if blob.storage_key == key:
+            note(self._store, stated, key=key, size_bytes=self.offset_bytes)
         with _left_for_the_sweep(self._key):
             self._writer.settle()
             if blob.storage_key != key:
@@ -361,12 +371,15 @@ class UploadSession:
         self._saved_at_s = time.monotonic()
 
 
-def sweep_uploads(*, ttl_s: int) -> int:
-    """Remove the uploads that nobody touched for `ttl_s` seconds, with their bytes; how many there were.
+def sweep_uploads(*, ttl_s: int, except_in: Collection[str] = ()) -> int:
+    """Remove the uploads that nobody touched for `ttl_s` seconds, with their bytes; how many there were. Those in the
+    stores `except_in` are left alone.
 
-    One that a living process writes is left alone, however long it takes.
+    So is one that a living process writes, however long it takes. The bytes do not go to the trash: they were never
+    acknowledged as a blob.
     """
-    swept = sum(_sweep_one(upload_id, version) for upload_id, version in upload_rows.idle(ttl_s))
+    idle = [upload for upload in upload_rows.idle(ttl_s) if upload.store not in except_in]
+    swept = sum(_sweep_one(upload.id, upload.version) for upload in idle)
     staged = [store.staging for store in configured_stores() if store.staging]
     return swept + sum(staging.sweep(ttl_s=ttl_s, memory_s=2 * upload_tokens.FRESH_S) for staging in staged)
 
@@ -386,6 +399,7 @@ def _sweep_one(upload_id: int, version: int) -> bool:
         if row is None:
             return False
         quota.charge(project_id=row[3], delta_bytes=-row[2])
-    with suppress(LookupError):
+    with suppress(StoreNotConfigured):
         store_named(row[0]).forget(row[1], parts=json.loads(row[4]))
+    _log.info("an abandoned upload was removed", upload=upload_id, store=row[0], key=row[1])
     return True

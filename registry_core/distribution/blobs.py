@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
+
+import structlog
 
 from registry_core import threads
 from registry_core.config import get_config
@@ -20,11 +23,12 @@ from registry_core.distribution.ranges import RangeNotSatisfiable, parse_range
 from registry_core.distribution.services import Services
 from registry_core.http.messages import FilePart, Header, Relay, Request, Response
 from registry_core.storage.filesystem import FilesystemStore
-from registry_core.storage.interface import ObjectStore, SignedUrl
+from registry_core.storage.interface import ObjectMissing, ObjectStore, SignedUrl, StorageError
 from registry_core.storage.stores import store_named
 
 REMEMBERED_PART = 0.25
 _REMEMBERED = frozenset({200, 307})
+_log = structlog.get_logger(__name__)
 
 
 async def get(request: Request, services: Services, name: str, digest_text: str) -> Response:
@@ -41,7 +45,10 @@ async def get(request: Request, services: Services, name: str, digest_text: str)
     ]
     if is_known_to_client(request, digest):
         return Response(304, headers[:2])
-    response = await _answer(request, services, blob, headers)
+    try:
+        response = await _answer(request, services, blob, headers)
+    except ObjectMissing as error:
+        raise _lost(request, blob, error) from error
     if response.relay is None and response.status in _REMEMBERED:
         is_it = services.blobs.basis((repository.id, digest), lambda known: known is blob)
         content = [is_it, *_standing_on_its_url(services, blob, response)]
@@ -73,11 +80,29 @@ async def _load(services: Services, repository: RepositoryRef, digest: Digest) -
     return blob
 
 
+def _lost(request: Request, blob: BlobRef, error: ObjectMissing) -> BlobUnknown:
+    """404 and not 503: clients then push the blob again, which is what heals it."""
+    _log.error(
+        "a blob's object is lost: `portolan storage check --repair` looks for it, and pushing the blob again heals it",
+        request_id=request.id,
+        repository=request.repository,
+        digest=str(blob.digest),
+        store=blob.store,
+        key=blob.storage_key,
+        reason=str(error),
+    )
+    return BlobUnknown(
+        f"the registry has lost the content of {blob.digest}: push it again to heal it", {"digest": str(blob.digest)}
+    )
+
+
 async def _answer(request: Request, services: Services, blob: BlobRef, headers: list[Header]) -> Response:
+    """The answer for a blob whose object is there. HEAD looks for it as GET does. Raises ObjectMissing."""
     size, store = blob.size_bytes, store_named(blob.store)
+    where = await _locate(services, store, blob)
     if request.method == "HEAD":
-        return Response(200, [*headers, ("content-length", str(size))])
-    where = await _locate(services, store, blob.storage_key)
+        file = FilePart(where, 0, size) if isinstance(where, Path) else None
+        return Response(200, [*headers, ("content-length", str(size))], file=file)
     if isinstance(where, SignedUrl):
         # The client repeats its Range there.
         return Response(307, [*headers[:2], ("location", where.url), ("content-length", "0")])
@@ -96,15 +121,21 @@ async def _answer(request: Request, services: Services, blob: BlobRef, headers: 
         response.file = FilePart(where, first, length)
     else:
         chunks = store.read(blob.storage_key, start=first, end=last + 1)
-        response.relay = Relay(await threads.run_upload(_begun, chunks), length)
+        response.relay = Relay(await threads.run_store(_begun, chunks), length)
     return response
 
 
 def _standing_on_its_url(services: Services, blob: BlobRef, response: Response) -> list[Basis | None]:
-    """Until when a redirect may be remembered: no longer than the URL that it sends to."""
-    if response.status != 307:
+    """Until when an answer that no file stands for may be remembered: no longer than the URL that it sends to, or that
+    a GET would send to. What passes through us has none, and is looked for each time."""
+    if response.file is not None:
         return []
-    return [services.signed_urls.basis(blob.storage_key, lambda known: ("location", known.url) in response.headers)]
+    is_redirect = response.status == 307
+    return [
+        services.signed_urls.basis(
+            blob.storage_key, lambda known: not is_redirect or ("location", known.url) in response.headers
+        )
+    ]
 
 
 def _begun(chunks: Iterator[bytes]) -> Iterator[bytes]:
@@ -112,19 +143,45 @@ def _begun(chunks: Iterator[bytes]) -> Iterator[bytes]:
     return chain([next(chunks, b"")], chunks)
 
 
-async def _locate(services: Services, store: ObjectStore, key: str) -> Path | SignedUrl | None:
-    """Where a client finds an object by itself. Who may have it was decided before: a signed URL is remembered for a
-    part of its life, because signing takes milliseconds in a thread, and many clients pull the same image."""
+async def _locate(services: Services, store: ObjectStore, blob: BlobRef) -> Path | SignedUrl | None:
+    """Where a client finds an object by itself; None when it is to pass through us. Raises ObjectMissing.
+
+    Who may have it was decided before: a signed URL is remembered for a part of its life, because finding the object
+    and signing takes milliseconds in a thread, and many clients pull the same image.
+    """
     if store.name == FilesystemStore.name:
-        return store.locate(key)
-    known = services.signed_urls.get(key)
+        return _file(store, blob)
+    known = services.signed_urls.get(blob.storage_key)
     if known is not None:
         return known
-    where = await threads.run_plain(store.locate, key)
+    where = await threads.run_store(_found, store, blob)
     if isinstance(where, SignedUrl):
         ttl_s = get_config().s3_redirect_ttl_s * REMEMBERED_PART
-        services.signed_urls.put(key, where, seen=(), size_bytes=512 + len(where.url), ttl_s=ttl_s)
+        services.signed_urls.put(blob.storage_key, where, seen=(), size_bytes=512 + len(where.url), ttl_s=ttl_s)
     return where
+
+
+def _file(store: ObjectStore, blob: BlobRef) -> Path:
+    """The file. Looking at it takes microseconds, and the server says nothing useful of one that is not there."""
+    path = store.locate(blob.storage_key)
+    assert isinstance(path, Path)  # noqa: S101 for the type checker
+    try:
+        is_whole = os.stat(path).st_size == blob.size_bytes
+    except FileNotFoundError:
+        if not path.parent.exists():
+            raise StorageError("reading an object: its folder is not there, is the disk mounted?") from None
+        is_whole = False
+    except OSError as error:
+        raise StorageError(f"reading an object: {os.strerror(error.errno or 0)}") from error
+    if not is_whole:
+        raise ObjectMissing("reading an object: it is not there, or has another size")
+    return path
+
+
+def _found(store: ObjectStore, blob: BlobRef) -> Path | SignedUrl | None:
+    if store.size_bytes(blob.storage_key) != blob.size_bytes:
+        raise ObjectMissing("looking for an object: it is not there, or has another size")
+    return store.locate(blob.storage_key)
 
 
 def _is_range_wanted(request: Request, blob: BlobRef) -> bool:

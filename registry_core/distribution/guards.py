@@ -145,6 +145,14 @@ async def actions_by_project(
     return found
 
 
+async def is_pushing(services: Services, identity: Identity, repository: RepositoryRef) -> bool:
+    """Whether the caller could push to the repository with what it came with: then it asks to find out what it need not
+    push."""
+    if identity.claims is not None and not identity.claims.grants_push(str(repository.name)):
+        return False
+    return PUSH in await actions(services, identity, repository.project)
+
+
 async def _admitted(request: Request, services: Services, name: str, action: str) -> tuple[Identity, Located]:
     request.repository = name
     parsed = RepositoryName.parse(name)

@@ -3,6 +3,7 @@ manifests"."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from functools import partial
 
@@ -10,30 +11,38 @@ from registry_core import threads
 from registry_core.config import get_config
 from registry_core.content.errors import ManifestInvalid, ManifestTooLarge, ManifestUnknown
 from registry_core.content.manifests import PutResult, delete_manifest, put_manifest
+from registry_core.content.objects import is_lost
 from registry_core.content.parsing import ParsedManifest, parse_manifest
 from registry_core.content.repositories import RepositoryRef
 from registry_core.content.tags import delete_tag
 from registry_core.digests import Digest
 from registry_core.distribution import known_answers
 from registry_core.distribution.errors import OciError
-from registry_core.distribution.guards import admit_pull, deletable, readable, writable
+from registry_core.distribution.guards import admit_pull, deletable, is_pushing, readable, writable
 from registry_core.distribution.pulls import pull_of
-from registry_core.distribution.reads import StoredManifest
+from registry_core.distribution.reads import StoredManifest, UsedBlob
 from registry_core.distribution.services import Services
 from registry_core.http.messages import BodyTooLarge, Request, Response
 from registry_core.names import InvalidName, is_tag, parse_reference
 
 MAX_TAGS = 100
 PARSED_AT_ONCE_BYTES = 8 << 10
+LOOK_FOR_S = 1.0
 
 
 async def get(request: Request, services: Services, name: str, reference: str) -> Response:
-    """GET and HEAD: the manifest that a tag or a digest means."""
+    """GET and HEAD: the manifest that a tag or a digest means.
+
+    HEAD is 404 to who may push it while a blob of it is lost: by HEAD clients find out what they need not push.
+    """
     identity, repository = await readable(request, services, name)
     wanted = _reference(reference)
     manifest = await _load(services, repository, wanted)
     tag = wanted if isinstance(wanted, str) else ""
     await admit_pull(request, services, identity, repository, manifest.digest, tag)
+    is_asked_before_push = request.method == "HEAD" and await is_pushing(services, identity, repository)
+    if is_asked_before_push:
+        await _refuse_incomplete(services, repository, manifest)
     pull = pull_of(manifest.artifact_id, tag, identity.subject) if request.method == "GET" else None
     if pull is not None:
         services.pulls.count(pull)
@@ -46,6 +55,8 @@ async def get(request: Request, services: Services, name: str, reference: str) -
     if is_known_to_client(request, manifest.digest):
         return Response(304, headers[1:3])
     response = Response(200, headers, manifest.content)
+    if is_asked_before_push:
+        return response  # whether the blobs are there is looked up each time
     is_it = services.manifests.basis((repository.id, wanted), lambda known: known is manifest)
     known_answers.remember(
         request, services, response, identity=identity, repository=repository, content=[is_it], pull=pull
@@ -105,6 +116,32 @@ async def _load(services: Services, repository: RepositoryRef, wanted: str | Dig
             raise ManifestUnknown(f"{repository.name} has no manifest {wanted}", {"reference": str(wanted)})
         services.manifests.put(key, manifest, seen=seen, size_bytes=512 + len(manifest.content))
     return manifest
+
+
+async def _refuse_incomplete(services: Services, repository: RepositoryRef, manifest: StoredManifest) -> None:
+    """Who is about to push must not be told that the manifest is there while a blob of it, or of a manifest in it, is
+    damaged or lost: clients would push nothing, and nothing would be healed. Raises ManifestUnknown."""
+    used = await services.reads.blobs_of(repository.id, manifest.artifact_id)
+    damaged = next((blob.digest for blob in used if not blob.is_live), None)
+    damaged = damaged or await threads.run_store(_first_lost, used)
+    if damaged is not None:
+        raise ManifestUnknown(
+            f"the manifest {manifest.digest} refers to {damaged}, which is damaged or lost: push it again with all of "
+            "its blobs to heal it",
+            {"reference": str(manifest.digest), "digest": str(damaged)},
+        )
+
+
+def _first_lost(blobs: list[UsedBlob]) -> Digest | None:
+    """A blob whose object is not there, as far as that can be seen within LOOK_FOR_S: an object store is asked for each
+    object, and a manifest can have thousands."""
+    until_s = time.monotonic() + LOOK_FOR_S
+    for blob in blobs:
+        if is_lost(store=blob.store, key=blob.key, size_bytes=blob.size_bytes):
+            return blob.digest
+        if time.monotonic() > until_s:
+            break
+    return None
 
 
 async def _read(request: Request) -> bytes:

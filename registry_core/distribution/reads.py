@@ -36,6 +36,7 @@ LOCATE = """
     ) AS repository ON true
 """
 """Rows for `located_in`, of as many names as are given: two index probes for each, whatever Postgres expects."""
+BLOBS_MAX = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,17 @@ class StoredManifest:
     digest: Digest
     media_type: str
     content: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class UsedBlob:
+    """A blob that a manifest refers to, and where its bytes are to be."""
+
+    digest: Digest
+    size_bytes: int
+    store: str
+    key: str
+    is_live: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,6 +246,31 @@ class Reads:
                 {"digest": str(digest)},
             )
         return BlobRef(blob_id, digest, size_bytes, store, storage_key), is_aging
+
+    async def blobs_of(self, repository_id: int, artifact_id: int) -> list[UsedBlob]:
+        """The blobs of an artifact, and of the artifacts in it when it is an index, level by level: those that are not
+        live first, and no more than BLOBS_MAX."""
+        rows = await self._rows(
+            """
+            WITH RECURSIVE whole AS (
+                SELECT id, manifest_id FROM content_artifact WHERE id = %s
+                UNION
+                SELECT child.id, child.manifest_id FROM whole
+                JOIN content_manifestdescriptor AS entry ON entry.manifest_id = whole.manifest_id AND entry.role = 3
+                JOIN content_artifact AS child
+                  ON child.repository_id = %s AND child.digest = entry.digest AND child.deleted_at IS NULL
+            )
+            SELECT DISTINCT blob.digest, blob.size_bytes, blob.store, blob.storage_key, blob.state FROM whole
+            JOIN content_artifactblob AS used ON used.artifact_id = whole.id
+            JOIN content_blob AS blob ON blob.id = used.blob_id
+            ORDER BY blob.state DESC LIMIT %s
+            """,
+            [artifact_id, repository_id, BLOBS_MAX],
+        )
+        return [
+            UsedBlob(Digest(digest), size_bytes, store, key, state == Blob.State.LIVE)
+            for digest, size_bytes, store, key, state in rows
+        ]
 
     async def extend_grace(self, repository_id: int, blob_id: int) -> None:
         """Keep an unreferenced link a while longer: a client that was told the blob is there is about to use it."""

@@ -5,6 +5,7 @@ The server adapter (`registry_core.rsgi`) makes a `Request` and plays a `Respons
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -87,6 +88,13 @@ class FilePart:
     path: Path
     start: int
     length_bytes: int
+
+    def is_whole_file(self) -> bool:
+        """Whether the file is there and ends with this part."""
+        try:
+            return os.stat(self.path).st_size == self.start + self.length_bytes
+        except OSError:
+            return False
 
 
 @dataclass(frozen=True, slots=True)

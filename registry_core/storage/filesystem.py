@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
 import secrets
-import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -14,14 +12,24 @@ from typing import Any
 
 from registry_core.digests import Digest
 from registry_core.durable import begin_flush, make_folder, sync_folder
-from registry_core.storage.interface import ObjectWriter, StorageError, StoredObject, UploadLost
-from registry_core.storage.local_files import is_forgotten, translated, whose_memory
+from registry_core.storage.file_journal import FileJournal
+from registry_core.storage.file_trash import FileTrash
+from registry_core.storage.interface import ObjectWriter, StorageError, StoredObject, TrashedObject, UploadLost
+from registry_core.storage.journal_lines import blob_line, withdrawn_line
+from registry_core.storage.local_files import (
+    give_owner_of_folder,
+    is_forgotten,
+    make_owned_folder,
+    translated,
+    whose_memory,
+)
 from registry_core.storage.staging import Staging
 
 READ_BYTES = 1 << 20
 CHECKPOINT_BYTES = 32 << 20
 BEGIN_FLUSH_BYTES = 4 << 20
 FLUSHES_AT_ONCE = 12
+MARK_FOLDER = ".installation"  # among the objects, so that it goes where they are copied or mounted
 _flushes = ThreadPoolExecutor(FLUSHES_AT_ONCE, thread_name_prefix="flush")
 
 
@@ -145,13 +153,15 @@ class FilesystemStore:
 
     def __init__(self, root: Path) -> None:
         self._objects = root / "objects"
-        self._journal = root / "journal"
+        self._mark = self._objects / MARK_FOLDER / "mark.json"
+        self._trash = FileTrash(self._objects)
+        self._journal = FileJournal(root / "journal")
         self.staging = Staging(root / "staging")
 
     def prepare(self) -> None:
         """Make the folders; harmless when they are there."""
         with translated("preparing the store"):
-            make_folder(self._journal)
+            self._journal.prepare()
             make_folder(self._objects)
             self.staging.prepare()
             for fan in {f"{fan:02x}" for fan in range(256)}.difference(os.listdir(self._objects)):
@@ -200,11 +210,15 @@ class FilesystemStore:
 
     def objects(self) -> Iterator[StoredObject]:
         for fan in sorted(self._objects.iterdir()):
-            for path in sorted(fan.iterdir()):
-                with suppress(FileNotFoundError):  # deleted since the folder was listed
-                    status = path.stat()
-                    key = f"{fan.name}/{path.name}"
-                    yield StoredObject(key, key.partition("-")[0], status.st_size, status.st_mtime)
+            if not fan.name.startswith("."):
+                yield from self._objects_in(fan)
+
+    def _objects_in(self, fan: Path) -> Iterator[StoredObject]:
+        for path in sorted(fan.iterdir()):
+            with suppress(FileNotFoundError):  # deleted since the folder was listed
+                status = path.stat()
+                key = f"{fan.name}/{path.name}"
+                yield StoredObject(key, key.partition("-")[0], status.st_size, status.st_mtime)
 
     def unfinished(self) -> Iterator[StoredObject]:
         return iter(())  # an unfinished upload is an object like any other
@@ -213,17 +227,55 @@ class FilesystemStore:
         """There is nothing of the kind."""
 
     def note(self, digest: Digest, key: str, size_bytes: int) -> None:
-        line = json.dumps({"digest": str(digest), "key": key, "size": size_bytes}) + "\n"
-        path = self._journal / f"{time.strftime('%Y-%m', time.gmtime())}.jsonl"
-        with translated("writing the journal"):
-            fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._journal.append([blob_line(digest, key, size_bytes)])
+
+    def withdraw(self, keys: Iterable[str]) -> None:
+        self._journal.append(map(withdrawn_line, keys))
+
+    def journal(self) -> Iterator[bytes]:
+        return self._journal.lines()
+
+    def read_mark(self) -> bytes | None:
+        with translated("reading the store's mark"):
             try:
-                os.write(fd, line.encode())
-            finally:
-                os.close(fd)
+                return self._mark.read_bytes()
+            except FileNotFoundError:
+                return None
+
+    def write_mark(self, content: bytes) -> None:
+        folder, written = self._mark.parent, self._mark.with_name(f"{secrets.token_hex(8)}.new")
+        with translated("writing the store's mark"):
+            make_owned_folder(folder)
+            try:
+                _write_whole(written, content)
+                os.replace(written, self._mark)
+            except BaseException:
+                written.unlink(missing_ok=True)
+                raise
+            sync_folder(folder)
+
+    def trash(self, key: str) -> TrashedObject | None:
+        return self._trash.add(key)
+
+    def trashed(self) -> Iterator[TrashedObject]:
+        return self._trash.list()
+
+    def give_back(self, trashed: TrashedObject) -> bool:
+        return self._trash.give_back(trashed)
+
+    def purge(self, trashed: TrashedObject) -> None:
+        self._trash.purge(trashed)
 
     def flush(self) -> None:
         """Nothing is kept back: each line is written at once."""
 
     def hints(self) -> list[str]:
         return []
+
+
+def _write_whole(path: Path, content: bytes) -> None:
+    with path.open("xb") as file:
+        give_owner_of_folder(path)
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())

@@ -7,7 +7,7 @@ making them a blob is a row, never a rename. Only the first short piece of an up
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +31,10 @@ class ObjectMissing(StorageError):
     """There is no object under that key."""
 
 
+class StoreNotConfigured(StorageError):
+    """Blobs lie in a store that the configuration does not name (any more)."""
+
+
 class UploadLost(ObjectMissing):
     """The store does not have any more what an upload had so far: it can only begin anew."""
 
@@ -46,6 +50,19 @@ class StoredObject:
     upload_key: str
     size_bytes: int
     modified_at_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class TrashedObject:
+    """An object in the store's trash.
+
+    `name`: what it is called there, of which there can be several for one key. `trashed_at_s`: seconds since the epoch.
+    """
+
+    name: str
+    key: str
+    size_bytes: int
+    trashed_at_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +183,44 @@ class ObjectStore(Protocol):
         ...
 
     def note(self, digest: Digest, key: str, size_bytes: int) -> None:
-        """Write into the store's journal which digest lies under which key; at the latest when `flush` is called."""
+        """Write into the store's journal that the database now has a blob `digest` whose object is `key`; at the latest
+        when `flush` is called."""
+        ...
+
+    def withdraw(self, keys: Iterable[str]) -> None:
+        """Write into the journal that the database need not know these keys: an operator has decided so."""
+        ...
+
+    def journal(self) -> Iterator[bytes]:
+        """The lines of the journal, in no particular order; `registry_core.storage.journal_lines` reads them."""
+        ...
+
+    def read_mark(self) -> bytes | None:
+        """What `write_mark` wrote last; None when the store has no mark. Raises StorageError."""
+        ...
+
+    def write_mark(self, content: bytes) -> None:
+        """Keep a few bytes that say to which installation the store belongs; whole and durable, or not at all."""
+        ...
+
+    def trash(self, key: str) -> TrashedObject | None:
+        """Move the object to the store's trash; None when there is no such object.
+
+        Raises StorageError: then it is still where it was, and maybe in the trash as well.
+        """
+        ...
+
+    def trashed(self) -> Iterator[TrashedObject]:
+        """Every object in the trash."""
+        ...
+
+    def give_back(self, trashed: TrashedObject) -> bool:
+        """Move an object from the trash back to its key, as if it had been written just now; False, and nothing done,
+        when it is not in the trash any more, or an object has that key."""
+        ...
+
+    def purge(self, trashed: TrashedObject) -> None:
+        """Delete an object in the trash for good; nothing happens when it is not there any more."""
         ...
 
     def flush(self) -> None:

@@ -5,20 +5,29 @@ from __future__ import annotations
 import random
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
 
 from registry_core.config import Config
 from registry_core.digests import Digest
-from registry_core.storage.interface import ObjectWriter, SignedUrl, StorageError, StoredObject
+from registry_core.storage.interface import (
+    ObjectMissing,
+    ObjectWriter,
+    SignedUrl,
+    StorageError,
+    StoredObject,
+    TrashedObject,
+)
 from registry_core.storage.s3_bucket import Bucket, Listed
 from registry_core.storage.s3_journal import Journal
 from registry_core.storage.s3_parts import PartPlan
+from registry_core.storage.s3_trash import S3Trash
 from registry_core.storage.s3_writer import FOLDER, Notes, S3Writer
 
 DELETE_ATTEMPTS = 3
+MARK = "installation.json"
 _NO_RULE = (
     "the bucket has no lifecycle rule that aborts incomplete multipart uploads after some days: uploads that break off "
     "before they are recorded cost space for ever (MinIO removes them by itself after a day)"
@@ -39,6 +48,7 @@ class S3Store:
         self._bucket = Bucket(config)
         self._plan = PartPlan(config.s3_part_bytes, is_equal=config.s3_equal_parts)
         self._journal = Journal(self._bucket)
+        self._trash = S3Trash(self._bucket, FOLDER, self.delete)
         self._is_redirecting = config.s3_redirect
         self._url_ttl_s = config.s3_redirect_ttl_s
         self._public_endpoint = config.s3_public_endpoint or config.s3_endpoint or ""
@@ -94,6 +104,33 @@ class S3Store:
 
     def note(self, digest: Digest, key: str, size_bytes: int) -> None:
         self._journal.note(digest, key, size_bytes)
+
+    def withdraw(self, keys: Iterable[str]) -> None:
+        self._journal.withdraw(keys)
+
+    def journal(self) -> Iterator[bytes]:
+        return self._journal.lines()
+
+    def read_mark(self) -> bytes | None:
+        try:
+            return b"".join(self._bucket.read(MARK))
+        except ObjectMissing:
+            return None
+
+    def write_mark(self, content: bytes) -> None:
+        self._bucket.put(MARK, content)
+
+    def trash(self, key: str) -> TrashedObject | None:
+        return self._trash.add(key)
+
+    def trashed(self) -> Iterator[TrashedObject]:
+        return self._trash.list()
+
+    def give_back(self, trashed: TrashedObject) -> bool:
+        return self._trash.give_back(trashed)
+
+    def purge(self, trashed: TrashedObject) -> None:
+        self._trash.purge(trashed)
 
     def flush(self) -> None:
         self._journal.flush()

@@ -29,6 +29,8 @@ Body = bytes | bytearray | IO[bytes]
 CONNECT_S = 5
 CONNECTIONS = 64
 READ_BYTES = 1 << 20
+COPY_BYTES = 256 << 20  # S3 copies up to 5 GiB at once; by smaller parts no request takes longer than `s3_timeout_s`
+PARTS_MAX = 10_000
 PAUSE_MAX_S = 10.0
 _CONTENT_TYPE = "application/octet-stream"
 _ABSENT = {"404", "NoSuchKey", "NoSuchUpload"}
@@ -59,8 +61,9 @@ class Bucket:
         self._bucket = config.s3_bucket or ""
         self._prefix = config.s3_prefix
         self._attempts = config.s3_attempts
-        self._client = _client(config, config.s3_endpoint)
-        self._public = _client(config, config.s3_public_endpoint) if config.s3_public_endpoint else self._client
+        with translated("setting up the client of the store"):
+            self._client = _client(config, config.s3_endpoint)
+            self._public = _client(config, config.s3_public_endpoint) if config.s3_public_endpoint else self._client
         self._sse: dict[str, Any] = {}
         if config.s3_sse:
             self._sse["ServerSideEncryption"] = config.s3_sse
@@ -112,6 +115,53 @@ class Bucket:
         """Ask the store to delete an object; whether it did is for the caller to see."""
         with translated("deleting an object", ignore=_ABSENT):
             self._client.delete_object(**self._at(name))
+
+    def copy(self, name: str, target: str) -> None:
+        """Copy an object within the bucket, of any size, and make sure that the copy is whole. Raises ObjectMissing or
+        StorageError: then there is no copy."""
+        source = self.head(name)
+        if source is None:
+            raise ObjectMissing("copying an object: it is not there")
+        if source.size_bytes <= COPY_BYTES:
+            self._copy_at_once(name, target, source)
+        else:
+            self._copy_parts(name, target, source)
+        copied = self.head(target)
+        if copied is None or copied.size_bytes != source.size_bytes:
+            self.delete(target)
+            raise StorageError("copying an object: the store says that it did, and has not the same bytes")
+
+    def _copy_at_once(self, name: str, target: str, source: Head) -> None:
+        with translated("copying an object"):
+            self._client.copy_object(**self._at(target, **self._from(name, source), **self._sse))
+
+    def _copy_parts(self, name: str, target: str, source: Head) -> None:
+        upload_id = self.begin_parts(target)
+        try:
+            etags = [
+                self._copy_part(name, target, source, upload_id, number, span)
+                for number, span in enumerate(_spans(source.size_bytes), 1)
+            ]
+            self.finish_parts(target, upload_id, etags)
+        except StorageError:
+            self.abort_parts(target, upload_id)
+            raise
+
+    def _copy_part(self, name: str, target: str, source: Head, upload_id: str, number: int, span: str) -> str:
+        with translated("copying a part of an object"):
+            copied = self._client.upload_part_copy(
+                **self._at(
+                    target,
+                    UploadId=upload_id,
+                    PartNumber=number,
+                    CopySourceRange=span,
+                    **self._from(name, source),
+                )
+            )
+        return copied["CopyPartResult"]["ETag"].strip('"')
+
+    def _from(self, name: str, source: Head) -> dict[str, Any]:
+        return {"CopySource": self._at(name), "CopySourceIfMatch": f'"{source.etag}"'}
 
     def read(self, name: str, *, start: int = 0, end: int | None = None) -> Iterator[bytes]:
         """The object's bytes; a connection that breaks on the way is taken up again where it broke."""
@@ -175,6 +225,12 @@ class Bucket:
 
     def _at(self, name: str, **more: Any) -> Any:
         return {"Bucket": self._bucket, "Key": self._prefix + name, **more}
+
+
+def _spans(size_bytes: int) -> list[str]:
+    """The ranges of the parts to copy an object by."""
+    length = max(COPY_BYTES, -(-size_bytes // PARTS_MAX))
+    return [f"bytes={start}-{min(start + length, size_bytes) - 1}" for start in range(0, size_bytes, length)]
 
 
 @contextmanager

@@ -7,19 +7,22 @@ lines; the objects that they tell of can be hashed to find out again.
 
 from __future__ import annotations
 
-import json
 import secrets
 import threading
 import time
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import structlog
 
 from registry_core.digests import Digest
-from registry_core.storage.interface import StorageError
+from registry_core.storage.interface import ObjectMissing, StorageError
+from registry_core.storage.journal_lines import blob_line, withdrawn_line
 from registry_core.storage.s3_bucket import Bucket
 
 FLUSH_S = 5.0
 LINES_MAX = 1_000
+READERS = 16
 FOLDER = "journal/"
 _log = structlog.get_logger(__name__)
 
@@ -35,7 +38,7 @@ class Journal:
 
     def note(self, digest: Digest, key: str, size_bytes: int) -> None:
         """One line; written within FLUSH_S seconds."""
-        line = json.dumps({"digest": str(digest), "key": key, "size": size_bytes}) + "\n"
+        line = blob_line(digest, key, size_bytes)
         with self._lock:
             self._lines.append(line)
             is_full = len(self._lines) >= LINES_MAX
@@ -60,6 +63,27 @@ class Journal:
             with self._lock:
                 self._lines = lines + self._lines
                 self._timer = self._timer or self._start_timer()
+
+    def withdraw(self, keys: Iterable[str]) -> None:
+        """Write at once that the database need not know these keys. Raises StorageError."""
+        lines = [withdrawn_line(key) for key in keys]
+        for start in range(0, len(lines), LINES_MAX):
+            self._bucket.put(_name(), "".join(lines[start : start + LINES_MAX]).encode())
+
+    def lines(self) -> Iterator[bytes]:
+        """All lines that any process has written, and what this one has still to write. Raises StorageError."""
+        self.flush()
+        names = [listed.name for listed in self._bucket.objects(FOLDER)]
+        with ThreadPoolExecutor(READERS, thread_name_prefix="journal") as readers:
+            for start in range(0, len(names), LINES_MAX):
+                for content in readers.map(self._read, names[start : start + LINES_MAX]):
+                    yield from content.splitlines()
+
+    def _read(self, name: str) -> bytes:
+        try:
+            return b"".join(self._bucket.read(name))
+        except ObjectMissing:
+            return b""
 
     def _start_timer(self) -> threading.Timer:
         timer = threading.Timer(FLUSH_S, self.flush)

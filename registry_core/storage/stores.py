@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING
 
 from registry_core.config import get_config
 from registry_core.storage.filesystem import FilesystemStore
-from registry_core.storage.interface import ObjectStore
+from registry_core.storage.interface import ObjectStore, StoreNotConfigured
 
 if TYPE_CHECKING:
     from registry_core.storage.s3 import S3Store
+
+
+_REMEDIES = {"s3": ": set PORTOLAN_S3_BUCKET, and what else reaches that bucket"}
 
 
 @functools.cache
@@ -41,12 +44,14 @@ def default_store() -> ObjectStore:
 
 
 def store_named(name: str) -> ObjectStore:
-    """The store with that name. Raises LookupError when it is not configured."""
+    """The store with that name. Raises StoreNotConfigured."""
     if name == FilesystemStore.name:
         return _filesystem()
     if name == "s3" and get_config().s3_bucket:
         return _s3()
-    raise LookupError(f"no store is called {name!r}: set PORTOLAN_S3_BUCKET if blobs lie in an object store")
+    raise StoreNotConfigured(
+        f"the content lies in the store {name!r}, which is not configured{_REMEDIES.get(name, '')}"
+    )
 
 
 def configured_stores() -> list[ObjectStore]:

@@ -103,6 +103,12 @@ class Claims(msgspec.Struct, frozen=True):
                 granted.update(grant.actions)
         return NO_ACTIONS | granted
 
+    def grants_push(self, name: str) -> bool:
+        """Whether the token was asked for to push to what has this full name, and was given for that."""
+        return any(
+            "push" in grant.actions and (grant.type, grant.name) == ("repository", name) for grant in self.access
+        )
+
     def is_push_refused(self, name: str) -> bool:
         """Whether the token was asked for to push to the repository of this full name, and does not allow it."""
         return any(grant.is_push_refused and (grant.type, grant.name) == ("repository", name) for grant in self.access)

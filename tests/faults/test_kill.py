@@ -119,7 +119,7 @@ def _kill_and_await_successor(server: Server) -> None:
 def _assert_only_abandoned_uploads(server: Server) -> None:
     """Dead writers leave uploads, and objects that were to be deleted after a commit; the sweep removes both."""
     print(storage(server, "check").stdout)
-    swept = storage(server, "sweep", "--idle=0")
+    swept = storage(server, "sweep", "--idle=0", "--force")
     assert swept.returncode == 0, swept.stderr
     print(swept.stdout)
     checked = storage(server, "check")

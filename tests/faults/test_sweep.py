@@ -57,3 +57,24 @@ def test_sweep_removes_an_abandoned_upload_and_its_bytes(server: Server, unique:
 
         assert client.get(begun.headers["location"]).status_code == 404
     assert "0 uploads under way" in storage(server, "check").stdout
+
+
+def test_the_trash_is_listed_restored_and_emptied_by_who_means_it(server: Server) -> None:
+    storage(server, "sweep", "--idle=0")
+    storage(server, "trash", "empty", "--yes")
+    left = _leave_object(server, "cc" * 16)
+    assert "an object was removed" in storage(server, "sweep", "--idle=0").stderr
+    key = f"cc/{'cc' * 16}"
+
+    assert f"11  filesystem  {key}\n1 objects, 11 bytes" in storage(server, "trash", "list").stdout
+    assert storage(server, "trash", "restore").returncode == 2
+    assert storage(server, "trash", "restore", "no/such-key").returncode == 1
+    assert storage(server, "trash", "restore", key).stdout.endswith("restored 1 objects\n")
+    assert left.exists()
+
+    storage(server, "sweep", "--idle=0")
+    refused = storage(server, "trash", "empty")
+    assert (refused.returncode, "say --yes" in refused.stderr) == (1, True)
+    assert storage(server, "trash", "empty", "--older-than=1", "--yes").stdout == "deleted 0 objects, gave back 0\n"
+    assert storage(server, "trash", "empty", "--yes").stdout == "deleted 1 objects, gave back 0\n"
+    assert storage(server, "trash", "list").stdout == "0 objects, 0 bytes\n"

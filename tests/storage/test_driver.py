@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from registry_core.digests import Digest
+from registry_core.storage import s3_bucket
 from registry_core.storage.filesystem import FilesystemStore
 from registry_core.storage.interface import (
     ObjectMissing,
@@ -22,6 +24,8 @@ from registry_core.storage.interface import (
     StorageError,
     UploadLost,
 )
+from registry_core.storage.journal_lines import parse_line
+from registry_core.storage.s3 import S3Store
 
 MIB = 1 << 20
 NOTHING: list[Any] = []
@@ -99,6 +103,51 @@ def test_object_goes_on_with_the_notes_at_any_byte(store: ObjectStore, sizes: li
     assert read(store, key) == b"".join(chunks)
     assert [found.key for found in store.objects()] == [key]
     assert list(store.unfinished()) == []
+
+
+def test_an_object_goes_to_the_trash_and_comes_back(store: ObjectStore) -> None:
+    key, content = stored(store, content_of(MIB)), content_of(MIB)
+    trashed = store.trash(key)
+    assert trashed is not None
+    assert (trashed.key, trashed.size_bytes) == (key, MIB)
+    assert abs(trashed.trashed_at_s - time.time()) < 60
+    assert (store.size_bytes(key), list(store.objects()), list(store.trashed())) == (None, [], [trashed])
+    assert store.trash(key) is None
+
+    assert store.give_back(trashed)
+    assert (read(store, key), list(store.trashed())) == (content, [])
+    again = store.trash(key)
+    assert again is not None
+    store.purge(again)
+    assert (list(store.objects()), list(store.trashed())) == ([], [])
+
+
+def test_a_mark_is_kept_beside_the_objects_and_is_none_of_them(store: ObjectStore) -> None:
+    assert store.read_mark() is None
+    for content in (b"first", b"second, and longer"):
+        store.write_mark(content)
+        assert store.read_mark() == content
+    assert list(store.objects()) == []
+
+
+def test_the_journal_gives_back_its_lines(store: ObjectStore) -> None:
+    digest = Digest.of(b"content")
+    store.note(digest, "some key", 7)
+    store.withdraw(["another", "third"])
+    lines = [parse_line(line) for line in store.journal()]
+    said = {(line.digest, line.key, line.withdrawn) for line in lines if line is not None}
+    assert said == {(str(digest), "some key", ""), ("", "", "another"), ("", "", "third")}
+
+
+def test_a_large_object_is_copied_to_the_trash_in_parts(s3: S3Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(s3_bucket, "COPY_BYTES", 5 * MIB)  # the smallest part that S3 takes
+    content = content_of(11 * MIB + 1)
+    key = stored(s3, content)
+    trashed = s3.trash(key)
+    assert trashed is not None
+    assert s3.give_back(trashed)
+    assert read(s3, key) == content
+    assert list(s3._bucket.multiparts("trash/")) == []
 
 
 def test_what_was_not_handed_over_is_cut_off(store: ObjectStore) -> None:

@@ -1,0 +1,156 @@
+"""The sweep: abandoned uploads, objects that no row names, and what has been in the trash for long enough.
+
+It removes what the database does not know, and a database can be the wrong one, or older than the store. So a store is
+left alone when it and the database do not belong together or have not the same age, when the journal has blobs that the
+database has never heard of, and when more than a small share would go. What goes lies in the trash for some days.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+
+import structlog
+from django.db import transaction
+
+from registry_core.access import SYSTEM
+from registry_core.config import get_config
+from registry_core.content import installation, trash, upload_rows, uploads
+from registry_core.content.acknowledged import acknowledged
+from registry_core.content.orphans import Orphans, find_orphans, remove_orphan, remove_unfinished
+from registry_core.events.outbox import emit
+from registry_core.storage.interface import ObjectStore, StorageError, StoredObject
+from registry_core.storage.stores import configured_stores
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class SweepReport:
+    """What went, or (`is_dry_run`) would go. `stopped`: why a store was left alone, by its name."""
+
+    is_dry_run: bool = False
+    uploads: int = 0
+    objects: list[StoredObject] = field(default_factory=list)
+    unfinished: int = 0
+    purged: int = 0
+    given_back: int = 0
+    stopped: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def removed(self) -> int:
+        """How many uploads and objects went."""
+        return self.uploads + len(self.objects) + self.unfinished
+
+    def __str__(self) -> str:
+        verb = "would remove" if self.is_dry_run else "removed"
+        named = self.objects if self.is_dry_run else []  # what went is in the log
+        lines = [f"{verb} {stored.key} ({stored.size_bytes} bytes): no row names it" for stored in named]
+        lines += [f"gave back {self.given_back} objects from the trash, which the database has"] * bool(self.given_back)
+        lines += [f"{verb} {self.purged} objects from the trash for good"] * bool(self.purged)
+        objects = len(self.objects) + self.unfinished
+        return "\n".join([*lines, f"{verb} {self.uploads} uploads and {objects} objects without a row"])
+
+
+def sweep(*, ttl_s: int, is_forced: bool = False, is_dry_run: bool = False) -> SweepReport:
+    """Remove the uploads and the objects without a row that nobody wrote for `ttl_s` seconds, and what has been in the
+    trash for `trash_days`.
+
+    `is_forced`: also when more than the usual share would go, and for no other reason. `is_dry_run`: only look.
+    """
+    report = SweepReport(is_dry_run)
+    # By the clock that is behind: one that has been set forward makes nothing old.
+    now_s = min(time.time(), trash.database_now_s())
+    for store in configured_stores():
+        try:
+            _sweep_store(store, report, ttl_s=ttl_s, now_s=now_s, is_forced=is_forced)
+        except StorageError as error:  # the other stores are swept all the same
+            _log.error("the sweep of a store broke off", store=store.name, reason=str(error))
+            report.stopped[store.name] = str(error)
+    report.uploads = _sweep_uploads(report, ttl_s=ttl_s)
+    if not is_dry_run:
+        _tell(report)
+    return report
+
+
+def _sweep_store(store: ObjectStore, report: SweepReport, *, ttl_s: int, now_s: float, is_forced: bool) -> None:
+    if not installation.is_in_use(store):
+        return
+    reason = installation.why_not_to_sweep(store)
+    if not reason:
+        orphans = find_orphans(store, written_before_s=now_s - ttl_s)
+        reason = _refusal(store, orphans, ttl_s=ttl_s, is_forced=is_forced)
+        if reason:
+            installation.remember_stop(store.name, reason)
+    if reason:
+        report.stopped[store.name] = reason
+    else:
+        _remove(store, orphans, report)
+        _expire(store, report, now_s=now_s)
+        if not report.is_dry_run:
+            installation.mark_together(store)
+
+
+def _refusal(store: ObjectStore, orphans: Orphans, *, ttl_s: int, is_forced: bool) -> str:
+    """Why these must not go; empty when they may. What a blob in quarantine waits for is taken from the orphans."""
+    idle = {upload.storage_key for upload in upload_rows.idle(ttl_s) if upload.store == store.name}
+    known = acknowledged(store, keys={stored.key for stored in orphans.objects}, upload_keys=idle)
+    if known.is_database_older:
+        several = len(known.unknown | known.unsure)
+        return (
+            f"by the journal of the store {store.name}, {several} of the objects that would be removed are blobs, and "
+            "this database has never known them: it is older than the store, or another installation writes to it: "
+            f"{installation.ADVICE}"
+        )
+    orphans.objects = [stored for stored in orphans.objects if stored.key not in known.awaited]
+    if not is_forced and orphans.is_too_much(max_percent=get_config().sweep_max_percent):
+        return (
+            f"{len(orphans.objects)} of {orphans.all_objects} objects in the store {store.name} "
+            f"({orphans.size_bytes} of {orphans.all_bytes} bytes) have no row, which is more than usual: look with "
+            "`portolan storage sweep --dry-run --force`, and when they may go, `portolan storage sweep --force`"
+        )
+    return ""
+
+
+def _remove(store: ObjectStore, orphans: Orphans, report: SweepReport) -> None:
+    if report.is_dry_run:
+        report.objects += orphans.objects
+        report.unfinished += len(orphans.unfinished)
+        return
+    to_trash = get_config().trash_days > 0
+    for stored in orphans.objects:
+        if remove_orphan(store, stored, to_trash=to_trash):
+            report.objects.append(stored)
+    for stored in orphans.unfinished:
+        report.unfinished += remove_unfinished(store, stored)
+
+
+def _expire(store: ObjectStore, report: SweepReport, *, now_s: float) -> None:
+    older_than_s = get_config().trash_days * trash.DAY_S
+    if report.is_dry_run:
+        report.purged += sum(trashed.trashed_at_s <= now_s - older_than_s for trashed in store.trashed())
+    else:
+        purged, given_back = trash.expire(store, older_than_s=older_than_s, now_s=now_s)
+        report.purged += purged
+        report.given_back += given_back
+
+
+def _sweep_uploads(report: SweepReport, *, ttl_s: int) -> int:
+    if report.is_dry_run:
+        return sum(upload.store not in report.stopped for upload in upload_rows.idle(ttl_s))
+    return uploads.sweep_uploads(ttl_s=ttl_s, except_in=report.stopped)
+
+
+@transaction.atomic
+def _tell(report: SweepReport) -> None:
+    counts = {
+        "uploads": report.uploads,
+        "objects": len(report.objects),
+        "bytes": sum(stored.size_bytes for stored in report.objects),
+        "unfinished": report.unfinished,
+        "purged": report.purged,
+        "given_back": report.given_back,
+    }
+    if any(counts.values()):
+        _log.info("the stores were swept", **counts)
+        emit(kind="storage.swept", subject=SYSTEM, payload=counts)

@@ -1,0 +1,87 @@
+"""The trash of a folder of objects: a folder inside it, and so on the same file system, whatever is mounted where.
+
+Moving an object there and back is a rename, which a crash leaves done or not done.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from registry_core.durable import sync_folder
+from registry_core.storage.interface import StorageError, TrashedObject
+from registry_core.storage.local_files import make_owned_folder, translated
+from registry_core.storage.trash_names import parse_trash_name, trash_name
+
+FOLDER = ".trash"
+_NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
+
+
+class FileTrash:
+    """The folder `.trash` in a folder of objects."""
+
+    def __init__(self, objects: Path) -> None:
+        self._objects = objects
+        self._folder = objects / FOLDER
+
+    def add(self, key: str) -> TrashedObject | None:
+        """Move the object there; None when there is no such object. Raises StorageError."""
+        path, name = self._objects / key, trash_name(key)
+        with translated("moving an object to the trash"):
+            make_owned_folder(self._folder)
+            try:
+                size_bytes = path.stat().st_size
+                os.rename(path, self._folder / name)
+            except FileNotFoundError:
+                return None
+            sync_folder(self._folder)
+            sync_folder(path.parent)
+        trashed = parse_trash_name(name, size_bytes)
+        if trashed is None:
+            raise StorageError(f"moving an object to the trash: {key!r} is no key of this store")
+        return trashed
+
+    def list(self) -> Iterator[TrashedObject]:
+        """All that is there, in the order of their keys. Raises StorageError."""
+        with translated("listing the trash"):
+            names = sorted(os.listdir(self._folder)) if self._folder.exists() else []
+        for name in names:
+            with suppress(FileNotFoundError):  # given back or deleted since
+                trashed = parse_trash_name(name, (self._folder / name).stat().st_size)
+                if trashed is not None:
+                    yield trashed
+
+    def give_back(self, trashed: TrashedObject) -> bool:
+        """Move it back, under the time of now; False when it is gone or its key is taken. Raises StorageError."""
+        source, target = self._folder / trashed.name, self._objects / trashed.key
+        with translated("giving an object back from the trash"):
+            try:
+                os.utime(source)  # by the time of its last write it would be swept again at once
+                _move_to_free_name(source, target)
+            except (FileNotFoundError, FileExistsError):
+                return False
+            sync_folder(target.parent)
+            sync_folder(self._folder)
+        return True
+
+    def purge(self, trashed: TrashedObject) -> None:
+        """Delete it. Raises StorageError."""
+        with translated("deleting an object in the trash"):
+            (self._folder / trashed.name).unlink(missing_ok=True)
+
+
+def _move_to_free_name(source: Path, target: Path) -> None:
+    """A rename that replaces nothing. Killed in between, the file has both names, and loses the first one later."""
+    try:
+        os.link(source, target)
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        if target.exists():
+            raise FileExistsError(target) from None
+        os.rename(source, target)
+    else:
+        os.unlink(source)
