@@ -156,7 +156,7 @@ def test_a_sign_in_that_failed_is_logged_as_failed(anonymous: Api, sysadmin: Api
     assert (failed["username"], failed["resource"]) == ("anonymous", "somebody")
 
 
-@pytest.mark.parametrize("query", ["q=secret=x", "sort=username", "q=op_time=[yesterday~]", "page=0"])
+@pytest.mark.parametrize("query", ["q=secret=x", "sort=event_id", "q=op_time=[yesterday~]", "q=op_time=x"])
 def test_what_the_log_cannot_be_asked_is_refused(sysadmin: Api, query: str) -> None:
     assert sysadmin.get(f"/auditlog-exts?{query}").status_code == 400
 

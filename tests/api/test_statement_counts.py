@@ -113,7 +113,7 @@ def _robot(api: httpx.Client, name: str) -> Account:
     access = [
         {"resource": resource, "action": "list"}
         for resource in ("repository", "artifact", "tag", "accessory", "label", "log", "member", "robot")
-    ]
+    ] + [{"resource": "repository", "action": "pull"}]
     permission = {"kind": "project", "namespace": "counted", "access": access}
     body = {"name": name, "level": "project", "duration": -1, "permissions": [permission]}
     made = api.post("robots", json=body).raise_for_status().json()
