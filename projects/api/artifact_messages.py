@@ -9,7 +9,7 @@ import msgspec
 
 from projects.artifact_lists import ArtifactRow, Detail, Details
 from projects.icons import accessory_icon_digest, icon_digest
-from registry_core.api.messages import NEVER, Answer, Body, Time
+from registry_core.api.messages import NEVER, Answer, Body, Int64, Time
 from registry_core.content.descriptions import CHART, IMAGE, MODEL, UNKNOWN
 from registry_core.content.models import Artifact
 from registry_core.digests import Digest
@@ -132,7 +132,7 @@ class NewTag(Body):
 class LabelId(Body):
     """A label to put on an artifact: only its id is looked at."""
 
-    id: int = 0
+    id: Int64 = 0
     name: str | None = None
     description: str | None = None
     color: str | None = None

@@ -175,6 +175,8 @@ class ArtifactLabelsView(ArtifactView):
     def post(self, request: Request, project_name: str, repository_name: str, reference: str) -> Response:
         """Put a label on the artifact: one of everybody's or of its project."""
         label_id = parse_body(request, LabelId).id
+        if label_id < 1:
+            raise InvalidInput("say which label: its id")
         labels.add_label(repository=self.repository_ref, artifact=self.artifact, label_id=label_id, by=self.subject)
         return done()
 

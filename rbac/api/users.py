@@ -195,6 +195,8 @@ class PasswordView(OneUserView):
         if not self.is_own:
             admit(self.subject, SYSADMIN, self)
         user, asked = self.user, parse_body(request, PasswordReq)
+        if not asked.new_password:
+            raise InvalidInput("say the new password")
         if self.is_own and not is_password(user=user, password=asked.old_password, client=self.client):
             raise NotAllowed("the old password is wrong")
         if self.is_own and asked.old_password == asked.new_password:
