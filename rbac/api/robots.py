@@ -81,6 +81,10 @@ def _expires_at_key(match: Match) -> Q:
         return time_key("expires_at")(match)
 
 
+def _project_key(match: Match) -> Q:
+    return Q(project=None) if match == Exact("0") else number_key("project_id")(match)
+
+
 KEYS: Final[dict[str, Condition]] = {
     "name": name_key,
     "description": text_key("description"),
@@ -105,9 +109,7 @@ SORTS: Final = {
     "update_time": "updated_at",
 }
 ORDER: Final = ("name",)
-RULES: Final = ListRules(
-    keys={**KEYS, "Level": _level_key, "ProjectID": number_key("project_id")}, sorts=SORTS, order=ORDER
-)
+RULES: Final = ListRules(keys={**KEYS, "Level": _level_key, "ProjectID": _project_key}, sorts=SORTS, order=ORDER)
 
 
 class RobotsView(ApiView):
@@ -259,6 +261,8 @@ def _project_asked_for(q: str) -> str | None:
     """The id of the project whose robots are asked for; None: the system's. Raises InvalidInput."""
     conditions = parse_q(q)
     level, project = conditions.get("level"), conditions.get("projectid")
+    if project == Exact("0") and level in (None, Exact(SYSTEM)):
+        return None  # what the system's robots have in the place of a project
     if isinstance(project, Exact) and level != Exact(SYSTEM):
         return project.value
     if project is not None or level == Exact(PROJECT):
