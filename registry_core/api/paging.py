@@ -28,6 +28,8 @@ ALL_MAX: Final = 1000
 OFFSET_MAX: Final = 100_000
 COUNT_MAX: Final = 100_000
 SORT_MAX: Final = 255
+LINKED_MAX: Final = 2048
+"""Characters of a cursor in a link."""
 M = TypeVar("M", bound=Model)
 Count = Callable[[QuerySet[Any], str], int]
 """How many rows a list has: given its rows, and the `q` that chose them."""
@@ -64,15 +66,14 @@ class ListRules:
 
 @dataclass(frozen=True, slots=True)
 class KeyPage:
-    """The keys of the rows on a page, in order; how many rows there are in all; where the next page begins.
-
-    `cursor` is empty on the last page.
-    """
+    """The keys of the rows on a page, in order; how many rows there are in all; whether more rows follow, and the
+    cursor behind the last one, empty where the next page is better found by its number."""
 
     asked: Asked
     keys: list[int]
     total: int
-    cursor: str
+    has_more: bool = False
+    cursor: str = ""
 
 
 def asked_of(request: Request) -> Asked:
@@ -122,9 +123,9 @@ def keys_listed(request: Request, rows: QuerySet[Any], rules: ListRules, *, coun
     order = _order(asked.sort, rules)
     total = (count or counted)(chosen, asked.q)
     if asked.offset >= total and not asked.cursor:
-        return KeyPage(asked, [], total, "")
-    keys, cursor = _keys_of_page(chosen, asked, order, rules, made_for=f"{request.path} {order}")
-    return KeyPage(asked, keys, total, cursor)
+        return KeyPage(asked, [], total)
+    found, last = _keys_of_page(chosen, asked, order, rules, made_for=f"{request.path} {order}")
+    return KeyPage(asked, found[: asked.size], total, len(found) > asked.size, last)
 
 
 def counted(rows: QuerySet[Any], _q: str = "") -> int:
@@ -139,7 +140,7 @@ def page_response(request: Request, page: KeyPage, items: list[Any]) -> Response
     links = []
     if page.asked.page > 1:
         links.append(f'<{_address(request, page.asked.page - 1, page.asked)}>; rel="prev"')
-    if page.cursor:
+    if page.has_more:
         links.append(f'<{_address(request, page.asked.page + 1, page.asked, page.cursor)}>; rel="next"')
     if links:
         headers["Link"] = " , ".join(links)
@@ -148,7 +149,7 @@ def page_response(request: Request, page: KeyPage, items: list[Any]) -> Response
 
 def nothing_listed(request: Request) -> Response:
     """The page that the request asks for of a list with nothing in it. Raises Unprocessable."""
-    return page_response(request, KeyPage(asked_of(request), [], 0, ""), [])
+    return page_response(request, KeyPage(asked_of(request), [], 0), [])
 
 
 def _whole(request: Request, name: str, default: int) -> int:
@@ -185,7 +186,10 @@ def _order(sort: str, rules: ListRules) -> tuple[str, ...]:
 def _keys_of_page(
     rows: QuerySet[M], asked: Asked, order: tuple[str, ...], rules: ListRules, *, made_for: str
 ) -> tuple[list[int], str]:
-    """The keys, and the cursor behind the last of them where more rows follow: one row more than a page is read."""
+    """The keys of the page and of one row more, if there is one; the cursor behind the last row of the page.
+
+    No cursor is made of long texts: the link would be longer than servers and proxies take.
+    """
     columns = [column.lstrip("-") for column in order]
     chosen, offset = rows, asked.offset
     if asked.cursor:
@@ -194,9 +198,8 @@ def _keys_of_page(
         chosen, offset = rows.filter(_behind(order, values, rules.nullable)), 0
     chosen = chosen.order_by(*(_expression(column, rules) for column in order))
     found = list(chosen.values_list(*columns, "pk")[offset : offset + asked.size + 1])
-    page = found[: asked.size]
-    cursor = cursors.encode(page[-1][:-1], made_for=made_for) if len(found) > len(page) else ""
-    return [row[-1] for row in page], cursor
+    cursor = cursors.encode(found[asked.size - 1][:-1], made_for=made_for) if len(found) > asked.size else ""
+    return [row[-1] for row in found], cursor if len(cursor) <= LINKED_MAX else ""
 
 
 def _expression(column: str, rules: ListRules) -> Any:

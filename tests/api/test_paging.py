@@ -8,11 +8,11 @@ from datetime import UTC, datetime
 from typing import Any, Union
 from urllib.parse import quote
 
-import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from projects.labels import create_label
 from projects.services import create_project
 from registry_core.access import SYSTEM
 from registry_core.api import cursors, paging
@@ -142,6 +142,17 @@ def test_a_page_is_followed_by_one_when_a_row_of_it_is_gone_meanwhile(sysadmin: 
     assert [p["name"] for p in sysadmin.get(following).json()] == ["p2", "p3"]
 
 
+def test_links_lead_on_where_texts_are_too_long_for_them(sysadmin: Api) -> None:
+    for number in range(5):
+        text = ("\x01" * 1000 if number % 2 else "x" * 900) + str(number)
+        create_label(project=None, name=f"l{number}", description=text, color="", by=SYSTEM)
+    for sign in ("", "-"):
+        everything = sysadmin.get(f"/labels?sort={sign}description").json()
+        first = sysadmin.get(f"/labels?sort={sign}description&page_size=2")
+        assert len(first["Link"]) < 4096
+        assert walked(sysadmin, f"/labels?sort={sign}description&page_size=2") == everything
+
+
 # --- the cursor by itself --------------------------------------------------------------------------------------------
 
 TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\x00"))
@@ -178,7 +189,6 @@ def test_a_cursor_for_other_columns_is_refused_or_fits_them(
         values = cursors.decode(cursor, other[0], made_for="a")
     except InvalidInput:
         return
-    assert msgspec.convert(values, list) == values
     assert len(values) == len(other[0])
 
 
@@ -188,9 +198,12 @@ def test_a_word_that_is_no_cursor_is_refused(text: str) -> None:
         cursors.decode(text, [int], made_for="a")
 
 
-@pytest.mark.parametrize("value", [2**63, -(2**63) - 1, "a\x00", "\ud800"[:0] + "\x00", "2026-01-01T00:00:00"])
-def test_a_value_that_no_column_holds_is_refused(value: Any) -> None:
-    kind = {int: int, str: str}[type(value)] if value != "2026-01-01T00:00:00" else datetime
+@pytest.mark.parametrize(
+    ("value", "kind"),
+    [(2**63, int), (-(2**63) - 1, int), (True, int), (1, str), ("a\x00", str), ("2026-01-01T00:00:00", datetime),
+     ("yesterday", datetime), ("!", bytes), (None, int), ([], str)],
+)  # fmt: skip
+def test_a_value_that_the_column_does_not_hold_is_refused(value: Any, kind: Any) -> None:
     forged = cursors._base64(cursors._mark("a") + json.dumps([value]).encode())
     with pytest.raises(InvalidInput):
         cursors.decode(forged, [kind], made_for="a")
