@@ -21,7 +21,7 @@ from registry_core.content.models import Artifact, ManifestDescriptor, Tag
 from registry_core.content.parsing import ParsedManifest, Role, parse_manifest
 from registry_core.content.repositories import ProjectRef, RepositoryRef, ensure_repository
 from registry_core.digests import Digest
-from registry_core.errors import AlreadyExists, InvalidInput
+from registry_core.errors import InvalidInput
 from registry_core.names import RepositoryName
 
 _SOURCE: Final = re.compile(r"([^:@]+)(?::([^:@]+)|@(.+))")
@@ -50,16 +50,15 @@ def copy_artifact(
 ) -> Digest:
     """Copy an artifact of `source` with its tags, children and accessories to the repository `name` of a project.
 
-    The caller may pull from the one and push to the other. Raises AlreadyExists when the artifact is there, Refused by
-    a hook, QuotaExceeded, ReferenceMissing when the source is deleted meanwhile, or InvalidInput when it is nested too
-    deeply.
+    What the target has already stays as it is, and gets the tags that it lacks: a copy can be made again. The caller
+    may pull from the one and push to the other. Raises Refused by a hook, QuotaExceeded, ReferenceMissing when the
+    source is deleted meanwhile, or InvalidInput when it is nested too deeply.
     """
     target = ensure_repository(project=project, name=name)
-    if _has(target, artifact):
-        raise AlreadyExists(f"{name} has the artifact {Digest(bytes(artifact.digest))} already")
     for each in _in_order(source, artifact):
-        if not _has(target, each):
-            _copy(source, target, each, _tags_of(each, is_root=each.pk == artifact.pk), by, client)
+        tags = _tags_of(each, is_root=each.pk == artifact.pk)
+        if not _has(target, each, tags):
+            _copy(source, target, each, tags, by, client)
     return Digest(bytes(artifact.digest))
 
 
@@ -94,8 +93,12 @@ def _living(repository: RepositoryRef) -> QuerySet[Artifact]:
     return Artifact.objects.filter(repository_id=repository.id, deleted_at=None).order_by("pk")
 
 
-def _has(repository: RepositoryRef, artifact: Artifact) -> bool:
-    return bool(_living(repository).filter(digest=bytes(artifact.digest)).exists())
+def _has(repository: RepositoryRef, artifact: Artifact, tags: list[str]) -> bool:
+    """Whether the repository has the artifact, under all of these tags."""
+    found = _living(repository).filter(digest=bytes(artifact.digest)).first()
+    if found is None:
+        return False
+    return Tag.objects.filter(artifact=found, name__in=tags, deleted_at=None).count() == len(tags)
 
 
 def _tags_of(artifact: Artifact, *, is_root: bool) -> list[str]:

@@ -17,35 +17,47 @@ from rbac.services.changes import project_key, rights_change
 from registry_core.access import Subject
 from registry_core.content.models import Project
 from registry_core.content.repositories import CATALOG_KEY
-from registry_core.errors import AlreadyExists, InvalidInput, NotFound
+from registry_core.errors import AlreadyExists, InvalidInput
 
 PUBLIC: Final = "public"
-_SEVERITIES: Final = ("none", "low", "medium", "high", "critical")
+_SEVERITIES: Final = ("none", "negligible", "low", "medium", "high", "critical")
 _WHOLE: Final = re.compile(r"-?[0-9]{1,18}")
+_TRUTHS: Final = dict.fromkeys(("1", "t", "true"), "true") | dict.fromkeys(("0", "f", "false"), "false")
 
 
-def _truth(text: str) -> bool:
-    return text in {"true", "false"}
+def _truth(text: str) -> str | None:
+    """`true` or `false`, also written as Go reads them; None for anything else. The same of the others below."""
+    return _TRUTHS.get(text.lower())
 
 
-def _number(text: str) -> bool:
-    return _WHOLE.fullmatch(text) is not None
+def _severity(text: str) -> str | None:
+    return text.lower() if text.lower() in _SEVERITIES else None
 
 
-_RULES: Final[Mapping[str, tuple[Callable[[str], bool], str]]] = {
+def _number(text: str) -> str | None:
+    return text if _WHOLE.fullmatch(text) else None
+
+
+def _at_most(characters: int) -> Callable[[str], str | None]:
+    return lambda text: text if len(text) <= characters else None
+
+
+_RULES: Final[Mapping[str, tuple[Callable[[str], str | None], str]]] = {
     PUBLIC: (_truth, "true or false"),
     "enable_content_trust": (_truth, "true or false"),
     "enable_content_trust_cosign": (_truth, "true or false"),
     "prevent_vul": (_truth, "true or false"),
-    "severity": (_SEVERITIES.__contains__, f"one of {', '.join(_SEVERITIES)}"),
+    "severity": (_severity, f"one of {', '.join(_SEVERITIES)}"),
     "auto_scan": (_truth, "true or false"),
     "auto_sbom_generation": (_truth, "true or false"),
     "reuse_sys_cve_allowlist": (_truth, "true or false"),
     "retention_id": (_number, "the number of a retention policy"),
     "proxy_speed_kb": (_number, "a number of KB a second, or -1 for no limit"),
     "max_upstream_conn": (_number, "a number of connections, or -1 for no limit"),
-    "proxy_cache_filter_pattern": (lambda text: len(text) <= 1024, "a pattern of at most 1024 characters"),
-    "proxy_cache_filter_kind": (lambda text: len(text) <= 64, "the kind of the pattern"),
+    "proxy_cache_local_on_not_found": (_truth, "true or false"),
+    "proxy_referrer_api": (_truth, "true or false"),
+    "proxy_cache_filter_pattern": (_at_most(1024), "a pattern of at most 1024 characters"),
+    "proxy_cache_filter_kind": (_at_most(64), "the kind of the pattern"),
 }
 
 
@@ -55,7 +67,10 @@ def metadata_of(project: Project, settings: ProjectSettings | None) -> dict[str,
 
 
 def checked(values: Mapping[str, str]) -> dict[str, str]:
-    """The values, with truth values in lower case. Raises InvalidInput for an unknown name or an impossible value."""
+    """The values as they are stored: truth values and severities in one spelling.
+
+    Raises InvalidInput for an unknown name or an impossible value.
+    """
     return {name: _checked(name, value) for name, value in values.items()}
 
 
@@ -87,15 +102,13 @@ def add_metadata(*, project: Project, name: str, value: str, by: Subject) -> Non
 
 
 def delete_metadata(*, project: Project, name: str, by: Subject) -> None:
-    """Forget what was set under a name. Raises NotFound, or InvalidInput for `public`, which is always set."""
+    """Forget what was set under a name, if anything was. Raises InvalidInput for `public`, which is always set."""
     if name == PUBLIC:
         raise InvalidInput("a project is always public or not: set public instead of deleting it")
     payload = {"name": project.name, "deleted_metadata": name}
     with rights_change(project_key(project.pk), kind="project.updated", by=by, project_id=project.pk, payload=payload):
         settings = _locked(project)
-        if name not in settings.metadata:
-            raise NotFound(f"the metadata {name} are not set")
-        del settings.metadata[name]
+        settings.metadata.pop(name, None)
         _save(settings)
 
 
@@ -103,11 +116,11 @@ def _checked(name: str, value: str) -> str:
     rule = _RULES.get(name)
     if rule is None:
         raise InvalidInput(f"there are no metadata {name[:64]!r}: use one of {', '.join(_RULES)}")
-    is_valid, expected = rule
-    value = value.lower() if is_valid is _truth else value
-    if "\x00" in value or not is_valid(value):
+    read, expected = rule
+    stored = None if "\x00" in value else read(value)
+    if stored is None:
         raise InvalidInput(f"{name} is {expected}, not {value[:64]!r}")
-    return value
+    return stored
 
 
 def _locked(project: Project) -> ProjectSettings:

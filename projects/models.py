@@ -32,7 +32,7 @@ class Label(models.Model):
     )
     name = models.CharField(max_length=128)
     description = models.TextField(blank=True, default="")
-    color = models.CharField(max_length=16, blank=True, default="")
+    color = models.CharField(max_length=64, blank=True, default="")
     created_at = models.DateTimeField(db_default=Now())
     updated_at = models.DateTimeField(db_default=Now())
 

@@ -58,11 +58,16 @@ _ROWS: Final = f"""
 """  # noqa: S608 the parts are constants
 
 
-def named(name: str) -> Q:
-    """Repositories of that full name, or of that name without their project."""
-    project, slash, path = name.partition("/")
-    is_full = Q(project__name=project, name=path) if slash else Q(pk__in=[])
-    return is_full | Q(name=name)
+def named(*names: str, prefix: str = "") -> Q:
+    """Repositories of one of these full names, or of these names without their project.
+
+    `prefix` is what stands before the columns, where the rows are those of another table.
+    """
+    full = [name.partition("/")[::2] for name in names if "/" in name]
+    wanted = Q(**{f"{prefix}name__in": names})
+    for project, path in full:
+        wanted |= Q(**{f"{prefix}name": path, f"{prefix}project__name": project})
+    return wanted
 
 
 def named_like(part: str) -> Q:

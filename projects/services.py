@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from django.db import IntegrityError
+from django.db import IntegrityError, transaction
 from django.db.models.functions import Now
 
 from projects import metadata
@@ -14,14 +14,19 @@ from rbac.models import Role, User
 from rbac.services.changes import project_key, rights_change
 from rbac.services.members import add_member
 from rbac.services.permissions import has_system_permission, is_sysadmin
+from rbac.services.users import first_administrator_id
 from registry_core.access import Subject, SubjectKind
 from registry_core.content.models import UNLIMITED, Project, Repository
 from registry_core.content.repositories import CATALOG_KEY, name_key
 from registry_core.errors import AlreadyExists, InvalidInput, NotAllowed, NotFound, PreconditionFailed
+from registry_core.events.outbox import emit
 from registry_core.names import NAME_MAX, PROJECT_NAME
 from registry_core.settings_store.values import current
+from registry_core.state import generations
 
 STORAGE_MAX_BYTES = 1 << 60
+ONLY_ADMINISTRATORS = "Only system admin can create project"
+"""Word by word, as clients of the REST API compare it."""
 
 
 def create_project(
@@ -46,17 +51,25 @@ def create_project(
     wanted = metadata.checked(values or {})
     wanted.pop(metadata.PUBLIC, None)
     project = Project(name=name, is_public=is_public, storage_limit_bytes=limit_bytes)
+    changed = (name_key(name), CATALOG_KEY)
     try:
-        with rights_change(name_key(name), CATALOG_KEY, kind="project.created", by=by, payload={"name": name}):
+        with generations().changing(changed), transaction.atomic():
             project.save(force_insert=True)
-            owner_id = by.id if by.kind is SubjectKind.USER else None
             ProjectSettings.objects.create(
-                project=project, owner_id=owner_id, metadata=wanted, cve_allowlist=cve_allowlist
+                project=project, owner_id=_owner_id(by), metadata=wanted, cve_allowlist=cve_allowlist
             )
             _make_creator_admin(project, by)
+            # The id is known only now, and with it the event is in the project's own log.
+            emit(kind="project.created", subject=by, project_id=project.pk, payload={"name": name}, changed=changed)
     except IntegrityError:
         raise AlreadyExists(f"a project named {name} exists already: choose another name") from None
     return project
+
+
+def _owner_id(by: Subject) -> int | None:
+    """Who owns what the subject creates: the user; for a robot or the system the first administrator, if there is
+    one."""
+    return by.id if by.kind is SubjectKind.USER else first_administrator_id()
 
 
 def default_storage_limit_bytes() -> int:
@@ -107,7 +120,7 @@ def _check_may_create(by: Subject) -> None:
         is_restricted = current().text("project_creation_restriction") != "everyone"
         is_allowed = by.kind is SubjectKind.SYSTEM or not is_restricted or is_sysadmin(by)
     if not is_allowed:
-        raise NotAllowed("only system administrators may create projects here: ask one of them")
+        raise NotAllowed(ONLY_ADMINISTRATORS)
 
 
 def _make_creator_admin(project: Project, by: Subject) -> None:

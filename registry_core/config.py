@@ -93,6 +93,13 @@ class Config(BaseSettings):
         default=None, description="The same database without a transaction pooler, for locks and LISTEN."
     )
     database_pool_max: int = Field(default=16, ge=1, le=1000, description="Database connections per process.")
+    read_timeout_s: int = Field(
+        default=5,
+        ge=0,
+        le=3600,
+        description="Seconds that the database may take for one statement of what the REST API or the console reads; "
+        "after that the answer is 503. 0: no limit.",
+    )
     redis_url: SecretStr | None = Field(
         default=None, description="redis:// URL of Valkey or Redis; default: the embedded one of `portolan up`."
     )

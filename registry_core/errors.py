@@ -15,6 +15,10 @@ class InvalidInput(OperationError):
     """A name, value or combination that breaks a rule."""
 
 
+class Unprocessable(InvalidInput):
+    """A value that the contract's own check refuses before an operation sees it: a page size that is no number."""
+
+
 class NotAllowed(OperationError):
     """More than the one who asks may do or give."""
 

@@ -68,6 +68,8 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "registry_core.database.reads.ReadLimitMiddleware",
+    "registry_core.api.addresses.CleanAddressMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "registry_core.security_headers.ContentSecurityPolicyMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",

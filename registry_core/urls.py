@@ -3,6 +3,7 @@
 from django.urls import URLPattern, URLResolver, include, path
 
 from registry_core.api import converters
+from registry_core.api.views import VersionView
 
 converters.register()
 
@@ -10,6 +11,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("api/v2.0/", include("rbac.api.urls")),
     path("api/v2.0/", include("projects.api.urls")),
     path("api/v2.0/", include("registry_core.api.urls")),
+    path("api/version", VersionView.as_view()),
     path("c/", include("rbac.api.session_urls")),
     path("", include("frontend.urls")),
 ]

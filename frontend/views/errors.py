@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import sys
+
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.template.loader import render_to_string
 
 from registry_core.api import views as api
+from registry_core.api.errors import RETRY_AFTER_S
+from registry_core.database.reads import is_over_limit
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
@@ -27,9 +31,14 @@ def csrf_failed(request: HttpRequest, reason: str = "") -> HttpResponse:
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """500. Rendered without the request: whose session it is may be just what could not be read."""
+    """500, or 503 for a list that took too long to read. Rendered without the request: whose session it is may be just
+    what could not be read."""
     if _is_api(request):
         return api.server_error(request)
+    error = sys.exc_info()[1]
+    if error is not None and is_over_limit(error):
+        page = render_to_string("frontend/errors/503.html")
+        return HttpResponse(page, status=503, headers={"Retry-After": str(RETRY_AFTER_S)})
     return HttpResponse(render_to_string("frontend/errors/500.html"), status=500)
 
 

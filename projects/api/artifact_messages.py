@@ -7,9 +7,9 @@ from urllib.parse import quote
 
 import msgspec
 
-from projects.artifact_lists import ArtifactRow, Detail, Details, With
+from projects.artifact_lists import ArtifactRow, Detail, Details
 from projects.icons import accessory_icon_digest, icon_digest
-from registry_core.api.messages import NEVER, Answer, Body, Id, Time
+from registry_core.api.messages import NEVER, Answer, Body, Int64, Time
 from registry_core.content.descriptions import CHART, IMAGE, MODEL, UNKNOWN
 from registry_core.content.models import Artifact
 from registry_core.digests import Digest
@@ -21,17 +21,17 @@ ADDITIONS: Final = {
 }
 
 
-class Platform(msgspec.Struct, omit_defaults=True):
+class Platform(Answer, kw_only=True):
     """What an image runs on. The names with quotes in them are the contract's."""
 
     architecture: Any = ""
     os: Any = ""
     variant: Any = ""
     os_version: Any = msgspec.field(default="", name="'os.version'")
-    os_features: Any = msgspec.field(default=None, name="'os.features'")
+    os_features: Any = msgspec.field(name="'os.features'")
 
 
-class Reference(Answer):
+class Reference(Answer, kw_only=True):
     """A child of an index. `child_id` is 0 where the repository does not have the child."""
 
     parent_id: int
@@ -39,7 +39,7 @@ class Reference(Answer):
     child_digest: str
     platform: Platform | None = None
     annotations: dict[str, str] | None = None
-    urls: list[str] | None = None
+    urls: list[str] | None
 
 
 class TagAnswer(Answer):
@@ -89,8 +89,8 @@ class AdditionLink(Answer):
     absolute: bool
 
 
-class ArtifactAnswer(Answer):
-    """An artifact. What was not asked for is left out."""
+class ArtifactAnswer(Answer, kw_only=True):
+    """An artifact. Lists in which there is nothing, or that were not asked for, are null."""
 
     id: int
     type: str
@@ -108,10 +108,10 @@ class ArtifactAnswer(Answer):
     addition_links: dict[str, AdditionLink]
     extra_attrs: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     annotations: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
-    references: list[Reference] | None = None
-    tags: list[TagAnswer] | None = None
-    labels: list[Label] | None = None
-    accessories: list[Accessory] | None = None
+    references: list[Reference] | None
+    tags: list[TagAnswer] | None
+    labels: list[Label] | None
+    accessories: list[Accessory] | None
     inherited_accessories: list[Accessory] | None = None
     scan_overview: dict[str, Any] | None = None
     sbom_overview: dict[str, Any] | None = None
@@ -132,7 +132,7 @@ class NewTag(Body):
 class LabelId(Body):
     """A label to put on an artifact: only its id is looked at."""
 
-    id: Id
+    id: Int64 = 0
     name: str | None = None
     description: str | None = None
     color: str | None = None
@@ -145,12 +145,12 @@ class LabelId(Body):
 _platform: Final = msgspec.json.Decoder(dict[str, Any])
 
 
-def present_artifacts(rows: list[ArtifactRow], details: Details, wanted: With) -> list[ArtifactAnswer]:
+def present_artifacts(rows: list[ArtifactRow], details: Details) -> list[ArtifactAnswer]:
     """The artifacts with what was read about them."""
-    return [_artifact(row, details, wanted) for row in rows]
+    return [_artifact(row, details) for row in rows]
 
 
-def _artifact(row: ArtifactRow, details: Details, wanted: With) -> ArtifactAnswer:
+def _artifact(row: ArtifactRow, details: Details) -> ArtifactAnswer:
     digest, kind = _digest(row.digest), row.kind or UNKNOWN
     return ArtifactAnswer(
         id=row.id,
@@ -170,9 +170,9 @@ def _artifact(row: ArtifactRow, details: Details, wanted: With) -> ArtifactAnswe
         extra_attrs=_json(row.extra_attrs),
         annotations=_json(row.annotations),
         references=[_reference(detail) for detail in details.get(("child", row.id), ())] or None,
-        tags=[tag_answer(detail) for detail in details.get(("tag", row.id), ())] if wanted.tags else None,
-        labels=[label_answer(detail) for detail in details.get(("label", row.id), ())] if wanted.labels else None,
-        accessories=_accessories(row, details, "accessory") if wanted.accessories else None,
+        tags=[tag_answer(detail) for detail in details.get(("tag", row.id), ())] or None,
+        labels=[label_answer(detail) for detail in details.get(("label", row.id), ())] or None,
+        accessories=_accessories(row, details, "accessory") or None,
         inherited_accessories=_accessories(row, details, "inherited") or None,
     )
 
@@ -232,6 +232,7 @@ def _reference(child: Detail) -> Reference:
         child_id=child.id or 0,
         child_digest=_digest(child.digest),
         platform=None if platform is None else _platform_answer(platform),
+        urls=None,
     )
 
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
-from django.db.models import Exists, Max, OuterRef, Q, QuerySet
+from django.db.models import Count, Exists, Max, OuterRef, Q, QuerySet, Subquery
+from django.db.models.lookups import GreaterThanOrEqual
 from rest_framework.exceptions import PermissionDenied
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -25,12 +26,14 @@ from projects.artifact_lists import (
 )
 from projects.copying import Source, copy_artifact, parse_source
 from projects.models import ArtifactLabel
+from projects.repository_lists import named
 from registry_core.access import PULL
 from registry_core.api.base import ApiView, created, done, find_project, project_ref, repository_ref
 from registry_core.api.memory import Memory
 from registry_core.api.messages import parameters_of
 from registry_core.api.openapi import IS_NAME, PAGED, header, operation, query
-from registry_core.api.paging import Count, ListRules, counted, keys_listed, page_response
+from registry_core.api.paging import Count as Counting
+from registry_core.api.paging import ListRules, counted, keys_listed, page_response
 from registry_core.api.permissions import in_project, is_sysadmin, permissions_in
 from registry_core.api.query import (
     AllOf,
@@ -40,6 +43,7 @@ from registry_core.api.query import (
     Fuzzy,
     Match,
     choice_key,
+    folded,
     number_key,
     parse_q,
     text_key,
@@ -64,6 +68,13 @@ def _digest_key(match: Match) -> Q:
     raise InvalidInput("use digest=sha256:…")
 
 
+def _repository_name_key(match: Match) -> Q:
+    if isinstance(match, Exact | AnyOf):
+        names = (match.value,) if isinstance(match, Exact) else match.values
+        return named(*names, prefix="repository__")
+    raise InvalidInput("use repository_name=project/repository")
+
+
 def _tags_key(match: Match) -> Q:
     """`nil`: no tag; `*`: any; else an artifact that has the tag, or one that contains the text."""
     tags = Tag.objects.filter(artifact=OuterRef("pk"), deleted_at=None)
@@ -82,16 +93,16 @@ def _tags_key(match: Match) -> Q:
 
 
 def _labels_key(match: Match) -> Q:
+    """`(1 2)`: all of these labels, counted in one look at an artifact's own, however many labels are named."""
     texts = (match.value,) if isinstance(match, Exact) else getattr(match, "values", ())
     if not texts or any(not text.isascii() or not text.isdigit() or len(text) > 18 for text in texts):
         raise InvalidInput("use labels=(1 2), with the labels' ids")
-    links = ArtifactLabel.objects.filter(artifact=OuterRef("pk"))
-    if isinstance(match, AllOf):
-        wanted = Q()
-        for text in texts:
-            wanted &= Q(Exists(links.filter(label_id=int(text))))
-        return wanted
-    return Q(Exists(links.filter(label_id__in=map(int, texts))))
+    wanted = {int(text) for text in texts}
+    links = ArtifactLabel.objects.filter(artifact=OuterRef("pk"), label_id__in=wanted)
+    if not isinstance(match, AllOf):
+        return Q(Exists(links))
+    held = links.order_by().values("artifact").annotate(number=Count("label_id")).values("number")
+    return Q(GreaterThanOrEqual(Subquery(held), len(wanted)))
 
 
 KEYS: Final[dict[str, Condition]] = {
@@ -102,6 +113,8 @@ KEYS: Final[dict[str, Condition]] = {
     "type": text_key("manifest__kind"),
     "media_type": text_key("manifest__config_type"),
     "manifest_media_type": text_key("media_type"),
+    "repository_name": _repository_name_key,
+    "project_id": number_key("repository__project_id"),
     "artifact_type": text_key("artifact_type"),
     "size": number_key("size_bytes"),
     "push_time": time_key("pushed_at"),
@@ -118,6 +131,9 @@ RULES: Final = ListRules(
         "digest": "digest",
         "type": "manifest__kind",
         "media_type": "manifest__config_type",
+        "manifest_media_type": "media_type",
+        "artifact_type": "artifact_type",
+        "repository_id": "repository_id",
     },
     nullable=frozenset({"pulled_at"}),
 )
@@ -158,7 +174,7 @@ class ArtifactsView(ContentView):
         """List the artifacts of the repository, the newest first."""
         repository = self.repository_ref
         asked = request.META.get("QUERY_STRING", "")
-        key = (repository.id, asked, request.path)
+        key = (repository.id, asked, request.path, self.subject.is_anonymous)
         page = _pages.recall(
             key,
             lambda: _page_of(request, repository),
@@ -173,14 +189,14 @@ class ArtifactsView(ContentView):
         TAG,
         parameters=[query("from", "project/repository:tag or project/repository@digest", required=True)],
         status=201,
-        errors=(400, 401, 403, 404, 409),
+        errors=(400, 401, 403, 404),
     )
     def post(self, request: Request, project_name: str, repository_name: str) -> Response:
-        """Copy an artifact here, with its children, its accessories and its tags."""
+        """Copy an artifact here, with its children, its accessories and its tags; also one that is here already."""
         source = parse_source(parameters_of(request).get("from", ""))
         found = self._pullable(source)
         path = self.decoded_repository_name
-        digest = copy_artifact(
+        copy_artifact(
             source=found,
             artifact=find_artifact(found, source.reference),
             project=project_ref(self.project),
@@ -188,7 +204,7 @@ class ArtifactsView(ContentView):
             by=self.subject,
             client=self.client,
         )
-        return created(f"{request.path}/{digest}")
+        return created(f"{request.path}/{source.reference}")
 
     def _pullable(self, source: Source) -> RepositoryRef:
         """The repository to copy from. One that the caller may not pull from looks as if it were not there."""
@@ -227,7 +243,7 @@ class ArtifactOfReferenceView(ArtifactView):
         rows = artifact_rows([self.artifact.pk])
         if not rows:
             raise NotFound(f"there is no artifact {reference}")
-        return Response(present_artifacts(rows, details_of(rows, wanted), wanted)[0])
+        return Response(present_artifacts(rows, details_of(rows, wanted))[0])
 
     @operation("deleteArtifact", TAG, errors=(400, 401, 403, 404, 412))
     def delete(self, _request: Request, project_name: str, repository_name: str, reference: str) -> Response:
@@ -239,6 +255,7 @@ class ArtifactOfReferenceView(ArtifactView):
 ACCESSORY_RULES: Final = ListRules(
     keys={
         "id": number_key("pk"),
+        "artifact_id": number_key("pk"),
         "digest": _digest_key,
         "type": choice_key("accessory_kind", {kind.label: kind.value for kind in Artifact.Accessory}),
         "size": number_key("size_bytes"),
@@ -262,7 +279,7 @@ class AccessoriesView(ArtifactView):
         page = keys_listed(request, rows, ACCESSORY_RULES)
         found = {detail.id: detail for detail in accessory_details(subject.pk, page.keys)}
         answers = [accessory_answer(found[key], str(repository.name)) for key in page.keys if key in found]
-        return page_response(request, page.asked, answers, total=page.total, cursor=page.cursor)
+        return page_response(request, page, answers)
 
 
 class ProjectArtifactsView(ApiView):
@@ -293,10 +310,10 @@ class ProjectArtifactsView(ApiView):
 def _latest(request: Request, rows: QuerySet[Artifact]) -> QuerySet[Artifact]:
     """The newest of each repository among those of the type that `q` names; without a type there is no such thing."""
     asked = parse_q(request.query_params.get("q", ""))
-    types = [(key, match) for key, match in asked if key in {"artifact_type", "media_type"}]
+    types = {key: asked[folded(key)] for key in ("artifact_type", "media_type") if folded(key) in asked}
     if not types:
         return rows
-    for key, match in types:
+    for key, match in types.items():
         rows = rows.filter(KEYS[key](match))
     newest = rows.order_by().values("repository").annotate(newest=Max("pk")).values("newest")
     return rows.filter(pk__in=newest)
@@ -309,12 +326,12 @@ def _page_of(request: Request, repository: RepositoryRef) -> Page:
     return _page(request, listed_artifacts().filter(repository_id=repository.id), count)
 
 
-def _page(request: Request, rows: QuerySet[Artifact], count: Count = counted) -> Page:
+def _page(request: Request, rows: QuerySet[Artifact], count: Counting = counted) -> Page:
     wanted = _wanted(request)
     page = keys_listed(request, rows, RULES, count=count)
     found = artifact_rows(page.keys) if page.keys else []
-    answers: list[Any] = list(present_artifacts(found, details_of(found, wanted), wanted))
-    response = page_response(request, page.asked, answers, total=page.total, cursor=page.cursor)
+    answers: list[Any] = list(present_artifacts(found, details_of(found, wanted)))
+    response = page_response(request, page, answers)
     return Page(
         msgspec.json.encode(answers), {name: response[name] for name in ("X-Total-Count", "Link") if name in response}
     )

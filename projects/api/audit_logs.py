@@ -39,10 +39,21 @@ RULES: Final = ListRules(
         "resource_type": text_key("resource_type"),
         "operation": text_key("operation"),
         "operation_result": truth_key("is_success"),
+        "op_result": truth_key("is_success"),
+        "operation_description": text_key("description"),
+        "op_desc": text_key("description"),
         "project_id": number_key("project_id"),
         "op_time": time_key("op_time"),
     },
-    sorts={"op_time": "op_time", "creation_time": "op_time", "id": "pk"},
+    sorts={
+        "op_time": "op_time",
+        "creation_time": "op_time",
+        "id": "pk",
+        "username": "username",
+        "operation": "operation",
+        "resource": "resource",
+        "resource_type": "resource_type",
+    },
     order=("-op_time", "-pk"),
 )
 LONG_FOR_S: Final = 60.0

@@ -20,7 +20,7 @@ from registry_core.api.messages import Body, Text, api_time, parameters_of, pars
 from registry_core.api.openapi import PAGED, operation, query
 from registry_core.api.paging import ListRules, listed
 from registry_core.api.permissions import SIGNED_IN, in_project, is_sysadmin, may_in_system, permissions_in
-from registry_core.api.query import Fuzzy, number_key, text_key, time_key
+from registry_core.api.query import Exact, Fuzzy, Match, number_key, text_key, time_key
 from registry_core.content.models import Project
 from registry_core.errors import InvalidInput, NotFound
 
@@ -28,14 +28,33 @@ TAG: Final = "label"
 GLOBAL: Final = "g"
 OF_PROJECT: Final = "p"
 NAME: Final = text_key("name")
+
+
+def _scope_key(match: Match) -> Q:
+    if match not in (Exact(GLOBAL), Exact(OF_PROJECT)):
+        raise InvalidInput("use scope=g or scope=p")
+    return Q(project__isnull=match == Exact(GLOBAL))
+
+
 RULES: Final = ListRules(
     keys={
         "id": number_key("pk"),
         "name": NAME,
+        "description": text_key("description"),
+        "color": text_key("color"),
+        "scope": _scope_key,
+        "project_id": number_key("project_id"),
         "creation_time": time_key("created_at"),
         "update_time": time_key("updated_at"),
     },
-    sorts={"id": "pk", "name": "name", "creation_time": "created_at", "update_time": "updated_at"},
+    sorts={
+        "id": "pk",
+        "name": "name",
+        "description": "description",
+        "color": "color",
+        "creation_time": "created_at",
+        "update_time": "updated_at",
+    },
     order=("pk",),
 )
 
@@ -156,6 +175,8 @@ class ArtifactLabelsView(ArtifactView):
     def post(self, request: Request, project_name: str, repository_name: str, reference: str) -> Response:
         """Put a label on the artifact: one of everybody's or of its project."""
         label_id = parse_body(request, LabelId).id
+        if label_id < 1:
+            raise InvalidInput("say which label: its id")
         labels.add_label(repository=self.repository_ref, artifact=self.artifact, label_id=label_id, by=self.subject)
         return done()
 

@@ -21,9 +21,9 @@ Pairs = dict[str, str]
 
 
 class MetadatasView(ApiView):
-    """`/projects/{project_name_or_id}/metadatas/`."""
+    """`/projects/{project_name_or_id}/metadatas`."""
 
-    access = {"GET": in_project("metadata", "read"), "POST": in_project("metadata", "create")}
+    access = {"GET": in_project("metadata", "read", "list"), "POST": in_project("metadata", "create")}
 
     @operation("listProjectMetadatas", TAG, parameters=[IS_NAME], answer=Pairs)
     def get(self, _request: Request, project_name_or_id: str) -> Response:
@@ -38,12 +38,6 @@ class MetadatasView(ApiView):
         return done()
 
 
-class MetadatasUnslashedView(MetadatasView):
-    """The same address without the slash at its end, as some clients send it."""
-
-    schema = None
-
-
 class MetadataView(ApiView):
     """`/projects/{project_name_or_id}/metadatas/{meta_name}`."""
 
@@ -55,11 +49,9 @@ class MetadataView(ApiView):
 
     @operation("getProjectMetadata", TAG, parameters=[IS_NAME], answer=Pairs)
     def get(self, _request: Request, project_name_or_id: str, meta_name: str) -> Response:
-        """Show one of the metadata."""
+        """Show one of the metadata; nothing where it is not set."""
         held = _metadata(self.project)
-        if meta_name not in held:
-            raise NotFound(f"the metadata {meta_name[:64]} are not set")
-        return Response({meta_name: held[meta_name]})
+        return Response({name: value for name, value in held.items() if name == meta_name})
 
     @operation("updateProjectMetadata", TAG, parameters=[IS_NAME], body=Pairs)
     def put(self, request: Request, project_name_or_id: str, meta_name: str) -> Response:
@@ -74,7 +66,7 @@ class MetadataView(ApiView):
 
     @operation("deleteProjectMetadata", TAG, parameters=[IS_NAME])
     def delete(self, _request: Request, project_name_or_id: str, meta_name: str) -> Response:
-        """Forget one of the metadata."""
+        """Forget one of the metadata, if it is set."""
         delete_metadata(project=self.project, name=meta_name, by=self.subject)
         return done()
 

@@ -14,7 +14,7 @@ from rbac.models import ProjectMember, Role
 from registry_core.api.base import ApiView
 from registry_core.api.messages import Answer, Body, Int64, ShortText, Time, parse_body
 from registry_core.api.openapi import IS_NAME, PAGED, operation
-from registry_core.api.paging import COUNT_MAX, asked_of, page_response
+from registry_core.api.paging import COUNT_MAX, nothing_listed
 from registry_core.api.permissions import in_project, permissions_in
 from registry_core.content.counting import bounded_count
 from registry_core.content.models import Project, Repository
@@ -147,7 +147,7 @@ class ScannerCandidatesView(ApiView):
     )
     def get(self, request: Request, project_name_or_id: str) -> Response:
         """List the scanners that the project could use: none is registered yet."""
-        return page_response(request, asked_of(request), [], total=0)
+        return nothing_listed(request)
 
 
 def _repo_count(project: Project) -> int:

@@ -6,15 +6,16 @@ from typing import Annotated, Any, Final
 
 import msgspec
 
-from projects.metadata import metadata_of
+from projects.metadata import PUBLIC, checked, metadata_of
 from projects.models import ProjectSettings
 from registry_core.access import Subject
-from registry_core.api.messages import Answer, Body, Int64, ShortText, Time, api_time
-from registry_core.api.permissions import is_sysadmin
+from registry_core.api.messages import NEVER, Answer, Body, Int64, ShortText, Time, api_time
+from registry_core.api.permissions import may_in_system
 from registry_core.content.models import Project
 from registry_core.errors import InvalidInput
 
-ALLOWLIST_MAX: Final = 10_000
+ALLOWLIST_MAX: Final = 2_000
+"""So many that a list of a hundred projects, which anybody may ask for, stays an answer of a few megabytes."""
 
 
 class CVEAllowlistItem(Answer):
@@ -23,15 +24,30 @@ class CVEAllowlistItem(Answer):
     cve_id: ShortText
 
 
-class CVEAllowlist(Answer):
-    """The vulnerabilities that are put up with in a project. `expires_at` in seconds since the epoch; absent: never."""
+class CVEAllowlist(Answer, kw_only=True):
+    """The vulnerabilities that are put up with. `expires_at` in seconds since the epoch; absent: never."""
 
     id: int = 0
     project_id: int = 0
     expires_at: int | None = None
+    items: list[CVEAllowlistItem]
+    creation_time: Time
+    update_time: Time
+
+
+class CVEAllowlistRequest(Body):
+    """The vulnerabilities to put up with. What else the contract's form has is the registry's to say."""
+
+    id: int = 0
+    project_id: int = 0
+    expires_at: Int64 | None = None
     items: Annotated[list[CVEAllowlistItem], msgspec.Meta(max_length=ALLOWLIST_MAX)] = []
-    creation_time: Time | None = None
-    update_time: Time | None = None
+    creation_time: str = ""
+    update_time: str = ""
+
+    def kept(self) -> dict[str, Any]:
+        """What is stored of it: each vulnerability once."""
+        return {"items": list(dict.fromkeys(item.cve_id for item in self.items)), "expires_at": self.expires_at}
 
 
 class ProjectMetadata(Answer):
@@ -48,6 +64,8 @@ class ProjectMetadata(Answer):
     retention_id: str | None = None
     proxy_speed_kb: str | None = None
     max_upstream_conn: str | None = None
+    proxy_cache_local_on_not_found: str | None = None
+    proxy_referrer_api: str | None = None
     proxy_cache_filter_pattern: str | None = None
     proxy_cache_filter_kind: str | None = None
 
@@ -67,7 +85,7 @@ class ProjectAnswer(Answer, kw_only=True):
     deleted: bool = False
     togglable: bool = False
     current_user_role_id: int = 0
-    current_user_role_ids: list[int] = []
+    current_user_role_ids: list[int]
     cve_allowlist: CVEAllowlist | None = None
 
 
@@ -84,15 +102,15 @@ class ProjectRequest(Body, kw_only=True):
     project_name: ShortText = ""
     public: bool | None = None
     metadata: ProjectMetadata | None = None
-    cve_allowlist: CVEAllowlist | None = None
+    cve_allowlist: CVEAllowlistRequest | None = None
     storage_limit: Int64 | None = None
     registry_id: int | None = None
 
     @property
     def is_public(self) -> bool | None:
-        """Whether it shall be public; None: it is not said."""
+        """Whether it shall be public; None: it is not said. Raises InvalidInput."""
         said = self.values().get("public")
-        return self.public if said is None else said.lower() == "true"
+        return self.public if said is None else checked({PUBLIC: said})[PUBLIC] == "true"
 
     def values(self) -> dict[str, str]:
         """The metadata that are named."""
@@ -101,28 +119,23 @@ class ProjectRequest(Body, kw_only=True):
 
     def allowlist(self) -> dict[str, Any] | None:
         """The allowlist to keep; None: it is not said."""
-        if self.cve_allowlist is None:
-            return None
-        items = [item.cve_id for item in self.cve_allowlist.items]
-        return {"items": list(dict.fromkeys(items)), "expires_at": self.cve_allowlist.expires_at}
+        return self.cve_allowlist.kept() if self.cve_allowlist else None
 
     def storage_limit_bytes(self, subject: Subject) -> int | None:
-        """The limit for a new project: an administrator's choice, nobody else's; None: the default.
+        """The limit for a new project: the choice of an administrator, or of a robot that may create projects, and of
+        nobody else; None: the default. 0 is no choice.
 
         Raises InvalidInput.
         """
-        if self.registry_id is not None:
+        if self.registry_id:
             raise InvalidInput("proxy cache projects are not there yet: leave registry_id out")
-        if self.storage_limit is None or not is_sysadmin(subject):
-            return None
-        return self.storage_limit
+        return self.storage_limit or None if may_in_system(subject, "project", "create") else None
 
 
 def project_answer(project: Project, roles: list[int]) -> ProjectAnswer:
     """The project, read with its settings, their owner and `repo_count`, to someone with these roles in it."""
     settings: ProjectSettings | None = getattr(project, "settings", None)
     owner = settings.owner if settings else None
-    allowlist = (settings.cve_allowlist if settings else None) or {"items": [], "expires_at": None}
     return ProjectAnswer(
         project_id=project.pk,
         name=project.name,
@@ -134,9 +147,22 @@ def project_answer(project: Project, roles: list[int]) -> ProjectAnswer:
         owner_name=owner.username if owner else "",
         current_user_role_id=roles[0] if roles else 0,
         current_user_role_ids=roles,
-        cve_allowlist=CVEAllowlist(
+        cve_allowlist=allowlist_answer(
+            settings.cve_allowlist if settings else None,
             project_id=project.pk,
-            items=[CVEAllowlistItem(cve_id=cve_id) for cve_id in allowlist["items"]],
-            expires_at=allowlist["expires_at"],
+            made=api_time(project.created_at),
+            changed=api_time(settings.updated_at) if settings else NEVER,
         ),
+    )
+
+
+def allowlist_answer(kept: dict[str, Any] | None, *, project_id: int, made: Time, changed: Time) -> CVEAllowlist:
+    """The allowlist as the API shows it; `kept` is what is stored of it, None: nothing yet."""
+    allowlist = kept or {"items": [], "expires_at": None}
+    return CVEAllowlist(
+        project_id=project_id,
+        expires_at=allowlist["expires_at"],
+        items=[CVEAllowlistItem(cve_id=cve_id) for cve_id in allowlist["items"]],
+        creation_time=made if kept else NEVER,
+        update_time=changed if kept else NEVER,
     )

@@ -20,8 +20,19 @@ from registry_core.api.base import ApiView, created, done, find_project
 from registry_core.api.messages import parameters_of, parse_body
 from registry_core.api.openapi import IS_NAME, PAGED, header, operation, query
 from registry_core.api.paging import COUNT_MAX, ListRules, listed
-from registry_core.api.permissions import ANYONE, SIGNED_IN, in_project, is_sysadmin, pullable_projects
-from registry_core.api.query import Condition, Exact, Fuzzy, Match, number_key, text_key, time_key, truth, truth_key
+from registry_core.api.permissions import ANYONE, SIGNED_IN, in_project, is_sysadmin, may_in_system, pullable_projects
+from registry_core.api.query import (
+    Condition,
+    Exact,
+    Fuzzy,
+    Match,
+    fixed_key,
+    number_key,
+    text_key,
+    time_key,
+    truth,
+    truth_key,
+)
 from registry_core.content.counting import BoundedCount
 from registry_core.content.models import Project, Repository
 from registry_core.errors import InvalidInput, NotFound
@@ -40,12 +51,23 @@ KEYS: Final[dict[str, Condition]] = {
     "name": text_key("name", is_lower=True),
     "public": truth_key("is_public"),
     "owner": _owner_key,
+    "owner_id": number_key("settings__owner_id"),
     "creation_time": time_key("created_at"),
+    "update_time": time_key("settings__updated_at"),
+    "registry_id": fixed_key(0),  # no project is a proxy cache yet
+    "deleted": fixed_key(False),
 }
 RULES: Final = ListRules(
     keys=KEYS,
-    sorts={"name": "name", "project_id": "pk", "creation_time": "created_at"},
+    sorts={
+        "name": "name",
+        "project_id": "pk",
+        "creation_time": "created_at",
+        "update_time": "settings__updated_at",
+        "owner_id": "settings__owner_id",
+    },
     order=("name",),
+    nullable=frozenset({"settings__updated_at", "settings__owner_id"}),
 )
 
 
@@ -70,7 +92,7 @@ class ProjectsView(ApiView):
     def get(self, request: Request) -> Response:
         """List the projects that the caller may see."""
         given = parameters_of(request)
-        rows = visible_projects(self.subject)
+        rows = listable_projects(self.subject)
         if name := given.get("name"):
             rows = rows.filter(KEYS["name"](Fuzzy(name)))
         if public := given.get("public"):
@@ -160,6 +182,13 @@ def visible_projects(subject: Subject) -> QuerySet[Project]:
     living = Project.objects.filter(deleted_at=None)
     visible = pullable_projects(subject)
     return living if visible is None else living.filter(pk__in=visible)
+
+
+def listable_projects(subject: Subject) -> QuerySet[Project]:
+    """The living projects that the subject may see in a list: a robot may have the right to list all of them."""
+    if subject.kind is SubjectKind.ROBOT and may_in_system(subject, "project", "list"):
+        return Project.objects.filter(deleted_at=None)
+    return visible_projects(subject)
 
 
 def present_projects(subject: Subject, projects: Sequence[Project]) -> list[ProjectAnswer]:

@@ -29,8 +29,11 @@ RULES: Final = ListRules(
         "hard.storage": "storage_limit_bytes",
         "used": "used_bytes",
         "used.storage": "used_bytes",
+        "creation_time": "created_at",
+        "update_time": "settings__updated_at",
     },
     order=("pk",),
+    nullable=frozenset({"settings__updated_at"}),
 )
 
 
@@ -48,7 +51,7 @@ class Quota(Answer, kw_only=True):
 class QuotaUpdateReq(Body):
     """The limits to set."""
 
-    hard: dict[str, Int64]
+    hard: dict[str, Int64] = {}
 
 
 class QuotasView(ApiView):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from django.db.models import Q, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -17,9 +17,11 @@ from registry_core.api.messages import Answer, Body, Time, parse_body
 from registry_core.api.openapi import PAGED, operation
 from registry_core.api.paging import ListRules, counted, keys_listed, page_response
 from registry_core.api.permissions import ANYONE, in_project, pullable_projects
-from registry_core.api.query import AnyOf, Exact, Fuzzy, Match, number_key, parse_q, time_key
+from registry_core.api.query import AnyOf, Exact, Fuzzy, Match, folded, number_key, parse_q, text_key, time_key
+from registry_core.content.models import RepositoryBlob
 from registry_core.content.repositories import CATALOG_KEY
 from registry_core.content.repository_changes import delete_repository, describe_repository
+from registry_core.digests import Digest
 from registry_core.errors import InvalidInput, NotFound
 
 TAG: Final = "repository"
@@ -51,40 +53,49 @@ class RepositoryRequest(Body):
     update_time: str | None = None
 
 
-def _name_key(match: Match) -> Q:
+def name_key(match: Match) -> Q:
+    """The name, with or without the project's."""
     match match:
         case Exact(name):
             return named(name)
         case Fuzzy(part):
             return named_like(part)
         case AnyOf(names):
-            wanted = Q(pk__in=[])
-            for name in names:
-                wanted |= named(name)
-            return wanted
+            return named(*names)
     raise InvalidInput("use name=v, name=~v or name={a b}")
+
+
+def _blob_digest_key(match: Match) -> Q:
+    """Repositories that a blob can be mounted from."""
+    if not isinstance(match, Exact):
+        raise InvalidInput("use blob_digest=sha256:…")
+    links = RepositoryBlob.objects.filter(repository=OuterRef("pk"), blob__digest=Digest.parse(match.value).raw)
+    return Q(Exists(links))
 
 
 RULES: Final = ListRules(
     keys={
-        "name": _name_key,
+        "name": name_key,
         "id": number_key("pk"),
         "repository_id": number_key("pk"),
         "project_id": number_key("project_id"),
         "creation_time": time_key("created_at"),
         "update_time": time_key("changed_at"),
         "pull_count": number_key("pull_count"),
+        "description": text_key("description"),
+        "blob_digest": _blob_digest_key,
     },
     sorts={
         "name": "name",
         "id": "pk",
+        "repository_id": "pk",
         "project_id": "project_id",
         "creation_time": "created_at",
         "update_time": "changed_at",
         "pull_count": "pull_count",
     },
 )
-KEPT_KEYS: Final = frozenset({"name", "id", "repository_id", "project_id", "creation_time"})
+KEPT_KEYS: Final = frozenset(map(folded, ("name", "id", "repository_id", "project_id", "creation_time")))
 """What is said of a repository once and for all: how many there are of such stays until one is made or deleted."""
 TOTAL_REMEMBERED_S: Final = 60.0
 _totals: Memory[int] = Memory("repository totals")
@@ -147,7 +158,7 @@ def _listed(request: Request, projects: list[int] | None) -> Response:
     """The repositories of these projects; None: of all."""
 
     def count(rows: QuerySet[Any], q: str) -> int:
-        if not KEPT_KEYS.issuperset(key for key, _ in parse_q(q)):
+        if not KEPT_KEYS.issuperset(parse_q(q)):
             return counted(rows)
         place = None if projects is None else tuple(projects)
         size_bytes = 256 + len(q) + 40 * len(place or ())
@@ -156,7 +167,7 @@ def _listed(request: Request, projects: list[int] | None) -> Response:
         )
 
     page = keys_listed(request, repositories_in(projects), RULES, count=count)
-    return page_response(request, page.asked, _present(page.keys), total=page.total, cursor=page.cursor)
+    return page_response(request, page, _present(page.keys))
 
 
 def _present(repository_ids: list[int]) -> list[Any]:

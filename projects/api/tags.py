@@ -15,7 +15,7 @@ from registry_core.api.messages import NEVER, api_time, parse_body
 from registry_core.api.openapi import PAGED, operation, query
 from registry_core.api.paging import ListRules, listed
 from registry_core.api.permissions import in_project
-from registry_core.api.query import number_key, text_key, time_key
+from registry_core.api.query import fixed_key, number_key, text_key, time_key
 from registry_core.content.models import Tag
 from registry_core.content.tags import create_tag, delete_tag
 from registry_core.errors import InvalidInput, NotFound
@@ -30,6 +30,7 @@ RULES: Final = ListRules(
         "pull_time": time_key("pulled_at"),
         "artifact_id": number_key("artifact_id"),
         "repository_id": number_key("repository_id"),
+        "immutable": fixed_key(False),
     },
     sorts={"id": "pk", "name": "name", "push_time": "pushed_at", "pull_time": "pulled_at"},
     nullable=frozenset({"pulled_at"}),

@@ -16,6 +16,7 @@ from projects.api import (
     repositories,
     search,
     statistics,
+    system_allowlist,
     tags,
 )
 
@@ -30,6 +31,7 @@ urlpatterns = [
     path("auditlog-exts/events", audit_logs.EventTypesView.as_view()),
     path("quotas", quotas.QuotasView.as_view()),
     path("quotas/<int:id>", quotas.QuotaView.as_view()),
+    path("system/CVEAllowlist", system_allowlist.SystemAllowlistView.as_view()),
     path("statistics", statistics.StatisticsView.as_view()),
     path("projects", projects.ProjectsView.as_view()),
     path("projects/<str:project_name_or_id>", projects.ProjectView.as_view()),
@@ -54,8 +56,7 @@ urlpatterns = [
     path("projects/<str:project_name_or_id>/summary", project_details.SummaryView.as_view()),
     path("projects/<str:project_name_or_id>/scanner", project_details.ProjectScannerView.as_view()),
     path("projects/<str:project_name_or_id>/scanner/candidates", project_details.ScannerCandidatesView.as_view()),
-    path("projects/<str:project_name_or_id>/metadatas/", metadata.MetadatasView.as_view()),
-    path("projects/<str:project_name_or_id>/metadatas", metadata.MetadatasUnslashedView.as_view()),
+    path("projects/<str:project_name_or_id>/metadatas", metadata.MetadatasView.as_view()),
     path("projects/<str:project_name_or_id>/metadatas/<str:meta_name>", metadata.MetadataView.as_view()),
     path("projects/<str:project_name>/logs", audit_logs.ProjectLogsView.as_view()),
     path("projects/<str:project_name>/auditlog-exts", audit_logs.ProjectLogExtsView.as_view()),

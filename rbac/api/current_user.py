@@ -22,7 +22,7 @@ from registry_core.errors import InvalidInput, PreconditionFailed
 TAG: Final = "user"
 ITSELF: Final = "."
 SYSTEM_SCOPE: Final = "/system"
-_PROJECT_SCOPE: Final = re.compile(r"/project/([0-9]{1,18})")
+_PROJECT_SCOPE: Final = re.compile(r"(/project/([0-9]{1,18}))(?:/([a-z-]+(?:/[a-z-]+)*))?")
 
 
 class CurrentUserView(ApiView):
@@ -48,8 +48,8 @@ class CurrentPermissionsView(ApiView):
         "getCurrentUserPermissions",
         TAG,
         parameters=[
-            query("scope", "Where: /project/ and its id, or /system."),
-            query("relative", "Name the resources without the scope; the project itself is then a dot.", bool),
+            query("scope", "Where: /project/ and its id, a resource of it (/project/1/repository), or /system."),
+            query("relative", "Only what is in the scope, named without it; the scope itself is then a dot.", bool),
         ],
         answer=list[Permission],
         errors=(400, 401),
@@ -59,21 +59,25 @@ class CurrentPermissionsView(ApiView):
         given = parameters_of(request)
         scope = given.get("scope", "").rstrip("/")
         is_relative = truth(Exact(given.get("relative") or "false"))
-        return Response([_shown(*held, "" if is_relative else scope) for held in sorted(self._held(scope))])
+        place, inner, held = self._held(scope) if scope else ("", "", frozenset())
+        if is_relative:
+            return Response([_relative(*each, inner) for each in sorted(held) if _is_within(each[0], inner)])
+        return Response([Permission(resource=f"{place}/{what}".rstrip("/"), action=do) for what, do in sorted(held)])
 
-    def _held(self, scope: str) -> set[tuple[str, str]]:
-        if not scope:
-            return set()
+    def _held(self, scope: str) -> tuple[str, str, frozenset[tuple[str, str]]]:
+        """The system or the project of a scope, what the scope names in it, and what the caller may do in it."""
         if scope == SYSTEM_SCOPE:
-            return {held for held in SYSTEM_PERMISSIONS if may_in_system(self.subject, *held)}
+            return scope, "", frozenset(held for held in SYSTEM_PERMISSIONS if may_in_system(self.subject, *held))
         named = _PROJECT_SCOPE.fullmatch(scope)
         if named is None:
             raise InvalidInput("scope is /project/ and the id of a project, or /system")
-        project = find_project(named[1])
-        return set(permissions_in(self.subject, project)) if project else set()
+        project = find_project(named[2])
+        return named[1], named[3] or "", permissions_in(self.subject, project) if project else frozenset()
 
 
-def _shown(resource: str, action: str, scope: str) -> Permission:
-    if not scope:
-        return Permission(resource=resource or ITSELF, action=action)
-    return Permission(resource=f"{scope}/{resource}".rstrip("/"), action=action)
+def _is_within(resource: str, inner: str) -> bool:
+    return not inner or resource == inner or resource.startswith(f"{inner}/")
+
+
+def _relative(resource: str, action: str, inner: str) -> Permission:
+    return Permission(resource=resource.removeprefix(inner).lstrip("/") or ITSELF, action=action)

@@ -17,7 +17,7 @@ class UserEntity(Body):
 class ProjectMemberRequest(Body):
     """A user or a group to make a member, and the role."""
 
-    role_id: int
+    role_id: int = 0
     member_user: UserEntity | None = None
     member_group: UserGroupRequest | None = None
 
@@ -25,7 +25,7 @@ class ProjectMemberRequest(Body):
 class RoleRequest(Body):
     """The role that a member shall have."""
 
-    role_id: int
+    role_id: int = 0
 
 
 class ProjectMemberEntity(Answer):

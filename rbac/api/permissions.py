@@ -25,8 +25,8 @@ TAG: Final = "permissions"
 class Permissions(Answer):
     """What a robot can be given in the system, and in projects."""
 
-    system: list[Permission] = []
-    project: list[Permission] = []
+    system: list[Permission]
+    project: list[Permission]
 
 
 class PermissionsView(ApiView):
@@ -40,7 +40,7 @@ class PermissionsView(ApiView):
         if is_sysadmin(self.subject):
             return Response(Permissions(system=_shown(SYSTEM_PERMISSIONS), project=_shown(PROJECT_PERMISSIONS)))
         if _is_project_admin(self.subject):
-            return Response(Permissions(project=_shown(PROJECT_PERMISSIONS)))
+            return Response(Permissions(system=[], project=_shown(PROJECT_PERMISSIONS)))
         raise PermissionDenied("only administrators of the system or of a project make robots")
 
 

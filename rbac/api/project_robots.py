@@ -20,7 +20,7 @@ from rbac.api.robot_messages import (
     robot_answer,
     robot_created,
 )
-from rbac.api.robots import KEYS, SORTS, check_unchanged, load
+from rbac.api.robots import KEYS, ORDER, SORTS, check_unchanged, load, with_lifetimes
 from rbac.models import Robot, RobotPermission
 from rbac.services import robots
 from rbac.services.robots import RobotGrant
@@ -32,7 +32,7 @@ from registry_core.api.permissions import in_project
 from registry_core.errors import InvalidInput, NotFound
 
 TAG: Final = "robotv1"
-RULES: Final = ListRules(keys=KEYS, sorts=SORTS, order=("-created_at",))
+RULES: Final = ListRules(keys=KEYS, sorts=SORTS, order=ORDER)
 _RESOURCE: Final = re.compile(r"(?:/project/[0-9]+/)?([a-z-]+)")
 
 
@@ -44,7 +44,7 @@ class ProjectRobotsView(ApiView):
     @operation("ListRobotV1", TAG, parameters=[IS_NAME, *PAGED], answer=list[RobotAnswer])
     def get(self, request: Request, project_name_or_id: str) -> Response:
         """List the robots of a project."""
-        rows = Robot.objects.filter(deleted_at=None, project=self.project)
+        rows = with_lifetimes(Robot.objects.filter(deleted_at=None, project=self.project))
         return listed(request, rows, RULES, lambda found: [robot_answer(robot) for robot in found], load=load)
 
     @operation(

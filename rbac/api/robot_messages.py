@@ -17,6 +17,8 @@ SYSTEM: Final = "system"
 PROJECT: Final = "project"
 EVERY_PROJECT: Final = "*"
 THE_SYSTEM: Final = "/"
+BY_PERSON: Final = "local"
+BY_ROBOT: Final = "robot"
 PERMISSIONS_MAX: Final = 2000
 ACCESS_MAX: Final = 500
 Description = Annotated[str, msgspec.Meta(max_length=robots.DESCRIPTION_MAX, pattern=r"^[^\x00]*$")]
@@ -36,7 +38,7 @@ class RobotPermissions(msgspec.Struct, kw_only=True):
 
     kind: ShortText
     namespace: ShortText = ""
-    access: Annotated[list[Access], msgspec.Meta(max_length=ACCESS_MAX)]
+    access: Annotated[list[Access], msgspec.Meta(max_length=ACCESS_MAX)] = []
 
 
 PermissionList = Annotated[list[RobotPermissions], msgspec.Meta(max_length=PERMISSIONS_MAX)]
@@ -64,29 +66,30 @@ class RobotAnswer(Answer, kw_only=True):
 class RobotCreate(Body, kw_only=True):
     """A robot account to create. `duration` in days, -1: for ever, 0: as the setting robot_token_duration says."""
 
-    name: ShortText
-    level: ShortText
+    name: ShortText = ""
+    level: ShortText = ""
     description: Description = ""
     secret: Text = ""
     disable: bool = False
     duration: Int64 = 0
-    permissions: PermissionList
+    permissions: PermissionList = []
 
 
 class RobotUpdate(Body, kw_only=True):
-    """What to change of a robot account: description, disable, duration and permissions, each if it is named.
+    """What a robot account shall be: description and disable, which are empty and false where they are left out;
+    duration and permissions, which stay where they are left out.
 
     The others are taken as they are read, and may not differ from what they are (`name`, `level`) or do not matter.
     """
 
     id: Int64 | None = None
     name: ShortText | None = None
-    description: Description | None = None
+    description: Description = ""
     secret: Text | None = None
     level: ShortText | None = None
     duration: Int64 | None = None
     editable: bool | None = None
-    disable: bool | None = None
+    disable: bool = False
     expires_at: Int64 | None = None
     permissions: PermissionList | None = None
     creator_type: Text | None = None
@@ -98,10 +101,10 @@ class RobotUpdate(Body, kw_only=True):
 class RobotCreateV1(Body, kw_only=True):
     """A project's robot to create, in the older form. `expires_at` in seconds since the epoch, -1: never."""
 
-    name: ShortText
+    name: ShortText = ""
     description: Description = ""
     expires_at: Int64 = 0
-    access: Annotated[list[Access], msgspec.Meta(max_length=ACCESS_MAX)]
+    access: Annotated[list[Access], msgspec.Meta(max_length=ACCESS_MAX)] = []
 
 
 class RobotCreated(Answer):
@@ -120,6 +123,12 @@ class RobotSec(Body):
     secret: Text = ""
 
 
+class RobotSecretAnswer(Answer):
+    """The secret that was generated; nothing where the client chose one."""
+
+    secret: str = ""
+
+
 def robot_answer(robot: Robot) -> RobotAnswer:
     """The robot, read with its project and `permissions` with theirs, as the API shows it."""
     return RobotAnswer(
@@ -132,7 +141,7 @@ def robot_answer(robot: Robot) -> RobotAnswer:
         disable=robot.is_disabled,
         expires_at=epoch_s(robot.expires_at),
         permissions=_permissions_of(robot),
-        creator_type="robot" if robot.created_by_kind == SubjectKind.ROBOT else "local",
+        creator_type=BY_ROBOT if robot.created_by_kind == SubjectKind.ROBOT else BY_PERSON,
         creator_ref=robot.created_by_id,
         creation_time=api_time(robot.created_at),
         update_time=api_time(robot.updated_at),

@@ -5,19 +5,23 @@ from __future__ import annotations
 from functools import cached_property
 from typing import Final
 
-from django.db.models import Prefetch, Q, QuerySet
+from django.db.models import BigIntegerField, DurationField, ExpressionWrapper, F, Prefetch, Q, QuerySet
+from django.db.models.functions import Cast, Coalesce, Extract, Round
 from django.utils import timezone
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from rbac.api.robot_grants import grants_of
 from rbac.api.robot_messages import (
+    BY_PERSON,
+    BY_ROBOT,
     PROJECT,
     SYSTEM,
     RobotAnswer,
     RobotCreate,
     RobotCreated,
     RobotSec,
+    RobotSecretAnswer,
     RobotUpdate,
     level_of,
     robot_answer,
@@ -25,12 +29,24 @@ from rbac.api.robot_messages import (
 )
 from rbac.models import Robot, RobotPermission
 from rbac.services import robots
+from registry_core.access import SubjectKind
 from registry_core.api.base import ApiView, created, done, find_project
 from registry_core.api.messages import parse_body
 from registry_core.api.openapi import PAGED, operation
 from registry_core.api.paging import ListRules, listed
-from registry_core.api.permissions import SIGNED_IN, Rule, admit, in_project, in_system
-from registry_core.api.query import Condition, Exact, Fuzzy, Match, number_key, parse_q, text_key, time_key, truth_key
+from registry_core.api.permissions import SIGNED_IN, Rule, admit, in_project, in_system, is_sysadmin
+from registry_core.api.query import (
+    Condition,
+    Exact,
+    Fuzzy,
+    Match,
+    fixed_key,
+    number_key,
+    parse_q,
+    text_key,
+    time_key,
+    truth_key,
+)
 from registry_core.content.models import Project
 from registry_core.errors import InvalidInput, NotFound
 
@@ -50,17 +66,50 @@ def _level_key(match: Match) -> Q:
     return Q(project__isnull=match.value == SYSTEM)
 
 
+def _creator_type_key(match: Match) -> Q:
+    if match not in (Exact(BY_ROBOT), Exact(BY_PERSON)):
+        raise InvalidInput(f"use creator_type={BY_PERSON} or creator_type={BY_ROBOT}")
+    is_robots = Q(created_by_kind=SubjectKind.ROBOT)
+    return is_robots if match == Exact(BY_ROBOT) else ~is_robots
+
+
+def _expires_at_key(match: Match) -> Q:
+    """The end of a robot, in seconds since the epoch (-1: never) as answers have it, or as a time."""
+    try:
+        return number_key("expires_at_s")(match)
+    except InvalidInput:
+        return time_key("expires_at")(match)
+
+
+def _project_key(match: Match) -> Q:
+    return Q(project=None) if match == Exact("0") else number_key("project_id")(match)
+
+
 KEYS: Final[dict[str, Condition]] = {
     "name": name_key,
     "description": text_key("description"),
     "disabled": truth_key("is_disabled"),
+    "duration": number_key("duration_days"),
+    "id": number_key("pk"),
+    "visible": fixed_key(True),
+    "creator_ref": number_key("created_by_id"),
+    "creator_type": _creator_type_key,
     "creation_time": time_key("created_at"),
-    "expires_at": time_key("expires_at"),
+    "update_time": time_key("updated_at"),
+    "expires_at": _expires_at_key,
 }
-SORTS: Final = {"name": "name", "creation_time": "created_at", "update_time": "updated_at", "id": "pk"}
-RULES: Final = ListRules(
-    keys={**KEYS, "Level": _level_key, "ProjectID": number_key("project_id")}, sorts=SORTS, order=("-created_at",)
-)
+SORTS: Final = {
+    "id": "pk",
+    "name": "name",
+    "description": "description",
+    "duration": "duration_days",
+    "disabled": "is_disabled",
+    "creator_ref": "created_by_id",
+    "creation_time": "created_at",
+    "update_time": "updated_at",
+}
+ORDER: Final = ("name",)
+RULES: Final = ListRules(keys={**KEYS, "Level": _level_key, "ProjectID": _project_key}, sorts=SORTS, order=ORDER)
 
 
 class RobotsView(ApiView):
@@ -77,7 +126,7 @@ class RobotsView(ApiView):
         else:
             self.found_project = find_project(project_id)
             admit(self.subject, in_project("robot", "list"), self)
-        rows = Robot.objects.filter(deleted_at=None, project=self.project if project_id else None)
+        rows = with_lifetimes(Robot.objects.filter(deleted_at=None, project=self.project if project_id else None))
         return listed(request, rows, RULES, lambda found: [robot_answer(robot) for robot in found], load=load)
 
     @operation("CreateRobot", TAG, body=RobotCreate, answer=RobotCreated, status=201, errors=(400, 401, 403, 404, 409))
@@ -111,7 +160,10 @@ class RobotsView(ApiView):
         named = {permission.namespace for permission in asked.permissions}
         if asked.level != PROJECT or len(named) != 1:
             raise InvalidInput("level is system, or project with permissions in the namespace of that one project")
-        self.found_project = find_project(named.pop(), is_name=True)
+        name = named.pop()
+        self.found_project = find_project(name, is_name=True)
+        if self.found_project is None and is_sysadmin(self.subject):
+            raise NotFound(f"there is no project {name}")
         admit(self.subject, in_project("robot", "create"), self)
         return self.project
 
@@ -149,7 +201,7 @@ class RobotView(ApiView):
 
     @operation("UpdateRobot", TAG, body=RobotUpdate, errors=(400, 401, 403, 404, 409))
     def put(self, request: Request, robot_id: int) -> Response:
-        """Change description, disable, duration and permissions of a robot."""
+        """Set description and disable of a robot, and duration and permissions where they are named."""
         robot, asked = self.robot_for("update"), parse_body(request, RobotUpdate)
         check_unchanged(robot, asked)
         robots.update_robot(
@@ -158,21 +210,30 @@ class RobotView(ApiView):
             description=asked.description,
             is_disabled=asked.disable,
             days=_other_than(asked.duration, robots.lifetime_days(robot)),
-            grants=None if asked.permissions is None else grants_of(asked.permissions, self.subject),
+            grants=grants_of(asked.permissions, self.subject) if asked.permissions else None,
         )
         return done()
 
-    @operation("RefreshSec", TAG, body=RobotSec, answer=RobotSec)
+    @operation("RefreshSec", TAG, body=RobotSec, answer=RobotSecretAnswer)
     def patch(self, request: Request, robot_id: int) -> Response:
         """Give a robot a new secret; the old one and its tokens are worthless at once."""
         robot, asked = self.robot_for("update"), parse_body(request, RobotSec)
-        return Response(RobotSec(secret=robots.refresh_robot_secret(robot=robot, secret=asked.secret, by=self.subject)))
+        secret = robots.refresh_robot_secret(robot=robot, secret=asked.secret, by=self.subject)
+        return Response(RobotSecretAnswer(secret="" if asked.secret else secret))
 
     @operation("DeleteRobot", TAG)
     def delete(self, _request: Request, robot_id: int) -> Response:
         """Delete a robot."""
         robots.delete_robot(robot=self.robot_for("delete"), by=self.subject)
         return done()
+
+
+def with_lifetimes(rows: QuerySet[Robot]) -> QuerySet[Robot]:
+    """The robots with `duration_days` and `expires_at_s` as answers have them, -1 for robots that do not expire."""
+    lifetime = ExpressionWrapper(F("expires_at") - F("created_at"), DurationField())
+    days = Cast(Round(Extract(lifetime, "epoch") / 86_400.0), BigIntegerField())
+    end_s = Cast(Extract("expires_at", "epoch"), BigIntegerField())
+    return rows.annotate(duration_days=Coalesce(days, robots.NEVER), expires_at_s=Coalesce(end_s, robots.NEVER))
 
 
 def load(keys: list[int]) -> QuerySet[Robot]:
@@ -198,8 +259,10 @@ def _other_than(days: int | None, now: int) -> int | None:
 
 def _project_asked_for(q: str) -> str | None:
     """The id of the project whose robots are asked for; None: the system's. Raises InvalidInput."""
-    conditions = dict(parse_q(q))
-    level, project = conditions.get("Level"), conditions.get("ProjectID")
+    conditions = parse_q(q)
+    level, project = conditions.get("level"), conditions.get("projectid")
+    if project == Exact("0") and level in (None, Exact(SYSTEM)):
+        return None  # what the system's robots have in the place of a project
     if isinstance(project, Exact) and level != Exact(SYSTEM):
         return project.value
     if project is not None or level == Exact(PROJECT):

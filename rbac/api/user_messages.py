@@ -42,38 +42,38 @@ class UserSearchRespItem(Answer):
 class UserCreationReq(Body, kw_only=True):
     """A user to create. What he may do is not said here."""
 
-    username: ShortText
-    password: Text
+    username: ShortText = ""
+    password: Text = ""
     email: ShortText = ""
     realname: ShortText = ""
     comment: ShortText = ""
 
 
 class UserProfile(Body):
-    """What to change of what a user tells about himself; the others stay."""
+    """What a user tells about himself, all of it: what is left out becomes empty."""
 
-    email: ShortText | None = None
-    realname: ShortText | None = None
-    comment: ShortText | None = None
+    email: ShortText = ""
+    realname: ShortText = ""
+    comment: ShortText = ""
 
 
 class UserSysAdminFlag(Body):
     """Whether a user administrates the system."""
 
-    sysadmin_flag: bool
+    sysadmin_flag: bool = False
 
 
 class PasswordReq(Body, kw_only=True):
     """A new password, and the old one where it is one's own."""
 
-    new_password: Text
+    new_password: Text = ""
     old_password: Text = ""
 
 
 class OIDCCliSecretReq(Body):
     """A new secret for command-line clients."""
 
-    secret: Text
+    secret: Text = ""
 
 
 class Permission(Answer):

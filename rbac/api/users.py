@@ -6,6 +6,7 @@ from typing import Final
 
 import msgspec
 from django.contrib.auth import HASH_SESSION_KEY
+from django.db.models import Q
 from rest_framework.exceptions import NotAuthenticated
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -30,8 +31,9 @@ from registry_core.api.messages import parameters_of, parse_body
 from registry_core.api.openapi import CURSOR, PAGE, PAGE_SIZE, PAGED, operation, query
 from registry_core.api.paging import ListRules, listed
 from registry_core.api.permissions import ANYONE, SIGNED_IN, SYSADMIN, admit, in_system, may_in_system
-from registry_core.api.query import Fuzzy, number_key, text_key, time_key, truth_key
+from registry_core.api.query import Fuzzy, number_key, parse_q, text_key, time_key, truth_key
 from registry_core.errors import InvalidInput, NotAllowed, NotFound
+from registry_core.settings_store.values import current
 
 TAG: Final = "user"
 RULES: Final = ListRules(
@@ -40,14 +42,25 @@ RULES: Final = ListRules(
         "username": text_key("username"),
         "email": text_key("email"),
         "realname": text_key("realname"),
+        "comment": text_key("comment"),
         "sysadmin_flag": truth_key("is_sysadmin"),
         "creation_time": time_key("created_at"),
+        "update_time": time_key("updated_at"),
     },
-    sorts={"user_id": "pk", "username": "username", "email": "email", "creation_time": "created_at"},
+    sorts={
+        "user_id": "pk",
+        "username": "username",
+        "email": "email",
+        "realname": "realname",
+        "sysadmin_flag": "is_sysadmin",
+        "creation_time": "created_at",
+        "update_time": "updated_at",
+    },
     order=("username",),
 )
 SEARCH_RULES: Final = ListRules(order=("username",))
 LIVING: Final = User.objects.filter(deleted_at=None)
+BUILT_IN: Final = Q(username=users.FIRST_ADMIN)
 
 
 class UsersView(ApiView):
@@ -57,12 +70,15 @@ class UsersView(ApiView):
 
     @operation("listUsers", TAG, parameters=PAGED, answer=list[UserResp], errors=(400, 401, 403))
     def get(self, request: Request) -> Response:
-        """List the users."""
-        return listed(request, LIVING.all(), RULES, lambda found: [user_answer(user) for user in found])
+        """List the users, the administrator of the first start only where `q` asks for a `user_id`."""
+        rows = LIVING.all() if "userid" in parse_q(request.query_params.get("q", "")) else LIVING.exclude(BUILT_IN)
+        return listed(request, rows, RULES, lambda found: [user_answer(user) for user in found])
 
     @operation("createUser", TAG, body=UserCreationReq, status=201, errors=(400, 401, 403, 409))
     def post(self, request: Request) -> Response:
         """Create a user; where signing up is allowed, anybody may create himself."""
+        if current().text("auth_mode") != "db_auth":
+            raise NotAllowed("users come from the identity provider that auth_mode names: they cannot be created here")
         if self.subject.is_anonymous and not users.allows_sign_up():
             raise NotAuthenticated("sign in first: people cannot sign up here by themselves")
         if not users.allows_sign_up():
@@ -142,15 +158,9 @@ class UserView(OneUserView):
 
     @operation("updateUserProfile", TAG, body=UserProfile, errors=(400, 401, 403, 404, 409))
     def put(self, request: Request, user_id: int) -> Response:
-        """Change e-mail address, real name and comment."""
+        """Set e-mail address, real name and comment; what is left out becomes empty."""
         user, asked = self.user_for("update"), parse_body(request, UserProfile)
-        users.update_profile(
-            user=user,
-            email=user.email if asked.email is None else asked.email,
-            realname=user.realname if asked.realname is None else asked.realname,
-            comment=user.comment if asked.comment is None else asked.comment,
-            by=self.subject,
-        )
+        users.update_profile(user=user, **msgspec.structs.asdict(asked), by=self.subject)
         return done()
 
     @operation("deleteUser", TAG)
@@ -185,6 +195,8 @@ class PasswordView(OneUserView):
         if not self.is_own:
             admit(self.subject, SYSADMIN, self)
         user, asked = self.user, parse_body(request, PasswordReq)
+        if not asked.new_password:
+            raise InvalidInput("say the new password")
         if self.is_own and not is_password(user=user, password=asked.old_password, client=self.client):
             raise NotAllowed("the old password is wrong")
         if self.is_own and asked.old_password == asked.new_password:

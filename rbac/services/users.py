@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import Final
 
 from django.db import IntegrityError
-from django.db.models import F
+from django.db.models import Case, F, When
 from django.db.models.functions import Now
 
 from rbac.models import CliSecret, User
@@ -32,6 +32,13 @@ _FORBIDDEN: Final = re.compile(r"[\s,\"~#%$:/\\\x00-\x1f\x7f]")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f\u2028\u2029]")
 _EMAIL: Final = re.compile(r"[^\s@<>()\[\],;:\\\"\x00-\x1f\x7f]+@[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?")
 _sign_ups = Throttle()
+
+
+def first_administrator_id() -> int | None:
+    """The id of the administrator of the first start, or of the oldest one where that is gone; None: there is none."""
+    living = User.objects.filter(is_sysadmin=True, is_active=True, deleted_at=None)
+    is_later = Case(When(username=FIRST_ADMIN, then=0), default=1)
+    return living.order_by(is_later, "pk").values_list("pk", flat=True).first()
 
 
 def check_username(username: str) -> None:

@@ -10,7 +10,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from registry_core.api.base import ApiView, done
-from registry_core.api.messages import parse_body
+from registry_core.api.messages import Body, parse_body
 from registry_core.api.openapi import operation
 from registry_core.api.permissions import SIGNED_IN, SYSADMIN
 from registry_core.settings_store.changes import change, is_editable
@@ -18,6 +18,8 @@ from registry_core.settings_store.keys import KEYS, Key
 from registry_core.settings_store.values import current
 
 TAG: Final = "configure"
+SHOWN_EMPTY: Final = ("uaa_client_secret",)
+"""Secrets that clients look for among the settings, and read as empty."""
 
 
 class StringConfigItem(msgspec.Struct):
@@ -66,6 +68,7 @@ def _item(key: Key) -> Any:
 Configurations: Final = msgspec.defstruct(
     "Configurations",
     [(key.name, _item(key)[0] | msgspec.UnsetType, msgspec.UNSET) for key in KEYS.values()],
+    bases=(Body,),
     module=__name__,
 )
 ConfigurationsResponse: Final = msgspec.defstruct(
@@ -86,6 +89,7 @@ class ConfigurationsView(ApiView):
         """Show every setting and whether it can be changed. Secrets are not among them."""
         settings = current()
         shown = {name: settings.values[name] for name, key in KEYS.items() if not key.is_secret}
+        shown |= dict.fromkeys(SHOWN_EMPTY, "")
         return Response(
             {name: {"value": value, "editable": is_editable(name, settings)} for name, value in shown.items()}
         )

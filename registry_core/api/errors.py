@@ -9,18 +9,20 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+import msgspec
 import psycopg
 from django.core.exceptions import PermissionDenied
 from django.db import DataError, InterfaceError
 from django.db import OperationalError as DatabaseDown
-from django.http import Http404, JsonResponse
+from django.http import Http404, HttpResponse
 from psycopg_pool import PoolTimeout
 from rest_framework import exceptions, status
 
 from registry_core.access import TooManyAttempts, Unauthenticated
 from registry_core.content import errors as content
+from registry_core.database.reads import is_over_limit
 from registry_core.digests import DigestError
-from registry_core.errors import AlreadyExists, InvalidInput, NotAllowed, NotFound, PreconditionFailed
+from registry_core.errors import AlreadyExists, InvalidInput, NotAllowed, NotFound, PreconditionFailed, Unprocessable
 from registry_core.names import InvalidName
 from registry_core.storage.interface import StorageError, StorageFull
 from registry_core.tokens.endpoint import BASIC_CHALLENGE
@@ -34,6 +36,7 @@ CODES: Final = {
     409: "CONFLICT",
     412: "PRECONDITION",
     413: "REQUEST_ENTITY_TOO_LARGE",
+    422: "UNPROCESSABLE_ENTITY",
     429: "TOO_MANY_REQUEST",
     500: "UNKNOWN",
     501: "NOT_IMPLEMENTED",
@@ -46,6 +49,7 @@ RETRY_AFTER_S: Final = 5
 
 _STATUS: Final[dict[type[Exception], int]] = {
     InvalidInput: 400,
+    Unprocessable: 422,
     NotAllowed: 403,
     NotFound: 404,
     AlreadyExists: 409,
@@ -80,16 +84,20 @@ def error_body(status_code: int, *messages: str, code: str = "") -> dict[str, li
     return {"errors": [{"code": code or known, "message": message} for message in messages]}
 
 
-def exception_handler(exception: Exception, _context: dict[str, Any]) -> JsonResponse | None:
+def error_response(failure: Failure) -> HttpResponse:
+    """The answer to a failure: JSON without blanks, as some clients compare the body as it is."""
+    messages = [message.encode(errors="replace").decode() for message in failure.messages]  # half a surrogate pair
+    body = msgspec.json.encode(error_body(failure.status, *messages, code=failure.code))
+    return HttpResponse(body, "application/json", failure.status, headers=failure.headers)
+
+
+def exception_handler(exception: Exception, _context: dict[str, Any]) -> HttpResponse | None:
     """The answer to `exception`; None when it is not one that a client can do something about.
 
     JSON whatever the view's renderer makes of its own answers.
     """
     failure = failure_of(exception)
-    if failure is None:
-        return None
-    body = error_body(failure.status, *failure.messages, code=failure.code)
-    return JsonResponse(body, status=failure.status, headers=failure.headers)
+    return None if failure is None else error_response(failure)
 
 
 def failure_of(exception: Exception) -> Failure | None:
@@ -115,6 +123,8 @@ def failure_of(exception: Exception) -> Failure | None:
             return Failure(507, [f"the registry's storage takes no more data ({exception}): tell its operator"])
         case StorageError():
             return _later(f"the registry's storage failed ({exception})")
+        case DatabaseDown() | psycopg.OperationalError() if is_over_limit(exception):
+            return _later("this took too long, and was ended: narrow the list by q, ask for fewer rows, or try again")
         case DatabaseDown() | InterfaceError() | psycopg.OperationalError() | PoolTimeout():
             return _later("the registry's database is not available: try again")
         case DataError():

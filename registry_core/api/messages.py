@@ -1,7 +1,8 @@
 """The form of what comes in and goes out: msgspec structs, which are parser, type and schema in one.
 
-A request's struct holds what a client may set and nothing else: whatever else it sends is not looked at. An answer's
-struct leaves out what has its default, as the contract's clients expect of absent values.
+A request's struct holds what a client may set and nothing else: whatever else it sends is not looked at. Null means
+absent, as clients written in Go send null for what they have not set. An answer's struct leaves out what has its
+default, as the contract's clients expect of absent values; a field that they always look for has none.
 """
 
 from __future__ import annotations
@@ -21,11 +22,12 @@ ShortText = Annotated[str, msgspec.Meta(max_length=255, pattern=r"^[^\x00]*$")]
 Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 Id = Annotated[int, msgspec.Meta(ge=1, le=2**63 - 1)]
 Time = Annotated[str, msgspec.Meta(extra_json_schema={"format": "date-time"})]
+PARAMETER_MAX: Final = 8192
 NEVER: Final = "0001-01-01T00:00:00.000Z"
 
 
 class Body(msgspec.Struct, kw_only=True):
-    """Base of what a client sends. A field without a default must be there."""
+    """Base of what a client sends. A field without a default must be there; one with a default may be null."""
 
 
 class Answer(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -34,20 +36,32 @@ class Answer(msgspec.Struct, kw_only=True, omit_defaults=True):
 
 def parse_body(request: Request, form: type[T]) -> T:
     """The request's body as a `form`. Raises InvalidInput, which names the field that is wrong."""
-    content = request.body
+    content = request.body or b"{}"
     try:
-        return msgspec.json.decode(content or b"{}", type=form)
+        if not issubclass(form, Body):
+            return msgspec.json.decode(content, type=form)
+        return msgspec.convert(_without_nulls(msgspec.json.decode(content)) or {}, form)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise InvalidInput(f"the request's body is not what is expected here: {error}") from None
     except RecursionError:
         raise InvalidInput("the request's body is nested too deeply") from None
 
 
+def _without_nulls(value: Any) -> Any:
+    """The value without the members of objects that are null."""
+    if isinstance(value, dict):
+        return {name: _without_nulls(inner) for name, inner in value.items() if inner is not None}
+    return [_without_nulls(inner) for inner in value] if isinstance(value, list) else value
+
+
 def parameters_of(request: Request) -> dict[str, str]:
     """The query string's parameters, the last of each name. Raises InvalidInput for text that no column can hold."""
     given = request.query_params.dict()
-    if any("\x00" in value for value in given.values()):
-        raise InvalidInput("a parameter contains the character NUL")
+    for name, value in given.items():
+        if "\x00" in value:
+            raise InvalidInput("a parameter contains the character NUL")
+        if len(value) > PARAMETER_MAX:
+            raise InvalidInput(f"the parameter {name[:40]} has at most {PARAMETER_MAX} characters")
     return given
 
 

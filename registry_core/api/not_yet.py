@@ -1,10 +1,15 @@
-"""What the contract has and this release does not: answered 501, and said so in the schema."""
+"""What the contract has and this release does not: answered 501, and said so in the schema.
+
+Clients that ask for some of it before they do something else get what is true today: that there is nothing.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
+import msgspec
 from django.urls import URLPattern, path
 from drf_spectacular.utils import OpenApiResponse
 from rest_framework.exceptions import APIException
@@ -12,8 +17,39 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from registry_core.api.base import ApiView
-from registry_core.api.openapi import Errors, described, schema_of
-from registry_core.api.permissions import SIGNED_IN
+from registry_core.api.openapi import PAGED, Errors, described, operation, query, schema_of
+from registry_core.api.paging import nothing_listed
+from registry_core.api.permissions import SIGNED_IN, Rule, in_system
+
+
+class Stats(msgspec.Struct):
+    """How far a scan of all artifacts is: the numbers of its tasks, in all, ended, and by status."""
+
+    total: int = 0
+    completed: int = 0
+    ongoing: bool = False
+    metrics: dict[str, int] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Nothing:
+    """An operation that is answered today: whom, and what; a list by default."""
+
+    rule: Rule
+    answer: Any = list[dict[str, Any]]
+    value: Any = None
+
+
+NOTHING: Final[Mapping[str, Nothing]] = {
+    "listRegistries": Nothing(in_system("registry", "list")),
+    "listReplicationPolicies": Nothing(in_system("replication-policy", "list")),
+    "listReplicationExecutions": Nothing(in_system("replication", "list")),
+    "listRegistryProviderTypes": Nothing(in_system("replication-adapter", "list"), list[str], []),
+    "listRegistryProviderInfos": Nothing(in_system("replication-adapter", "list"), dict[str, Any], {}),
+    "getLatestScanAllMetrics": Nothing(in_system("scan-all", "read"), Stats, Stats()),
+    "getLatestScheduledScanAllMetrics": Nothing(in_system("scan-all", "read"), Stats, Stats()),
+}
+"""By the operation's id."""
 
 Operations = Mapping[str, tuple[str, str]]
 """By method: the operation's id and its tag."""
@@ -203,10 +239,6 @@ OPERATIONS: Final[Mapping[str, Operations]] = {
         "post": ("createPurgeSchedule", "purge"),
         "put": ("updatePurgeSchedule", "purge"),
     },
-    "system/CVEAllowlist": {
-        "get": ("getSystemCVEAllowlist", "SystemCVEAllowlist"),
-        "put": ("putSystemCVEAllowlist", "SystemCVEAllowlist"),
-    },
     "system/scanAll/schedule": {
         "get": ("getScanAllSchedule", "scanAll"),
         "put": ("updateScanAllSchedule", "scanAll"),
@@ -313,13 +345,33 @@ def patterns() -> list[URLPattern]:
 
 
 def _view(operations: Operations) -> Any:
-    methods = {method: _method(*operation) for method, operation in operations.items()}
-    access = {method.upper(): SIGNED_IN for method in operations}
-    view = type("NotYetView", (ApiView,), {"__doc__": "Not there yet.", "access": access, **methods})
+    methods = {method: _method(*named) for method, named in operations.items()}
+    answered = {method: NOTHING[named[0]] for method, named in operations.items() if named[0] in NOTHING}
+    access = {method.upper(): answered[method].rule if method in answered else SIGNED_IN for method in operations}
+    not_yet = frozenset(method.upper() for method in operations if method not in answered)
+    about = {"__doc__": "Not there yet.", "access": access, "not_yet": not_yet}
+    view = type("NotYetView", (ApiView,), {**about, **methods})
     return view.as_view()  # type: ignore[attr-defined]
 
 
 def _method(operation_id: str, tag: str) -> Any:
+    nothing = NOTHING.get(operation_id)
+    return _refusing(operation_id, tag) if nothing is None else _answering(operation_id, tag, nothing)
+
+
+def _answering(operation_id: str, tag: str, nothing: Nothing) -> Any:
+    is_paged = nothing.value is None
+    parameters = [*PAGED, query("name", "Only what has this name.")] if is_paged else []
+
+    @operation(operation_id, tag, parameters=parameters, answer=nothing.answer, errors=(401, 403))
+    def answer(_view: ApiView, request: Request, **_kwargs: Any) -> Response:
+        """Tell that there is nothing yet."""
+        return nothing_listed(request) if is_paged else Response(nothing.value)
+
+    return answer
+
+
+def _refusing(operation_id: str, tag: str) -> Any:
     def options() -> Mapping[str, Any]:
         return {
             "operation_id": operation_id,

@@ -6,12 +6,14 @@ what that imports, and a class for each operation, are 5 MiB, and hardly anyone 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 import msgspec
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse
+
+from registry_core.api.messages import Body
 
 V = TypeVar("V", bound=Callable[..., Any])
 Options = Callable[[], Mapping[str, Any]]
@@ -53,7 +55,13 @@ Q_PARAMETER: Final = query(
 )
 SORT: Final = query("sort", "Columns to sort by, parted by commas; a minus before one: descending.")
 PAGE: Final = query("page", "Which page, from 1.", int, default=1)
-PAGE_SIZE: Final = query("page_size", "How many on a page, at most 100.", int, default=10)
+PAGE_SIZE: Final = query(
+    "page_size",
+    "How many on a page, at most 100. 0 or -1: all, as far as one answer goes (1,000; 100 for who has not signed in): "
+    "where there are more, `Link: next` says how to go on.",
+    int,
+    default=10,
+)
 CURSOR: Final = query("cursor", "Where the page begins: as `Link: next` of the page before says.")
 PAGED: Final = (Q_PARAMETER, SORT, PAGE, PAGE_SIZE, CURSOR)
 IS_NAME: Final = header(
@@ -68,6 +76,7 @@ _ERRORS: Final = {
     409: "It exists already, or was changed meanwhile.",
     412: "Something else must be done first.",
     413: "The body is too large.",
+    422: "The page is no number, or too large.",
 }
 
 
@@ -113,10 +122,32 @@ def described(options: Options) -> Callable[[V], V]:
 def schema_of(type_: Any) -> dict[str, Any]:
     """The schema of a type; the structs in it become components. Raises TypeError when two structs share a name."""
     (schema,), components = msgspec.json.schema_components([type_], ref_template=REF)
-    for name, component in components.items():
+    forms = {form.__name__ for form in _subclasses(Body)}
+    for name, described in components.items():
+        component = _with_nulls(described) if name in forms else described
         if _components.setdefault(name, component) != component:
             raise TypeError(f"two different structs are named {name}: a schema's names are unique")
     return schema
+
+
+def _subclasses(base: type[Body]) -> Iterator[type[Body]]:
+    for subclass in base.__subclasses__():
+        yield subclass
+        yield from _subclasses(subclass)
+
+
+def _with_nulls(form: dict[str, Any]) -> dict[str, Any]:
+    """The schema of what a client sends: what need not be there may be null."""
+    required = form.get("required", ())
+    properties = {
+        name: schema if name in required or _takes_null(schema) else {"anyOf": [schema, {"type": "null"}]}
+        for name, schema in form.get("properties", {}).items()
+    }
+    return form | {"properties": properties}
+
+
+def _takes_null(schema: Mapping[str, Any]) -> bool:
+    return schema.get("type") == "null" or any(_takes_null(part) for part in schema.get("anyOf", ()))
 
 
 def _described(answer: Any) -> Any:

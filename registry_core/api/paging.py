@@ -1,30 +1,35 @@
 """Pages of lists: `q`, `sort`, `page` and `page_size` in, rows, `X-Total-Count` and `Link` out.
 
 Which rows are on a page is found by their keys alone, so that an index answers; the rows are read after. `Link: next`
-carries a cursor, from where the next page begins without walking over those before it.
+carries a cursor, from where the next page begins without walking over those before it. A page that is asked for by its
+number costs the walk to it: not more than the list is long, and for callers who have not signed in `OFFSET_MAX` rows.
 """
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any, Final, TypeVar
 
-import msgspec
 from django.db.models import F, Model, Q, QuerySet
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from registry_core.api.query import Condition, filtered
+from registry_core.api import cursors
+from registry_core.api.authentication import subject_of
+from registry_core.api.query import Condition, filtered, known_key
 from registry_core.content.counting import bounded_count
-from registry_core.errors import InvalidInput
+from registry_core.errors import InvalidInput, Unprocessable
 
 PAGE_SIZE: Final = 10
 PAGE_SIZE_MAX: Final = 100
-PAGE_MAX: Final = 10_000_000
+ALL_MAX: Final = 1000
+"""Rows of a page for who asks for all of them (`page_size` 0 or -1)."""
+OFFSET_MAX: Final = 100_000
 COUNT_MAX: Final = 100_000
+SORT_MAX: Final = 255
+LINKED_MAX: Final = 2048
+"""Characters of a cursor in a link."""
 M = TypeVar("M", bound=Model)
 Count = Callable[[QuerySet[Any], str], int]
 """How many rows a list has: given its rows, and the `q` that chose them."""
@@ -32,10 +37,11 @@ Count = Callable[[QuerySet[Any], str], int]
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """The page that a request asks for. `size` -1: everything."""
+    """The page that a request asks for: `size` rows from `offset` on. `size_given` is how the client wrote the size."""
 
     page: int
     size: int
+    size_given: int
     q: str
     sort: str
     cursor: str
@@ -49,38 +55,45 @@ class Asked:
 class ListRules:
     """What a list can be asked: its keys for `q`, its columns for `sort`, and the order it has by itself.
 
-    Columns in `nullable` sort with the absent ones last; no cursor is made for them.
+    Columns in `nullable` sort with the absent ones last.
     """
 
     keys: Mapping[str, Condition] = field(default_factory=dict)
     sorts: Mapping[str, str] = field(default_factory=dict)
     order: tuple[str, ...] = ("-pk",)
     nullable: frozenset[str] = frozenset()
-    allows_all: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class KeyPage:
-    """The keys of the rows on a page, in order; how many there are in all; where the next page begins."""
+    """The keys of the rows on a page, in order; how many rows there are in all; whether more rows follow, and the
+    cursor behind the last one, empty where the next page is better found by its number."""
 
     asked: Asked
     keys: list[int]
     total: int
-    cursor: str
+    has_more: bool = False
+    cursor: str = ""
 
 
-def asked_of(request: Request, *, allows_all: bool = False) -> Asked:
-    """The page that the query string asks for. Raises InvalidInput."""
-    size = _whole(request, "page_size", PAGE_SIZE)
-    if not 1 <= size <= PAGE_SIZE_MAX and not (allows_all and size == -1):
-        raise InvalidInput(
-            f"page_size is a number from 1 to {PAGE_SIZE_MAX}" + (" or -1 for all" if allows_all else "")
-        )
-    page = _whole(request, "page", 1)
-    if not 1 <= page <= PAGE_MAX:
-        raise InvalidInput(f"page is a number from 1 to {PAGE_MAX}")
+def asked_of(request: Request) -> Asked:
+    """The page that the query string asks for. Raises Unprocessable, or InvalidInput for a page that costs too much.
+
+    `page_size` 0 or less is all rows, as far as one answer goes; a `page` before the first one is the first.
+    """
+    given_size = _whole(request, "page_size", PAGE_SIZE)
+    if given_size > PAGE_SIZE_MAX:
+        raise Unprocessable(f"page_size in query should be less than or equal to {PAGE_SIZE_MAX}, or 0 for all")
+    is_known = not subject_of(request).is_anonymous
+    size = given_size if given_size > 0 else ALL_MAX if is_known else PAGE_SIZE_MAX
     given = request.query_params
-    return Asked(page, size, given.get("q", ""), given.get("sort", ""), given.get("cursor", ""))
+    page, cursor = max(1, _whole(request, "page", 1)), given.get("cursor", "")
+    asked = Asked(page, size, given_size, given.get("q", ""), given.get("sort", ""), cursor)
+    if asked.offset > OFFSET_MAX and not cursor and not is_known:
+        raise InvalidInput(
+            f"row {asked.offset} is far away: follow `Link: next` to it, sign in, or narrow the list by q"
+        )
+    return asked
 
 
 def listed(
@@ -92,25 +105,27 @@ def listed(
     load: Callable[[list[int]], QuerySet[M]] | None = None,
     count: Count | None = None,
 ) -> Response:
-    """The page of `rows` that the request asks for, presented, with its headers.
+    """The page of `rows` that the request asks for, as `present` shows it.
 
-    `load` reads the rows of the keys on the page, with what the presentation needs; by itself it is the model's own.
+    `load` reads the rows with these keys, with what `present` needs; without it, the rows are read as they are.
     `count` counts in another way than `counted`. Raises InvalidInput.
     """
     page = keys_listed(request, rows, rules, count=count)
     loaded = {row.pk: row for row in (load(page.keys) if load else _all(rows, page.keys))} if page.keys else {}
     found = [loaded[key] for key in page.keys if key in loaded]
-    return page_response(request, page.asked, present(found), total=page.total, cursor=page.cursor)
+    return page_response(request, page, present(found))
 
 
 def keys_listed(request: Request, rows: QuerySet[Any], rules: ListRules, *, count: Count | None = None) -> KeyPage:
     """The keys on the page of `rows` that the request asks for; `count` as in `listed`. Raises InvalidInput."""
-    asked = asked_of(request, allows_all=rules.allows_all)
+    asked = asked_of(request)
     chosen = filtered(rows, asked.q, rules.keys)
     order = _order(asked.sort, rules)
     total = (count or counted)(chosen, asked.q)
-    keys, cursor = _keys_of_page(chosen, asked, order, rules)
-    return KeyPage(asked, keys, total, cursor)
+    if asked.offset >= total and not asked.cursor:
+        return KeyPage(asked, [], total)
+    found, last = _keys_of_page(chosen, asked, order, rules, made_for=f"{request.path} {order}")
+    return KeyPage(asked, found[: asked.size], total, len(found) > asked.size, last)
 
 
 def counted(rows: QuerySet[Any], _q: str = "") -> int:
@@ -119,29 +134,33 @@ def counted(rows: QuerySet[Any], _q: str = "") -> int:
     return few if few <= COUNT_MAX else rows.order_by().count()
 
 
-def page_response(request: Request, asked: Asked, items: list[Any], *, total: int, cursor: str = "") -> Response:
+def page_response(request: Request, page: KeyPage, items: list[Any]) -> Response:
     """A page of items with `X-Total-Count` and `Link` (RFC 8288)."""
-    headers = {"X-Total-Count": str(total)}
+    headers = {"X-Total-Count": str(page.total)}
     links = []
-    if asked.page > 1 and asked.size > 0:
-        links.append(f'<{_address(request, asked.page - 1, asked.size, "")}>; rel="prev"')
-    if asked.size > 0 and asked.page * asked.size < total and len(items) == asked.size:
-        links.append(f'<{_address(request, asked.page + 1, asked.size, cursor)}>; rel="next"')
+    if page.asked.page > 1:
+        links.append(f'<{_address(request, page.asked.page - 1, page.asked)}>; rel="prev"')
+    if page.has_more:
+        links.append(f'<{_address(request, page.asked.page + 1, page.asked, page.cursor)}>; rel="next"')
     if links:
         headers["Link"] = " , ".join(links)
     return Response(items, headers=headers)
 
 
+def nothing_listed(request: Request) -> Response:
+    """The page that the request asks for of a list with nothing in it. Raises Unprocessable."""
+    return page_response(request, KeyPage(asked_of(request), [], 0), [])
+
+
 def _whole(request: Request, name: str, default: int) -> int:
+    """A whole number of 64 bits. Raises Unprocessable."""
     text = request.query_params.get(name, "")
     if not text:
         return default
-    if len(text) >= 12:
-        return PAGE_MAX + 1  # more than any list is asked for
-    try:
-        return int(text)
-    except ValueError:
-        raise InvalidInput(f"{name} is a whole number, not {text!r}") from None
+    digits = text.removeprefix("-")
+    if not digits.isascii() or not digits.isdigit() or len(digits) > 18:
+        raise Unprocessable(f"{name} in query must be of type int64, not {text[:40]!r}")
+    return int(text)
 
 
 def _all(rows: QuerySet[M], keys: list[int]) -> QuerySet[M]:
@@ -149,31 +168,38 @@ def _all(rows: QuerySet[M], keys: list[int]) -> QuerySet[M]:
 
 
 def _order(sort: str, rules: ListRules) -> tuple[str, ...]:
-    """The columns to sort by, each perhaps with a minus, the key last."""
-    columns = []
+    """The columns to sort by, each once and perhaps with a minus, the key last. Raises InvalidInput."""
+    if len(sort) > SORT_MAX:
+        raise InvalidInput(f"sort has at most {SORT_MAX} characters")
+    columns: dict[str, str] = {}
     for word in filter(None, (part.strip() for part in sort.split(","))):
-        column = rules.sorts.get(word.lstrip("-+"))
+        column = known_key(word.lstrip("-+"), rules.sorts)
         if column is None:
             known = ", ".join(sorted(rules.sorts)) or "none"
             raise InvalidInput(f"cannot sort by {word[:40]!r} here: use one of {known}")
-        columns.append(f"-{column}" if word.startswith("-") else column)
-    order = tuple(dict.fromkeys(columns)) or rules.order
+        columns.setdefault(column, f"-{column}" if word.startswith("-") else column)
+    order = tuple(columns.values()) or rules.order
     is_complete = any(column.lstrip("-") in {"pk", "id"} for column in order)
     return order if is_complete else (*order, "-pk" if order[-1].startswith("-") else "pk")
 
 
-def _keys_of_page(rows: QuerySet[M], asked: Asked, order: tuple[str, ...], rules: ListRules) -> tuple[list[int], str]:
-    has_cursor = not any(column.lstrip("-") in rules.nullable for column in order)
+def _keys_of_page(
+    rows: QuerySet[M], asked: Asked, order: tuple[str, ...], rules: ListRules, *, made_for: str
+) -> tuple[list[int], str]:
+    """The keys of the page and of one row more, if there is one; the cursor behind the last row of the page.
+
+    No cursor is made of long texts: the link would be longer than servers and proxies take.
+    """
     columns = [column.lstrip("-") for column in order]
-    sorted_rows = rows.order_by(*(_expression(column, rules) for column in order)).values_list(*columns, "pk")
-    if asked.size == -1:
-        return [row[-1] for row in sorted_rows], ""
-    if asked.cursor and has_cursor:
-        page = list(sorted_rows.filter(_behind(order, asked.cursor))[: asked.size])
-    else:
-        page = list(sorted_rows[asked.offset : asked.offset + asked.size])
-    cursor = _encoded(page[-1][:-1]) if page and has_cursor else ""
-    return [row[-1] for row in page], cursor
+    chosen, offset = rows, asked.offset
+    if asked.cursor:
+        types = cursors.types_of(rows, columns, nullable=rules.nullable)
+        values = cursors.decode(asked.cursor, types, made_for=made_for)
+        chosen, offset = rows.filter(_behind(order, values, rules.nullable)), 0
+    chosen = chosen.order_by(*(_expression(column, rules) for column in order))
+    found = list(chosen.values_list(*columns, "pk")[offset : offset + asked.size + 1])
+    cursor = cursors.encode(found[asked.size - 1][:-1], made_for=made_for) if len(found) > asked.size else ""
+    return [row[-1] for row in found], cursor if len(cursor) <= LINKED_MAX else ""
 
 
 def _expression(column: str, rules: ListRules) -> Any:
@@ -183,39 +209,30 @@ def _expression(column: str, rules: ListRules) -> Any:
     return F(name).desc(nulls_last=True) if column.startswith("-") else F(name).asc(nulls_last=True)
 
 
-def _behind(order: tuple[str, ...], cursor: str) -> Q:
-    """The rows behind the one that the cursor names."""
-    values = _decoded(cursor)
-    if len(values) != len(order):
-        raise InvalidInput("the cursor does not belong to this list: begin with page=1")
+def _behind(order: Sequence[str], values: Sequence[Any], nullable: frozenset[str]) -> Q:
+    """The rows behind the one with these values; a `nullable` column without a value comes last."""
     behind, same = Q(), Q()
     for column, value in zip(order, values, strict=True):
-        name, comparison = column.lstrip("-"), "lt" if column.startswith("-") else "gt"
-        behind |= same & Q(**{f"{name}__{comparison}": value})
+        name = column.lstrip("-")
+        if value is None:
+            same &= Q(**{f"{name}__isnull": True})
+            continue
+        beyond = Q(**{f"{name}__{_comparison(column)}": value})
+        behind |= same & (beyond | Q(**{f"{name}__isnull": True}) if name in nullable else beyond)
         same &= Q(**{name: value})
-    return behind
+    first = order[0].lstrip("-")
+    # Follows from the rest, but is what lets an index begin there.
+    return behind if first in nullable else behind & Q(**{f"{first}__{_comparison(order[0])}e": values[0]})
 
 
-def _encoded(values: Sequence[Any]) -> str:
-    plain = [value.isoformat() if isinstance(value, datetime) else value for value in values]
-    return base64.urlsafe_b64encode(msgspec.json.encode(plain)).decode().rstrip("=")
+def _comparison(column: str) -> str:
+    return "lt" if column.startswith("-") else "gt"
 
 
-def _decoded(cursor: str) -> list[int | str]:
-    try:
-        text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
-        values = msgspec.json.decode(text, type=list[int | str])
-    except (ValueError, msgspec.DecodeError):
-        raise InvalidInput("the cursor is not one of ours: begin with page=1") from None
-    if any(isinstance(value, str) and "\x00" in value for value in values):
-        raise InvalidInput("the cursor is not one of ours: begin with page=1")
-    return values
-
-
-def _address(request: Request, page: int, size: int, cursor: str) -> str:
+def _address(request: Request, page: int, asked: Asked, cursor: str = "") -> str:
     """The path and query of another page; relative to the host, as behind a proxy nobody else knows it."""
     given = request.query_params.copy()
-    given["page"], given["page_size"] = str(page), str(size)
+    given["page"], given["page_size"] = str(page), str(asked.size_given)
     given.pop("cursor", None)
     if cursor:
         given["cursor"] = cursor

@@ -39,6 +39,7 @@ class Rule:
     scope: Literal["anyone", "signed-in", "sysadmin", "project", "system"]
     resource: str = ""
     action: str = ""
+    or_action: str = ""
 
 
 ANYONE: Final = Rule("anyone")
@@ -46,9 +47,10 @@ SIGNED_IN: Final = Rule("signed-in")
 SYSADMIN: Final = Rule("sysadmin")
 
 
-def in_project(resource: str, action: str) -> Rule:
-    """The right `action` on `resource` in the project of the address; the resource "" is the project itself."""
-    return Rule("project", resource, action)
+def in_project(resource: str, action: str, or_action: str = "") -> Rule:
+    """The right `action` (or the other one) on `resource` in the project of the address; the resource "" is the project
+    itself."""
+    return Rule("project", resource, action, or_action or action)
 
 
 def in_system(resource: str, action: str) -> Rule:
@@ -83,7 +85,8 @@ def admit(subject: Subject, rule: Rule, view: ApiView) -> None:
 def _meets(subject: Subject, rule: Rule, view: ApiView) -> bool:
     if rule.scope == "project":
         project = view.found_project
-        return project is not None and (rule.resource, rule.action) in permissions_in(subject, project)
+        wanted = {(rule.resource, rule.action), (rule.resource, rule.or_action)}
+        return project is not None and not wanted.isdisjoint(permissions_in(subject, project))
     if subject.is_anonymous:
         return False
     if rule.scope == "system":

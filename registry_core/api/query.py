@@ -2,7 +2,8 @@
 
 A value is exact (`v`), fuzzy (`~v`), a range (`[min~max]`, either end may be open), one of a list (`{a b c}`) or all of
 one (`(a b c)`). Text with blanks or commas stands in quotes. Keys come from the resource's own list and lead to columns
-that it names: what a client writes never becomes part of a query by itself.
+that it names: what a client writes never becomes part of a query by itself. Anybody may ask, so what a query can cost
+has bounds: so many conditions, one for each key, and so many values in a list.
 """
 
 from __future__ import annotations
@@ -19,9 +20,12 @@ from django.db.models import Model, Q, QuerySet
 from registry_core.errors import InvalidInput
 
 Q_MAX: Final = 4096
+CONDITIONS_MAX: Final = 10
+VALUES_MAX: Final = 50
 M = TypeVar("M", bound=Model)
+V = TypeVar("V")
 _PIECE: Final = re.compile(r"""(?:"[^"]*"|'[^']*'|\[[^\]]*\]|\{[^}]*\}|\([^)]*\)|[^,"'\[{(])+""")
-_WORD: Final = re.compile(r"""\s*(?:"([^"]*)"|'([^']*)'|([^\s"']+))""")
+_WORD: Final = re.compile(r"""(?:"([^"]*)"|'([^']*)'|([^\s"']+))""")
 _NUMBER_MAX: Final = 2**63 - 1
 
 
@@ -66,22 +70,42 @@ Condition: TypeAlias = Callable[[Match], Q]
 """What a key means for a resource: its match as a condition on rows. Raises InvalidInput where it makes no sense."""
 
 
-def parse_q(text: str) -> list[tuple[str, Match]]:
-    """The conditions in `text`, in order. Raises InvalidInput."""
+def parse_q(text: str) -> dict[str, Match]:
+    """The conditions in `text` by key, in order; keys are folded (see `folded`). Raises InvalidInput."""
     if len(text) > Q_MAX:
         raise InvalidInput(f"q has at most {Q_MAX} characters")
     if "\x00" in (text := unquote(text)):
         raise InvalidInput("q may not contain the character NUL")
-    return [_condition(piece) for piece in _pieces(text)] if text.strip() else []
+    conditions: dict[str, Match] = {}
+    for key, match in map(_condition, _pieces(text) if text.strip() else ()):
+        if folded(key) in conditions:
+            raise InvalidInput(f"q has the key {key[:40]!r} twice: name each key once, several values as {{a b}}")
+        if len(conditions) == CONDITIONS_MAX:
+            raise InvalidInput(f"q has at most {CONDITIONS_MAX} conditions: ask for less at once")
+        conditions[folded(key)] = match
+    return conditions
+
+
+def folded(key: str) -> str:
+    """A key without case and underscores: `UserID`, `user_id` and `userid` are the same key.
+
+    Clients write keys as the contract's fields, or as the fields of Harbor's own types are called.
+    """
+    return key.replace("_", "").lower()
+
+
+def known_key(key: str, table: Mapping[str, V]) -> V | None:
+    """What `table` has for a key, however it is written; None: nothing."""
+    return table[key] if key in table else {folded(name): value for name, value in table.items()}.get(folded(key))
 
 
 def filtered(rows: QuerySet[M], text: str, keys: Mapping[str, Condition]) -> QuerySet[M]:
     """The rows that fulfil all conditions in `text`, of the resource's `keys`. Raises InvalidInput."""
-    for key, match in parse_q(text):
-        condition = keys.get(key)
+    for key, match in parse_q(text).items():
+        condition = known_key(key, keys)
         if condition is None:
             known = ", ".join(sorted(keys)) or "none"
-            raise InvalidInput(f"q does not know the key {key!r} here: use one of {known}")
+            raise InvalidInput(f"q does not know the key {key[:40]!r} here: use one of {known}")
         rows = rows.filter(condition(match))
     return rows
 
@@ -133,9 +157,31 @@ def choice_key(column: str, choices: Mapping[str, Any]) -> Condition:
     return condition
 
 
+def fixed_key(value: int) -> Condition:
+    """A key for a number, or a truth value, that is the same in all rows."""
+
+    def condition(match: Match) -> Q:
+        return Q() if _fits(value, match) else Q(pk__in=[])
+
+    return condition
+
+
+def _fits(value: int, match: Match) -> bool:
+    if isinstance(value, bool):
+        return truth(match) == value
+    match match:
+        case Exact(wanted):
+            return _number(wanted) == value
+        case AnyOf(values):
+            return value in [_number(wanted) for wanted in values]
+        case Range(low, high):
+            return (low is None or _number(low) <= value) and (high is None or value <= _number(high))
+    raise InvalidInput("use a number, {a b} or [min~max]")
+
+
 def truth(match: Match) -> bool:
     """The truth value that was asked for. Raises InvalidInput."""
-    known = {"true": True, "1": True, "false": False, "0": False}
+    known = {"true": True, "1": True, "t": True, "false": False, "0": False, "f": False}
     word = match.value.lower() if isinstance(match, Exact) else ""
     if word not in known:
         raise InvalidInput("use true or false")
@@ -219,9 +265,11 @@ def _range(inner: str) -> Range:
 
 
 def _words(inner: str) -> tuple[str, ...]:
-    words = tuple("".join(found.groups(default="")) for found in _WORD.finditer(inner))
+    words = tuple(dict.fromkeys("".join(found.groups(default="")) for found in _WORD.finditer(inner)))
     if not words or _WORD.sub("", inner).strip():
         raise InvalidInput("a list holds values parted by blanks, each with blanks in it in quotes")
+    if len(words) > VALUES_MAX:
+        raise InvalidInput(f"a list in q has at most {VALUES_MAX} values: ask several times")
     return words
 
 

@@ -35,14 +35,14 @@ class AuthproxySetting(Answer):
     server_certificate: str
 
 
-class GeneralInfo(Answer):
+class GeneralInfo(Answer, kw_only=True):
     """What this registry is and how one signs in."""
 
     auth_mode: str
+    banner_message: str
+    oidc_provider_name: str
     primary_auth_mode: bool | None = None
     self_registration: bool | None = None
-    banner_message: str = ""
-    oidc_provider_name: str = ""
     authproxy_settings: AuthproxySetting | None = None
     current_time: Time = ""
     registry_url: str = ""
@@ -114,15 +114,14 @@ class CertificateView(ApiView):
 
 
 def _for_everybody(settings: Settings) -> GeneralInfo:
-    info = GeneralInfo(
-        auth_mode=settings.text("auth_mode"),
+    auth_mode = settings.text("auth_mode")
+    return GeneralInfo(
+        auth_mode=auth_mode,
         primary_auth_mode=settings.truth("primary_auth_mode"),
         self_registration=settings.truth("self_registration"),
         banner_message=settings.text("banner_message"),
+        oidc_provider_name=settings.text("oidc_name") if auth_mode == "oidc_auth" else "",
     )
-    if info.auth_mode == "oidc_auth":
-        info.oidc_provider_name = settings.text("oidc_name")
-    return info
 
 
 def _add_for_known(info: GeneralInfo, settings: Settings, config: Config, address: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from drf_spectacular.types import OpenApiTypes
 from rest_framework import serializers
 from rest_framework.permissions import AllowAny
@@ -12,8 +12,9 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from registry_core.api.errors import NOT_FOUND_MESSAGE, SERVER_ERROR_MESSAGE, error_body
+from registry_core.api.errors import NOT_FOUND_MESSAGE, SERVER_ERROR_MESSAGE, Failure, error_response
 from registry_core.api.health import HEALTHY, UNHEALTHY, probe
+from registry_core.api.messages import JsonRenderer
 from registry_core.api.negotiation import PlainText
 from registry_core.api.openapi import described
 
@@ -86,6 +87,17 @@ class SchemaView(PublicView):
         return HttpResponse(answer.content, headers=answer.headers)
 
 
+class VersionView(PublicView):
+    """`GET /api/version`: which API this registry has. A Harbor asks before it replicates from here, or to here."""
+
+    renderer_classes = (JsonRenderer,)
+    schema = None
+
+    def get(self, _request: Request) -> Response:
+        """Name the version."""
+        return Response({"version": "v2.0"})
+
+
 class UnknownView(PublicView):
     """Whatever else is asked for under `/api/v2.0`, by whatever method."""
 
@@ -96,14 +108,14 @@ class UnknownView(PublicView):
         raise Http404
 
 
-def not_found(_request: HttpRequest) -> JsonResponse:
+def not_found(_request: HttpRequest) -> HttpResponse:
     """404 in the form of this API, for paths that no view claims."""
-    return JsonResponse(error_body(404, NOT_FOUND_MESSAGE), status=404)
+    return error_response(Failure(404, [NOT_FOUND_MESSAGE]))
 
 
-def server_error(_request: HttpRequest) -> JsonResponse:
+def server_error(_request: HttpRequest) -> HttpResponse:
     """500 in the form of this API."""
-    return JsonResponse(error_body(500, SERVER_ERROR_MESSAGE), status=500)
+    return error_response(Failure(500, [SERVER_ERROR_MESSAGE]))
 
 
 def _status(is_healthy: bool) -> str:

@@ -1,4 +1,6 @@
-"""Django's PostgreSQL engine, but for how a pooled connection is looked at before it is used."""
+"""Django's PostgreSQL engine, but for how a pooled connection is looked at before it is used, and for a second pool
+whose statements have a time limit.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,27 @@ from psycopg_pool import ConnectionPool
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
-    """The engine for settings in which the pool itself does not look (CONN_HEALTH_CHECKS off)."""
+    """The engine for settings in which the pool itself does not look (CONN_HEALTH_CHECKS off).
+
+    While `statement_limit_ms` is set, connections come from a pool of their own, in which Postgres ends a statement
+    after so many milliseconds. The limit is an option of these connections: no statement is sent to set it. The value
+    is the same for the life of the process.
+    """
+
+    statement_limit_ms = 0
+
+    @property
+    def pool(self) -> Any:
+        """The pool that the next connection comes from, a ConnectionPool; None where the settings have none."""
+        unlimited = super().pool
+        return self._limited_pool() if unlimited and self.statement_limit_ms else unlimited
+
+    def close_pool(self) -> None:
+        """Close both pools."""
+        super().close_pool()
+        limited = self._pools.pop(self._limited_alias, None)
+        if limited:
+            limited.close()
 
     def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
         """A connection that has not ended with its server; the pool replaces those that have. Raises PoolTimeout."""
@@ -21,6 +43,31 @@ class DatabaseWrapper(base.DatabaseWrapper):
             self.pool.putconn(connection)
             connection = super().get_new_connection(conn_params)
         return connection
+
+    @property
+    def _pools(self) -> dict[str, ConnectionPool[Any]]:
+        """Those of the process, by name; Django's own table."""
+        return self._connection_pools  # type: ignore[attr-defined, no-any-return]
+
+    @property
+    def _limited_alias(self) -> str:
+        return f"{self.alias} with a limit"
+
+    def _limited_pool(self) -> ConnectionPool[Any]:
+        """Holds no connection while nobody reads."""
+        pools = self._pools
+        if self._limited_alias not in pools:
+            parameters = self.get_connection_params()
+            limit = f"-c statement_timeout={self.statement_limit_ms}"
+            parameters["options"] = f"{parameters.get('options') or ''} {limit}".strip()
+            made = ConnectionPool(
+                kwargs=parameters | {"autocommit": True},
+                open=False,
+                configure=self._configure_connection,  # type: ignore[attr-defined]
+                **self.settings_dict["OPTIONS"]["pool"] | {"min_size": 0},
+            )
+            pools.setdefault(self._limited_alias, made)
+        return pools[self._limited_alias]
 
 
 def is_alive(connection: Connection[Any]) -> bool:

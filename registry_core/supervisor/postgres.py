@@ -40,7 +40,7 @@ _SETTINGS = {
     "synchronous_commit": "on",
     "full_page_writes": "on",
     "shared_buffers": "128MB",
-    "max_connections": "400",  # each process of ours may take `database_pool_max`, twice in a serve worker
+    "max_connections": "400",  # each process of ours may take `database_pool_max`, three times in a serve worker
     "password_encryption": "scram-sha-256",
     "timezone": "UTC",
     "log_timezone": "UTC",

@@ -79,6 +79,14 @@ REST: Final[Mapping[str, Mapping[str, Need]]] = {
     "icons/{digest}": {"GET": ANYONE},
     "statistics": {"GET": SIGNED_IN},
     "configurations": {"GET": SYSADMIN, "PUT": SYSADMIN},
+    "system/CVEAllowlist": {"GET": SIGNED_IN, "PUT": SYSADMIN},
+    "registries": {"GET": system("registry", "list")},
+    "replication/policies": {"GET": system("replication-policy", "list")},
+    "replication/executions": {"GET": system("replication", "list")},
+    "replication/adapters": {"GET": system("replication-adapter", "list")},
+    "replication/adapterinfos": {"GET": system("replication-adapter", "list")},
+    "scans/all/metrics": {"GET": system("scan-all", "read")},
+    "scans/schedule/metrics": {"GET": system("scan-all", "read")},
     "internalconfig": {"GET": NOBODY},
     "audit-logs": {"GET": SIGNED_IN},
     "auditlog-exts": {"GET": SIGNED_IN},
@@ -150,6 +158,7 @@ CONSOLE: Final[dict[str, Mapping[str, Need]]] = {
 }
 
 SESSIONS: Final[dict[str, Mapping[str, Need]]] = {
+    "api/version": {"GET": ANYONE},
     "c/login": {"POST": ANYONE},
     "c/log_out": {"GET": ANYONE},
     "c/userExists": {"POST": SYSADMIN},  # and anyone where people can sign up
@@ -177,8 +186,13 @@ class Route:
 
     @property
     def is_not_yet(self) -> bool:
-        """Known to the contract, and answered 501 by this release."""
-        return bool(self.view_class is not None and self.view_class.__name__ == "NotYetView")
+        """Known to the contract, and answered 501 by this release, whatever the method."""
+        return bool(self.not_yet) and not self.methods
+
+    @property
+    def not_yet(self) -> frozenset[str]:
+        """The methods that this release answers with 501."""
+        return frozenset(getattr(self.view_class, "not_yet", ()))
 
     @property
     def view_class(self) -> Any:
@@ -186,9 +200,9 @@ class Route:
 
     @property
     def methods(self) -> frozenset[str]:
-        """The methods that a REST view has by its own."""
+        """The methods that a REST view has by its own, and answers."""
         names = set(self.view_class.http_method_names) - {"options", "trace"}
-        return frozenset(name.upper() for name in names if hasattr(self.view_class, name))
+        return frozenset(name.upper() for name in names if hasattr(self.view_class, name)) - self.not_yet
 
     def at(self, values: Iterable[object]) -> str:
         """The path with `values` in the places of what varies, from left to right."""

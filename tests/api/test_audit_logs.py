@@ -76,7 +76,7 @@ def test_robots_read_what_they_were_given(project: Project) -> None:
     _, ours = create_robot(name="ours", grants=[own], by=SYSTEM, project=project)
     _, nobody = create_robot(name="nobody", grants=[], by=SYSTEM)
     assert int(api_as("robot$auditor", auditor).get("/auditlog-exts")["X-Total-Count"]) >= 2
-    assert api_as("robot$logged+ours", ours).get("/auditlog-exts")["X-Total-Count"] == "1"
+    assert api_as("robot$logged+ours", ours).get("/auditlog-exts")["X-Total-Count"] == "2"
     assert api_as("robot$nobody", nobody).get("/auditlog-exts").json() == []
 
 
@@ -105,7 +105,7 @@ def test_pulls_pushes_and_deletions_have_an_older_view(sysadmin: Api, project: P
     written()
     listed = sysadmin.get("/projects/logged/logs?sort=id").json()
     assert [(entry["operation"], entry["resource_type"]) for entry in listed] == [
-        ("create", "artifact"), ("pull", "artifact"), ("delete", "tag"),
+        ("create", "project"), ("create", "artifact"), ("pull", "artifact"), ("delete", "tag"),
     ]  # fmt: skip
     pull = sysadmin.get("/auditlog-exts?q=operation=pull").json()[0]
     assert "7 times" in pull["operation_description"]
@@ -156,7 +156,7 @@ def test_a_sign_in_that_failed_is_logged_as_failed(anonymous: Api, sysadmin: Api
     assert (failed["username"], failed["resource"]) == ("anonymous", "somebody")
 
 
-@pytest.mark.parametrize("query", ["q=secret=x", "sort=username", "q=op_time=[yesterday~]", "page=0"])
+@pytest.mark.parametrize("query", ["q=secret=x", "sort=event_id", "q=op_time=[yesterday~]", "q=op_time=x"])
 def test_what_the_log_cannot_be_asked_is_refused(sysadmin: Api, query: str) -> None:
     assert sysadmin.get(f"/auditlog-exts?{query}").status_code == 400
 

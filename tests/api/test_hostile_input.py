@@ -28,8 +28,11 @@ from tests.api.world import World, ask, world
 __all__ = ["world"]
 
 SCRIPT: Final = "\"'><script>alert(1)</script><img src=x onerror=alert(2)>"
-# Lists that the contract gives no `q`, and one that is always empty.
-WITHOUT_Q: Final = ("members", "usergroups", "usergroups/search", "users/search", "quotas", "search", "candidates")
+# Lists that the contract gives no `q`, and those that are always empty.
+WITHOUT_Q: Final = (
+    "members", "usergroups", "usergroups/search", "users/search", "quotas", "search", "candidates", "registries",
+    "replication/policies", "replication/executions",
+)  # fmt: skip
 INJECTIONS: Final = (
     "password__startswith=a", "user__password__startswith=a", "project__settings__owner__password__startswith=a",
     "pk__in=1", "name__regex=.*", "id=1) OR (1=1", "' OR '1'='1=x", "deleted_at=*", "_state=1", "__class__=x",

@@ -59,7 +59,7 @@ def test_lists_are_of_everybody_or_of_one_project(sysadmin: Api, user: Api, proj
 
 @pytest.mark.parametrize(
     "body",
-    [{"name": ""}, {"name": "x" * 129}, {"name": "a\u0000"}, {"name": "x", "color": "red; x"},
+    [{"name": ""}, {"name": "x" * 129}, {"name": "a\u0000"}, {"name": "x", "color": "c" * 65},
      {"name": "x", "scope": "x"}, {"name": "x", "description": "d" * 1025}, {"name": 5}, {"name": "x", "scope": "p"}],
 )  # fmt: skip
 def test_a_label_that_makes_no_sense_is_refused(sysadmin: Api, body: dict[str, Any]) -> None:
@@ -117,7 +117,7 @@ def test_a_deleted_label_leaves_the_artifacts(sysadmin: Api, project: Project) -
     sysadmin.delete(f"/labels/{label}")
     assert not ArtifactLabel.objects.exists()
     assert not Label.objects.exists()
-    assert sysadmin.get(LABELS.removesuffix("/labels") + "?with_label=true").json()["labels"] == []
+    assert sysadmin.get(LABELS.removesuffix("/labels") + "?with_label=true").json()["labels"] is None
 
 
 def test_a_guest_may_not_label(member: Callable[[Project, Role], Api], sysadmin: Api, project: Project) -> None:

@@ -42,8 +42,24 @@ def test_metadata_are_set_changed_and_forgotten_one_by_one(sysadmin: Api, projec
     assert sysadmin.post(f"{path}/", {"auto_scan": "true"}).status_code == 409
     assert sysadmin.put(f"{path}/auto_scan", {"auto_scan": "false"}).status_code == 200
     assert sysadmin.get(f"{path}/auto_scan").json() == {"auto_scan": "false"}
-    assert sysadmin.delete(f"{path}/auto_scan").status_code == 200
-    assert sysadmin.get(f"{path}/auto_scan").status_code == 404
+    for _ in range(2):
+        assert sysadmin.delete(f"{path}/auto_scan").status_code == 200
+        assert sysadmin.get(f"{path}/auto_scan").json() == {}
+    assert sysadmin.get(f"{path}/no-such-name").json() == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "stored"),
+    [("severity", "negligible", "negligible"), ("severity", "Critical", "critical"), ("auto_scan", "1", "true"),
+     ("auto_scan", "T", "true"), ("auto_scan", "TRUE", "true"), ("auto_scan", "f", "false"), ("public", "0", "false")],
+)  # fmt: skip
+def test_metadata_are_stored_in_one_spelling(
+    sysadmin: Api, project: Project, name: str, given: str, stored: str
+) -> None:
+    assert sysadmin.put("/projects/summed", {"metadata": {name: given}}).status_code == 200
+    assert sysadmin.get(f"/projects/summed/metadatas/{name}").json() == {name: stored}
+    assert sysadmin.post("/projects", {"project_name": "spelled", "metadata": {name: given}}).status_code == 201
+    assert sysadmin.get("/projects/spelled").json()["metadata"] == {"public": "false"} | {name: stored}
 
 
 @pytest.mark.parametrize(

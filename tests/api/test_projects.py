@@ -69,8 +69,8 @@ def test_a_list_says_how_many_there_are_and_where_the_next_page_is(sysadmin: Api
 
 
 @pytest.mark.parametrize(
-    "query", ["q=password=x", "q=settings__owner__password__startswith=a", "sort=password", "page_size=101", "page=0",
-              "page=x", "q=name", "q=public=maybe", "public=maybe", "q=project_id=[1~x]", "cursor=x", "name=%00"]
+    "query", ["q=password=x", "q=settings__owner__password__startswith=a", "sort=password",
+              "q=name", "q=public=maybe", "public=maybe", "q=project_id=[1~x]", "cursor=x", "name=%00"]
 )  # fmt: skip
 def test_what_a_list_cannot_be_asked_is_refused_with_the_reason(sysadmin: Api, query: str) -> None:
     refused = sysadmin.get(f"/projects?{query}")

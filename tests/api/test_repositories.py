@@ -89,7 +89,7 @@ def test_the_list_is_sorted_by_what_was_asked(sysadmin: Api, project: Project) -
     names = [repository["name"] for repository in sysadmin.get("/repositories?sort=-update_time").json()]
     assert names == ["fleet/new", "fleet/old"]
     assert sysadmin.get("/repositories?sort=secret").status_code == 400
-    assert sysadmin.get("/repositories?q=description=x").status_code == 400
+    assert sysadmin.get("/repositories?q=changed_at=x").status_code == 400
 
 
 def test_only_the_description_can_be_changed(sysadmin: Api, project: Project) -> None:

@@ -110,19 +110,25 @@ def test_robots_are_listed_by_level_and_project(sysadmin: Api, admin: Api, proje
     assert sysadmin.get("/robots?q=secret_hash=~a").status_code == 400
 
 
-def test_what_is_named_of_a_robot_is_changed_and_the_rest_stays(admin: Api, project: Project) -> None:
+def test_a_robot_becomes_what_is_sent_but_keeps_duration_and_permissions_that_are_not_named(
+    admin: Api, project: Project
+) -> None:
     made = make(admin, OF_PROJECT)
     path, robot = f"/robots/{made['id']}", api_as(made["name"], made["secret"])
     shown = admin.get(path).json()
     pushes = place("project", "fleet", "repository pull", "repository push")
     assert admin.put(path, shown | {"description": "new", "permissions": [pushes]}).status_code == 200
-    assert admin.put(path, {"duration": 7}).status_code == 200
+    assert admin.put(path, {"duration": 7, "description": "new"}).status_code == 200
     changed = admin.get(path).json()
     assert (changed["description"], changed["permissions"], changed["duration"]) == ("new", [pushes], 7)
     assert robot.get("/projects/fleet/robots").status_code == 403
     assert robot.get("/permissions").status_code == 403
     assert admin.put(path, {"disable": True}).status_code == 200
     assert robot.get("/permissions").status_code == 401
+    assert (admin.get(path).json()["disable"], "description" in admin.get(path).json()) == (True, False)
+    assert admin.put(path, {"permissions": []}).status_code == 200
+    left = admin.get(path).json()
+    assert (left["disable"], left["permissions"], left["duration"]) == (False, [pushes], 7)
     assert admin.put(path, {"name": "other"}).status_code == 400
     assert admin.put(path, {"level": "system"}).status_code == 400
     assert admin.put(path, {"permissions": [place("system", "/", "user list")]}).status_code == 400
@@ -215,5 +221,5 @@ def test_what_robots_can_be_given_is_told_to_those_who_make_them(
 ) -> None:
     everything, of_projects = sysadmin.get("/permissions").json(), admin.get("/permissions").json()
     assert {"resource": "user", "action": "list"} in everything["system"]
-    assert of_projects == {"project": everything["project"]}
+    assert of_projects == {"system": [], "project": everything["project"]}
     assert (user.get("/permissions").status_code, anonymous.get("/permissions").status_code) == (403, 401)

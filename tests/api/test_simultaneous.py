@@ -66,6 +66,28 @@ def statuses(answers: Sequence[httpx.Response]) -> list[int]:
     return sorted(answer.status_code for answer in answers)
 
 
+def test_a_copy_that_is_made_twice_at_once_is_one_copy(
+    server: Server, pair: tuple[httpx.Client, httpx.Client], unique: str
+) -> None:
+    create_project(server, unique)
+    image = make_image(layer_bytes=300)
+    headers = sign_in(server, admin(server), f"repository:{unique}/app:pull,push")
+    with httpx.Client(base_url=server.url, headers=headers, timeout=60) as registry:
+        for blob in image.blobs:
+            push_blob(registry, f"{unique}/app", blob)
+        for tag in ("v1", "stable"):
+            put_manifest(registry, f"{unique}/app", tag, image)
+    for number in range(ROUNDS):
+        copies = f"{API}/projects/{unique}/repositories/copy-{number}/artifacts"
+        sources = (f"{unique}/app:v1", f"{unique}/app@{image.digest}")
+        answers = at_once(
+            [partial(http.post, copies, params={"from": source}) for http, source in zip(pair, sources, strict=True)]
+        )
+        assert statuses(answers) == [201, 201]
+        (copied,) = pair[0].get(copies).json()
+        assert (copied["digest"], {tag["name"] for tag in copied["tags"]}) == (image.digest, {"v1", "stable"})
+
+
 def test_of_two_projects_of_one_name_one_is_made(pair: tuple[httpx.Client, httpx.Client], unique: str) -> None:
     for number in range(ROUNDS):
         body = {"project_name": f"{unique}-{number}"}

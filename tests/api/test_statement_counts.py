@@ -87,7 +87,7 @@ def test_a_list_takes_six_statements_at_the_most(counted: Counted, who: str, pag
             everything = {name: "true" for name in options if name.startswith("with_")}
             query = {"page_size": str(page_size), **everything, **NEEDED.get(path, {})}
             answer = api.get(path, params=query | {"page": "2"})  # the caller is known; the next page is not
-            if answer.status_code not in {401, 403} and "x-total-count" in answer.headers:
+            if answer.status_code not in {401, 403} and answer.headers.get("x-total-count", "0") != "0":
                 found[path] = counted.statements(api, path, query)
     print(*sorted(f"{len(statements)} {path}" for path, statements in found.items()), sep="\n")
     too_many = {path: statements for path, statements in found.items() if len(statements) > STATEMENTS_MAX}
@@ -113,7 +113,7 @@ def _robot(api: httpx.Client, name: str) -> Account:
     access = [
         {"resource": resource, "action": "list"}
         for resource in ("repository", "artifact", "tag", "accessory", "label", "log", "member", "robot")
-    ]
+    ] + [{"resource": "repository", "action": "pull"}]
     permission = {"kind": "project", "namespace": "counted", "access": access}
     body = {"name": name, "level": "project", "duration": -1, "permissions": [permission]}
     made = api.post("robots", json=body).raise_for_status().json()

@@ -110,9 +110,14 @@ def test_only_the_user_himself_and_administrators_see_and_change_a_profile(
     assert user.put(f"/users/{somebody.pk}", wanted).status_code == 200
     somebody.refresh_from_db()
     told = (somebody.username, somebody.realname, somebody.email, somebody.is_sysadmin)
-    assert told == ("somebody", "Some Body", "somebody@example.org", False)
+    assert told == ("somebody", "Some Body", "", False), "what is left out becomes empty"
     assert user.put(f"/users/{other.pk}", {"realname": "x"}).status_code == 403
     assert user.put(f"/users/{somebody.pk}", {"email": "Other@example.org"}).status_code == 409
+    wanted = {"realname": "S", "email": "some@example.org", "comment": "here"}
+    assert user.put(f"/users/{somebody.pk}", wanted).status_code == 200
+    assert user.put(f"/users/{somebody.pk}", wanted | {"comment": None}).status_code == 200
+    somebody.refresh_from_db()
+    assert (somebody.realname, somebody.email, somebody.comment) == ("S", "some@example.org", "")
 
 
 def test_ones_own_password_is_changed_with_the_old_one_only(user: Api, somebody: User) -> None:

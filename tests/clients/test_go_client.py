@@ -28,6 +28,12 @@ repository: the application 1
 artifact: 1 true IMAGE 2 released
 copy: true
 tags left: 1 v1
+registries: 0 true
+demoted: true true
+all quotas: true
+labels: true
+robot enabled: true true
+copied again: 2
 quota: 1 -1 true
 summary: 2 1073741824
 metadata: true

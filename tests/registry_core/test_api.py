@@ -85,7 +85,7 @@ def test_schema_is_public_and_names_its_paths(client: Client) -> None:
 
 
 @pytest.mark.parametrize("method", ["get", "post", "put", "patch", "delete", "options"])
-@pytest.mark.parametrize("path", ["/api/v2.0/", "/api/v2.0/nothing/here", "/api/v2.0/ping/"])
+@pytest.mark.parametrize("path", ["/api/v2.0/", "/api/v2.0/nothing/here", "/api/v2.0/pings/"])
 def test_unknown_address_under_the_api_is_404_in_its_form(client: Client, method: str, path: str) -> None:
     answer = getattr(client, method)(path)
     assert (answer.status_code, answer.json()) == (404, NOT_FOUND)

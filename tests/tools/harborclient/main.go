@@ -26,6 +26,7 @@ import (
 	"github.com/goharbor/go-client/pkg/sdk/v2.0/client/project"
 	"github.com/goharbor/go-client/pkg/sdk/v2.0/client/project_metadata"
 	"github.com/goharbor/go-client/pkg/sdk/v2.0/client/quota"
+	"github.com/goharbor/go-client/pkg/sdk/v2.0/client/registry"
 	"github.com/goharbor/go-client/pkg/sdk/v2.0/client/repository"
 	"github.com/goharbor/go-client/pkg/sdk/v2.0/client/robot"
 	"github.com/goharbor/go-client/pkg/sdk/v2.0/client/search"
@@ -52,6 +53,7 @@ func main() {
 	d.people()
 	d.machines()
 	d.images()
+	d.habits()
 	d.book()
 	d.tidyUp()
 }
@@ -192,6 +194,95 @@ func (d day) images() {
 		WithRepositoryName(d.repository).WithReference(d.digest))
 	check("list tags", err)
 	say("tags left", len(tags.Payload), tags.Payload[0].Name)
+}
+
+// habits does what command lines and providers built on this SDK do: they look up by listing everything, they leave out
+// what is false, zero or empty, they send null for a list that is nil, and they do again what was done already.
+func (d day) habits() {
+	everything, none := int64(0), int64(0)
+	registries, err := d.api.Registry.ListRegistries(d.ctx, registry.NewListRegistriesParams())
+	check("list registries", err)
+	limit := int64(0)
+	request := &models.ProjectReq{ProjectName: d.name + "-more", StorageLimit: &limit, CVEAllowlist: &models.CVEAllowlist{}}
+	_, err = d.api.Project.CreateProject(d.ctx, project.NewCreateProjectParams().WithProject(request))
+	check("create project without a limit", err)
+	shown, err := d.api.Project.GetProject(d.ctx, project.NewGetProjectParams().WithProjectNameOrID(d.name+"-more"))
+	check("get project", err)
+	again := &models.ProjectReq{CVEAllowlist: shown.Payload.CVEAllowlist, Metadata: shown.Payload.Metadata}
+	_, err = d.api.Project.UpdateProject(d.ctx, project.NewUpdateProjectParams().
+		WithProjectNameOrID(d.name+"-more").WithProject(again))
+	check("update project by what was read", err)
+	say("registries", len(registries.Payload), shown.Payload.CVEAllowlist.Items != nil)
+
+	users, err := d.api.User.ListUsers(d.ctx, user.NewListUsersParams().WithPage(&none).WithPageSize(&everything))
+	check("list all users", err)
+	for _, found := range users.Payload {
+		if found.Username == d.name+"-ann" {
+			d.demote(found.UserID)
+		}
+	}
+	quotas, err := d.api.Quota.ListQuotas(d.ctx, quota.NewListQuotasParams().WithPage(&none).WithPageSize(&everything))
+	check("list all quotas", err)
+	say("all quotas", int64(len(quotas.Payload)) == quotas.XTotalCount)
+
+	made, err := d.api.Label.CreateLabel(d.ctx, label.NewCreateLabelParams().WithLabel(
+		&models.Label{Name: d.name, Color: "false", Scope: "g"}))
+	check("create label", err)
+	labels, err := d.api.Label.ListLabels(d.ctx, label.NewListLabelsParams().WithScope(point("g")).WithPage(&none).WithPageSize(&everything))
+	check("list all labels", err)
+	_, err = d.api.Label.DeleteLabel(d.ctx, label.NewDeleteLabelParams().WithLabelID(last(made.Location)))
+	check("delete label", err)
+	say("labels", len(labels.Payload) > 0)
+	d.robotAgain()
+	d.promoteAgain()
+	_, err = d.api.Project.DeleteProject(d.ctx, project.NewDeleteProjectParams().WithProjectNameOrID(d.name+"-more"))
+	check("delete project", err)
+}
+
+// demote makes a user administrator and no longer: false is left out by the SDK.
+func (d day) demote(id int64) {
+	for _, flag := range []bool{true, false} {
+		_, err := d.api.User.SetUserSysAdmin(d.ctx, user.NewSetUserSysAdminParams().
+			WithUserID(id).WithSysadminFlag(&models.UserSysAdminFlag{SysadminFlag: flag}))
+		check("set sysadmin", err)
+	}
+	profile := &models.UserProfile{Email: d.name + "-ann@example.org", Realname: "Ann", Comment: "c"}
+	for _, profile.Comment = range []string{"c", ""} {
+		_, err := d.api.User.UpdateUserProfile(d.ctx, user.NewUpdateUserProfileParams().WithUserID(id).WithProfile(profile))
+		check("update profile", err)
+	}
+	shown, err := d.api.User.GetUser(d.ctx, user.NewGetUserParams().WithUserID(id))
+	check("get user", err)
+	say("demoted", !shown.Payload.SysadminFlag, shown.Payload.Comment == "")
+}
+
+// robotAgain disables a robot and enables it: false and an empty description are left out by the SDK.
+func (d day) robotAgain() {
+	permissions := []*models.RobotPermission{{Kind: "system", Namespace: "/", Access: []*models.Access{{Resource: "project", Action: "list"}}}}
+	created, err := d.api.Robot.CreateRobot(d.ctx, robot.NewCreateRobotParams().WithRobot(
+		&models.RobotCreate{Name: d.name, Level: "system", Duration: -1, Description: "d", Disable: true, Permissions: permissions}))
+	check("create robot", err)
+	_, err = d.api.Robot.UpdateRobot(d.ctx, robot.NewUpdateRobotParams().WithRobotID(created.Payload.ID).WithRobot(
+		&models.Robot{Name: created.Payload.Name, Level: "system", Duration: point(int64(-1)), Permissions: permissions}))
+	check("update robot", err)
+	shown, err := d.api.Robot.GetRobotByID(d.ctx, robot.NewGetRobotByIDParams().WithRobotID(created.Payload.ID))
+	check("get robot", err)
+	say("robot enabled", !shown.Payload.Disable, shown.Payload.Description == "")
+	_, err = d.api.Robot.DeleteRobot(d.ctx, robot.NewDeleteRobotParams().WithRobotID(created.Payload.ID))
+	check("delete robot", err)
+}
+
+// promoteAgain copies what was copied before.
+func (d day) promoteAgain() {
+	plain, err := url.PathUnescape(d.repository)
+	check("repository", err)
+	_, err = d.api.Artifact.CopyArtifact(d.ctx, artifact.NewCopyArtifactParams().WithProjectName(d.name).
+		WithRepositoryName("copies").WithFrom(d.name+"/"+plain+":v1"))
+	check("copy again", err)
+	tags, err := d.api.Artifact.ListTags(d.ctx, artifact.NewListTagsParams().WithProjectName(d.name).
+		WithRepositoryName("copies").WithReference(d.digest))
+	check("list tags of the copy", err)
+	say("copied again", len(tags.Payload))
 }
 
 func (d day) projectID() int64 {

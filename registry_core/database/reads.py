@@ -1,0 +1,73 @@
+"""A time limit for what REST and the console read: Postgres ends what takes longer, and the client gets 503.
+
+Changes have no limit: what they wait for is a lock that somebody else gives back. Behind a transaction pooler the limit
+cannot be an option of the connection, nor a setting of the session, which others would find there; there it is set for
+the transaction in which all statements of a request then run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any, Final
+
+import psycopg
+from django.db import connection, transaction
+from django.http import HttpRequest, HttpResponse
+
+from registry_core.config import get_config
+
+READING: Final = frozenset({"GET", "HEAD"})
+
+
+class ReadLimitMiddleware:
+    """Runs requests that change nothing under the limit `read_timeout_s`. The outermost, as sessions are read too."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        """Answer, by the views."""
+        if request.method not in READING:
+            return self.get_response(request)
+        with limited_reads():
+            return self.get_response(request)
+
+
+@contextmanager
+def limited_reads() -> Iterator[None]:
+    """Run the statements of the block under the limit. Does nothing where it is 0."""
+    config = get_config()
+    if config.database_direct_url is not None and config.read_timeout_s:
+        with _limited_transaction(config.read_timeout_s * 1000):
+            yield
+        return
+    connection.statement_limit_ms = config.read_timeout_s * 1000  # type: ignore[attr-defined]
+    try:
+        yield
+    finally:
+        connection.statement_limit_ms = 0  # type: ignore[attr-defined]
+
+
+def is_over_limit(error: BaseException) -> bool:
+    """Whether a statement was ended because it took too long."""
+    return isinstance(error.__cause__ or error, psycopg.errors.QueryCanceled)
+
+
+@contextmanager
+def _limited_transaction(limit_ms: int) -> Iterator[None]:
+    """Begins with the first statement of the block: what asks the database nothing does not wait for it."""
+    has_begun = False
+    with ExitStack() as begun:
+
+        def begin(execute: Callable[..., Any], *arguments: Any) -> Any:
+            nonlocal has_begun
+            if not has_begun:
+                has_begun = True
+                begun.enter_context(transaction.atomic())
+                with connection.cursor() as cursor:
+                    cursor.execute("SELECT set_config('statement_timeout', %s, true)", [str(limit_ms)])
+            return execute(*arguments)
+
+        with connection.execute_wrapper(begin):
+            yield
