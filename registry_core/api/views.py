@@ -16,6 +16,7 @@ from registry_core.api.errors import NOT_FOUND_MESSAGE, SERVER_ERROR_MESSAGE, er
 from registry_core.api.health import HEALTHY, UNHEALTHY, probe
 from registry_core.api.negotiation import PlainText
 from registry_core.api.openapi import described
+from registry_core.outages import Outage
 
 
 class PublicView(APIView):
@@ -104,6 +105,16 @@ def not_found(_request: HttpRequest) -> JsonResponse:
 def server_error(_request: HttpRequest) -> JsonResponse:
     """500 in the form of this API."""
     return JsonResponse(error_body(500, SERVER_ERROR_MESSAGE), status=500)
+
+
+def bad_request(_request: HttpRequest, reason: str) -> JsonResponse:
+    """400 in the form of this API."""
+    return JsonResponse(error_body(400, reason), status=400)
+
+
+def out_of_order(outage: Outage) -> JsonResponse:
+    """An outage in the form of this API."""
+    return JsonResponse(error_body(outage.status, outage.message), status=outage.status)
 
 
 def _status(is_healthy: bool) -> str:
