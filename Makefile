@@ -20,7 +20,7 @@ unexport PORTOLAN_REQUIRE_TOOLS
 ONLY ?=
 BENCH ?=
 
-.PHONY: help run test test-full check format tools bench soak clean
+.PHONY: help run test test-full check format settings tools bench soak clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 16
@@ -52,6 +52,9 @@ check: .venv/.synced ## Format, lint, types, import directions, Django's checks,
 format: .venv/.synced ## Format the code and apply the lint fixes that are safe
 	.venv/bin/ruff format
 	.venv/bin/ruff check --fix
+
+settings: .venv/.synced ## Write docs/settings.md and deploy/portolan.yml from registry_core/config.py
+	.venv/bin/python -m registry_core.settings_reference
 
 tools: ## Build the client programs that the tests use, into ~/.cache/portolan/tools (needs Go)
 	tests/tools/build.sh
