@@ -34,7 +34,7 @@ test: .venv/.synced ## Run all tests (ARGS="..." for pytest; PORTOLAN_REQUIRE_TO
 
 # The checks load Django's settings but need no server: nothing listens on port 1, and the secrets that the settings
 # make for themselves do not belong in the developer's data/.
-NO_SERVER := error connecting in 'pool-|Is the server running on that host
+NO_SERVER := error connecting in 'pool-|Is the server running on that host|reconnection attempt in pool
 test-full: ## Run all tests with the long ones whole: kills, races, large layers, every client by every door (hours)
 	PORTOLAN_TEST_FULL=1 $(MAKE) test
 
