@@ -20,7 +20,7 @@ unexport PORTOLAN_REQUIRE_TOOLS
 ONLY ?=
 BENCH ?=
 
-.PHONY: help run test test-full check format tools bench soak clean
+.PHONY: help run test test-full check format settings tools bench soak clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 16
@@ -34,7 +34,7 @@ test: .venv/.synced ## Run all tests (ARGS="..." for pytest; PORTOLAN_REQUIRE_TO
 
 # The checks load Django's settings but need no server: nothing listens on port 1, and the secrets that the settings
 # make for themselves do not belong in the developer's data/.
-NO_SERVER := error connecting in 'pool-|Is the server running on that host
+NO_SERVER := error connecting in 'pool-|Is the server running on that host|reconnection attempt in pool
 test-full: ## Run all tests with the long ones whole: kills, races, large layers, every client by every door (hours)
 	PORTOLAN_TEST_FULL=1 $(MAKE) test
 
@@ -52,6 +52,9 @@ check: .venv/.synced ## Format, lint, types, import directions, Django's checks,
 format: .venv/.synced ## Format the code and apply the lint fixes that are safe
 	.venv/bin/ruff format
 	.venv/bin/ruff check --fix
+
+settings: .venv/.synced ## Write docs/settings.md and deploy/portolan.yml from registry_core/config.py
+	.venv/bin/python -m registry_core.settings_reference
 
 tools: ## Build the client programs that the tests use, into ~/.cache/portolan/tools (needs Go)
 	tests/tools/build.sh

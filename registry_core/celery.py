@@ -3,8 +3,10 @@
 The broker may lose everything; whatever must happen is found again in Postgres by the periodic tasks below.
 """
 
+import contextlib
 import functools
 import os
+from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn
@@ -16,7 +18,10 @@ from celery.signals import setup_logging
 
 from registry_core import logs
 from registry_core.config import get_config
+from registry_core.durable import FULL
 from registry_core.imports import without
+
+_logger = logs.get_logger("portolan.clock")
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "registry_core.settings")
 # `portolan check` does those. Celery would do them at each start, and they look at every model and every address.
@@ -119,10 +124,47 @@ def _know_version_of_redis() -> None:
 
 
 class PunctualScheduler(PersistentScheduler):
-    """Celery's clock, which otherwise wakes 10 ms before a job is due and asks without a pause until it is."""
+    """Celery's clock, which otherwise wakes 10 ms before a job is due and asks without a pause until it is.
+
+    Its notes of when each job last was are a help after a restart: a disk that does not take them does not stop it.
+    """
 
     def adjust(self, n: float, drift: float = 0.0) -> float:
         return n + drift
+
+    def _open_schedule(self) -> Any:
+        try:
+            return super()._open_schedule()  # type: ignore[misc]  # the stubs leave it out
+        except OSError as error:
+            _logger.warning("when each periodic job last was cannot be noted, only remembered", reason=str(error))
+            return _Unwritten()
+
+    def sync(self) -> None:
+        with self._excusing_a_full_disk():
+            super().sync()
+
+    def close(self) -> None:
+        with self._excusing_a_full_disk():
+            super().close()
+
+    @contextlib.contextmanager
+    def _excusing_a_full_disk(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            if error.errno not in FULL:
+                raise
+            _logger.warning("when each periodic job last was cannot be noted", reason=str(error))
+
+
+class _Unwritten(dict[str, Any]):
+    """In place of the file of notes, where there can be none."""
+
+    def sync(self) -> None:
+        """There is nowhere to write to."""
+
+    def close(self) -> None:
+        """There is nothing open."""
 
 
 def run_worker(*, concurrency: int) -> NoReturn:

@@ -18,10 +18,12 @@ from registry_core.cli_common import (
     EXIT_CONFIGURATION,
     EXIT_FAILED,
     EXIT_PORT_BUSY,
+    drop_root,
     operation,
     require,
 )
 from registry_core.config import CONFIG_PATH_VARIABLE, ConfigError, describe, get_config
+from registry_core.config_sources import variables_of_kubernetes
 from registry_core.durable import make_folder
 from registry_core.errors import OperationError
 from registry_core.storage.interface import StorageError
@@ -83,7 +85,7 @@ def up(is_tls: cli_tls.IsTls = False, cert: cli_tls.CertPath = None, key: cli_tl
 
     config = cli_tls.with_options(is_tls=is_tls, cert=cert, key=key)
     logs.configure(config)
-    work = partial(_work, concurrency=CONCURRENCY, is_beating=True)
+    work = partial(_work, concurrency=CONCURRENCY, is_beating=True, is_alone=False)
     commands = {"serve": partial(_exit_after, _serve), "worker": partial(_exit_after, work)}
     raise typer.Exit(run_up(config, commands=commands))
 
@@ -103,17 +105,19 @@ def worker(
         typer.Option("--beat", help="Do the periodic jobs as well, in place of `portolan beat`; one per installation."),
     ] = False,
 ) -> None:
-    """Run jobs: scans, replication, retention, garbage collection, webhooks."""
+    """Run the jobs that are due by the clock, and those that requests ask for."""
     _work(concurrency=concurrency, is_beating=is_beating)
 
 
 @app.command()
 def beat() -> None:
     """Tell the workers when periodic jobs are due. One per installation."""
-    _require_stores()
+    _prepare_jobs()
     from registry_core import celery
+    from registry_core.processes.heartbeats import CLOCK, beating
 
-    celery.run_beat(schedule=_beat_schedule())
+    with beating([CLOCK]):
+        celery.run_beat(schedule=_beat_schedule())
 
 
 @app.command()
@@ -123,6 +127,7 @@ def migrate() -> None:
     from registry_core.migrate import migrate_database
 
     logs.configure()
+    drop_root(get_config())
     migrate_database()
 
 
@@ -152,15 +157,34 @@ def check() -> None:
     """Tell whether this installation is fit to serve; exit code 1 when something is wrong."""
     from registry_core.checks import run_checks
 
-    results = list(run_checks())
-    for what, problem in results:
+    drop_root(get_config())
+    has_failed = False
+    for what, problem in run_checks():
         typer.echo(f"{'ok    ' if problem is None else 'FAILED'}  {what}{f': {problem}' if problem else ''}")
-    raise typer.Exit(EXIT_FAILED if any(problem for _, problem in results) else 0)
+        has_failed = has_failed or problem is not None
+    raise typer.Exit(EXIT_FAILED if has_failed else 0)
 
 
 @app.command()
-def settings() -> None:
+def settings(
+    is_explaining: Annotated[
+        bool, typer.Option("--explain", help="Say of each what it is for, its unit, its default and its limits.")
+    ] = False,
+    is_sample: Annotated[
+        bool, typer.Option("--sample", help="Write a portolan.yml with all settings, commented out.")
+    ] = False,
+) -> None:
     """Show every setting, its value (secrets masked) and where it comes from."""
+    from registry_core import settings_reference
+
+    if is_sample:
+        typer.echo(settings_reference.sample(), nl=False)
+        return
+    if is_explaining:
+        typer.echo(settings_reference.explained(describe(get_config())), nl=False)
+        return
+    if ignored := variables_of_kubernetes():
+        typer.echo(f"not settings but Kubernetes' variables of a Service, ignored: {', '.join(ignored)}", err=True)
     rows = describe(get_config())
     key_width, value_width = (max(len(row[column]) for row in rows) for column in (0, 1))
     for key, value, source in rows:
@@ -187,6 +211,7 @@ def keys_rotate() -> None:
     """Sign new tokens with a new key; tokens of the old one are valid until they expire."""
     from registry_core.tokens.keys import key_ring
 
+    drop_root(get_config())
     typer.echo(f"new key: {key_ring().rotate()}")
 
 
@@ -198,28 +223,46 @@ def _serve() -> None:
     server.serve(config)
 
 
-def _work(*, concurrency: int, is_beating: bool) -> None:
-    _require_stores()
+def _work(*, concurrency: int, is_beating: bool, is_alone: bool = True) -> None:
+    """`is_alone`: not beside a `serve` of the same `up`, which says what is odd for both."""
+    _prepare_jobs(is_telling=is_alone)
     from registry_core import celery
+    from registry_core.processes.heartbeats import CLOCK, WORKER, beating
 
     if not is_beating:
-        celery.run_worker(concurrency=concurrency)
+        with beating([WORKER]):
+            celery.run_worker(concurrency=concurrency)
     from registry_core import clock
 
-    with clock.ticking(schedule=_beat_schedule()):
+    with clock.ticking(schedule=_beat_schedule()) as is_ticking, beating([WORKER]), beating([CLOCK], while_=is_ticking):
         if clock.await_job():
             celery.run_worker(concurrency=concurrency)
+
+
+def _prepare_jobs(*, is_telling: bool = True) -> None:
+    """Return when jobs can be run, as the account that they are to run as."""
+    from registry_core import logs, oddities
+    from registry_core.checks import require_redis
+    from registry_core.database.preflight import require_database
+    from registry_core.processes.joining import join
+
+    config = get_config()
+    logs.configure(config)
+    require(config.redis_dsn, "PORTOLAN_REDIS_URL")
+    require(config.database_dsn, "PORTOLAN_DATABASE_URL")
+    drop_root(config)
+    require_redis(config)
+    django.setup()
+    require_database(config)
+    join(config)
+    if is_telling:
+        oddities.tell(config)
 
 
 def _beat_schedule() -> Path:
     run_dir = get_config().run_dir
     make_folder(run_dir)
     return run_dir / "beat-schedule"
-
-
-def _require_stores() -> None:
-    require(get_config().redis_dsn, "PORTOLAN_REDIS_URL")
-    require(get_config().database_dsn, "PORTOLAN_DATABASE_URL")
 
 
 def _user(username: str) -> Any:
@@ -237,7 +280,7 @@ def _ask_password() -> str:
 
 
 def _leave(code: int, reason: object) -> NoReturn:
-    typer.echo(f"portolan: {reason}", err=True)
+    typer.echo(f"portolan: {' '.join(str(reason).split())}", err=True)
     sys.exit(code)
 
 

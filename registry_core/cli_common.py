@@ -8,7 +8,8 @@ from typing import Any
 import django
 
 from registry_core import logs
-from registry_core.config import ConfigError, get_config
+from registry_core.config import Config, ConfigError, get_config
+from registry_core.run_as import become, hand_over
 
 EXIT_FAILED = 1
 EXIT_CONFIGURATION = 3
@@ -21,10 +22,21 @@ def operation(module: str) -> Any:
 
     Raises ConfigError without a database.
     """
-    require(get_config().database_dsn, "PORTOLAN_DATABASE_URL")
+    from registry_core.database.preflight import require_database
+
+    config = get_config()
+    require(config.database_dsn, "PORTOLAN_DATABASE_URL")
     logs.configure()
+    drop_root(config)
     django.setup()
+    require_database(config, wait_s=0)
     return import_module(module)
+
+
+def drop_root(config: Config) -> None:
+    """Become the account of the setting `run_as`, and give it what is its own."""
+    hand_over(config)
+    become(config)
 
 
 def require(url: str | None, variable: str) -> None:

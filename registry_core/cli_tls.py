@@ -1,13 +1,18 @@
 """`portolan tls …`, and the options by which `up` and `serve` are told to speak HTTPS."""
 
+from __future__ import annotations
+
 import datetime
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from registry_core.config import Config, ConfigError, get_config
+
+if TYPE_CHECKING:
+    from registry_core.tls.trust import Plan
 
 app = typer.Typer(help="HTTPS: how clients trust our CA, and why one refuses.", no_args_is_help=True)
 
@@ -57,38 +62,75 @@ def trust(
     from registry_core.tls import authority
     from registry_core.tls import trust as trusting
 
-    try:
-        plan = trusting.plan_for(trusting.Trusting(kind), host or _hosts(get_config()))
-    except ValueError:
-        raise typer.BadParameter(f"--for is one of {', '.join(trusting.Trusting)}") from None
+    plan = _plan(kind, host)
     certificate = authority.authority_path(get_config())
     _require_own(get_config())
     if is_writing:
         for path in trusting.carry_out(plan, certificate, root=root.absolute()):
             typer.echo(f"wrote {path}")
     else:
-        typer.echo(f"# The CA's certificate: {certificate}\n{trusting.describe(plan, certificate)}")
+        fetching = trusting.how_to_fetch((host or _hosts(get_config()))[0], get_config().url_prefix, certificate)
+        typer.echo(f"{fetching}\n{trusting.describe(plan, certificate)}")
+
+
+@app.command()
+def untrust(
+    kind: Annotated[str, typer.Option("--for", help="docker, podman, containerd, kubernetes or system.")],
+    is_writing: Annotated[bool, typer.Option("--write", help="Do it on this machine, instead of saying how.")] = False,
+    root: Annotated[Path, typer.Option(help="With --write: the folder that is / (an image, a node's disk).")] = Path(
+        "/"
+    ),
+    host: Annotated[
+        list[str] | None, typer.Option(help="Registry as clients write it, NAME:PORT; default: by the configuration.")
+    ] = None,
+) -> None:
+    """Say how a client comes to trust our CA no longer: the opposite of `trust`."""
+    from registry_core.tls import trust as trusting
+
+    plan = _plan(kind, host)
+    if is_writing:
+        for path in trusting.undo(plan, root=root.absolute()):
+            typer.echo(f"removed {path}")
+    else:
+        typer.echo(trusting.describe_undoing(plan))
 
 
 @app.command()
 def show() -> None:
     """Show the certificate that is served: for which names, by whom, until when."""
+    from registry_core.tls.authority import server_path
     from registry_core.tls.names import names_of
-    from registry_core.tls.served import served_certificate
+    from registry_core.tls.served import read_note, served_certificate
 
-    certificate = served_certificate(get_config())
+    config = get_config()
+    note = read_note(config)
+    certificate = note.certificate if note else served_certificate(config)
     left = certificate.not_valid_after_utc - datetime.datetime.now(datetime.UTC)
     typer.echo(f"names    {', '.join(names_of(certificate))}")
     typer.echo(f"issuer   {certificate.issuer.rfc4514_string()}")
     typer.echo(f"expires  {certificate.not_valid_after_utc:%Y-%m-%d %H:%M} UTC, in {left.days} days")
+    typer.echo(f"file     {note.path if note else config.tls_cert or server_path(config)}")
+    typer.echo(f"served   {f'by process {note.pid}' if note else 'not now: this is what these settings would serve'}")
+
+
+def _plan(kind: str, host: list[str] | None) -> Plan:
+    from registry_core.tls import trust as trusting
+
+    try:
+        return trusting.plan_for(trusting.Trusting(kind), host or _hosts(get_config()))
+    except ValueError:
+        raise typer.BadParameter(f"--for is one of {', '.join(trusting.Trusting)}") from None
 
 
 def _require_own(config: Config) -> None:
-    from registry_core.tls.authority import read_authority
+    from registry_core.tls.authority import read_authority, server_path
+    from registry_core.tls.served import read_note
 
-    if config.tls_cert is not None:
+    note = read_note(config)
+    given = note.path if note and note.path != server_path(config) else config.tls_cert
+    if given is not None:
         raise ConfigError(
-            f"{config.tls_cert} is served, which another CA signed: clients need the root of that one, if they do not "
+            f"{given} is served, which another CA signed: clients need the root of that one, if they do not "
             "have it already (`portolan tls check` tells)"
         )
     if read_authority(config) is None:

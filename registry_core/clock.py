@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
@@ -71,14 +71,15 @@ def _run(job: Any) -> None:
 
 
 @contextlib.contextmanager
-def ticking(*, schedule: Path) -> Iterator[None]:
-    """While the block runs, so do the periodic jobs. `schedule`: notes of when each last was."""
+def ticking(*, schedule: Path) -> Iterator[Callable[[], bool]]:
+    """While the block runs, so do the periodic jobs. Gives what tells whether they still do. `schedule`: notes of when
+    each last was."""
     import_worker()
     service = _Service(schedule)
     clock = threading.Thread(target=service.start, name="clock", daemon=True)
     clock.start()
     try:
-        yield
+        yield clock.is_alive
     finally:
         service.stop()
         clock.join(get_config().shutdown_grace_s)

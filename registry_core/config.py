@@ -3,33 +3,36 @@
 Settings that an administrator changes at run time are not here: those are rows in Postgres.
 """
 
-import difflib
 import ipaddress
 import json
-import os
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple, Self
+from typing import Any, Literal, NamedTuple, Self
 from urllib.parse import SplitResult, urlsplit
 
-import yaml
-from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
-from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
-from registry_core.config_values import host_name, items, web_address
+from registry_core import config_values as forms
+from registry_core.config_sources import CONFIG_PATH_VARIABLE as CONFIG_PATH_VARIABLE
+from registry_core.config_sources import PREFIX, Given, read_given
+from registry_core.config_sources import ConfigError as ConfigError
 from registry_core.errors import InvalidInput
+from registry_core.run_as import parse_account
 from registry_core.settings_store.keys import KEYS, parsed
 
-PREFIX = "PORTOLAN_"
-CONFIG_PATH_VARIABLE = "PORTOLAN_CONFIG"
-DEFAULT_CONFIG_PATH = Path("portolan.yml")
 MASK = "********"
 PREPARED_AFTER = 2
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-
-
-class ConfigError(Exception):
-    """The configuration cannot be used; the message says which setting and what to do. Contains no secret."""
 
 
 class Setting(NamedTuple):
@@ -40,10 +43,10 @@ class Setting(NamedTuple):
     source: str
 
 
-class Config(BaseSettings):
+class Config(BaseModel):
     """What a process needs to know before it can reach Postgres. Read once; immutable."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     host: str = Field(default="127.0.0.1", description="Address to listen on.")
     port: int = Field(default=5080, ge=1, le=65535, description="TCP port to listen on.")
@@ -56,9 +59,14 @@ class Config(BaseSettings):
     external_url: str | None = Field(
         default=None, description="URL under which clients reach this registry; default: what the request's Host says."
     )
-    trusted_proxies: Annotated[tuple[Network, ...], NoDecode] = Field(
+    trusted_proxies: tuple[Network, ...] = Field(
         default=(),
         description="Networks (CIDR, comma-separated) whose X-Forwarded-* and Forwarded headers are believed.",
+    )
+    run_as: str | None = Field(
+        default=None,
+        description="USER or USER:GROUP that `serve`, `worker` and `beat` become when root starts them, after opening "
+        "their ports; default: they stay who they are.",
     )
     workers: int = Field(default=2, ge=1, le=256, description="Processes that `serve` starts.")
     admin_password: SecretStr | None = Field(
@@ -68,7 +76,7 @@ class Config(BaseSettings):
     tls: bool | None = Field(
         default=None, description="Whether `serve` speaks HTTPS; default: when hostname or tls_cert is set."
     )
-    hostname: Annotated[tuple[str, ...], NoDecode] = Field(
+    hostname: tuple[str, ...] = Field(
         default=(),
         description="Names and addresses (comma-separated) by which clients reach this machine, for its certificate.",
     )
@@ -100,8 +108,13 @@ class Config(BaseSettings):
         description="Seconds that the database may take for one statement of what the REST API or the console reads; "
         "after that the answer is 503. 0: no limit.",
     )
+    allow_newer_database: bool = Field(
+        default=False,
+        description="Start on a database that a newer release has migrated: only while a rolling upgrade lasts.",
+    )
     redis_url: SecretStr | None = Field(
-        default=None, description="redis:// URL of Valkey or Redis; default: the embedded one of `portolan up`."
+        default=None,
+        description="redis:// or valkey:// URL of Valkey or Redis; default: the embedded one of `portolan up`.",
     )
 
     storage: Literal["filesystem", "s3"] = Field(
@@ -145,6 +158,12 @@ class Config(BaseSettings):
     s3_timeout_s: int = Field(default=60, ge=1, description="Seconds to wait for the store's answer, for each attempt.")
     s3_attempts: int = Field(default=6, ge=1, le=20, description="Attempts at a request that the store does not serve.")
 
+    disk_free_min_percent: int = Field(
+        default=5,
+        ge=0,
+        le=90,
+        description="Per cent of the disk of DATA below which `portolan check` and the health report say so; 0: never.",
+    )
     upload_ttl_s: int = Field(default=86_400, ge=60, description="Seconds after which an idle upload is removed.")
     manifest_limit_bytes: int = Field(
         default=4 * 1024 * 1024, ge=1024, le=64 * 1024 * 1024, description="Largest manifest accepted, in bytes."
@@ -190,7 +209,7 @@ class Config(BaseSettings):
         default=20, ge=1, description="Seconds that requests and jobs in progress get at shutdown."
     )
 
-    settings: Annotated[dict[str, Any], NoDecode] = Field(
+    settings: dict[str, Any] = Field(
         default_factory=dict,
         description="Run-time settings by key (JSON object) that cannot be changed by the API: "
         "`GET /api/v2.0/configurations` lists them.",
@@ -204,48 +223,49 @@ class Config(BaseSettings):
         default=0, ge=0, description="Log what holds up the event loop for longer, with its stack; 0: do not look."
     )
 
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Environment first, then the values of the file, which come in as keyword arguments."""
-        return env_settings, init_settings
-
     @field_validator("data", "machine")
     @classmethod
+    def _directory(cls, path: Path | None) -> Path | None:
+        return path and forms.directory(path)
+
+    @field_validator("tls_cert", "tls_key", "s3_ca_file")
+    @classmethod
     def _absolute(cls, path: Path | None) -> Path | None:
-        return Path(os.path.abspath(path.expanduser())) if path else None
+        return path and forms.absolute(path)
+
+    @field_validator("host")
+    @classmethod
+    def _listened_on(cls, host: str) -> str:
+        return forms.listened_on(host)
 
     @field_validator("s3_bucket")
     @classmethod
     def _bucket_for_s3(cls, bucket: str | None, info: ValidationInfo) -> str | None:
         if bucket is None and info.data.get("storage") == "s3":
-            raise ValueError("name the bucket that PORTOLAN_STORAGE=s3 keeps the blobs in")
-        return bucket
+            raise ValueError("name the bucket in which storage: s3 keeps the blobs")
+        return bucket and forms.bucket(bucket)
 
     @field_validator("s3_secret_key")
     @classmethod
     def _key_and_secret(cls, secret: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
         if (secret is None) != (info.data.get("s3_access_key") is None):
-            raise ValueError("goes together with PORTOLAN_S3_ACCESS_KEY: set both, or neither to use an IAM role")
+            raise ValueError("goes together with s3_access_key: set both, or neither to use an IAM role")
         return secret
 
     @field_validator("s3_prefix")
     @classmethod
     def _folder(cls, prefix: str) -> str:
-        return f"{prefix.strip('/')}/" if prefix.strip("/") else ""
+        return forms.folder_in_bucket(prefix)
+
+    @field_validator("s3_region")
+    @classmethod
+    def _region(cls, region: str | None) -> str | None:
+        return region and forms.region(region)
 
     @field_validator("s3_endpoint", "s3_public_endpoint")
     @classmethod
     def _store_url(cls, url: str | None) -> str | None:
-        if url is not None and (urlsplit(url).scheme not in {"http", "https"} or not urlsplit(url).hostname):
-            raise ValueError("must be http://HOST[:PORT] or https://HOST[:PORT]")
-        return url
+        return url and forms.store_address(url)
 
     @field_validator("s3_ca_file")
     @classmethod
@@ -257,19 +277,24 @@ class Config(BaseSettings):
     @field_validator("external_url")
     @classmethod
     def _web_origin(cls, url: str | None) -> str | None:
-        if url is None:
-            return None
-        return web_address(url)
+        return url and forms.web_address(url)
 
     @field_validator("trusted_proxies", mode="before")
     @classmethod
     def _networks(cls, value: Any) -> tuple[Network, ...]:
-        return tuple(ipaddress.ip_network(item) for item in items(value))
+        return tuple(ipaddress.ip_network(item) for item in forms.items(value))
 
     @field_validator("hostname", mode="before")
     @classmethod
     def _names(cls, value: Any) -> tuple[str, ...]:
-        return tuple(host_name(item) for item in items(value))
+        return tuple(forms.host_name(item) for item in forms.items(value))
+
+    @field_validator("run_as")
+    @classmethod
+    def _account(cls, text: str | None) -> str | None:
+        if text is not None:
+            parse_account(text)
+        return text
 
     @field_validator("settings", mode="before")
     @classmethod
@@ -285,11 +310,6 @@ class Config(BaseSettings):
         except InvalidInput as error:
             raise ValueError(str(error)) from None
 
-    @field_validator("tls_cert", "tls_key")
-    @classmethod
-    def _absolute_or_none(cls, path: Path | None) -> Path | None:
-        return path and Path(os.path.abspath(path.expanduser()))
-
     @model_validator(mode="after")
     def _tls_makes_sense(self) -> Self:
         if (self.tls_cert is None) != (self.tls_key is None):
@@ -303,22 +323,21 @@ class Config(BaseSettings):
     @field_validator("database_url", "database_direct_url")
     @classmethod
     def _postgres_url(cls, url: SecretStr | None) -> SecretStr | None:
-        return _with_scheme(url, "postgresql", "postgres")
+        return url and SecretStr(forms.postgres_url(url.get_secret_value()))
 
     @field_validator("redis_url")
     @classmethod
     def _redis_url(cls, url: SecretStr | None) -> SecretStr | None:
-        return _with_scheme(url, "redis", "rediss", "unix")
+        return url and SecretStr(forms.redis_url(url.get_secret_value()))
 
     @classmethod
     def load(cls) -> Self:
         """Read file and environment afresh. Raises ConfigError."""
-        values = _file_values()
-        _refuse_unknown_variables()
+        given = _given()
         try:
-            return cls(**values)
+            return cls(**{key: item.value for key, item in given.items()})
         except ValidationError as error:
-            raise ConfigError(_readable(error)) from None
+            raise ConfigError(_readable(error, given)) from None
 
     @property
     def secrets_dir(self) -> Path:
@@ -393,9 +412,13 @@ def get_config() -> Config:
 
 def describe(config: Config | None = None) -> list[Setting]:
     """Every setting with its value (secrets masked) and where it comes from, in the order of the fields."""
-    config = config or get_config()
-    file_keys = _file_values().keys()
-    return [Setting(key, _shown(getattr(config, key)), _source(key, file_keys)) for key in Config.model_fields]
+    config, given = config or get_config(), _given()
+    return [Setting(key, _shown(getattr(config, key)), _source(given.get(key))) for key in Config.model_fields]
+
+
+def place_of(key: str) -> str:
+    """How an error names the setting `key`: as it was written, by the variable when it was not."""
+    return _place(key, _given())
 
 
 def mask_url(url: str) -> str:
@@ -406,13 +429,6 @@ def mask_url(url: str) -> str:
     except ValueError:
         return MASK
     return parts._replace(netloc=_masked_netloc(parts), query=query).geturl()
-
-
-def config_path() -> Path | None:
-    """The configuration file: PORTOLAN_CONFIG, else `portolan.yml` here, else None."""
-    if named := os.environ.get(CONFIG_PATH_VARIABLE):
-        return Path(named)
-    return DEFAULT_CONFIG_PATH if DEFAULT_CONFIG_PATH.is_file() else None
 
 
 def _masked_netloc(parts: SplitResult) -> str:
@@ -437,69 +453,34 @@ def _shown(value: object) -> str:
     return "" if value is None else str(value)
 
 
-def _source(key: str, file_keys: Any) -> str:
-    if _environment_value(key):
-        return f"environment {PREFIX}{key.upper()}"
-    return str(config_path()) if key in file_keys else "default"
+def _source(given: Given | None) -> str:
+    return given.source if given else "default"
 
 
-def _environment_value(key: str) -> str | None:
-    wanted = f"{PREFIX}{key}".upper()
-    return next((value for name, value in os.environ.items() if name.upper() == wanted), None)
-
-
-def _file_values() -> dict[str, Any]:
-    path = config_path()
-    if path is None:
-        return {}
-    try:
-        values = yaml.safe_load(path.read_text("utf-8")) or {}
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"cannot read the configuration file {path}: {error}") from None
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path} is not valid YAML{_position(error)}") from None
-    if not isinstance(values, dict):
-        raise ConfigError(f"{path} must hold `key: value` lines, see `portolan settings`")
-    for key in values:
-        if key not in Config.model_fields:
-            raise ConfigError(f"{path}: unknown key {key!r}{_nearest(str(key), list(Config.model_fields))}")
-    return values
-
-
-def _position(error: yaml.YAMLError) -> str:
-    mark = getattr(error, "problem_mark", None)
-    return f", line {mark.line + 1}" if mark else ""
-
-
-def _refuse_unknown_variables() -> None:
-    known = [CONFIG_PATH_VARIABLE, *(f"{PREFIX}{key.upper()}" for key in Config.model_fields)]
-    for name in os.environ:
-        if name.upper().startswith(PREFIX) and name.upper() not in known:
-            raise ConfigError(f"unknown environment variable {name}{_nearest(name.upper(), known)}")
-
-
-def _nearest(name: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    return f", did you mean {close[0]}?" if close else "; `portolan settings` lists what there is"
-
-
-def _readable(error: ValidationError) -> str:
-    """One line per wrong setting. The value itself is left out: it may be a secret."""
-    problems = error.errors(include_input=False, include_url=False)
-    return "; ".join(
-        f"{_setting_of(problem['loc'])}{problem['msg'].removeprefix('Value error, ')}" for problem in problems
+def _given() -> dict[str, Given]:
+    fields = Config.model_fields
+    return read_given(
+        keys=list(fields),
+        secret_keys=[key for key, field in fields.items() if field.annotation == SecretStr | None],
+        path_keys=[key for key, field in fields.items() if field.annotation in {Path, Path | None}],
     )
 
 
-def _setting_of(location: tuple[int | str, ...]) -> str:
-    """The variable that a problem is about; empty for one between several settings, whose message names them."""
-    return f"{PREFIX}{str(location[0]).upper()}: " if location else ""
+def _readable(error: ValidationError, given: Mapping[str, Given]) -> str:
+    """What is wrong with each setting. The value itself is left out: it may be a secret."""
+    problems = error.errors(include_input=False, include_url=False)
+    return "; ".join(
+        f"{_place_of(problem['loc'], given)}{problem['msg'].removeprefix('Value error, ')}" for problem in problems
+    )
 
 
-def _with_scheme(url: SecretStr | None, *schemes: str) -> SecretStr | None:
-    if url is not None and url.get_secret_value().partition("://")[0] not in schemes:
-        raise ValueError(f"must begin with {' or '.join(f'{scheme}://' for scheme in schemes)}")
-    return url
+def _place_of(location: tuple[int | str, ...], given: Mapping[str, Given]) -> str:
+    """Where the setting is written; empty for a problem between several, whose message names them."""
+    return f"{_place(str(location[0]), given)}: " if location else ""
+
+
+def _place(key: str, given: Mapping[str, Given]) -> str:
+    return given[key].place if key in given else PREFIX + key.upper()
 
 
 def _revealed(secret: SecretStr | None) -> str | None:

@@ -1,22 +1,86 @@
-"""The forms in which settings are written: lists, host names, addresses on the web. Each raises ValueError."""
+"""The forms in which settings are written: lists, host names, addresses, paths. Each raises ValueError.
+
+No message repeats the part of a URL in which a password may stand.
+"""
 
 import contextlib
 import ipaddress
+import os
 import re
+from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 _URL_PATH = re.compile(r"(?:/[A-Za-z0-9._~-]+)*/?")
 _HOST_NAME = re.compile(r"(?:\*\.)?(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9])?\.)*[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
+_BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]")
+_BUCKET_FOLDER = re.compile(r"(?:[A-Za-z0-9!_.*'()-]+/)*")
+_REGION = re.compile(r"[a-z0-9-]+")
+_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
+_HOST_AND_PORT = re.compile(r"(?:\[[^\[\]]*\]|[^:\[\]]*)(?::([0-9]{1,5}))?")
+_SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
+_SSL_FILES = ("sslrootcert", "sslcert", "sslkey", "sslcrl")
+_ENCODE = (
+    "encode by percent signs what user name and password have of these: @ is %40, : is %3A, / is %2F, # is %23, "
+    "? is %3F, % is %25, a blank is %20"
+)
+_REDIS_SCHEMES = {"valkey": "redis", "valkeys": "rediss"}
+_REDIS_OPTIONS = (
+    "client_name", "db", "health_check_interval", "max_connections", "password", "protocol", "retry_on_timeout",
+    "socket_connect_timeout", "socket_keepalive", "socket_timeout", "ssl_ca_certs", "ssl_cert_reqs", "ssl_certfile",
+    "ssl_check_hostname", "ssl_keyfile", "username", "virtual_host",
+)  # fmt: skip
 
 
 def web_address(url: str) -> str:
     """`http://HOST[:PORT][/PATH]`, or the same with https, without a slash at its end."""
-    parts = urlsplit(url)
-    is_plain = not parts.query and not parts.fragment and _URL_PATH.fullmatch(parts.path)
-    if parts.scheme not in {"http", "https"} or not parts.hostname or not is_plain:
+    parts = _plain_url(url, "http", "https", form="http://HOST[:PORT][/PATH] or https://HOST[:PORT][/PATH]")
+    if not _URL_PATH.fullmatch(parts.path):
         raise ValueError("must be http://HOST[:PORT][/PATH] or https://HOST[:PORT][/PATH]")
     return url.rstrip("/")
+
+
+def store_address(url: str) -> str:
+    """`http://HOST[:PORT]` or `https://HOST[:PORT]` of an object store."""
+    _plain_url(url, "http", "https", form="http://HOST[:PORT] or https://HOST[:PORT]")
+    return url
+
+
+def postgres_url(url: str) -> str:
+    """A URL that libpq takes, of a database."""
+    from psycopg import ProgrammingError
+    from psycopg.conninfo import conninfo_to_dict
+
+    _with_scheme(url, "postgresql", "postgres")
+    if not all(_is_host_and_port(host) for host in _encoded_authority(url).split(",")):
+        raise ValueError("must be postgresql://USER:PASSWORD@HOST[:PORT]/DATABASE, with a port from 1 to 65535")
+    try:
+        parts = conninfo_to_dict(url)
+    except ProgrammingError as error:
+        unknown = re.search(r'invalid URI query parameter: "([^"]*)"', str(error))
+        raise ValueError(
+            f"PostgreSQL knows no connection option {unknown[1]!r}: correct what stands behind the ?" if unknown
+            else f"must be postgresql://USER:PASSWORD@HOST[:PORT]/DATABASE; {_ENCODE}"
+        ) from None  # fmt: skip
+    _check_ssl(parts)
+    return url
+
+
+def redis_url(url: str) -> str:
+    """A URL of Valkey or Redis, with the scheme that their clients know."""
+    scheme, _, rest = url.partition("://")
+    url = f"{_REDIS_SCHEMES.get(scheme, scheme)}://{rest}"
+    _with_scheme(url, "redis", "rediss", "unix", also=("valkey", "valkeys"))
+    _encoded_authority(url)
+    parts = urlsplit(url)
+    if not _has_port(parts):
+        raise ValueError("must be redis://[:PASSWORD@]HOST[:PORT]/NUMBER, with a port from 1 to 65535")
+    if parts.scheme != "unix" and not re.fullmatch(r"/?[0-9]*", parts.path):
+        raise ValueError("the database behind the host is a number: redis://HOST[:PORT]/0")
+    unknown = [name for name, _ in parse_qsl(parts.query, keep_blank_values=True) if name not in _REDIS_OPTIONS]
+    if unknown:
+        raise ValueError(f"there is no option {unknown[0]!r}: correct what stands behind the ?")
+    return url
 
 
 def items(value: Any) -> list[str]:
@@ -36,3 +100,99 @@ def host_name(text: str) -> str:
     if not _HOST_NAME.fullmatch(name) or len(name) > 253:
         raise ValueError(f"{text!r} is neither a host name nor an address (and has no port and no https://)")
     return name
+
+
+def listened_on(host: str) -> str:
+    """An address, or the name of one, to listen on."""
+    host_name(host)
+    return host.strip("[]")
+
+
+def absolute(path: Path) -> Path:
+    """The path from the root on, `~` being a home."""
+    return Path(os.path.abspath(path.expanduser()))
+
+
+def directory(path: Path) -> Path:
+    """An absolute path at which there is a directory, or nothing yet."""
+    path = absolute(path)
+    blocking = next((step for step in (path, *path.parents) if step.exists()), path)
+    if blocking.exists() and not blocking.is_dir():
+        raise ValueError(f"{blocking} is a file: name a directory")
+    return path
+
+
+def bucket(name: str) -> str:
+    """The name of a bucket, and not its address."""
+    if not _BUCKET.fullmatch(name):
+        raise ValueError("must be the bucket's name alone, without s3:// and folders")
+    return name
+
+
+def folder_in_bucket(prefix: str) -> str:
+    """A folder of a bucket, with a slash at its end; empty for the whole bucket."""
+    folder = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
+    if not _BUCKET_FOLDER.fullmatch(folder) or {".", ".."} & set(folder.split("/")):
+        raise ValueError("must be folder names of letters, digits and _.-!*'() with slashes between them")
+    return folder
+
+
+def region(name: str) -> str:
+    """The name of a region, such as eu-central-1."""
+    if not _REGION.fullmatch(name):
+        raise ValueError("must be a region's name, such as eu-central-1")
+    return name
+
+
+def _plain_url(url: str, *schemes: str, form: str) -> SplitResult:
+    """A URL without credentials, query and fragment, whose host is one."""
+    if any(character.isspace() or not character.isprintable() for character in url):
+        raise ValueError(f"must be {form}, without blanks")
+    parts = urlsplit(url)
+    if "@" in parts.netloc:
+        raise ValueError(f"must be {form}, without a user name and a password")
+    is_plain = not parts.query and not parts.fragment and not url.endswith(("?", "#"))
+    if parts.scheme not in schemes or not parts.hostname or not _has_port(parts) or not is_plain:
+        raise ValueError(f"must be {form}")
+    if not url.isascii():
+        raise ValueError(f"must be {form}, in ASCII: the host's name is {host_name(parts.hostname)}")
+    host_name(parts.hostname)
+    return parts
+
+
+def _has_port(parts: SplitResult) -> bool:
+    """Whether the port, where there is one, is a port."""
+    try:
+        return parts.port != 0 and not parts.netloc.endswith(":")
+    except ValueError:
+        return False
+
+
+def _with_scheme(url: str, *schemes: str, also: tuple[str, ...] = ()) -> None:
+    if url.partition("://")[0] not in schemes:
+        raise ValueError(f"must begin with {' or '.join(f'{scheme}://' for scheme in (*schemes, *also))}")
+
+
+def _encoded_authority(url: str) -> str:
+    """Host and port of a URL whose credentials are encoded as they must be."""
+    rest = url.partition("://")[2]
+    authority = re.split(r"[/?]", rest, maxsplit=1)[0]
+    is_stray = "#" in rest or rest.count("@") > authority.count("@") or authority.count("@") > 1
+    if is_stray or _PERCENT.search(rest) or any(c.isspace() or not c.isprintable() for c in rest):
+        raise ValueError(_ENCODE)
+    return authority.rpartition("@")[2]
+
+
+def _is_host_and_port(text: str) -> bool:
+    match = _HOST_AND_PORT.fullmatch(text)
+    return match is not None and (match[1] is None or 0 < int(match[1]) <= 65_535)
+
+
+def _check_ssl(parts: dict[str, Any]) -> None:
+    mode = parts.get("sslmode")
+    if mode is not None and mode not in _SSL_MODES:
+        raise ValueError(f"sslmode must be one of {', '.join(_SSL_MODES)}")
+    for name in _SSL_FILES:
+        path = parts.get(name)
+        if path and path != "system" and not Path(path).is_file():
+            raise ValueError(f"{name}: there is no file {path}")

@@ -1,13 +1,16 @@
-"""Folders whose names outlive a power cut: a new name is kept once the folder that it stands in was flushed (POSIX)."""
+"""Folders whose names outlive a power cut: a new name is kept once the folder that it stands in was flushed (POSIX).
+And whose they are: what root makes in somebody's folder belongs to that somebody."""
 
 from __future__ import annotations
 
 import ctypes
+import errno
 import functools
 import os
 from collections.abc import Callable
 from pathlib import Path
 
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})  # the disk takes no more: none of our doing
 _SYNC_FILE_RANGE_WRITE = 2  # linux/fs.h
 
 
@@ -16,10 +19,21 @@ def make_folder(path: Path, *, mode: int = 0o777) -> None:
     missing = [folder for folder in path.parents if not folder.exists()]
     for folder in reversed(missing):
         folder.mkdir(exist_ok=True)
+        give_to_owner(folder)
         sync_folder(folder.parent)
     if not path.exists():
         path.mkdir(mode=mode, exist_ok=True)
+        give_to_owner(path)
         sync_folder(path.parent)
+
+
+def give_to_owner(path: Path) -> None:
+    """When root has made `path` in the folder of an ordinary account, give it to that account, which is to use it.
+
+    Raises OSError.
+    """
+    if os.geteuid() == 0 and (owner := path.parent.stat()).st_uid != 0:
+        os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
 
 
 def sync_folder(path: Path) -> None:

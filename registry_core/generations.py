@@ -18,13 +18,14 @@ import fcntl
 import itertools
 import mmap
 import os
+import sys
 import threading
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from zlib import crc32
 
-from registry_core.durable import make_folder
+from registry_core.durable import give_to_owner, make_folder
 
 SLOTS = 1 << 16
 MARKS = 4096
@@ -53,9 +54,11 @@ class Generations:
     """The counters of one data folder. Reading takes no lock; changing takes a file lock."""
 
     def __init__(self, path: Path) -> None:
+        """Map the file at `path`, made when it is missing. Raises OSError, also when the disk has no room for it."""
         make_folder(path.parent)
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        os.ftruncate(self._fd, max(_FILE_BYTES, os.fstat(self._fd).st_size))
+        give_to_owner(path)
+        _allocate(self._fd)
         self._map = mmap.mmap(self._fd, _FILE_BYTES)
         words = memoryview(self._map).cast("Q")
         self._slots = words[:SLOTS]
@@ -190,3 +193,10 @@ class Generations:
                 yield
             finally:
                 fcntl.lockf(self._fd, fcntl.LOCK_UN)
+
+
+def _allocate(descriptor: int) -> None:
+    """Have the disk keep room for the whole file: writing to a mapped page without any kills the process."""
+    if sys.platform == "linux":
+        os.posix_fallocate(descriptor, 0, _FILE_BYTES)  # leaves alone what is there
+    os.ftruncate(descriptor, max(_FILE_BYTES, os.fstat(descriptor).st_size))

@@ -4,6 +4,7 @@ JSON lines when stderr is not a terminal, readable ones when it is. Secrets are 
 anything is written; callers need not remember to.
 """
 
+import contextlib
 import datetime
 import functools
 import logging
@@ -172,9 +173,10 @@ def flush_access() -> bool:
     when it ends."""
     lines, _Output.pending = _Output.pending, []
     if lines:
-        sys.stderr.flush()
-        sys.stderr.buffer.write(b"".join(lines))
-        sys.stderr.buffer.flush()
+        with contextlib.suppress(OSError):  # the disk of the log is full: requests are answered all the same
+            sys.stderr.flush()
+            sys.stderr.buffer.write(b"".join(lines))
+            sys.stderr.buffer.flush()
     return bool(lines)
 
 

@@ -25,6 +25,7 @@ from django.core.wsgi import get_wsgi_application  # noqa: E402 Django must be s
 
 from registry_core import logs, threads  # noqa: E402
 from registry_core.config import get_config  # noqa: E402
+from registry_core.database import outage  # noqa: E402
 from registry_core.distribution import known_answers  # noqa: E402
 from registry_core.distribution.app import API_VERSION, answer  # noqa: E402
 from registry_core.distribution.hooks import load_plugins  # noqa: E402
@@ -40,6 +41,7 @@ from registry_core.http.messages import (  # noqa: E402
     declared_length,
 )
 from registry_core.loop_watch import LoopWatch  # noqa: E402
+from registry_core.processes import heartbeats  # noqa: E402
 from registry_core.storage.stores import default_store, flush_stores  # noqa: E402
 from registry_core.tokens.endpoint import service_token  # noqa: E402
 
@@ -81,6 +83,8 @@ class Registry:
                 self._services.pulls.run(),
                 self._services.tail.run(),
                 self._clear_dead_marks(),
+                outage.watch(self._services.generations.unreachable_for_s),
+                heartbeats.beat_for_ever(heartbeats.SERVE, self._services.pool),
                 _flush_access_log(),
             )
         ]

@@ -9,7 +9,7 @@ import secrets
 from collections.abc import Callable
 from pathlib import Path
 
-from registry_core.durable import make_folder, sync_folder
+from registry_core.durable import give_to_owner, make_folder, sync_folder
 
 SECRET_MODE = 0o600
 SECRET_DIRECTORY_MODE = 0o700
@@ -31,12 +31,14 @@ def read_or_create_secret(path: Path, *, make: Callable[[], str]) -> str:
 def write_secret(path: Path, secret: str, *, is_replacing: bool = True) -> None:
     """Write `secret` to `path` with mode 0600, so that a reader sees all of it or nothing.
 
-    Raises FileExistsError when the file is there and `is_replacing` is false, OSError otherwise.
+    It belongs to the owner of the folder, also when root writes it. Raises FileExistsError when the file is there and
+    `is_replacing` is false, OSError otherwise.
     """
     make_folder(path.parent, mode=SECRET_DIRECTORY_MODE)
     draft = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
     try:
         _write_new(draft, secret)
+        give_to_owner(draft)
         if is_replacing:
             draft.replace(path)
         else:

@@ -8,11 +8,17 @@ from granian.constants import HTTPModes, Interfaces, Loops
 from granian.http import HTTP1Settings
 from granian.log import LogLevels
 
-from registry_core import logs
+from registry_core import logs, oddities
 from registry_core.config import Config
+from registry_core.database.preflight import require_database
+from registry_core.http import plain
 from registry_core.preload import preload
+from registry_core.processes.joining import join
+from registry_core.run_as import become, hand_over
+from registry_core.state import generations
 from registry_core.supervisor.ports import require_free
-from registry_core.tls.served import Renewal, prepare
+from registry_core.tls.names import is_for_this_machine_alone
+from registry_core.tls.served import Renewal, ServedFiles, forget_note, note_served, prepare
 from registry_core.workers import Workers
 
 BACKLOG = 2048
@@ -21,25 +27,56 @@ BACKLOG = 2048
 # that does not read its answer, or whose headers have no end, holds as much.
 HTTP_BUFFER_BYTES = 640 << 10
 
+_logger = logs.get_logger("portolan.serve")
+
 
 def serve(config: Config) -> None:
     """Answer requests until SIGTERM or SIGINT; what is in progress gets `shutdown_grace_s`. SIGHUP replaces the workers
     without dropping a connection.
 
-    Raises PortBusy, CertificateRefused.
+    Raises PortBusy, ConfigError when a person must do something first, psycopg.OperationalError when the database stays
+    away, OSError.
     """
     # granian shares the port with whoever asked for the same (SO_REUSEPORT): a second registry would go unnoticed
     require_free(config.host, config.port)
     logs.configure(config)
     _allow_open_files()
     if config.serves_tls and config.http_port is not None:
-        require_free(config.host, config.http_port)
+        require_free(config.host, config.http_port, key="http_port")
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "registry_core.settings")
     preload()
+    hand_over(config)
+    generations()  # here, where a disk without room for it is a message and not the end of each worker
+    require_database(config)
+    join(config)
     workers = _workers(config)
     if config.serves_tls:
+        _warn_of_names(config)
         Renewal(config, on_change=workers.reload).start()
     workers.serve(target_loader=_app)
+
+
+def _certificate(config: Config) -> ServedFiles | None:
+    files = prepare(config)
+    if files is None:
+        forget_note(config)
+    else:
+        note_served(config, files)
+    return files
+
+
+def _bound(config: Config) -> None:
+    plain.bind(config)
+    become(config)
+    oddities.tell(config)
+
+
+def _warn_of_names(config: Config) -> None:
+    if config.tls_cert is None and is_for_this_machine_alone(config):
+        _logger.warning(
+            "the certificate is for localhost alone, and other machines can connect: set PORTOLAN_HOSTNAME to the "
+            "names and addresses that clients write"
+        )
 
 
 def _app(_target: str) -> Any:
@@ -59,7 +96,8 @@ def _workers(config: Config) -> Workers:
         loop=Loops.uvloop,
         http=HTTPModes.http1,  # on HTTP/2 a truncated body cannot be told from a whole one
         websockets=False,
-        certificate=lambda: prepare(config),
+        certificate=lambda: _certificate(config),
+        on_bound=lambda: _bound(config),
         log_level=LogLevels.info,
         log_dictconfig=logs.granian_log_config(),
         log_access=False,

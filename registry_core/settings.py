@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from psycopg.conninfo import conninfo_to_dict
 
 from registry_core.config import get_config
+from registry_core.database.outage import RECONNECT_TIMEOUT_S
 from registry_core.secretfiles import read_or_create_secret
 
 _config = get_config()
@@ -16,7 +17,9 @@ _config = get_config()
 def _database(dsn: str | None) -> dict[str, Any]:
     """Django's description of the database at `dsn`; without one, a name that only fails when it is used."""
     parts: dict[str, Any] = {key: value for key, value in conninfo_to_dict(dsn or "").items() if value is not None}
-    pool = {"min_size": 1, "max_size": _config.database_pool_max, "timeout": 5}
+    pool = {
+        "min_size": 1, "max_size": _config.database_pool_max, "timeout": 5, "reconnect_timeout": RECONNECT_TIMEOUT_S,
+    }  # fmt: skip
     return {
         "ENGINE": "registry_core.database",
         "NAME": parts.pop("dbname", "portolan"),
@@ -32,10 +35,14 @@ def _database(dsn: str | None) -> dict[str, Any]:
 
 
 def _allowed_hosts() -> list[str]:
-    """The host of the external URL and the machine itself. Without an external URL clients may use any name of ours."""
+    """The host of the external URL, the names of the certificate and the machine itself.
+
+    Without an external URL clients may use any name of ours.
+    """
     if _config.external_url is None:
         return ["*"]
-    return [str(urlsplit(_config.external_url).hostname), "localhost", "127.0.0.1", "[::1]"]
+    names = [str(urlsplit(_config.external_url).hostname), *_config.hostname, "localhost", "127.0.0.1", "::1"]
+    return [f"[{name}]" if ":" in name else name for name in names]
 
 
 DEBUG = False
@@ -60,6 +67,7 @@ INSTALLED_APPS = [
     "registry_core.content",
     "registry_core.events",
     "registry_core.settings_store",
+    "registry_core.processes",
     "rbac",
     "projects",
     "replication",
@@ -73,6 +81,7 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "registry_core.security_headers.ContentSecurityPolicyMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
+    "registry_core.hosts.HostMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",

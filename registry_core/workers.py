@@ -40,10 +40,18 @@ _logger = logs.get_logger("portolan.serve")
 class Workers(Granian):  # type: ignore[misc,valid-type] # a name for one of several classes, chosen by the platform
     """granian's server with `reload`, which replaces all workers; they serve the certificate as it is then."""
 
-    def __init__(self, *arguments: Any, certificate: Callable[[], ServedFiles | None], **options: Any) -> None:
-        """`certificate` says what to serve, now and at each reload; it raises CertificateRefused or OSError."""
+    def __init__(
+        self,
+        *arguments: Any,
+        certificate: Callable[[], ServedFiles | None],
+        on_bound: Callable[[], None],
+        **options: Any,
+    ) -> None:
+        """`certificate` says what to serve, now and at each reload; it raises CertificateRefused or OSError. `on_bound`
+        is called when the port is open, before there is any worker."""
         super().__init__(*arguments, **options)
         self._certificate = certificate
+        self._on_bound = on_bound
         self._retiring: list[Any] = []
         self._young_deaths: dict[int, int] = {}
         self._read_certificate()
@@ -75,11 +83,13 @@ class Workers(Granian):  # type: ignore[misc,valid-type] # a name for one of sev
     def _init_shared_socket(self) -> None:
         if sys.platform != "linux":
             super()._init_shared_socket()  # one socket for all workers, already the parent's
+            self._on_bound()
             return
         specification = ListenerSpec(self.bind_addr, self.bind_port, self.backlog)
         # One per worker, for the kernel to spread connections over; made once, so that a queue outlives its worker.
         self._listeners = [specification.build() for _ in range(self.workers)]
         self._sso = None
+        self._on_bound()
 
     def _spawn_worker(self, idx: int, target: Any, callback_loader: Any) -> Any:
         if sys.platform == "linux":

@@ -10,21 +10,17 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 import msgspec
-import psycopg
 from django.core.exceptions import PermissionDenied
-from django.db import DataError, InterfaceError
-from django.db import OperationalError as DatabaseDown
+from django.db import DataError
 from django.http import Http404, HttpResponse
-from psycopg_pool import PoolTimeout
 from rest_framework import exceptions, status
 
 from registry_core.access import TooManyAttempts, Unauthenticated
 from registry_core.content import errors as content
-from registry_core.database.reads import is_over_limit
 from registry_core.digests import DigestError
 from registry_core.errors import AlreadyExists, InvalidInput, NotAllowed, NotFound, PreconditionFailed, Unprocessable
 from registry_core.names import InvalidName
-from registry_core.storage.interface import StorageError, StorageFull
+from registry_core.outages import outage_of
 from registry_core.tokens.endpoint import BASIC_CHALLENGE
 
 CODES: Final = {
@@ -45,7 +41,6 @@ CODES: Final = {
 }
 NOT_FOUND_MESSAGE: Final = "there is nothing at this address"
 SERVER_ERROR_MESSAGE: Final = "the registry could not answer this request; its log says why"
-RETRY_AFTER_S: Final = 5
 
 _STATUS: Final[dict[type[Exception], int]] = {
     InvalidInput: 400,
@@ -119,22 +114,13 @@ def failure_of(exception: Exception) -> Failure | None:
             return Failure(412, [exception.message], "VIOLATE_FOREIGN_KEY_CONSTRAINT")
         case content.QuotaExceeded():
             return Failure(403, [exception.message], "DENIED")
-        case StorageFull():
-            return Failure(507, [f"the registry's storage takes no more data ({exception}): tell its operator"])
-        case StorageError():
-            return _later(f"the registry's storage failed ({exception})")
-        case DatabaseDown() | psycopg.OperationalError() if is_over_limit(exception):
-            return _later("this took too long, and was ended: narrow the list by q, ask for fewer rows, or try again")
-        case DatabaseDown() | InterfaceError() | psycopg.OperationalError() | PoolTimeout():
-            return _later("the registry's database is not available: try again")
         case DataError():
             return Failure(400, ["a value is too long or out of range"])
+    if (outage := outage_of(exception)) is not None:
+        wait = {} if outage.retry_after_s is None else {"Retry-After": str(outage.retry_after_s)}
+        return Failure(outage.status, [outage.message], headers=wait)
     known = next((_STATUS[kind] for kind in type(exception).__mro__ if kind in _STATUS), None)
     return Failure(known, [str(exception)]) if known else None
-
-
-def _later(message: str) -> Failure:
-    return Failure(503, [message], headers={"Retry-After": str(RETRY_AFTER_S)})
 
 
 def _of_framework(error: exceptions.APIException) -> Failure:

@@ -1,4 +1,5 @@
-"""Whether the parts that the registry stands on answer: each is really asked, and given two seconds.
+"""Whether the parts that the registry stands on answer, and its other processes live. Each is really asked, and given
+two seconds.
 
 An answer holds for `FRESH_S` in its process, so that an endpoint that needs no sign-in cannot be used to open database
 connections or to write to the store as fast as requests come.
@@ -6,6 +7,7 @@ connections or to write to the store as fast as requests come.
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -15,9 +17,13 @@ from typing import Final
 
 import psycopg
 import redis
+from django.db import connection
 
-from registry_core.config import get_config
+from registry_core.config import Config, get_config
 from registry_core.logs import get_logger
+from registry_core.processes.heartbeats import CLOCK, WORKER, living_roles, seen
+from registry_core.processes.keys import first_difference
+from registry_core.state import machine_id
 from registry_core.storage.stores import default_store
 
 TIMEOUT_S: Final = 2
@@ -26,6 +32,10 @@ HEALTHY: Final = "healthy"
 UNHEALTHY: Final = "unhealthy"
 
 log = get_logger(__name__)
+
+
+class Unhealthy(Exception):
+    """A part is not as it should be; the message can be told to anybody."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +83,26 @@ def _awaited(name: str, result: Callable[[float], Component]) -> Component:
 def _asked(name: str, check: Callable[[], None]) -> Component:
     try:
         check()
+    except Unhealthy as error:
+        _note(name, str(error))
+        return Component(name, is_healthy=False, error=str(error))
     except Exception as error:
-        log.warning("a component is unhealthy", component=name, error=str(error))
+        _note(name, str(error))
         return Component(name, is_healthy=False, error="does not answer; the registry's log says more")
+    finally:
+        connection.close()  # back to the pool, when one was used
+    _noted.pop(name, None)
     return Component(name, is_healthy=True)
+
+
+def _note(name: str, reason: str) -> None:
+    """Log it once for as long as it stays the same: the endpoint is asked again and again."""
+    if _noted.get(name) != reason:
+        log.warning("a component is unhealthy", component=name, error=reason)
+    _noted[name] = reason
+
+
+_noted: dict[str, str] = {}
 
 
 def check_database(dsn: str | None) -> None:
@@ -110,10 +136,36 @@ def check_storage() -> None:
         store.forget(key, parts=[])
 
 
+def check_role(role: str, remedy: str) -> None:
+    """Raises Unhealthy when no process of the role has lately said that it lives."""
+    if role not in living_roles(seen()):
+        raise Unhealthy(f"none is running: start `{remedy}`")
+
+
+def check_keys() -> None:
+    """Raises Unhealthy when a living machine has other keys than this one."""
+    if first_difference((one for one in seen() if one.is_alive), machine=machine_id()):
+        raise Unhealthy("machines of this installation have different keys; `portolan check` says which")
+
+
+def check_disk(config: Config) -> None:
+    """Raises Unhealthy when less of a disk is free than `disk_free_min_percent`."""
+    for folder in dict.fromkeys((config.data, config.data / "objects", config.run_dir)):
+        if not folder.exists():
+            continue
+        disk = os.statvfs(folder)
+        if disk.f_blocks and disk.f_bavail * 100 < disk.f_blocks * config.disk_free_min_percent:
+            raise Unhealthy(f"a disk is nearly full: less than {config.disk_free_min_percent} % of it are free")
+
+
 probe = HealthProbe(
     {
         "database": lambda: check_database(get_config().database_dsn),
         "redis": lambda: check_redis(get_config().redis_dsn),
         "storage": check_storage,
+        "disk": lambda: check_disk(get_config()),
+        "worker": lambda: check_role(WORKER, "portolan worker"),
+        "clock": lambda: check_role(CLOCK, "portolan worker --beat"),
+        "keys": check_keys,
     }
 )

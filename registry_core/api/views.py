@@ -17,6 +17,7 @@ from registry_core.api.health import HEALTHY, UNHEALTHY, probe
 from registry_core.api.messages import JsonRenderer
 from registry_core.api.negotiation import PlainText
 from registry_core.api.openapi import described
+from registry_core.outages import Outage
 
 
 class PublicView(APIView):
@@ -116,6 +117,16 @@ def not_found(_request: HttpRequest) -> HttpResponse:
 def server_error(_request: HttpRequest) -> HttpResponse:
     """500 in the form of this API."""
     return error_response(Failure(500, [SERVER_ERROR_MESSAGE]))
+
+
+def bad_request(_request: HttpRequest, reason: str) -> HttpResponse:
+    """400 in the form of this API."""
+    return error_response(Failure(400, [reason]))
+
+
+def out_of_order(outage: Outage) -> HttpResponse:
+    """An outage in the form of this API."""
+    return error_response(Failure(outage.status, [outage.message]))
 
 
 def _status(is_healthy: bool) -> str:

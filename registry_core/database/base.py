@@ -11,6 +11,8 @@ from django.db.backends.postgresql import base
 from psycopg import Connection, Error
 from psycopg_pool import ConnectionPool
 
+from registry_core.database import outage
+
 
 class DatabaseWrapper(base.DatabaseWrapper):
     """The engine for settings in which the pool itself does not look (CONN_HEALTH_CHECKS off).
@@ -36,12 +38,17 @@ class DatabaseWrapper(base.DatabaseWrapper):
             limited.close()
 
     def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
-        """A connection that has not ended with its server; the pool replaces those that have. Raises PoolTimeout."""
+        """A connection that has not ended with its server; the pool replaces those that have.
+
+        Raises PoolTimeout, and psycopg.OperationalError at once while the database is known to be away.
+        """
+        outage.refuse_while_away()
         connection = super().get_new_connection(conn_params)
         while self.pool and not is_alive(connection):
             connection.close()
             self.pool.putconn(connection)
             connection = super().get_new_connection(conn_params)
+        outage.lend(connection)
         return connection
 
     @property
@@ -68,6 +75,11 @@ class DatabaseWrapper(base.DatabaseWrapper):
             )
             pools.setdefault(self._limited_alias, made)
         return pools[self._limited_alias]
+
+    def _close(self) -> None:
+        if self.connection is not None:
+            outage.give_back(self.connection)
+        super()._close()  # type: ignore[misc]  # the stubs leave it out
 
 
 def is_alive(connection: Connection[Any]) -> bool:

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any, Final
 
-import psycopg
 from django.db import connection, transaction
 from django.http import HttpRequest, HttpResponse
 
@@ -47,11 +46,6 @@ def limited_reads() -> Iterator[None]:
         yield
     finally:
         connection.statement_limit_ms = 0  # type: ignore[attr-defined]
-
-
-def is_over_limit(error: BaseException) -> bool:
-    """Whether a statement was ended because it took too long."""
-    return isinstance(error.__cause__ or error, psycopg.errors.QueryCanceled)
 
 
 @contextmanager

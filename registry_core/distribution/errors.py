@@ -7,16 +7,12 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-import psycopg
-from django.db import InterfaceError, OperationalError
-from psycopg_pool import PoolTimeout
-
 from registry_core.access import TooManyAttempts, Unauthenticated
 from registry_core.content import errors as content
 from registry_core.digests import DigestError
 from registry_core.http.messages import BodyTooLarge, Header, Request, Response, TooManyParameters, json_response
 from registry_core.names import InvalidName
-from registry_core.storage.interface import StorageError, StorageFull
+from registry_core.outages import Outage, outage_of
 
 NOT_KNOWN: Final = "the user name or password, or the token, is wrong or has expired"
 
@@ -85,22 +81,14 @@ def _translate(request: Request, error: Exception) -> OciError | None:
         case TooManyAttempts():
             wait = [("retry-after", str(error.retry_after_s))]
             return OciError(429, "TOOMANYREQUESTS", str(error), headers=wait)
-        case StorageFull():
-            return OciError(
-                507, "UNAVAILABLE", f"the registry's storage takes no more data ({error}): tell its operator"
-            )
-        case StorageError():
-            return OciError(
-                503, "UNAVAILABLE", f"the registry's storage failed ({error})", headers=[("retry-after", "5")]
-            )
-        case OperationalError() | InterfaceError() | psycopg.OperationalError() | PoolTimeout():
-            return OciError(
-                503,
-                "UNAVAILABLE",
-                "the registry's database is not available: try again",
-                headers=[("retry-after", "5")],
-            )
-    return None
+    return _outage(outage_of(error))
+
+
+def _outage(outage: Outage | None) -> OciError | None:
+    if outage is None:
+        return None
+    wait = [("retry-after", str(outage.retry_after_s))] if outage.retry_after_s is not None else []
+    return OciError(outage.status, "UNAVAILABLE", outage.message, headers=wait)
 
 
 def _out_of_order(request: Request, error: content.UploadOutOfOrder) -> OciError:

@@ -9,6 +9,7 @@ from psycopg_pool import AsyncConnectionPool
 
 from registry_core.config import get_config
 from registry_core.content.blobs import BlobRef
+from registry_core.database.outage import RECONNECT_TIMEOUT_S, WatchedPool
 from registry_core.distribution.cache import GenerationCache
 from registry_core.distribution.hooks import Verdict
 from registry_core.distribution.identity import Holder, Identity
@@ -50,11 +51,12 @@ class Services:
 def make_services() -> Services:
     """Fresh shared parts; the pool is not open yet."""
     config = get_config()
-    pool: AsyncConnectionPool[Any] = AsyncConnectionPool(
+    pool = WatchedPool(
         config.database_dsn or "",
         min_size=1,
         max_size=config.database_pool_max,
         timeout=5,
+        reconnect_timeout=RECONNECT_TIMEOUT_S,
         open=False,
         kwargs={"autocommit": True, "prepare_threshold": config.prepared_after},
     )

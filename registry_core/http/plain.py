@@ -22,6 +22,15 @@ _BODY_WITHIN_S: Final = 1.0
 _FOR_PROGRAMS: Final = ("/v2", "/service", "/api")
 
 
+_bound: list[socket.socket] = []
+
+
+def bind(config: Config) -> None:
+    """Open `http_port` in the parent of the workers, which may still do so where that takes root. Raises OSError."""
+    if config.http_port is not None and config.serves_tls:
+        _bound.append(_socket(config.host, config.http_port))
+
+
 async def listen(config: Config) -> asyncio.Server | None:
     """Answer on `http_port`, where TLS is served and there is one. Raises OSError when the port is taken."""
     if config.http_port is None or not config.serves_tls:
@@ -35,7 +44,9 @@ async def listen(config: Config) -> asyncio.Server | None:
             await _end(reader, writer)
         writer.close()
 
-    return await asyncio.start_server(answer, sock=_socket(config.host, config.http_port), limit=_HEAD_MAX_BYTES)
+    return await asyncio.start_server(
+        answer, sock=_bound[0].dup() if _bound else _socket(config.host, config.http_port), limit=_HEAD_MAX_BYTES
+    )
 
 
 def respond(head: bytes, config: Config) -> Response:

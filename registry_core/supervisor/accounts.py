@@ -22,12 +22,19 @@ class Account:
 
     def can_enter(self, directory: Path) -> bool:
         """Whether the account may pass through `directory`, judged by its mode."""
-        status = directory.stat()
+        return self._may(directory, 0o1)
+
+    def can_read(self, file: Path) -> bool:
+        """Whether the account may read `file`, judged by its mode."""
+        return self._may(file, 0o4)
+
+    def _may(self, path: Path, bit: int) -> bool:
+        status = path.stat()
         if status.st_uid == self.uid:
-            return bool(status.st_mode & 0o100)
+            return bool(status.st_mode & bit << 6)
         if status.st_gid in (self.gid, *self.groups):
-            return bool(status.st_mode & 0o010)
-        return bool(status.st_mode & 0o001)
+            return bool(status.st_mode & bit << 3)
+        return bool(status.st_mode & bit)
 
     def first_closed(self, path: Path) -> Path | None:
         """The outermost directory on the way to `path`, itself included, that is there and closed to the account."""
@@ -35,16 +42,19 @@ class Account:
         return next((step for step in steps if not self.can_enter(step)), None)
 
 
-def unprivileged_account(*, owner_of: Path) -> Account | None:
+def unprivileged_account(*, owner_of: Path, preferred: Account | None = None) -> Account | None:
     """The account to drop to, or None when this process is not root and stays who it is.
 
-    That is the owner of `owner_of` when it exists (made by a normal user, later run by root), else one of the system.
+    That is the owner of `owner_of` when it exists (made by a normal user, later run by root), else `preferred`, else
+    one of the system.
     """
     if os.geteuid() != 0:
         return None
     candidates = list(_CANDIDATES)
     with contextlib.suppress(FileNotFoundError, KeyError):
         candidates.insert(0, pwd.getpwuid(owner_of.stat().st_uid).pw_name)
+    if preferred is not None and not owner_of.exists():
+        return preferred
     for name in candidates:
         with contextlib.suppress(KeyError):
             entry = pwd.getpwnam(name)

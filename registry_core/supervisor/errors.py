@@ -15,3 +15,7 @@ class PortBusy(SupervisorError):
 
 class StartFailed(SupervisorError):
     """A server did not come up."""
+
+
+class WrongPassword(StartFailed):
+    """The embedded PostgreSQL has another password than the file of it says."""

@@ -44,8 +44,10 @@ class PidFile:
     def record(self, groups: dict[str, int]) -> None:
         """Write down the process groups of the children, for whoever must clean up after a kill -9 of us."""
         lines = [f"{os.getpid()} {started_at(os.getpid())}", *(f"{name} {group}" for name, group in groups.items())]
-        os.ftruncate(self._descriptor, 0)
-        os.pwrite(self._descriptor, ("\n".join(lines) + "\n").encode(), 0)
+        content = ("\n".join(lines) + "\n").encode()
+        # Over what is there: a file that was cut first would have to be given room anew, which a full disk has not.
+        os.pwrite(self._descriptor, content, 0)
+        os.ftruncate(self._descriptor, len(content))
 
     def _lines(self) -> list[str]:
         return os.pread(self._descriptor, 65_536, 0).decode("utf-8", "replace").split("\n")

@@ -19,14 +19,16 @@ import psycopg
 from psycopg import sql
 
 from registry_core.durable import make_folder
+from registry_core.logs import get_logger
 from registry_core.secretfiles import read_or_create_secret
 from registry_core.supervisor.accounts import Account, require_reachable, unprivileged_account
-from registry_core.supervisor.errors import StartFailed
+from registry_core.supervisor.errors import StartFailed, WrongPassword
 from registry_core.supervisor.pgbinaries import server_programs
 from registry_core.supervisor.ports import free_port
 from registry_core.supervisor.processes import end, is_alive, spawn, wait_gone
 
 DATABASE = "portolan"
+SUPERUSER_PASSWORD = "postgres.password"  # noqa: S105 - the name of a file
 START_TIMEOUT_S = 120.0
 STOP_TIMEOUT_S = 30.0
 _QUIT_TIMEOUT_S = 10.0
@@ -50,16 +52,21 @@ _SETTINGS = {
 }
 
 
+logger = get_logger("portolan.up")
+
+
 class EmbeddedPostgres:
     """A PostgreSQL server that ends with this process. `port` stays the same over a restart of the server."""
 
     name = "postgres"
 
-    def __init__(self, data: Path, *, log: IO[bytes] | None = None) -> None:
+    def __init__(self, data: Path, *, log: IO[bytes] | None = None, preferred: Account | None = None) -> None:
+        """`preferred`: as whom a new cluster is made and run when root starts it; others keep their account."""
         self._data = data.absolute()
         self._cluster = self._data / "postgres"
         self._run = self._data / "run"
         self._log = log
+        self._preferred = preferred
         self._account: Account | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self.port = 0
@@ -69,12 +76,14 @@ class EmbeddedPostgres:
 
         Ends a server that a killed run left on the same cluster. Raises SupervisorError.
         """
-        self._account = unprivileged_account(owner_of=self._cluster)
+        self._account = unprivileged_account(owner_of=self._cluster, preferred=self._preferred)
         self._prepare_directories()
         programs = server_programs(run_dir=self._run, account=self._account)
         if not (self._cluster / "PG_VERSION").exists():
             self._initialize(programs)
         _end_orphan(self._cluster)
+        if not self._superuser_file.exists():
+            self._renew_superuser_password(programs)
         self.port = self.port or free_port()
         try:
             self._ensure_database(self._launch_patiently(programs))
@@ -91,6 +100,8 @@ class EmbeddedPostgres:
             self._process = self._launch(programs)
             try:
                 return self._await_ready(self._process)
+            except WrongPassword:
+                raise
             except StartFailed:
                 if time.monotonic() > deadline:
                     raise
@@ -141,6 +152,26 @@ class EmbeddedPostgres:
                 tail = output.read().decode("utf-8", "replace").strip()[-2000:]
                 raise StartFailed(f"initdb could not make the database cluster in {self._cluster}: {tail}")
 
+    def _renew_superuser_password(self, programs: Path) -> None:
+        """Give the superuser another password when the file of it was lost: single-user mode asks for none."""
+        logger.warning("the embedded PostgreSQL's password was lost, making another", file=str(self._superuser_file))
+        statement = f"ALTER ROLE postgres PASSWORD '{self._secret(SUPERUSER_PASSWORD)}'"
+        with tempfile.TemporaryFile() as output:
+            process = spawn(
+                [programs / "postgres", "--single", "-D", self._cluster, "postgres"],
+                death_signal=signal.SIGINT, account=self._account, log=output, env=_environment(),
+                input_text=f"{statement}\n",
+            )  # fmt: skip
+            if process.wait() != 0:
+                self._superuser_file.unlink(missing_ok=True)  # so that the next start tries again
+                output.seek(0)
+                tail = output.read().decode("utf-8", "replace").strip()[-500:]
+                raise StartFailed(f"{self._superuser_file} was lost, and another could not be made: {tail}")
+
+    @property
+    def _superuser_file(self) -> Path:
+        return self._data / "secrets" / SUPERUSER_PASSWORD
+
     @contextlib.contextmanager
     def _password_file(self) -> Iterator[Path]:
         """The superuser's password where initdb, which runs as another account, can read it; gone afterwards."""
@@ -148,7 +179,7 @@ class EmbeddedPostgres:
         file = directory / "password"
         try:
             file.touch(mode=0o600)
-            file.write_text(self._secret("postgres.password"))
+            file.write_text(self._secret(SUPERUSER_PASSWORD))
             self._give_away(file)
             yield file
         finally:
@@ -192,6 +223,11 @@ class EmbeddedPostgres:
             except psycopg.OperationalError as error:
                 if process.poll() is not None:
                     raise StartFailed(f"the embedded PostgreSQL ended at once with code {process.returncode}") from None
+                if "authentication failed" in str(error):
+                    raise WrongPassword(
+                        f"the embedded PostgreSQL does not take the password in {self._superuser_file}: put back the "
+                        "file that belongs to this DATA, or remove it, and another password is made"
+                    ) from None
                 if time.monotonic() > deadline:
                     raise StartFailed(f"the embedded PostgreSQL does not accept connections: {error}") from None
             time.sleep(_POLL_S)
@@ -199,7 +235,7 @@ class EmbeddedPostgres:
     def _connect_as_superuser(self) -> "psycopg.Connection[tuple[object, ...]]":
         return psycopg.connect(
             host="127.0.0.1", port=self.port, dbname="postgres", user="postgres", autocommit=True, connect_timeout=5,
-            password=self._secret("postgres.password"),
+            password=self._secret(SUPERUSER_PASSWORD),
         )  # fmt: skip
 
     def _ensure_database(self, connection: "psycopg.Connection[tuple[object, ...]]") -> None:

@@ -7,13 +7,14 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Protocol
 
 from registry_core.supervisor.accounts import Account
 
 _PR_SET_PDEATHSIG = 1
+_PR_GET_PDEATHSIG = 2
 _PR_SET_NAME = 15
 _KILL_WAIT_S = 5.0
 _POLL_S = 0.02
@@ -138,6 +139,17 @@ def death_pact(death_signal: signal.Signals, *, parent: int) -> Callable[[], Non
             os._exit(1)
 
     return enter
+
+
+@contextlib.contextmanager
+def keeping_death_signal() -> Iterator[None]:
+    """Keep what `death_pact` asked the kernel for over a change of account, which clears it."""
+    number = ctypes.c_int(0)
+    if _prctl is not None:
+        _prctl(_PR_GET_PDEATHSIG, ctypes.byref(number), 0, 0, 0)
+    yield
+    if _prctl is not None and number.value:
+        _prctl(_PR_SET_PDEATHSIG, number.value)
 
 
 def name_process(name: str) -> None:

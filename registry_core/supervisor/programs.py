@@ -34,6 +34,11 @@ class PortolanProcess:
             end(self._process, steps=self._steps())
             self._process = None
 
+    def reload(self) -> None:
+        """Have the command do what it does on SIGHUP. Does nothing when it is not up."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGHUP)
+
     def exit_code(self) -> int | None:
         """How the command ended, or None while it runs."""
         return self._process.poll() if self._process is not None else 0

@@ -3,6 +3,7 @@
 import select
 import signal
 import socket
+from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Self
 
@@ -12,8 +13,11 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 class StopSignal:
     """While entered, the signals no longer end the process but make `wait` return True. Main thread only."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, on_hangup: Callable[[], None] | None = None) -> None:
+        """With `on_hangup`, SIGHUP does not stop: `wait` calls that instead, and goes on waiting."""
         self.is_set = False
+        self._on_hangup = on_hangup
+        self._is_hung_up = False
         self._bell, self._wakeup = socket.socketpair()
 
     def __enter__(self) -> Self:
@@ -34,7 +38,13 @@ class StopSignal:
         """Wait up to `timeout_s` seconds; True as soon as one of the signals has come, now or before."""
         if not self.is_set and select.select([self._bell], [], [], timeout_s)[0]:
             self._bell.recv(64)
+        if self._is_hung_up and self._on_hangup is not None:
+            self._is_hung_up = False
+            self._on_hangup()
         return self.is_set
 
-    def _note(self, _number: int, _frame: FrameType | None) -> None:
-        self.is_set = True
+    def _note(self, number: int, _frame: FrameType | None) -> None:
+        if number == signal.SIGHUP and self._on_hangup is not None:
+            self._is_hung_up = True
+        else:
+            self.is_set = True

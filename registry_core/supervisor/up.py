@@ -4,6 +4,7 @@ postgres, valkey → migrate → serve, worker; the end is worker, serve (drains
 (which also keeps the clock of the periodic jobs) are forked from this process, to share the memory of what they import.
 """
 
+import contextlib
 import http.client
 import os
 import signal
@@ -22,6 +23,7 @@ from registry_core import logs
 from registry_core.config import Config, get_config
 from registry_core.durable import make_folder
 from registry_core.preload import preload
+from registry_core.run_as import account_of, hand_over
 from registry_core.secretfiles import write_secret
 from registry_core.supervisor.errors import StartFailed, SupervisorError
 from registry_core.supervisor.pidfile import PidFile
@@ -40,6 +42,8 @@ _BACKOFF_FIRST_S = 0.5
 _BACKOFF_MAX_S = 30.0
 _STABLE_S = 60.0
 _TRIES_BEFORE_READY = 5
+_CONFIGURATION = 3
+_SAID_WHY = {_CONFIGURATION}  # exit codes of a command whose one line tells a person what to do
 
 logger = logs.get_logger("portolan.up")
 
@@ -76,44 +80,59 @@ class _Watched:
 def run_up(config: Config, *, commands: Mapping[str, Callable[[], object]]) -> int:
     """Run the registry on this machine until a signal; the exit code. `commands`: what runs in each child, by name.
 
-    Raises SupervisorError, or CertificateRefused, when it cannot start.
+    Raises SupervisorError, or ConfigError, when it cannot start.
     """
     _show_data(config)
     make_folder(config.run_dir)
-    with PidFile(config.run_dir / "portolan.pid") as pid_file, StopSignal() as stop:
+    hand_over(config)
+    with PidFile(config.run_dir / "portolan.pid") as pid_file:
         end_leftovers(pid_file.leftover_groups, data=config.data)
         require_free(config.host, config.port)
+        if config.serves_tls and config.http_port is not None:
+            require_free(config.host, config.http_port, key="http_port")
         prepare(config)
-        return Supervisor(config, commands, pid_file=pid_file, stop=stop).run()
+        return Supervisor(config, commands, pid_file=pid_file).run()
 
 
 class Supervisor:
     """One run of `portolan up`."""
 
-    def __init__(
-        self, config: Config, commands: Mapping[str, Callable[[], object]], *, pid_file: PidFile, stop: StopSignal
-    ) -> None:
+    def __init__(self, config: Config, commands: Mapping[str, Callable[[], object]], *, pid_file: PidFile) -> None:
         self._config = config
         self._commands = commands
         self._pid_file = pid_file
-        self._stop = stop
+        self._account = account_of(config)
+        # A terminal that is closed means the end; without one the signal is somebody's wish for new workers.
+        is_attended = sys.stdin is not None and sys.stdin.isatty()
+        self._stop = StopSignal(on_hangup=None if is_attended else self._reload)
         self._watched: list[_Watched] = []
         self._is_ready = False
         self._written = [config.run_dir / "database.url", config.run_dir / "redis.url"]
 
     def run(self) -> int:
         """Start, watch, stop."""
-        try:
-            self._start_stores()
-            is_first_boot = not self._password_file.exists()
-            if not self._migrate():
-                return 0
-            for name, command in self._commands.items():
-                self._start(PortolanProcess(name, main=command, grace_s=self._config.shutdown_grace_s))
-            self._watch(is_first_boot=is_first_boot)
-        finally:
-            self._end()
-        return 0
+        with self._stop:
+            try:
+                return self._run()
+            finally:
+                self._end()
+
+    def _run(self) -> int:
+        self._start_stores()
+        is_first_boot = not self._password_file.exists()
+        code = self._migrate()
+        if code != 0 or self._stop.is_set:
+            return code
+        for name, command in self._commands.items():
+            self._start(PortolanProcess(name, main=command, grace_s=self._config.shutdown_grace_s))
+        return self._watch(is_first_boot=is_first_boot)
+
+    def _reload(self) -> None:
+        """Have `serve` replace its workers."""
+        for watched in self._watched:
+            if watched.service.name == "serve" and isinstance(watched.service, PortolanProcess):
+                logger.info("replacing the workers of serve")
+                watched.service.reload()
 
     @property
     def _password_file(self) -> Path:
@@ -121,9 +140,9 @@ class Supervisor:
 
     def _start_stores(self) -> None:
         if self._config.database_url is None:
-            self._share("database", str(self._start(EmbeddedPostgres(self._config.data))))
+            self._share("database", str(self._start(EmbeddedPostgres(self._config.data, preferred=self._account))))
         if self._config.redis_url is None:
-            self._share("redis", str(self._start(EmbeddedValkey(self._config.data))))
+            self._share("redis", str(self._start(EmbeddedValkey(self._config.data, account=self._account))))
 
     def _share(self, kind: str, url: str) -> None:
         """Tell the children by environment, and commands typed elsewhere by a file that only we can read."""
@@ -138,38 +157,45 @@ class Supervisor:
         return result
 
     def _record(self) -> None:
-        self._pid_file.record({watched.service.name: watched.service.group for watched in self._watched})
+        with contextlib.suppress(OSError):  # it is for whoever cleans up after us
+            self._pid_file.record({watched.service.name: watched.service.group for watched in self._watched})
 
-    def _migrate(self) -> bool:
-        """Bring the database up to date. False when we were told to stop meanwhile. Raises StartFailed."""
-        process = spawn(portolan_command("migrate"), death_signal=signal.SIGTERM)
+    def _migrate(self) -> int:
+        """Bring the database up to date; the exit code for us when it fails, and has said why. Raises StartFailed."""
+        process = spawn(portolan_command("migrate"), death_signal=signal.SIGTERM, account=self._account)
         preload(is_worker=True)  # meanwhile
         while process.poll() is None:
             if self._stop.wait(_POLL_S / 4):
                 end(process, steps=[(signal.SIGTERM, self._config.shutdown_grace_s)])
-                return False
-        if process.returncode != 0:
+                return 0
+        if process.returncode not in {0, *_SAID_WHY}:
             raise StartFailed(f"`portolan migrate` failed with code {process.returncode}; its reason is above")
-        return not self._stop.is_set
+        return process.returncode
 
-    def _watch(self, *, is_first_boot: bool) -> None:
+    def _watch(self, *, is_first_boot: bool) -> int:
         while not self._stop.wait(_POLL_S):
             for watched in self._watched:
-                self._look_after(watched)
+                if self._look_after(watched) in _SAID_WHY:
+                    return _CONFIGURATION
             if not self._is_ready and self._answers():
                 self._is_ready = True
                 announce(self._config, is_first_boot=is_first_boot)
+        return 0
 
     def _answers(self) -> bool:
         return answers(self._config.host, self._config.port, is_https=self._config.serves_tls)
 
-    def _look_after(self, watched: _Watched) -> None:
+    def _look_after(self, watched: _Watched) -> int | None:
+        """Restart it when it has ended; its exit code, when it has never been up and restarting will not help."""
         now = time.monotonic()
         if watched.restart_at is not None:
             if now >= watched.restart_at:
                 self._restart(watched)
         elif (code := watched.service.exit_code()) is not None:
+            if code in _SAID_WHY and not self._is_ready:
+                return code
             self._plan_restart(watched, reason=f"ended with code {code}")
+        return None
 
     def _plan_restart(self, watched: _Watched, *, reason: str) -> None:
         now = time.monotonic()
@@ -235,8 +261,9 @@ def announce(config: Config, *, is_first_boot: bool) -> None:
     if config.serves_tls and config.tls_cert is None:
         lines.append(f"  clients must trust the CA in {authority_path(config)}: portolan tls trust --for docker")
         lines.append("    (also: podman, containerd, kubernetes, system); portolan tls check URL explains a refusal")
-    sys.stdout.write("\n".join(lines) + "\n")
-    sys.stdout.flush()
+    with contextlib.suppress(OSError):  # a full disk, or nobody who reads: no reason to end
+        sys.stdout.write("\n".join(lines) + "\n")
+        sys.stdout.flush()
 
 
 def _url(config: Config) -> str:

@@ -3,6 +3,7 @@
 Usable without the command line: `EmbeddedValkey(data).start()` gives its URL.
 """
 
+import os
 import secrets
 import signal
 import subprocess
@@ -16,6 +17,7 @@ import redis
 
 from registry_core.durable import make_folder
 from registry_core.secretfiles import read_or_create_secret
+from registry_core.supervisor.accounts import Account
 from registry_core.supervisor.errors import StartFailed
 from registry_core.supervisor.ports import free_port
 from registry_core.supervisor.processes import end, spawn
@@ -30,9 +32,11 @@ class EmbeddedValkey:
 
     name = "valkey"
 
-    def __init__(self, data: Path, *, log: IO[bytes] | None = None) -> None:
+    def __init__(self, data: Path, *, log: IO[bytes] | None = None, account: Account | None = None) -> None:
+        """`account`: as whom it runs when root starts it."""
         self._data = data.absolute()
         self._log = log
+        self._account = account
         self._process: subprocess.Popen[bytes] | None = None
         self.port = 0
 
@@ -41,9 +45,12 @@ class EmbeddedValkey:
         self.port = self.port or free_port()
         directory = self._data / "run" / "valkey"
         make_folder(directory)
+        if self._account is not None:
+            os.chown(directory, self._account.uid, self._account.gid)
         self._process = spawn(
             [_program(), "-"],
             death_signal=signal.SIGTERM,
+            account=self._account,
             log=self._log,
             input_text=self._configuration(directory),  # by stdin: arguments can be read by everyone on the machine
         )

@@ -48,7 +48,7 @@ def unknown_issuer(chain: list[x509.Certificate]) -> str | None:
 
 def read_chain(path: Path) -> list[x509.Certificate]:
     """The certificates of a PEM file in its order. Raises CertificateRefused."""
-    content = _read(path)
+    content = _read(path, "tls_cert")
     try:
         return x509.load_pem_x509_certificates(content)
     except ValueError:
@@ -68,7 +68,7 @@ def _place_of(key: object, chain: list[x509.Certificate]) -> int:
 
 
 def _read_key(path: Path) -> object:
-    content = _read(path)
+    content = _read(path, "tls_key")
     try:
         return serialization.load_pem_private_key(content, None).public_key()
     except TypeError:
@@ -96,11 +96,11 @@ def _system_roots() -> list[x509.Certificate]:
         return []
 
 
-def _read(path: Path) -> bytes:
+def _read(path: Path, setting: str) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise CertificateRefused(f"cannot read {path}: {error.strerror}") from None
+        raise CertificateRefused(f"cannot read {path} ({setting}): {error.strerror}") from None
 
 
 def _what_else(content: bytes, *other_kinds: str) -> str:

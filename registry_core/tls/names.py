@@ -23,6 +23,11 @@ def required_names(config: Config) -> tuple[str, ...]:
     return tuple(dict.fromkeys([*config.hostname, *([external] if external else [])]))
 
 
+def is_for_this_machine_alone(config: Config) -> bool:
+    """Whether other machines can connect, by names that our own certificate does not have."""
+    return not required_names(config) and config.host in {"0.0.0.0", "::"}  # noqa: S104 - compared, not listened on
+
+
 def general_name(name: str) -> x509.GeneralName:
     """`name` as an entry of subjectAltName."""
     try:

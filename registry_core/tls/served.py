@@ -5,17 +5,23 @@ The server reads it when a worker starts, so a new one means new workers (`regis
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import hashlib
+import json
+import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from registry_core import logs
 from registry_core.config import Config
+from registry_core.durable import give_to_owner
+from registry_core.generations import process_start_time
 from registry_core.tls.authority import ensure_certificate, server_path
 from registry_core.tls.errors import CertificateRefused
 from registry_core.tls.given import check_given, read_chain, unknown_issuer
@@ -52,8 +58,52 @@ def prepare(config: Config) -> ServedFiles | None:
     return ServedFiles(config.tls_cert, config.tls_key)
 
 
+class Note(NamedTuple):
+    """What the running `serve` of this machine serves: its process, the file, and the certificate as it was read."""
+
+    pid: int
+    path: Path
+    certificate: x509.Certificate
+
+
+def note_served(config: Config, files: ServedFiles) -> None:
+    """Write down what is served from now on, for commands in other shells, which have other settings."""
+    pid, pem = os.getpid(), files.certificate.read_bytes()
+    certificates = "".join(found.public_bytes(Encoding.PEM).decode() for found in x509.load_pem_x509_certificates(pem))
+    note = {"pid": pid, "started": process_start_time(pid), "path": str(files.certificate), "pem": certificates}
+    draft = _note_path(config).with_suffix(f".{pid}")
+    try:
+        draft.write_text(json.dumps(note))
+        give_to_owner(draft)
+        draft.replace(_note_path(config))
+    except OSError as error:
+        _logger.warning("`portolan tls show` will not know what is served", reason=str(error))
+
+
+def read_note(config: Config) -> Note | None:
+    """What the running `serve` has noted; None when none runs, or it serves no HTTPS."""
+    try:
+        note = json.loads(_note_path(config).read_text())
+        if process_start_time(note["pid"]) != note["started"]:
+            return None
+        return Note(note["pid"], Path(note["path"]), x509.load_pem_x509_certificate(note["pem"].encode()))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def forget_note(config: Config) -> None:
+    """Take away what a `serve` before this one noted, which served HTTPS."""
+    with contextlib.suppress(OSError):
+        _note_path(config).unlink(missing_ok=True)
+
+
+def _note_path(config: Config) -> Path:
+    return config.run_dir / "served-certificate.json"
+
+
 def served_certificate(config: Config) -> x509.Certificate:
-    """The certificate that is served when TLS is. Raises CertificateRefused when there is none to be read."""
+    """The certificate that would be served by these settings. Raises CertificateRefused when there is none to be
+    read."""
     return read_chain(config.tls_cert or server_path(config))[0]
 
 

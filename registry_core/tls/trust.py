@@ -15,6 +15,9 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+
 _FILE_MODE: Final = 0o644
 
 
@@ -74,16 +77,46 @@ def describe(plan: Plan, authority: Path) -> str:
     return "\n".join([*lines, *(f"sudo {shlex.join(command)}" for command in plan.commands)])
 
 
+def how_to_fetch(host: str, prefix: str, authority: Path) -> str:
+    """Comments that say how the certificate comes to the client's machine, where the path below is another one."""
+    digest = x509.load_pem_x509_certificate(authority.read_bytes()).fingerprint(hashes.SHA256()).hex(":").upper()
+    return (
+        f"# The CA's certificate is {authority} on the registry's machine. On a client's, fetch it, compare it, and\n"
+        f"# write ca.crt for that path in what follows:\n"
+        f"#   curl --insecure --output ca.crt https://{host}{prefix}/api/v2.0/systeminfo/getcert\n"
+        f"#   openssl x509 -in ca.crt -noout -fingerprint -sha256   # must say {digest}"
+    )
+
+
+def describe_undoing(plan: Plan) -> str:
+    """What takes the plan back, as commands for a shell."""
+    lines = [f"sudo rm -f {shlex.quote(str(step.path))}" for step in plan.steps]
+    return "\n".join([*lines, *(f"sudo {shlex.join(command)}" for command in plan.commands)])
+
+
+def undo(plan: Plan, *, root: Path = Path("/")) -> list[Path]:
+    """Remove the plan's files and run its commands; the files that were there. Raises as `carry_out`."""
+    there = [path for step in plan.steps if (path := root / step.path.relative_to("/")).exists()]
+    for path in there:
+        path.unlink()
+    _run(plan, root)
+    return there
+
+
 def carry_out(plan: Plan, authority: Path, *, root: Path = Path("/")) -> list[Path]:
     """Write the plan's files and run its commands; the files. Raises OSError, CalledProcessError.
 
     With another `root` (an image, a node's mounted disk) the commands are left out: they are for the running system.
     """
     written = [_write(step, authority, root) for step in plan.steps]
+    _run(plan, root)
+    return written
+
+
+def _run(plan: Plan, root: Path) -> None:
     if root == Path("/"):
         for command in plan.commands:
             subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-    return written
 
 
 def _write(step: Step, authority: Path, root: Path) -> Path:

@@ -33,6 +33,7 @@ from registry_core.distribution.guards import actions_by_project, locate_all
 from registry_core.distribution.identity import Identity, identify
 from registry_core.distribution.services import Services
 from registry_core.http.messages import BodyTooLarge, Header, Request, Response, json_response
+from registry_core.outages import outage_of
 from registry_core.settings_store.values import current, known
 from registry_core.threads import run
 from registry_core.tokens.grants import grants_for, grants_on, living_of, names_in
@@ -80,7 +81,7 @@ class TokenAnswer(msgspec.Struct, omit_defaults=True):
 
 
 async def service_token(request: Request, services: Services | None = None) -> Response:
-    """Answer a request for a token: 200, 400, 401, 413 or 429; 405 for other methods.
+    """Answer a request for a token: 200, 400, 401, 413, 429, 503 or 507; 405 for other methods.
 
     With `services` the usual request is answered from what the worker remembers, which asks no database.
     """
@@ -98,6 +99,12 @@ async def service_token(request: Request, services: Services | None = None) -> R
         return _error(413, "REQUEST_ENTITY_TOO_LARGE", f"the form may have {FORM_MAX_BYTES} bytes")
     except (BadTokenRequest, TokenTooLarge) as error:
         return _error(400, "BAD_REQUEST", str(error))
+    except Exception as error:
+        outage = outage_of(error)
+        if outage is None:
+            raise
+        wait = [("retry-after", str(outage.retry_after_s))] if outage.retry_after_s is not None else []
+        return _error(outage.status, "UNAVAILABLE", outage.message, *wait)
     request.user = subject.name
     return json_response(200, answer, [("cache-control", "no-store")])
 

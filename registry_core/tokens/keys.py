@@ -10,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import functools
 import hashlib
+import math
 import threading
 import time
 from base64 import urlsafe_b64encode
@@ -19,15 +20,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from registry_core.config import get_config
-from registry_core.durable import make_folder
+from registry_core.durable import give_to_owner, make_folder
+from registry_core.logs import get_logger
 from registry_core.secretfiles import SECRET_DIRECTORY_MODE, write_secret
 
 TOKEN_LIFE_MAX_S: Final = 86_400
 _NS: Final = 1_000_000_000
+_LOOK_AGAIN_S: Final = 5.0
+
+_log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +47,16 @@ class SigningKey:
 
 
 class KeyRing:
-    """The keys of one folder, read again when the folder changes."""
+    """The keys of one folder, read again when the folder changes.
+
+    A key that cannot be read is left out, with a warning: those that can be go on signing and verifying.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._lock = threading.Lock()
         self._seen_mtime_ns = -1
+        self._look_again_at_s = math.inf
         self._keys: dict[str, SigningKey] = {}
         self._newest: SigningKey | None = None
 
@@ -57,7 +67,7 @@ class KeyRing:
             self._make_first()
             self._refresh()
         if self._newest is None:
-            raise FileNotFoundError(f"no token key in {self._folder}")
+            raise FileNotFoundError(f"there is no token key that can be read in {self._folder}")
         return self._newest
 
     def verifying(self, kid: str) -> SigningKey | None:
@@ -72,14 +82,14 @@ class KeyRing:
         """Sign with a new key from now on, drop those whose time is over; returns the new key's id."""
         with self._locked():
             kid = self._write_new()
-            for path, key in _read(self._folder):
+            for path, key in _read(self._folder)[0]:
                 if key.verifies_until is not None and key.verifies_until < time.time():
                     path.unlink()
             return kid
 
     def _make_first(self) -> None:
         with self._locked():
-            if not list(self._folder.glob("*.pem")):
+            if not _read(self._folder)[0]:
                 self._write_new()
 
     def _write_new(self) -> str:
@@ -93,10 +103,13 @@ class KeyRing:
             mtime_ns = self._folder.stat().st_mtime_ns
         except FileNotFoundError:
             return
-        if mtime_ns == self._seen_mtime_ns:
+        if mtime_ns == self._seen_mtime_ns and time.monotonic() < self._look_again_at_s:
             return
         with self._lock:
-            keys = [key for _, key in _read(self._folder)]
+            readable, unreadable = _read(self._folder)
+            keys = [key for _, key in readable]
+            # Its owner or mode may be corrected, by which the folder's time does not change.
+            self._look_again_at_s = time.monotonic() + _LOOK_AGAIN_S if unreadable else math.inf
             self._keys = {key.kid: key for key in keys}
             self._newest = keys[-1] if keys else None
             # A folder that changed just now may change again within the clock's tick: look once more next time.
@@ -106,7 +119,9 @@ class KeyRing:
     @contextmanager
     def _locked(self) -> Iterator[None]:
         make_folder(self._folder, mode=SECRET_DIRECTORY_MODE)
-        with (self._folder / ".lock").open("a") as file:
+        lock = self._folder / ".lock"
+        with lock.open("a") as file:
+            give_to_owner(lock)
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
 
@@ -123,23 +138,51 @@ def thumbprint(public: Ed25519PublicKey) -> str:
     return _base64url(hashlib.sha256(f'{{"crv":"Ed25519","kty":"OKP","x":"{x}"}}'.encode()).digest())
 
 
-def _read(folder: Path) -> list[tuple[Path, SigningKey]]:
-    """The keys, oldest first. A file that vanishes meanwhile was removed by a rotation."""
-    paths = sorted(folder.glob("*.pem"))
-    made_s = [int(path.name.partition(".")[0]) / _NS for path in paths]
-    successors: list[float | None] = [*made_s[1:], None]
-    keys = []
-    for path, replaced_s in zip(paths, successors, strict=False):
+def unreadable_keys(folder: Path) -> list[Path]:
+    """The files of the folder that should hold a key, and from which this process can read none."""
+    return _read(folder)[1]
+
+
+def _read(folder: Path) -> tuple[list[tuple[Path, SigningKey]], list[Path]]:
+    """The keys, oldest first, and the files from which none can be read."""
+    found: list[tuple[Path, float, Ed25519PrivateKey]] = []
+    unreadable: list[Path] = []
+    for path in sorted(folder.glob("*.pem")):
         try:
-            private = serialization.load_pem_private_key(path.read_bytes(), password=None)
+            found.append((path, int(path.name.partition(".")[0]) / _NS, _private(path)))
         except FileNotFoundError:
-            continue
-        if not isinstance(private, Ed25519PrivateKey):
-            raise ValueError(f"{path} is not an Ed25519 key")
-        public = private.public_key()
-        until = None if replaced_s is None else replaced_s + TOKEN_LIFE_MAX_S
-        keys.append((path, SigningKey(thumbprint(public), private, public, until)))
-    return keys
+            continue  # a rotation has removed it meanwhile
+        except (OSError, TypeError, ValueError, UnsupportedAlgorithm) as error:
+            _warn(path, str(error))
+            unreadable.append(path)
+    successors: list[float | None] = [*(made_s for _, made_s, _ in found[1:]), None]
+    return [
+        (path, _signing_key(private, replaced_s))
+        for (path, _, private), replaced_s in zip(found, successors, strict=False)
+    ], unreadable
+
+
+def _private(path: Path) -> Ed25519PrivateKey:
+    private = serialization.load_pem_private_key(path.read_bytes(), password=None)
+    if not isinstance(private, Ed25519PrivateKey):
+        raise ValueError("not an Ed25519 key")
+    return private
+
+
+def _signing_key(private: Ed25519PrivateKey, replaced_s: float | None) -> SigningKey:
+    public = private.public_key()
+    until = None if replaced_s is None else replaced_s + TOKEN_LIFE_MAX_S
+    return SigningKey(thumbprint(public), private, public, until)
+
+
+@functools.cache
+def _warn(path: Path, reason: str) -> None:
+    """Once per file and reason: the folder is read again and again."""
+    _log.warning(
+        "a token key cannot be read, and is left out: give it to the account that the registry runs as, or remove it",
+        file=str(path),
+        reason=reason,
+    )
 
 
 def _pem(private: Ed25519PrivateKey) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -66,7 +65,7 @@ def test_a_page_that_takes_too_long_says_so(slow: Server) -> None:
             page = browser.get("/projects/library")
         assert page.status_code == 503
         assert page.headers["retry-after"]
-        assert re.search("<h1>This took too long</h1>", page.text)
+        assert "this took too long" in page.text
         assert browser.get("/projects/library").status_code == 200
 
 

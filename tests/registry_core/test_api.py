@@ -13,6 +13,7 @@ from rest_framework import exceptions
 from registry_core.access import TooManyAttempts, Unauthenticated
 from registry_core.api.errors import exception_handler
 from registry_core.api.health import FRESH_S, TIMEOUT_S, HealthProbe, check_database, check_redis, check_storage
+from registry_core.processes.heartbeats import CLOCK, WORKER, beat
 
 NOT_FOUND = {"errors": [{"code": "NOT_FOUND", "message": "there is nothing at this address"}]}
 
@@ -24,9 +25,12 @@ def test_ping_answers_pong_whatever_is_accepted(client: Client, accept: str) -> 
     assert answer.headers["Content-Type"] == "text/plain; charset=utf-8"
 
 
-def test_health_asks_database_redis_and_storage(client: Client) -> None:
+@pytest.mark.django_db(transaction=True)
+def test_health_asks_everything_that_the_registry_stands_on(client: Client) -> None:
+    for role in (WORKER, CLOCK):
+        beat(role)
     answer = client.get("/api/v2.0/health")
-    names = ("database", "redis", "storage")
+    names = ("database", "redis", "storage", "disk", "worker", "clock", "keys")
     assert answer.json() == {
         "status": "healthy",
         "components": [{"name": name, "status": "healthy"} for name in names],

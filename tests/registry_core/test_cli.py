@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -73,14 +72,30 @@ def test_database_that_is_away_is_one_line(tmp_path: Path) -> None:
 
 
 def test_check_of_a_sound_installation_passes(server: Server) -> None:
+    server.manage("from registry_core.processes.heartbeats import beat; beat('worker'); beat('clock')")
     result = portolan_for(server, "check")
     assert (result.returncode, "FAILED" in result.stdout) == (0, False), result.stdout
 
 
-def test_two_migrations_at_once_both_succeed(server: Server) -> None:
-    with ThreadPoolExecutor(2) as pool:
-        results = list(pool.map(lambda _: portolan_for(server, "migrate"), range(2)))
-    assert [result.returncode for result in results] == [0, 0], results[0].stderr + results[1].stderr
+def test_settings_are_explained_with_unit_default_and_variable(tmp_path: Path) -> None:
+    explained = portolan("settings", "--explain", data=tmp_path, PORTOLAN_UPLOAD_TTL_S="7200").stdout
+    assert "upload_ttl_s = 7200  (environment PORTOLAN_UPLOAD_TTL_S)" in explained
+    assert "seconds, at least 60; default: 86400" in explained
+
+
+def test_sample_file_is_one_that_can_be_used(tmp_path: Path) -> None:
+    sample = portolan("settings", "--sample", data=tmp_path).stdout
+    (tmp_path / "portolan.yml").write_text(sample.replace("#workers: 2", "workers: 7"))
+    shown = portolan("settings", data=tmp_path, PORTOLAN_CONFIG=str(tmp_path / "portolan.yml"))
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert any(line.split()[:2] == ["workers", "7"] for line in shown.stdout.splitlines())
+
+
+def test_secret_is_read_from_a_file(tmp_path: Path) -> None:
+    (tmp_path / "url").write_text("redis://:hunter2@cache/0\n")
+    shown = portolan("settings", data=tmp_path, PORTOLAN_REDIS_URL_FILE=str(tmp_path / "url")).stdout
+    assert "redis://:********@cache/0" in shown
+    assert "environment PORTOLAN_REDIS_URL_FILE" in shown
 
 
 @pytest.mark.parametrize("option", ["--reset", "--set-password"])

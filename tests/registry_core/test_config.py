@@ -3,12 +3,15 @@
 import json
 import os
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from psycopg.conninfo import conninfo_to_dict
 
 from registry_core.config import MASK, Config, ConfigError, describe, mask_url
+from registry_core.config_values import postgres_url, redis_url
 from registry_core.logs import redact, redact_text
 from registry_core.secretfiles import read_or_create_secret, write_secret
 
@@ -118,6 +121,53 @@ def test_prefix_in_the_bucket_is_a_folder(monkeypatch: pytest.MonkeyPatch) -> No
     for given_prefix, folder in (("", ""), ("a", "a/"), ("/a/b/", "a/b/"), ("/", "")):
         monkeypatch.setenv("PORTOLAN_S3_PREFIX", given_prefix)
         assert Config.load().s3_prefix == folder
+
+
+def test_paths_in_a_file_are_relative_to_it_and_those_of_variables_to_the_working_directory(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "p.yml").write_text("data: mine\ntls_cert: tls/c.pem\ntls_key: /etc/k.pem\n")
+    monkeypatch.setenv("PORTOLAN_CONFIG", "sub/p.yml")
+    monkeypatch.setenv("PORTOLAN_MACHINE", "here")
+    config = Config.load()
+    assert config.data == tmp_path / "sub" / "mine"
+    assert (config.tls_cert, config.tls_key) == (tmp_path / "sub" / "tls" / "c.pem", Path("/etc/k.pem"))
+    assert config.machine == tmp_path / "here"
+
+
+def test_key_without_a_value_has_its_default() -> None:
+    write_config("port:\nworkers: 3\n")
+    assert (Config.load().port, Config.load().workers) == (5080, 3)
+
+
+@pytest.mark.parametrize(("scheme", "client"), [("valkey", "redis"), ("valkeys", "rediss")])
+def test_url_of_valkey_is_one_for_its_clients(scheme: str, client: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PORTOLAN_REDIS_URL", f"{scheme}://:hunter2@cache:6380/2")
+    assert Config.load().redis_dsn == f"{client}://:hunter2@cache:6380/2"
+
+
+@given(st.text(min_size=1), st.text(min_size=1))
+def test_encoded_credentials_are_taken_whatever_they_are(user: str, password: str) -> None:
+    url = (
+        f"postgresql://{quote(user, safe='')}:{quote(password, safe='')}@[fd00::1]:5433,h2:5434/portolan?sslmode=prefer"
+    )
+    if "\0" in user + password:
+        return  # which no URL of Postgres can say
+    assert postgres_url(url) == url
+    assert redis_url(f"redis://:{quote(password, safe='')}@h/1").endswith("@h/1")
+
+
+@given(st.text(alphabet="abc:/@#?%[] ", min_size=1))
+def test_credentials_that_are_not_encoded_are_refused_or_harmless(password: str) -> None:
+    """Either the URL is refused, without the password in the message, or the host is the one that was meant."""
+    refusal = ""
+    try:
+        postgres_url(url := f"postgresql://ada:{password}Zq9@db.internal/portolan")
+    except ValueError as error:
+        refusal = str(error)
+    assert f"{password}Zq9" not in refusal
+    assert refusal or conninfo_to_dict(url)["host"] == "db.internal"
 
 
 def test_described_settings_hide_secrets(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -198,3 +198,14 @@ def test_a_value_made_of_several_stands_only_on_those_that_were_used(generations
     assert made.get("whole") == "of newer"
     generations.bump(["a"])
     assert made.get("whole") is None
+
+
+def test_file_has_room_on_the_disk_for_all_of_it_also_when_an_earlier_release_made_it(tmp_path: Path) -> None:
+    """A mapped page for which the disk has none is the end of the process that writes to it."""
+    path = tmp_path / "generations"
+    with path.open("wb") as file:
+        file.truncate(700_000)
+    Generations(path)
+    status = path.stat()
+    assert status.st_size == 700_000
+    assert status.st_blocks * 512 >= 620_000

@@ -44,7 +44,7 @@ def worker(server: Server, broker_url: str, tmp_path: Path) -> Iterator[tuple[su
         process = spawn(
             [sys.executable, "-m", "registry_core.cli", "worker", "--beat"],
             death_signal=signal.SIGTERM,
-            env=server.environment | {"PORTOLAN_DATA": str(tmp_path), "PORTOLAN_REDIS_URL": broker_url},
+            env=server.environment | {"PORTOLAN_MACHINE": str(tmp_path), "PORTOLAN_REDIS_URL": broker_url},
             log=log,
         )
     yield process, log_path
@@ -91,7 +91,7 @@ def test_a_worker_that_waits_for_a_job_ends_when_it_is_told_to(
 
 
 def test_periodic_jobs_run_without_a_broker(server: Server, tmp_path: Path) -> None:
-    environment = {"PORTOLAN_DATA": str(tmp_path), "PORTOLAN_REDIS_URL": "redis://127.0.0.1:1/0"}
+    environment = {"PORTOLAN_MACHINE": str(tmp_path), "PORTOLAN_REDIS_URL": "redis://127.0.0.1:1/0"}
     command = [sys.executable, "-m", "registry_core.cli", "worker", "--beat"]
     with (tmp_path / "log").open("wb") as log:
         process = spawn(command, death_signal=signal.SIGTERM, env=server.environment | environment, log=log)

@@ -15,8 +15,9 @@ import psycopg
 import pytest
 import redis
 
+from registry_core.secretfiles import write_secret
 from registry_core.supervisor.accounts import Account, require_reachable, unprivileged_account
-from registry_core.supervisor.errors import AlreadyRunning, PortBusy, SupervisorError
+from registry_core.supervisor.errors import AlreadyRunning, PortBusy, SupervisorError, WrongPassword
 from registry_core.supervisor.pidfile import PidFile
 from registry_core.supervisor.ports import free_port, require_free
 from registry_core.supervisor.postgres import EmbeddedPostgres
@@ -167,6 +168,38 @@ def test_processes_share_the_memory_of_what_they_have_imported(up: Up) -> None:
     used = [process.memory_full_info() for process in family]
     assert len(used) == 5
     assert sum(each.pss for each in used) < 0.5 * sum(each.rss for each in used)
+
+
+def test_hangup_replaces_the_workers_and_stops_nothing(up: Up) -> None:
+    up.start()
+    serve = psutil.Process(up.children()["serve"])
+    before = {child.pid for child in serve.children()}
+    assert up.process is not None
+    up.process.send_signal(signal.SIGHUP)
+    wait_until(lambda: not before & {child.pid for child in serve.children()}, what="others serve", within_s=60)
+    assert answers("127.0.0.1", up.port)
+    assert up.children()["serve"] == serve.pid
+    assert up.end() == 0
+
+
+def test_lost_password_of_the_embedded_postgres_is_made_anew(data: Path) -> None:
+    server = EmbeddedPostgres(data)
+    server.start()
+    server.stop()
+    for name in ("postgres.password", "database.password"):
+        (data / "secrets" / name).unlink()
+    with psycopg.connect(server.start()) as connection:
+        assert connection.execute("SELECT 1").fetchone() == (1,)
+    server.stop()
+
+
+def test_wrong_password_of_the_embedded_postgres_is_said_at_once(data: Path) -> None:
+    server = EmbeddedPostgres(data)
+    server.start()
+    server.stop()
+    write_secret(data / "secrets" / "postgres.password", "another")
+    with pytest.raises(WrongPassword, match=r"put back the file .* or remove it"):
+        server.start()
 
 
 def test_up_that_was_killed_leaves_nothing_in_the_way_of_the_next(up: Up) -> None:

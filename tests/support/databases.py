@@ -22,6 +22,11 @@ def create_database(server_url: str, name: str) -> str:
     return _create(server_url, name, template=_MIGRATED)
 
 
+def create_empty_database(server_url: str, name: str) -> str:
+    """Create the database `name` with nothing in it, replacing one of that name; return its URL."""
+    return _create(server_url, name, template="template0")
+
+
 def drop_database(server_url: str, name: str) -> None:
     """Drop the database `name`, also when something is still connected to it."""
     with psycopg.connect(server_url, autocommit=True) as connection:

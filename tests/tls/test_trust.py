@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import ServerFactory
 from tests.support.server import PORTOLAN, Server
 from tests.support.tools import run, tool
+from tests.tls.certificates import Company, write
 
 LOCAL_FILES = {
     "docker": ["etc/docker/certs.d/{host}/ca.crt"],
@@ -87,6 +89,45 @@ def test_the_served_certificate_is_shown(https: Server) -> None:
     assert "registry.test, localhost, 10.1.2.3, 127.0.0.1, ::1" in shown
     assert "CN=Portolan CA" in shown
     assert "in 89 days" in shown
+
+
+def test_the_served_certificate_is_shown_in_another_shell(https: Server, company: Company, tmp_path: Path) -> None:
+    """Whose settings name another one, or none at all."""
+    files = write(tmp_path, [company.server("other.test"), company.intermediate])
+    other = https.environment | {"PORTOLAN_TLS_CERT": str(files.cert), "PORTOLAN_TLS_KEY": str(files.key)}
+    for environment in (other, {**https.environment, "PORTOLAN_HOSTNAME": ""}):
+        done = subprocess.run(
+            [str(PORTOLAN), "tls", "show"], env=environment, capture_output=True, text=True, timeout=60, check=False
+        )
+        assert "registry.test" in done.stdout, done.stderr
+        assert f"served   by process {https.pids()[0]}" in done.stdout
+        assert f"file     {https.data / 'tls' / 'server.pem'}" in done.stdout
+
+
+def test_how_the_certificate_comes_to_the_client_is_said(https: Server, tmp_path: Path) -> None:
+    said = [line.removeprefix("#").strip() for line in trust(https, "docker").splitlines() if line.startswith("#   ")]
+    fetch, compare = said
+    subprocess.run(["bash", "-c", fetch.replace("curl", "curl --silent")], cwd=tmp_path, check=True)
+    assert (tmp_path / "ca.crt").read_bytes() == https.authority.read_bytes()
+    command, _, fingerprint = compare.partition("# must say ")
+    shown = subprocess.run(["bash", "-c", command], cwd=tmp_path, check=True, capture_output=True, text=True).stdout
+    assert fingerprint in shown
+
+
+@pytest.mark.parametrize("kind", LOCAL_FILES)
+def test_trust_is_taken_back(https: Server, kind: str, tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    trust(https, kind, "--write", "--root", str(root))
+    taken = portolan(https, "tls", "untrust", "--for", kind, "--host", https.host, "--write", "--root", str(root))
+    assert taken.returncode == 0, taken.stderr
+    assert not [path for path in root.rglob("*") if path.is_file()]
+    assert "sudo rm -f" in portolan(https, "tls", "untrust", "--for", kind, "--host", https.host).stdout
+
+
+def test_certificate_for_this_machine_alone_is_warned_of_where_others_can_connect(start_server: ServerFactory) -> None:
+    server = start_server(PORTOLAN_TLS="true", PORTOLAN_HOST="0.0.0.0", PORTOLAN_EXTERNAL_URL="")  # noqa: S104
+    assert "the certificate is for localhost alone" in server.log_tail()
+    assert "PORTOLAN_HOSTNAME" in server.log_tail()
 
 
 def test_check_ends_with_1_for_who_would_be_refused(https: Server) -> None:

@@ -7,7 +7,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from registry_core.tokens.keys import TOKEN_LIFE_MAX_S, KeyRing
+from registry_core.tokens.keys import TOKEN_LIFE_MAX_S, KeyRing, unreadable_keys
 
 
 def test_key_is_made_once_by_many_at_once_and_is_private(tmp_path: Path) -> None:
@@ -40,6 +40,25 @@ def test_key_is_not_believed_once_its_tokens_are_dead_and_goes_at_the_next_rotat
     ring.rotate()
     assert not list(tmp_path.glob(f"*.{old}.pem"))
     assert ring.signing().verifies_until is None
+
+
+def test_key_that_cannot_be_read_is_left_out_and_the_others_go_on(tmp_path: Path) -> None:
+    """What a rotation as another account, or a damaged disk, leaves: also as the newest key, which would sign."""
+    ring = KeyRing(tmp_path)
+    good = ring.signing().kid
+    (tmp_path / f"{time.time_ns():020d}.damaged.pem").write_text("no key")
+    (tmp_path / "nonsense.pem").mkdir()
+    fresh = KeyRing(tmp_path)
+    assert fresh.signing().kid == good
+    assert fresh.signing().verifies_until is None
+    assert fresh.verifying("damaged") is None
+    assert unreadable_keys(tmp_path) == sorted(path for path in tmp_path.glob("*.pem") if good not in path.name)
+
+
+def test_folder_in_which_no_key_can_be_read_gets_a_new_one(tmp_path: Path) -> None:
+    (tmp_path / f"{time.time_ns():020d}.damaged.pem").write_text("no key")
+    ring = KeyRing(tmp_path)
+    assert ring.verifying(ring.signing().kid) is not None
 
 
 def test_unknown_key_id_is_no_key(tmp_path: Path) -> None:

@@ -1,0 +1,24 @@
+"""Which processes of an installation live, on which machines, and with which keys."""
+
+from __future__ import annotations
+
+from django.db import models
+from django.db.models.functions import Now
+
+
+class Heartbeat(models.Model):
+    """That processes of one role were alive on a machine at `seen_at`. One row for all of that role there.
+
+    `facts`: fingerprints of the machine's keys, by the name of the file; see `registry_core.processes.keys`.
+    """
+
+    pk = models.CompositePrimaryKey("machine", "role")
+    machine = models.CharField(max_length=64)
+    role = models.CharField(max_length=16)
+    host = models.CharField(max_length=255, help_text="the name of the machine, for people")
+    version = models.CharField(max_length=64)
+    facts = models.JSONField(default=dict)
+    seen_at = models.DateTimeField(db_default=Now())
+
+    def __str__(self) -> str:
+        return f"{self.role} on {self.host}"

@@ -1,0 +1,110 @@
+"""The setting `run_as`: as whom the registry's processes run when root starts them.
+
+Root is needed for ports below 1024 and to begin with for the folders; nothing that answers requests or runs jobs needs
+it.
+"""
+
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from registry_core.config_sources import ConfigError
+from registry_core.supervisor.accounts import Account
+from registry_core.supervisor.processes import keeping_death_signal
+
+if TYPE_CHECKING:
+    from registry_core.config import Config
+
+# They belong to the account that the embedded PostgreSQL runs as, which may be another one.
+_OF_POSTGRES: Final = frozenset({"postgres", ".postgres.new", "run/postgres"})
+
+
+def parse_account(text: str) -> Account:
+    """`USER` or `USER:GROUP`, by name or number. Raises ValueError when there is none of that name, and for root."""
+    user, colon, group = text.partition(":")
+    entry = _user(user)
+    gid = _group(group) if colon else entry.pw_gid
+    if entry.pw_uid == 0:
+        raise ValueError("is root: name an account that has no special rights, or leave it out")
+    groups = {gid, *os.getgrouplist(entry.pw_name, gid)}
+    return Account(entry.pw_name, entry.pw_uid, gid, tuple(sorted(groups)))
+
+
+def account_of(config: Config) -> Account | None:
+    """The account to become; None when this process is not root, or none is configured."""
+    return parse_account(config.run_as) if config.run_as is not None and os.geteuid() == 0 else None
+
+
+def hand_over(config: Config) -> None:
+    """Give the folders of DATA to the account of `run_as` that are not its own yet, before root becomes that account.
+
+    Raises ConfigError when the account may not come to them or to our own code, OSError.
+    """
+    account = account_of(config)
+    if account is None:
+        return
+    for path in (config.data.parent, Path(sys.prefix), Path(__file__).parent):
+        if closed := account.first_closed(path):
+            raise ConfigError(
+                f"run_as: the account {account.name} may not enter {closed}, which is on the way to {path}"
+            )
+    for file in (config.tls_cert, config.tls_key):
+        if file is not None and file.exists() and (account.first_closed(file.parent) or not account.can_read(file)):
+            raise ConfigError(
+                f"run_as: the account {account.name} may not read {file}, of which it serves each renewal: "
+                f"`chgrp {account.gid} {file}` and `chmod g+r {file}`"
+            )
+    for folder in dict.fromkeys((config.data, config.run_dir)):
+        folder.mkdir(parents=True, exist_ok=True)
+        for entry in folder.iterdir():
+            if str(entry.relative_to(folder)) not in _OF_POSTGRES and entry.lstat().st_uid != account.uid:
+                _give(entry, account)
+        os.chown(folder, account.uid, account.gid)
+
+
+def become(config: Config) -> None:
+    """Drop root for the account of `run_as`, for good. Does nothing when this process is not root, or none is set."""
+    account = account_of(config)
+    if account is None:
+        return
+    with keeping_death_signal():
+        os.setgroups(account.groups)
+        os.setgid(account.gid)
+        os.setuid(account.uid)
+    os.environ["HOME"] = pwd.getpwuid(account.uid).pw_dir
+
+
+def _give(path: Path, account: Account) -> None:
+    """`path` last: that it belongs to the account says that everything below it does."""
+    if path.is_dir() and not path.is_symlink():
+        for folder, folders, files in os.walk(path, topdown=False):
+            inside = Path(folder).relative_to(path.parent)
+            if any(str(inside / "x").startswith(f"{theirs}/") for theirs in _OF_POSTGRES):
+                continue
+            for name in (*folders, *files):
+                if str(inside / name) not in _OF_POSTGRES:
+                    os.lchown(Path(folder, name), account.uid, account.gid)
+    os.lchown(path, account.uid, account.gid)
+
+
+def _user(name: str) -> pwd.struct_passwd:
+    try:
+        return pwd.getpwuid(int(name)) if name.isdecimal() else pwd.getpwnam(name)
+    except (KeyError, OverflowError):
+        raise ValueError(
+            f"there is no account {name!r} on this machine: create it (`useradd --system {name}`)"
+        ) from None
+
+
+def _group(name: str) -> int:
+    try:
+        return (grp.getgrgid(int(name)) if name.isdecimal() else grp.getgrnam(name)).gr_gid
+    except (KeyError, OverflowError):
+        raise ValueError(
+            f"there is no group {name!r} on this machine: create it (`groupadd --system {name}`)"
+        ) from None
