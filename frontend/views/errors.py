@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from django.http import HttpRequest, HttpResponse
+from typing import Final
+
+from django.core.exceptions import DisallowedHost
+from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 from django.template.loader import render_to_string
 
 from registry_core.api import views as api
+from registry_core.api.errors import error_body
+
+HOST_REFUSED: Final = "this registry is not known by the host name of the request: use its external URL"
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
@@ -14,6 +20,14 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
     if _is_api(request):
         return api.not_found(request)
     return render(request, "frontend/errors/404.html", status=404)
+
+
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """400: a request that Django itself refuses. Neither the host nor the session that it names is looked at again."""
+    message = HOST_REFUSED if isinstance(exception, DisallowedHost) else "the request cannot be understood"
+    if request.path_info.startswith(("/api/", "/c/")):
+        return JsonResponse(error_body(400, message), status=400)
+    return HttpResponse(f"{message}\n", status=400, content_type="text/plain; charset=utf-8")
 
 
 def forbidden(request: HttpRequest, exception: Exception) -> HttpResponse:

@@ -21,7 +21,7 @@ from registry_core.errors import InvalidInput
 Q_MAX: Final = 4096
 M = TypeVar("M", bound=Model)
 _PIECE: Final = re.compile(r"""(?:"[^"]*"|'[^']*'|\[[^\]]*\]|\{[^}]*\}|\([^)]*\)|[^,"'\[{(])+""")
-_WORD: Final = re.compile(r"""\s*(?:"([^"]*)"|'([^']*)'|([^\s"']+))""")
+_WORD: Final = re.compile(r"""(?:"([^"]*)"|'([^']*)'|([^\s"']+))""")
 _NUMBER_MAX: Final = 2**63 - 1
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 import psycopg
+import structlog
 from django.db import InterfaceError, OperationalError
 from psycopg_pool import PoolTimeout
 
@@ -17,6 +18,8 @@ from registry_core.digests import DigestError
 from registry_core.http.messages import BodyTooLarge, Header, Request, Response, TooManyParameters, json_response
 from registry_core.names import InvalidName
 from registry_core.storage.interface import StorageError, StorageFull
+
+_log = structlog.get_logger(__name__)
 
 
 class OciError(Exception):
@@ -57,6 +60,13 @@ def respond(request: Request, error: Exception) -> Response | None:
     if known.detail:
         body["detail"] = known.detail
     return json_response(known.status, {"errors": [body]}, known.headers)
+
+
+def unforeseen(request: Request) -> Response:
+    """The answer while an exception is handled that is nobody's fault but ours; it goes to the log."""
+    _log.exception("a request failed for a reason nobody foresaw", request_id=request.id, path=request.path)
+    message = f"the registry failed; its log has the reason under {request.id}"
+    return json_response(500, {"errors": [{"code": "UNKNOWN", "message": message}]})
 
 
 def _translate(request: Request, error: Exception) -> OciError | None:
