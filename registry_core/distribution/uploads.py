@@ -198,10 +198,10 @@ def _later(message: str) -> OciError:
 
 @dataclass(frozen=True, slots=True)
 class _ShortBody:
-    """A body that was read before anything else was done; `is_whole` unless the client went away in the middle."""
+    """A body that was read before anything else was done; `broke_off` when the client went away in the middle."""
 
     content: bytes
-    is_whole: bool
+    broke_off: type[ClientGone] | None = None  # not the error itself: it would keep the connection alive
 
 
 def _is_short(request: Request) -> bool:
@@ -215,9 +215,9 @@ async def _short_body(request: Request) -> _ShortBody:
         async for chunk in request.chunks():
             request.keep(len(chunk))
             pieces.append(chunk)
-    except ClientGone:
-        return _ShortBody(b"".join(pieces), is_whole=False)
-    return _ShortBody(b"".join(pieces), is_whole=True)
+    except ClientGone as error:
+        return _ShortBody(b"".join(pieces), type(error))
+    return _ShortBody(b"".join(pieces))
 
 
 def _append_short(request: Request, repository: RepositoryRef, by: Subject, token: str, body: _ShortBody) -> int:
@@ -251,16 +251,16 @@ def _finish_short(
 
 def _finish_with(request: Request, stated: Digest, body: _ShortBody, session: UploadSession) -> BlobRef:
     _check_order(request, session.token, session.offset_bytes)
-    if not body.is_whole:
+    if body.broke_off is not None:
         session.go_back(session.position())
-        raise ClientGone
+        raise body.broke_off
     session.write(body.content)
     return session.commit(stated)
 
 
 def _end_unless_whole(body: _ShortBody) -> None:
-    if not body.is_whole:
-        raise ClientGone
+    if body.broke_off is not None:
+        raise body.broke_off
 
 
 async def _finish(
@@ -295,7 +295,7 @@ async def _pieces(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     """The chunks, gathered into pieces of about PIECE_BYTES. What came before the client went away still comes out."""
     gathered: list[bytes] = []
     size = 0
-    is_gone = False
+    broke_off: type[ClientGone] | None = None
     try:
         async for chunk in chunks:
             gathered.append(chunk)
@@ -303,12 +303,12 @@ async def _pieces(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
             if size >= PIECE_BYTES:
                 yield b"".join(gathered)
                 gathered, size = [], 0
-    except ClientGone:
-        is_gone = True
+    except ClientGone as error:
+        broke_off = type(error)
     if gathered:
         yield b"".join(gathered)
-    if is_gone:
-        raise ClientGone
+    if broke_off is not None:
+        raise broke_off
 
 
 def _check_order(request: Request, token: str, offset_bytes: int) -> None:

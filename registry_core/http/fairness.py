@@ -57,11 +57,9 @@ class Shared:
     def give_back(self, key: str, amount: int = 1) -> None:
         """Take back what `take` handed out."""
         self._taken -= amount
-        left = self._held[key] - amount
+        left = self._held.pop(key, 0) - amount
         if left:
             self._held[key] = left
-        else:
-            del self._held[key]
 
 
 class Turns:

@@ -16,8 +16,9 @@ from registry_core.config import Config
 from registry_core.http import outgoing
 from registry_core.http.forwarded import split_host
 from registry_core.http.hosts import BadHost, named_host
-from registry_core.http.messages import Header, Response
+from registry_core.http.messages import Header, Response, json_response
 from registry_core.http.refusals import refusal
+from registry_core.tls.names import wanted_names
 
 _HEAD_MAX_BYTES: Final = 16 << 10
 _HEAD_WITHIN_S: Final = 10.0
@@ -69,17 +70,16 @@ def _answer(target: str, path: str, headers: list[Header], version: str, config:
     except BadHost as error:
         return refusal(path, 400, str(error))
     host = config.authority or _configured(named or "", config)
-    if not host:
-        return refusal(path, 400, "this is an HTTPS server: use https://")
-    if path.startswith(_FOR_PROGRAMS):
-        return refusal(path, 400, f"this is an HTTPS server: use https://{host}")
+    if not host or path.startswith(_FOR_PROGRAMS):
+        error = {"code": "UNSUPPORTED", "message": f"this is an HTTPS server: use https://{host}"}
+        return json_response(400, {"errors": [error]})
     return Response(308, [("location", f"https://{host}{config.url_prefix}{target}")])
 
 
 def _configured(host: str, config: Config) -> str:
     """The name under which a client that named `host` comes by HTTPS: that one, where no others are configured."""
     name, _ = split_host(host.lower())
-    if config.hostname and not any(_is_named(name, known) for known in config.hostname):
+    if config.hostname and not any(_is_named(name, known) for known in wanted_names(config)):
         name = next((known for known in config.hostname if not known.startswith("*")), "")
         name = f"[{name}]" if ":" in name else name
     return name if not name or config.port == 443 else f"{name}:{config.port}"

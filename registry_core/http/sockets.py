@@ -36,7 +36,7 @@ class Connection:
 
     def end(self) -> None:
         """Close it, if it is still the one that it was. Whoever serves it notices."""
-        with contextlib.suppress(OSError), socket.socket(fileno=os.dup(self.descriptor)) as known:
+        with contextlib.suppress(OSError), _duplicate(self.descriptor) as known:
             if _written(known.getpeername()) == self.peer:
                 known.shutdown(socket.SHUT_RDWR)
 
@@ -61,7 +61,7 @@ def connections() -> Iterator[Connection]:
 
 
 def _connection(descriptor: int) -> Connection | None:
-    with socket.socket(fileno=os.dup(descriptor)) as known:
+    with _duplicate(descriptor) as known:
         if known.family not in _FAMILIES or known.type != socket.SOCK_STREAM:
             return None
         info = known.getsockopt(socket.IPPROTO_TCP, _TCP_INFO, _INFO_BYTES)
@@ -79,6 +79,19 @@ def _connection(descriptor: int) -> Connection | None:
         is_answered=not has_received or sent_ms <= received_ms,
         quiet_s=min(sent_ms, received_ms) / 1000,
     )
+
+
+@contextlib.contextmanager
+def _duplicate(descriptor: int) -> Iterator[socket.socket]:
+    """The socket behind a descriptor, under another one. Raises OSError when it is none."""
+    copy = os.dup(descriptor)
+    try:
+        known = socket.socket(fileno=copy)
+    except OSError:
+        os.close(copy)
+        raise
+    with known:
+        yield known
 
 
 def _number(info: bytes, offset: int) -> int:
