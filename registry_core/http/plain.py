@@ -71,8 +71,8 @@ def _answer(target: str, path: str, headers: list[Header], version: str, config:
         return refusal(path, 400, str(error))
     host = config.authority or _configured(named or "", config)
     if not host or path.startswith(_FOR_PROGRAMS):
-        error = {"code": "UNSUPPORTED", "message": f"this is an HTTPS server: use https://{host}"}
-        return json_response(400, {"errors": [error]})
+        message = f"this is an HTTPS server: use https://{host}"
+        return json_response(400, {"errors": [{"code": "UNSUPPORTED", "message": message}]})
     return Response(308, [("location", f"https://{host}{config.url_prefix}{target}")])
 
 

@@ -45,9 +45,9 @@ class Site:
         for content in self.image.blobs:
             push_blob(self.client, self.repository, content)
 
-    def send(self, method: str, target: str, framed: bytes, headers: dict[str, str], **how: bool) -> Answer:
+    def send(self, method: str, target: str, framed: bytes, headers: dict[str, str], *, is_cut: bool = False) -> Answer:
         begin = head(self.server, method, target, basic(admin(self.server)) | headers)
-        return talk(self.server, [begin + framed], **how)
+        return talk(self.server, [begin + framed], is_cut=is_cut)
 
     def upload(self) -> str:
         answer = self.client.post(f"/v2/{self.repository}/blobs/uploads/").raise_for_status()
