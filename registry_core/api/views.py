@@ -85,7 +85,8 @@ class SchemaView(PublicView):
         """Describe all views; 304 to who has the description already."""
         known = published_schema()
         headers = {"ETag": known.etag, "Cache-Control": f"public, max-age={SCHEMA_MAX_AGE_S}"}
-        if known.etag in parse_etags(request.headers.get("If-None-Match", "")):
+        wanted = {tag.removeprefix("W/") for tag in parse_etags(request.headers.get("If-None-Match", ""))}
+        if wanted & {known.etag, "*"}:
             return HttpResponse(status=304, headers=headers)
         return HttpResponse(known.content, content_type=MEDIA_TYPE, headers=headers)
 

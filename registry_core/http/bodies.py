@@ -33,11 +33,12 @@ class Body:
     It must not refer to the request: in a cycle the protocol would outlive the answer, and the connection with it.
     """
 
-    __slots__ = ("declared_bytes", "is_ended", "is_read", "is_there", "protocol", "scope")
+    __slots__ = ("are_trailers_announced", "declared_bytes", "is_ended", "is_read", "is_there", "protocol", "scope")
 
     def __init__(self, protocol: RSGIHTTPProtocol, headers: Mapping[str, str], scope: Scope) -> None:
         self.protocol = protocol
         self.declared_bytes = declared_length(headers)
+        self.are_trailers_announced = "trailer" in headers
         self.is_there = bool(self.declared_bytes) or "transfer-encoding" in headers
         self.scope = scope
         self.is_read = False
@@ -113,9 +114,12 @@ async def _chunks(body: Body) -> AsyncIterator[bytes]:
 async def _had_trailers(body: Body) -> bool:
     """Whether a chunked body ended with trailers, not with its connection: the client waits for the answer then.
 
-    The end of a TLS session is not seen here, only that of the connection, which follows it.
+    The end of a TLS session is not seen here, only that of the connection, which follows it. So over TLS the trailers
+    must have been announced as well (RFC 9110 §6.6.2), and the end of the connection is waited for.
     """
     if body.scope.scheme == "https":
+        if not body.are_trailers_announced:
+            return False
         await asyncio.sleep(CLOSE_WITHIN_S)
     port = int(body.scope.server.rpartition(":")[2])
     return await threads.run_plain(is_peer_there, body.scope.client, port)

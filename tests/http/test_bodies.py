@@ -238,7 +238,7 @@ def over_tls(site: Site, request: bytes, *, is_cut: bool) -> Answer:
 
 
 def test_trailers_and_cuts_over_tls(secure: Site) -> None:
-    headers = basic(admin(secure.server)) | CHUNKED | {"Content-Type": MANIFEST_TYPE}
+    headers = basic(admin(secure.server)) | CHUNKED | {"Content-Type": MANIFEST_TYPE, "Trailer": "X-Sum"}
     framed = chunked(secure.manifest("tls") + b"\n\n", 300, trailers=TRAILERS)
     target = f"/v2/{secure.repository}/manifests/"
     assert over_tls(secure, head(secure.server, "PUT", f"{target}whole", headers) + framed, is_cut=False).status == 201
