@@ -45,6 +45,7 @@ from registry_core.http.messages import (  # noqa: E402
     TooManyBodies,
 )
 from registry_core.http.refusals import refusal  # noqa: E402
+from registry_core.http.sockets import local_end  # noqa: E402
 from registry_core.loop_watch import LoopWatch  # noqa: E402
 from registry_core.storage.stores import default_store, flush_stores  # noqa: E402
 from registry_core.tokens.endpoint import service_token  # noqa: E402
@@ -60,6 +61,7 @@ _SPECIAL = frozenset({"if-none-match", "content-length", "transfer-encoding", "x
 """Headers for which the answer to a pull is not the one that others get."""
 WORKER = "x-portolan-worker"
 """Asks, while the event loop is watched, which process answers."""
+_ALL_ADDRESSES = frozenset({"0.0.0.0", "[::]"})  # noqa: S104 not to listen there
 _BODILESS = frozenset({204, 304})
 
 
@@ -161,7 +163,10 @@ class Registry:
         memory = None
         try:
             body = Body(protocol, headers, scope)
+            named, problem = _host(scope, lines, headers)
+            headers["host"] = named or await _came_to(scope, peer)
             request = _request(scope, peer, lines, headers, body, new_id=f"{self._id_prefix}{next(self._ids):08x}")
+            request.problem = problem
             if body.is_there:
                 memory = BodyMemory(self._body_memory)
                 request.keep = memory.take
@@ -277,8 +282,6 @@ def _request(
 ) -> Request:
     config = get_config()
     given = headers.get("x-request-id", "")
-    named, problem = _host(scope, lines, headers)
-    headers["host"] = named or scope.server
     if config.trusted_proxies:
         headers |= forwarded.joined(lines)
     origin = forwarded.origin_of(peer=peer, scheme=scope.scheme, headers=headers, trusted=config.trusted_proxies)
@@ -293,8 +296,15 @@ def _request(
         id=given if _REQUEST_ID.fullmatch(given) else new_id,
         base_url=config.external_url or f"{origin.scheme}://{origin.host}",
         chunks=body,
-        problem=problem,
     )
+
+
+async def _came_to(scope: Scope, peer: str) -> str:
+    """The address that the connection came to: the server tells the one that it listens on, which may be all."""
+    address, _, port = scope.server.rpartition(":")
+    if address not in _ALL_ADDRESSES:
+        return scope.server
+    return await threads.run_plain(local_end, peer, int(port)) or scope.server
 
 
 def _host(scope: Scope, lines: Sequence[Header], headers: Mapping[str, str]) -> tuple[str | None, str]:

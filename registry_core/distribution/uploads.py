@@ -135,18 +135,15 @@ async def _with_session(
     token: str,
     work: Callable[[UploadSession, AsyncIterator[bytes]], Awaitable[Response]],
 ) -> Response:
-    """Claim the upload once the first piece of the body is there, do the work with all pieces, and when it fails end
-    the session as the error wants."""
-    pieces = await _begun(_pieces(request.chunks()), request)
-    with _one_more(request, services, identity):
-        session = await threads.run_upload(
-            uploads.claim_upload, repository=repository, by=identity.subject, token=token
-        )
-        try:
+    """Claim the upload, do the work with the pieces of the body; when it fails end the session as the error wants."""
+    session = await threads.run_upload(uploads.claim_upload, repository=repository, by=identity.subject, token=token)
+    try:
+        pieces = await _begun(_pieces(request.chunks()), request)
+        with _one_more(request, services, identity):
             return await work(session, pieces)
-        except BaseException as error:
-            await asyncio.shield(threads.run_upload(session.end_after, error))
-            raise
+    except BaseException as error:
+        await asyncio.shield(threads.run_upload(session.end_after, error))
+        raise
 
 
 async def _begun(pieces: AsyncIterator[bytes], request: Request) -> AsyncIterator[bytes]:

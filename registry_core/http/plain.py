@@ -14,12 +14,15 @@ from typing import Final
 
 from registry_core.config import Config
 from registry_core.http import outgoing
+from registry_core.http.callers import network_of
+from registry_core.http.fairness import Shared
 from registry_core.http.forwarded import split_host
 from registry_core.http.hosts import BadHost, named_host
 from registry_core.http.messages import Header, Response, json_response
 from registry_core.http.refusals import refusal
 from registry_core.tls.names import wanted_names
 
+_CONNECTIONS_MAX: Final = 1024  # of this worker at the same time, shared fairly between addresses
 _HEAD_MAX_BYTES: Final = 16 << 10
 _HEAD_WITHIN_S: Final = 10.0
 _BODY_MAX_BYTES: Final = 64 << 10
@@ -31,16 +34,27 @@ async def listen(config: Config) -> asyncio.Server | None:
     """Answer on `http_port`, where TLS is served and there is one. Raises OSError when the port is taken."""
     if config.http_port is None or not config.serves_tls:
         return None
+    places = Shared(_CONNECTIONS_MAX)
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
-            head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), _HEAD_WITHIN_S)
-            writer.write(_bytes(respond(head, config)))
-            await writer.drain()
-            await _end(reader, writer)
+        key = network_of(str((writer.get_extra_info("peername") or [""])[0]))
+        if places.is_free_for(key):
+            places.take(key)
+            try:
+                await _converse(reader, writer, config)
+            finally:
+                places.give_back(key)
         writer.close()
 
     return await asyncio.start_server(answer, sock=_socket(config.host, config.http_port), limit=_HEAD_MAX_BYTES)
+
+
+async def _converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, config: Config) -> None:
+    with contextlib.suppress(OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+        head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), _HEAD_WITHIN_S)
+        writer.write(_bytes(respond(head, config)))
+        await writer.drain()
+        await _end(reader, writer)
 
 
 def respond(head: bytes, config: Config) -> Response:

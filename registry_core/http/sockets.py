@@ -12,27 +12,29 @@ from typing import Final
 
 _DESCRIPTORS: Final = "/dev/fd"
 _FAMILIES: Final = frozenset({socket.AF_INET, socket.AF_INET6})
-# Of Linux's `struct tcp_info`: tcpi_state, and where the 32-bit and 64-bit numbers lie that are looked at.
+# Of Linux's `struct tcp_info`: tcpi_state, and where the 32-bit numbers lie that are looked at.
 _ESTABLISHED: Final = 1
-_UNACKED, _LAST_SENT_MS, _LAST_RECEIVED_MS, _RECEIVED_BYTES, _UNSENT_BYTES, _INFO_BYTES = 24, 44, 52, 128, 144, 148
+_UNACKED, _LAST_SENT_MS, _LAST_RECEIVED_MS, _UNSENT_BYTES, _INFO_BYTES = 24, 44, 52, 144, 148
 _TCP_INFO: Final[int] = getattr(socket, "TCP_INFO", 0)
 
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """A connection as it is now: its ends as `address:port`, and how long nothing has moved on it, in seconds.
+    """A connection as it is now: its two ends as `address:port`, and how long nothing has moved on it, in seconds.
 
-    `is_open`: the other end has not closed it. `is_sending`: there are bytes that it has not taken yet. `is_answered`:
-    what moved last went out.
+    `is_open`: the other end has not closed it. `is_sending`: there are bytes that it has not taken yet.
     """
 
     descriptor: int
     peer: str
-    local_port: int
+    local: str
     is_open: bool
     is_sending: bool
-    is_answered: bool
     quiet_s: float
+
+    @property
+    def local_port(self) -> int:
+        return int(self.local.rpartition(":")[2])
 
     def end(self) -> None:
         """Close it, if it is still the one that it was. Whoever serves it notices."""
@@ -51,6 +53,12 @@ def is_peer_there(peer: str, port: int) -> bool:
     )
 
 
+def local_end(peer: str, port: int) -> str | None:
+    """The address and port at which the connection from `peer` to our `port` came in; None where that is not told."""
+    found = (one.local for one in connections() if one.peer == peer and one.local_port == port)
+    return next(found, None)
+
+
 def connections() -> Iterator[Connection]:
     """Every TCP connection of this process; none where the system does not tell how they are."""
     for name in os.listdir(_DESCRIPTORS) if _TCP_INFO else ():
@@ -65,18 +73,16 @@ def _connection(descriptor: int) -> Connection | None:
         if known.family not in _FAMILIES or known.type != socket.SOCK_STREAM:
             return None
         info = known.getsockopt(socket.IPPROTO_TCP, _TCP_INFO, _INFO_BYTES)
-        peer, local_port = _written(known.getpeername()), known.getsockname()[1]
+        peer, local = _written(known.getpeername()), _written(known.getsockname())
     if len(info) < _INFO_BYTES:
         return None
     sent_ms, received_ms = _number(info, _LAST_SENT_MS), _number(info, _LAST_RECEIVED_MS)
-    has_received = struct.unpack_from("=Q", info, _RECEIVED_BYTES)[0] > 0
     return Connection(
         descriptor,
         peer,
-        local_port,
+        local,
         is_open=info[0] == _ESTABLISHED,
         is_sending=_number(info, _UNACKED) > 0 or _number(info, _UNSENT_BYTES) > 0,
-        is_answered=not has_received or sent_ms <= received_ms,
         quiet_s=min(sent_ms, received_ms) / 1000,
     )
 

@@ -94,6 +94,15 @@ def test_without_a_host_the_challenge_leads_to_where_the_client_came(anywhere: S
     assert answer.headers["www-authenticate"].startswith(f'Bearer realm="{server.url}/service/token"')
 
 
+def test_without_a_host_a_server_of_all_addresses_names_the_one_that_was_come_to(start_server: ServerFactory) -> None:
+    everywhere = start_server(PORTOLAN_EXTERNAL_URL="", PORTOLAN_HOST="0.0.0.0")  # noqa: S104
+    everywhere.address = "127.0.0.7"
+    answer = talk(everywhere, [b"GET /v2/ HTTP/1.0\r\n\r\n"])
+    assert answer.headers["www-authenticate"].startswith(
+        f'Bearer realm="http://127.0.0.7:{everywhere.port}/service/token"'
+    )
+
+
 def test_a_host_that_is_not_ours_is_refused_in_the_form_of_the_endpoint(server: Server) -> None:
     """Where an external URL is configured; the log has a line for it and no traceback."""
     begin = server.log_size_bytes()

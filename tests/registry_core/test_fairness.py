@@ -226,7 +226,7 @@ def test_equal_parts_fit_and_take_nothing_from_the_small(held: dict[str, int], l
 
 def test_only_what_is_quiet_is_ended() -> None:
     def connection(peer: str, quiet_s: float, *, is_sending: bool = False) -> Connection:
-        return Connection(3, peer, 5080, is_open=True, is_sending=is_sending, is_answered=True, quiet_s=quiet_s)
+        return Connection(3, peer, "127.0.0.1:5080", is_open=True, is_sending=is_sending, quiet_s=quiet_s)
 
     held = [
         connection("busy", 0.1),
