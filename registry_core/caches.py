@@ -33,6 +33,8 @@ LIMITS_BYTES: Final = {
     "repository names": 8 * MIB,
     "addresses": 4 * MIB,
     "written addresses": 4 * MIB,
+    "networks": 1 * MIB,
+    "hosts": 1 * MIB,
     "callers": 4 * MIB,
     "project permissions": 8 * MIB,
     "system permissions": 4 * MIB,

@@ -194,16 +194,37 @@ class Config(BaseModel):
         description="Seconds for which what is remembered is served while Postgres is unreachable; then all gets 503.",
     )
     max_connections: int = Field(
-        default=8192, ge=16, description="Connections that one worker keeps open; further ones wait to be accepted."
+        default=8192,
+        ge=16,
+        description="Connections that one worker keeps open; further ones wait to be accepted. From three quarters of "
+        "them on, the addresses with the most lose those on which nothing happens.",
     )
     max_uploads_at_once: int = Field(
-        default=256, ge=1, description="Upload requests that one worker takes at the same time; further ones get 429."
+        default=256,
+        ge=1,
+        description="Upload requests whose bytes one worker writes at the same time; further ones get 429. One subject "
+        "takes at most as many as it leaves free.",
+    )
+    body_memory_bytes: int = Field(
+        default=256 * 1024 * 1024,
+        ge=32 * 1024 * 1024,
+        description="Memory of one worker for request bodies that are read whole (manifests, API requests, short "
+        "uploads), in bytes; one client takes at most as much as it leaves free.",
     )
     header_timeout_s: int = Field(
-        default=60, ge=1, description="Seconds in which a request's head must have come, or an idle connection ends."
+        default=75,
+        ge=1,
+        description="Seconds in which a request's head must have come, and after which an idle connection ends. Longer "
+        "than a proxy in front keeps its own (60 s, mostly).",
     )
     body_idle_timeout_s: int = Field(
         default=60, ge=1, description="Seconds without a byte after which a request body is given up."
+    )
+    body_min_rate_bytes: int = Field(
+        default=1024,
+        ge=1,
+        description="Bytes a second below which a request body is given up, once body_idle_timeout_s of waiting are "
+        "used up.",
     )
     shutdown_grace_s: int = Field(
         default=20, ge=1, description="Seconds that requests and jobs in progress get at shutdown."
@@ -318,6 +339,12 @@ class Config(BaseModel):
             raise ValueError("external_url begins with http://, but TLS is on: write https://, or set tls to false")
         if self.http_port == self.port:
             raise ValueError("http_port must be another port than port, which speaks HTTPS")
+        return self
+
+    @model_validator(mode="after")
+    def _bodies_fit(self) -> Self:
+        if self.body_memory_bytes < 2 * self.manifest_limit_bytes:
+            raise ValueError("body_memory_bytes must be at least twice manifest_limit_bytes: raise it")
         return self
 
     @field_validator("database_url", "database_direct_url")

@@ -29,9 +29,11 @@ _SECRET_KEY = re.compile(
 )
 _AUTHORIZATION = re.compile(r"\b(Bearer|Basic)\s+[A-Za-z0-9\-._~+/=]{4,}", re.IGNORECASE)
 _URL_PASSWORD = re.compile(r"(://[^\s/:@]*):[^\s/@]+@")
-_SECRET_PARAMETER = re.compile(
-    r"(?i)(?<![A-Za-z0-9])((?:[\w-]*(?:signature|credential|secret|passw(?:or)?d|token)|sig|code|state)=)[^&\s\"'#]+"
-)
+# A name begins where no character of one stands before it, so that a long text is gone through once.
+_PARAMETER = re.compile(r"(?<![\w-])([\w-]+)=")
+_VALUE = re.compile(r"[^&\s\"'#]+")
+_SECRET_ENDINGS = ("signature", "credential", "secret", "passwd", "password", "token")
+_SECRET_WORDS = frozenset({"sig", "code", "state"})
 # libraries that tell of every step; Celery of every tick of the clock, each second
 _CHATTY = (
     "kombu", "amqp", "asyncio", "urllib3", "httpx", "httpcore",
@@ -190,8 +192,20 @@ def redact_text(text: str) -> str:
     if "://" in text:
         text = _URL_PASSWORD.sub(rf"\1:{MASK}@", text)
     if "=" in text:
-        text = _SECRET_PARAMETER.sub(rf"\1{MASK}", text)
+        text = _without_secret_parameters(text)
     return _AUTHORIZATION.sub(rf"\1 {MASK}", text)
+
+
+def _without_secret_parameters(text: str) -> str:
+    kept, position = [], 0
+    for parameter in _PARAMETER.finditer(text):
+        name, begin = parameter[1].lower(), parameter.end()
+        is_secret = name.endswith(_SECRET_ENDINGS) or name.replace("_", "-").rpartition("-")[2] in _SECRET_WORDS
+        value = _VALUE.match(text, begin) if is_secret and begin >= position else None
+        if value is not None:
+            kept += [text[position:begin], MASK]
+            position = value.end()
+    return "".join([*kept, text[position:]])
 
 
 class _WithoutLevel(dict[str, Any]):
@@ -254,6 +268,7 @@ def _route_standard_library(level: str, stream: TextIO) -> None:
             processors=[_without_internals, renderer],
         )
     )
+    handler.addFilter(_without_clients_traceback)
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
@@ -265,6 +280,14 @@ def _route_standard_library(level: str, stream: TextIO) -> None:
 def _is_ours_to_mend(record: logging.LogRecord) -> bool:
     """Django warns of every request that is answered with 4xx: clients' mistakes, which the access log has already."""
     return record.levelno >= logging.ERROR
+
+
+def _without_clients_traceback(record: logging.LogRecord) -> bool:
+    """What Django refuses as suspicious is the client's fault: where in Django that was noticed helps nobody."""
+    if record.name.startswith("django.security."):
+        record.exc_info = None
+        record.levelno, record.levelname = logging.WARNING, "WARNING"
+    return True
 
 
 def _is_ours(handler: logging.Handler) -> bool:

@@ -11,7 +11,7 @@ import os
 import re
 import secrets
 import time
-from collections.abc import AsyncIterator, Coroutine, Mapping
+from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any
 
 import django
@@ -26,20 +26,27 @@ from django.core.wsgi import get_wsgi_application  # noqa: E402 Django must be s
 from registry_core import logs, threads  # noqa: E402
 from registry_core.config import get_config  # noqa: E402
 from registry_core.database import outage  # noqa: E402
+from registry_core.distribution import errors as oci_errors  # noqa: E402
 from registry_core.distribution import known_answers  # noqa: E402
-from registry_core.distribution.app import API_VERSION, answer  # noqa: E402
+from registry_core.distribution.app import answer  # noqa: E402
 from registry_core.distribution.hooks import load_plugins  # noqa: E402
 from registry_core.distribution.services import Services, make_services  # noqa: E402
-from registry_core.http import draining, forwarded, plain, relays, wsgi_mount  # noqa: E402
-from registry_core.http.answers import HSTS, is_local, under_prefix  # noqa: E402
+from registry_core.http import callers, draining, forwarded, hosts, outgoing, plain, relays, wsgi_mount  # noqa: E402
+from registry_core.http.answers import under_prefix  # noqa: E402
+from registry_core.http.bodies import Body, BodyMemory  # noqa: E402
+from registry_core.http.crowding import Crowding  # noqa: E402
+from registry_core.http.fairness import Shared  # noqa: E402
 from registry_core.http.messages import (  # noqa: E402
+    BodyTooSlow,
     ClientGone,
     FilePart,
     Header,
     Request,
     Response,
-    declared_length,
+    TooManyBodies,
 )
+from registry_core.http.refusals import refusal  # noqa: E402
+from registry_core.http.sockets import local_end  # noqa: E402
 from registry_core.loop_watch import LoopWatch  # noqa: E402
 from registry_core.processes import heartbeats  # noqa: E402
 from registry_core.storage.stores import default_store, flush_stores  # noqa: E402
@@ -50,11 +57,13 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 CLEAR_DEAD_S = 1.0
 FLUSH_LOG_S = 0.05
 FLUSH_LOG_AT_REST_S = 0.2
-AT_ONCE_BYTES = 64 << 10
 UNREAD_MAX_BYTES = 1 << 20
 UNREAD_S = 5.0
-_SPECIAL = frozenset({"if-none-match", "content-length", "transfer-encoding", "x-request-id", "x-portolan-worker"})
+_SPECIAL = frozenset({"if-none-match", "content-length", "transfer-encoding", "x-request-id"})
 """Headers for which the answer to a pull is not the one that others get."""
+WORKER = "x-portolan-worker"
+"""Asks, while the event loop is watched, which process answers."""
+_ALL_ADDRESSES = frozenset({"0.0.0.0", "[::]"})  # noqa: S104 not to listen there
 _BODILESS = frozenset({204, 304})
 
 
@@ -67,6 +76,8 @@ class Registry:
         self._background: list[asyncio.Task[None]] = []
         self._plain: asyncio.Server | None = None
         self._is_draining = False
+        self._crowding = Crowding()
+        self._body_memory = Shared(get_config().body_memory_bytes)
         # Which client it is, proxies that are trusted say in headers.
         self._may_answer_again = False
         self._id_prefix = secrets.token_hex(6)
@@ -85,6 +96,7 @@ class Registry:
                 self._clear_dead_marks(),
                 outage.watch(self._services.generations.unreachable_for_s),
                 heartbeats.beat_for_ever(heartbeats.SERVE, self._services.pool),
+                self._crowding.run(),
                 _flush_access_log(),
             )
         ]
@@ -95,31 +107,38 @@ class Registry:
 
     async def __rsgi__(self, scope: Scope, protocol: RSGIHTTPProtocol) -> None:
         started_s = time.perf_counter()
-        headers = dict(scope.headers.items())
-        if not self._answer_again(scope, headers, protocol, started_s):
-            await self._answer(scope, headers, protocol, started_s)
+        lines = scope.headers.items()
+        headers = dict(lines)
+        if not self._answer_again(scope, lines, headers, protocol, started_s):
+            await self._answer(scope, lines, headers, protocol, started_s)
 
     def _answer_again(
-        self, scope: Scope, headers: dict[str, str], protocol: RSGIHTTPProtocol, started_s: float
+        self,
+        scope: Scope,
+        lines: Sequence[Header],
+        headers: dict[str, str],
+        protocol: RSGIHTTPProtocol,
+        started_s: float,
     ) -> bool:
         """Answer a plain request for a manifest or a blob from memory; whether that was done.
 
         It is what `_answer` would do, without the objects and the turns that it takes: nearly all requests are of this
         kind, and half of the time that Python took for one went into those.
         """
-        if not self._may_answer_again or not _SPECIAL.isdisjoint(headers):
+        if not self._may_answer_again or len(lines) != len(headers) or not _SPECIAL.isdisjoint(headers):
             return False
-        services, method, path = self._services, scope.method, scope.path
+        services, method, path, host = self._services, scope.method, scope.path, headers.get("host", "")
         assert services is not None  # noqa: S101 for the type checker
-        if services.generations.unreachable_for_s():
+        if not hosts.is_valid(host) or services.generations.unreachable_for_s():
             return False
         known = known_answers.recall(method, path, headers, services)
-        if known is None:
+        client = scope.client
+        if known is None or self._crowding.must_end(client):
             return False
         request_id = f"{self._id_prefix}{next(self._ids):08x}"
-        sent = [*known.headers, API_VERSION, ("x-request-id", request_id)]
-        if scope.scheme == "https" and not is_local(headers.get("host", "")):
-            sent.append(HSTS)
+        is_secure = scope.scheme == "https" and outgoing.is_secure("https", host)
+        sent = outgoing.of_class(known.headers, outgoing.REGISTRY)
+        sent += outgoing.of_connection(request_id, is_secure=is_secure)
         size_bytes = _send_at_once(method, known.status, sent, known.content, known.file, protocol)
         logs.access(
             request_id=request_id,
@@ -128,7 +147,7 @@ class Registry:
             status=known.status,
             size_bytes=size_bytes,
             duration_ms=(time.perf_counter() - started_s) * 1000,
-            client=forwarded.written(scope.client),
+            client=forwarded.written(client),
             user=known.user,
             action=known.action,
             repository=known.repository,
@@ -136,35 +155,78 @@ class Registry:
         return True
 
     async def _answer(
-        self, scope: Scope, headers: dict[str, str], protocol: RSGIHTTPProtocol, started_s: float
+        self,
+        scope: Scope,
+        lines: Sequence[Header],
+        headers: dict[str, str],
+        protocol: RSGIHTTPProtocol,
+        started_s: float,
     ) -> None:
-        body = _Body(protocol, headers)
-        request = _request(scope, headers, body, new_id=f"{self._id_prefix}{next(self._ids):08x}")
+        peer = scope.client
+        self._crowding.in_progress.add(peer)
+        memory = None
         try:
+            body = Body(protocol, headers, scope)
+            named, problem = _host(scope, lines, headers)
+            headers["host"] = named or await _came_to(scope, peer)
+            request = _request(scope, peer, lines, headers, body, new_id=f"{self._id_prefix}{next(self._ids):08x}")
+            request.problem = problem
+            if body.is_there:
+                memory = BodyMemory(self._body_memory)
+                request.keep = memory.take
+            callers.begin(request.address, headers.get("authorization", "") or headers.get("cookie", ""))
+            response = await self._response(request)
+            is_last = self._is_draining or self._crowding.must_end(peer) or not await _is_body_done(request, body)
+            self._complete(request, response, is_last=is_last)
+            size_bytes = await _send(request, response, protocol)
+            _log(request, response, size_bytes, started_s)
+        finally:
+            if memory is not None:
+                memory.give_back()
+            self._crowding.in_progress.discard(peer)
+
+    async def _response(self, request: Request) -> Response:
+        """The answer, whatever happens on the way to it."""
+        try:
+            if request.problem:
+                return refusal(request.path, 400, request.problem)
             response = await self._route(request)
+            if response.relay is not None and request.method != "HEAD":
+                await relays.gather(response)
+            return response
+        except BodyTooSlow:
+            message = "the request's body came too slowly to be waited for: check the network, then try again"
+            return refusal(request.path, 408, message)
         except ClientGone:
-            response = Response(400, [("connection", "close")])
-        response.headers.append(("x-request-id", request.id))
-        if request.scheme == "https" and not is_local(request.host):
-            response.headers.append(HSTS)
-        if self._is_draining or not await _is_body_done(request, body):
-            response.headers.append(("connection", "close"))
-        if get_config().workers > 1 and "x-portolan-worker" in headers:
-            response.headers.append(("x-portolan-worker", str(os.getpid())))
-        size_bytes = await _send(request, response, protocol)
-        _log(request, response, size_bytes, started_s)
+            message = "the request's body ended before it was whole: send it again"
+            return refusal(request.path, 400, message)
+        except TooManyBodies as error:
+            wait = ("retry-after", str(error.RETRY_AFTER_S))
+            return refusal(request.path, error.status, str(error), wait)
+        except Exception as error:
+            return oci_errors.respond(request, error) or oci_errors.unforeseen(request)
+
+    def _complete(self, request: Request, response: Response, *, is_last: bool) -> None:
+        """Give a response the headers that every one gets."""
+        is_secure = outgoing.is_secure(request.scheme, request.host)
+        if WORKER in request.headers and get_config().watch_event_loop_ms:
+            response.headers.append((WORKER, str(os.getpid())))
+        response.headers = [
+            *outgoing.of_class(response.headers, outgoing.class_of(request.path)),
+            *outgoing.of_connection(request.id, is_secure=is_secure, is_last=is_last),
+        ]
 
     async def _in_background(self, task: Coroutine[Any, Any, None]) -> None:
         await task
 
     async def _route(self, request: Request) -> Response:
+        assert self._services is not None  # noqa: S101 for the type checker
         if request.path == "/v2" or request.path.startswith("/v2/"):
-            assert self._services is not None  # noqa: S101 for the type checker
             return under_prefix(await answer(request, self._services), get_config().url_prefix)
         if request.path == "/service/token":
             request.action = "token"
             return await service_token(request, self._services)
-        return await wsgi_mount.call(self._django, request, prefix=get_config().url_prefix)
+        return await wsgi_mount.call(self._django, request, self._services, prefix=get_config().url_prefix)
 
     async def _open(self) -> None:
         await threads.run_plain(default_store)
@@ -219,14 +281,14 @@ async def _flush_access_log() -> None:
         was_asked = logs.flush_access()
 
 
-def _request(scope: Scope, headers: dict[str, str], body: _Body, *, new_id: str) -> Request:
+def _request(
+    scope: Scope, peer: str, lines: Sequence[Header], headers: dict[str, str], body: Body, *, new_id: str
+) -> Request:
     config = get_config()
     given = headers.get("x-request-id", "")
     if config.trusted_proxies:
-        headers |= forwarded.joined(scope.headers.items())
-    origin = forwarded.origin_of(
-        peer=scope.client, scheme=scope.scheme, headers=headers, trusted=config.trusted_proxies
-    )
+        headers |= forwarded.joined(lines)
+    origin = forwarded.origin_of(peer=peer, scheme=scope.scheme, headers=headers, trusted=config.trusted_proxies)
     return Request(
         method=scope.method,
         path=scope.path,
@@ -241,34 +303,31 @@ def _request(scope: Scope, headers: dict[str, str], body: _Body, *, new_id: str)
     )
 
 
-class _Body:
-    """A request's body: its chunks, once, whether anybody asked for them, and whether he took them to the end.
-
-    It must not refer to the request: in a cycle the protocol would outlive the answer, and the connection with it.
-    """
-
-    __slots__ = ("declared_bytes", "is_ended", "is_read", "protocol")
-
-    def __init__(self, protocol: RSGIHTTPProtocol, headers: Mapping[str, str]) -> None:
-        self.protocol = protocol
-        self.declared_bytes = declared_length(headers)
-        self.is_read = False
-        self.is_ended = False
-
-    def __call__(self) -> AsyncIterator[bytes]:
-        self.is_read = True
-        return _chunks(self)
+async def _came_to(scope: Scope, peer: str) -> str:
+    """The address that the connection came to: the server tells the one that it listens on, which may be all."""
+    address, _, port = scope.server.rpartition(":")
+    if address not in _ALL_ADDRESSES:
+        return scope.server
+    return await threads.run_plain(local_end, peer, int(port)) or scope.server
 
 
-async def _is_body_done(request: Request, body: _Body) -> bool:
+def _host(scope: Scope, lines: Sequence[Header], headers: Mapping[str, str]) -> tuple[str | None, str]:
+    """The host that the request is for, and what is wrong with how it says so."""
+    try:
+        return hosts.named_host(lines, headers, target=scope.authority, version=scope.http_version), ""
+    except hosts.BadHost as error:
+        return None, str(error)
+
+
+async def _is_body_done(request: Request, body: Body) -> bool:
     """Whether the connection can carry another request: the body was read, or is short enough to be read now.
 
     Clients that send a body before they know that it is refused do not look at the answer before they have sent it;
     a connection that is closed under them reads as a broken network.
     """
-    length = request.content_length
-    if body.is_ended or not (length or "transfer-encoding" in request.headers):
+    if body.is_ended or not body.is_there:
         return True
+    length = body.declared_bytes
     if body.is_read or length is None or length > UNREAD_MAX_BYTES or "expect" in request.headers:
         return False
     try:
@@ -280,42 +339,9 @@ async def _is_body_done(request: Request, body: _Body) -> bool:
     return True
 
 
-async def _chunks(body: _Body) -> AsyncIterator[bytes]:
-    """The body's chunks. Raises ClientGone when the client closed before the body was whole, or sent nothing for too
-    long.
-
-    The server ends the iteration without an error then. A body with a declared length is counted; for a chunked one
-    the server's sign is a second empty chunk at the end (a whole body ends with one).
-    """
-    declared = body.declared_bytes
-    received, empty = 0, 0
-    chunks = _at_once(body.protocol) if declared is not None and declared <= AT_ONCE_BYTES else aiter(body.protocol)
-    try:
-        while received != declared:
-            async with asyncio.timeout(get_config().body_idle_timeout_s):
-                chunk = await anext(chunks)
-            if chunk:
-                received += len(chunk)
-                yield chunk
-            else:
-                empty += 1
-    except StopAsyncIteration:
-        pass
-    except (RSGIProtocolClosed, TimeoutError):
-        raise ClientGone from None
-    body.is_ended = True
-    if empty > 1 or (declared is not None and received < declared):
-        raise ClientGone
-
-
-async def _at_once(protocol: RSGIHTTPProtocol) -> AsyncIterator[bytes]:
-    """A short body in one turn: each chunk would be another one between the server's threads and ours."""
-    yield await protocol()
-
-
 async def _send(request: Request, response: Response, protocol: RSGIHTTPProtocol) -> int:
     """Send the response; how many bytes its body has."""
-    if request.method != "HEAD" and response.relay is not None and response.relay.length_bytes:
+    if request.method != "HEAD" and response.relay is not None:
         return await relays.send(response, response.relay, protocol)
     return _send_at_once(request.method, response.status, response.headers, response.body, response.file, protocol)
 

@@ -1,14 +1,20 @@
-"""The bounded pool in which synchronous operations run, so that the event loop never waits for a database or a disk."""
+"""The bounded pool in which synchronous operations run, so that the event loop never waits for a database or a disk.
+
+One caller never has all threads: see `registry_core.http.fairness`.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import ParamSpec, TypeVar
 
 from django.db import OperationalError, connection
 
+from registry_core.http import callers
+from registry_core.http.fairness import Turns
 from registry_core.state import generations
 
 P = ParamSpec("P")
@@ -16,9 +22,29 @@ T = TypeVar("T")
 
 THREADS = 12
 KNOWN_TO_BE_AWAY_S = 0.5
-_pool = ThreadPoolExecutor(THREADS, thread_name_prefix="operation")
+
+
+@dataclass(frozen=True, slots=True)
+class _Pool:
+    threads: ThreadPoolExecutor
+    turns: Turns
+
+    @classmethod
+    def of(cls, name: str) -> _Pool:
+        return cls(ThreadPoolExecutor(THREADS, thread_name_prefix=name), Turns(THREADS))
+
+    async def run(self, call: Callable[[], T]) -> T:
+        caller = callers.current()
+        await self.turns.enter(caller)
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self.threads, call)
+        finally:
+            self.turns.leave(caller)
+
+
+_operations = _Pool.of("operation")
 # Apart from the operations, which have to go on when the object store is slow.
-_uploads = ThreadPoolExecutor(THREADS, thread_name_prefix="upload")
+_uploads = _Pool.of("upload")
 
 
 async def run(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
@@ -26,7 +52,7 @@ async def run(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) ->
 
     Raises OperationalError at once while the database is known not to answer: nobody waits for what cannot come.
     """
-    return await _run_in(_pool, function, *args, **kwargs)
+    return await _run_in(_operations, function, *args, **kwargs)
 
 
 async def run_upload(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
@@ -34,7 +60,7 @@ async def run_upload(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwa
     return await _run_in(_uploads, function, *args, **kwargs)
 
 
-async def _run_in(pool: ThreadPoolExecutor, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+async def _run_in(pool: _Pool, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
     refuse_while_away()
 
     def call() -> T:
@@ -43,7 +69,7 @@ async def _run_in(pool: ThreadPoolExecutor, function: Callable[P, T], /, *args: 
         finally:
             connection.close()
 
-    return await asyncio.get_running_loop().run_in_executor(pool, call)
+    return await pool.run(call)
 
 
 def refuse_while_away() -> None:
@@ -54,9 +80,9 @@ def refuse_while_away() -> None:
 
 async def run_plain(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
     """Run work that touches no database (a disk, a hash) in the pool."""
-    return await asyncio.get_running_loop().run_in_executor(_pool, lambda: function(*args, **kwargs))
+    return await _operations.run(lambda: function(*args, **kwargs))
 
 
 async def run_store(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
     """Run work that waits for the object store and touches no database."""
-    return await asyncio.get_running_loop().run_in_executor(_uploads, lambda: function(*args, **kwargs))
+    return await _uploads.run(lambda: function(*args, **kwargs))

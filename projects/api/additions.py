@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 from django.http import HttpResponse
 from rest_framework.request import Request
@@ -47,6 +47,5 @@ class VulnerabilitiesView(ArtifactView):
 
 
 def _text(content: bytes, media_type: str) -> HttpResponse:
-    """Text that no browser shall take for anything else."""
-    headers: dict[str, Any] = {"X-Content-Type-Options": "nosniff", "Content-Security-Policy": "sandbox"}
-    return HttpResponse(content, content_type=media_type, headers=headers)
+    """Text, which `registry_core.http.outgoing` keeps browsers from taking for anything else."""
+    return HttpResponse(content, content_type=media_type)

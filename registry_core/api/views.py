@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from django.http import Http404, HttpRequest, HttpResponse
+from django.utils.http import parse_etags
 from drf_spectacular.types import OpenApiTypes
 from rest_framework import serializers
 from rest_framework.permissions import AllowAny
@@ -17,7 +18,10 @@ from registry_core.api.health import HEALTHY, UNHEALTHY, probe
 from registry_core.api.messages import JsonRenderer
 from registry_core.api.negotiation import PlainText
 from registry_core.api.openapi import described
+from registry_core.api.published_schema import MEDIA_TYPE, published_schema
 from registry_core.outages import Outage
+
+SCHEMA_MAX_AGE_S: Final = 300
 
 
 class PublicView(APIView):
@@ -75,17 +79,18 @@ class HealthView(PublicView):
 
 
 class SchemaView(PublicView):
-    """`GET /openapi.json`: the description of this API, made from the views."""
+    """`GET /openapi.json`: the description of this API, made from the views, once in the life of a process."""
 
     schema = None
 
     def get(self, request: Request) -> HttpResponse:
-        """Describe all views."""
-        from drf_spectacular.views import SpectacularJSONAPIView  # not before: see registry_core.api.openapi
-
-        view = SpectacularJSONAPIView.as_view(authentication_classes=(), permission_classes=(AllowAny,))
-        answer = view(request._request).render()
-        return HttpResponse(answer.content, headers=answer.headers)
+        """Describe all views; 304 to who has the description already."""
+        known = published_schema()
+        headers = {"ETag": known.etag, "Cache-Control": f"public, max-age={SCHEMA_MAX_AGE_S}"}
+        wanted = {tag.removeprefix("W/") for tag in parse_etags(request.headers.get("If-None-Match", ""))}
+        if wanted & {known.etag, "*"}:
+            return HttpResponse(status=304, headers=headers)
+        return HttpResponse(known.content, content_type=MEDIA_TYPE, headers=headers)
 
 
 class VersionView(PublicView):

@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
-import structlog
-
 from registry_core.config import get_config
 from registry_core.distribution import known_answers
-from registry_core.distribution.errors import OciError, respond
+from registry_core.distribution.errors import OciError, respond, unforeseen
 from registry_core.distribution.router import MethodNotAllowed, NotFound, find
 from registry_core.distribution.services import Services
-from registry_core.http.messages import ClientGone, Request, Response
-
-API_VERSION = ("docker-distribution-api-version", "registry/2.0")
-_log = structlog.get_logger(__name__)
+from registry_core.http.messages import ClientGone, Request, Response, TooManyBodies
 
 
 async def answer(request: Request, services: Services) -> Response:
-    """Answer a request to /v2/. Raises ClientGone, for which there is nobody to answer."""
+    """Answer a request to /v2/. Raises ClientGone and TooManyBodies, which are not answered by an endpoint."""
     try:
-        response = await _handle(request, services)
-    except ClientGone:
+        return await _handle(request, services)
+    except (ClientGone, TooManyBodies):
         raise
     except Exception as error:
-        response = respond(request, error) or _unforeseen(request)
-    response.headers.append(API_VERSION)
-    return response
+        return respond(request, error) or unforeseen(request)
 
 
 async def _handle(request: Request, services: Services) -> Response:
@@ -48,11 +41,3 @@ def _refuse_during_outage(services: Services) -> None:
     if services.generations.unreachable_for_s() > get_config().stale_if_down_s:
         wait = [("retry-after", "5")]
         raise OciError(503, "UNAVAILABLE", "the registry's database is not available: try again", headers=wait)
-
-
-def _unforeseen(request: Request) -> Response:
-    _log.exception("a request failed for a reason nobody foresaw", request_id=request.id, path=request.path)
-    known = respond(
-        request, OciError(500, "UNKNOWN", f"the registry failed; its log has the reason under {request.id}")
-    )
-    return known or Response(500)

@@ -19,7 +19,8 @@ from registry_core.distribution import known_answers
 from registry_core.distribution.cache import Basis
 from registry_core.distribution.guards import admit_pull, deletable, readable
 from registry_core.distribution.manifests import is_known_to_client
-from registry_core.distribution.ranges import RangeNotSatisfiable, parse_range
+from registry_core.distribution.multipart import multipart
+from registry_core.distribution.ranges import Range, RangeNotSatisfiable, parse_ranges
 from registry_core.distribution.services import Services
 from registry_core.http.messages import FilePart, Header, Relay, Request, Response
 from registry_core.storage.filesystem import FilesystemStore
@@ -32,7 +33,7 @@ _log = structlog.get_logger(__name__)
 
 
 async def get(request: Request, services: Services, name: str, digest_text: str) -> Response:
-    """GET and HEAD: the blob, or one range of it."""
+    """GET and HEAD: the blob, or ranges of it."""
     identity, repository = await readable(request, services, name)
     digest = Digest.parse(digest_text)
     blob = await _load(services, repository, digest)
@@ -108,21 +109,34 @@ async def _answer(request: Request, services: Services, blob: BlobRef, headers: 
         return Response(307, [*headers[:2], ("location", where.url), ("content-length", "0")])
     wanted = request.headers.get("range", "")
     try:
-        part = parse_range(wanted, size) if wanted and _is_range_wanted(request, blob) else None
+        ranges = parse_ranges(wanted, size) if wanted and _is_range_wanted(request, blob) else None
     except RangeNotSatisfiable:
         return Response(416, [*headers[:3], ("content-range", f"bytes */{size}"), ("content-length", "0")])
-    first, last = part or (0, size - 1)
+    if ranges is not None and len(ranges) > 1:
+        return await _parts(store, blob, ranges, headers)
+    first, last = ranges[0] if ranges else (0, size - 1)
     length = last - first + 1
     headers.append(("content-length", str(length)))
-    if part is not None:
+    if ranges is not None:
         headers.append(("content-range", f"bytes {first}-{last}/{size}"))
-    response = Response(200 if part is None else 206, headers)
+    response = Response(200 if ranges is None else 206, headers)
     if where is not None:
         response.file = FilePart(where, first, length)
     else:
         chunks = store.read(blob.storage_key, start=first, end=last + 1)
         response.relay = Relay(await threads.run_store(_begun, chunks), length)
     return response
+
+
+async def _parts(store: ObjectStore, blob: BlobRef, ranges: list[Range], headers: list[Header]) -> Response:
+    """Several ranges: each a part of one body, which passes through us wherever the blob lies."""
+
+    def read(start: int, end: int) -> Iterator[bytes]:
+        return store.read(blob.storage_key, start=start, end=end)
+
+    of_parts, relay = multipart(ranges, blob.size_bytes, "application/octet-stream", read)
+    chunks = await threads.run_upload(_begun, relay.chunks)
+    return Response(206, [*headers[:3], *of_parts], relay=Relay(chunks, relay.length_bytes))
 
 
 def _standing_on_its_url(services: Services, blob: BlobRef, response: Response) -> list[Basis | None]:

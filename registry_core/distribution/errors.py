@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+import structlog
+
 from registry_core.access import TooManyAttempts, Unauthenticated
 from registry_core.content import errors as content
 from registry_core.digests import DigestError
@@ -15,6 +17,8 @@ from registry_core.names import InvalidName
 from registry_core.outages import Outage, outage_of
 
 NOT_KNOWN: Final = "the user name or password, or the token, is wrong or has expired"
+
+_log = structlog.get_logger(__name__)
 
 
 class OciError(Exception):
@@ -55,6 +59,13 @@ def respond(request: Request, error: Exception) -> Response | None:
     if known.detail:
         body["detail"] = known.detail
     return json_response(known.status, {"errors": [body]}, known.headers)
+
+
+def unforeseen(request: Request) -> Response:
+    """The answer while an exception is handled that is nobody's fault but ours; it goes to the log."""
+    _log.exception("a request failed for a reason nobody foresaw", request_id=request.id, path=request.path)
+    message = f"the registry failed; its log has the reason under {request.id}"
+    return json_response(500, {"errors": [{"code": "UNKNOWN", "message": message}]})
 
 
 def _translate(request: Request, error: Exception) -> OciError | None:

@@ -15,6 +15,7 @@ import msgspec
 
 from registry_core import threads
 from registry_core.access import ANONYMOUS, Subject, Unauthenticated, authority
+from registry_core.http import callers
 from registry_core.http.messages import Request
 from registry_core.tokens.jwt import Claims, TokenError, verify
 
@@ -83,6 +84,7 @@ async def identify(request: Request, services: Services) -> Identity:
     if identity is None:
         identity = await _verify(header, key, request, services)
     request.user = identity.subject.name
+    callers.recognize(identity.subject)
     return identity
 
 

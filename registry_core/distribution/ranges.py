@@ -4,33 +4,61 @@ from __future__ import annotations
 
 import re
 
-_BYTES_RANGE = re.compile(r"bytes=([0-9]{0,19})-([0-9]{0,19})")
+_BYTES = "bytes="
+_RANGE = re.compile(r"([0-9]{0,19})-([0-9]{0,19})")
 _CONTENT_RANGE = re.compile(r"(?:bytes[ =])?([0-9]{1,19})-([0-9]{1,19})(?:/(?:[0-9]{1,19}|\*))?")
+RANGES_MAX = 1024
+"""As many as containers/storage asks for at once, when it pulls a layer of which it has a part."""
+Range = tuple[int, int]
+"""First and last byte, inclusive."""
 
 
 class RangeNotSatisfiable(Exception):
-    """The range lies outside of what there is."""
+    """The ranges lie outside of what there is."""
 
 
-def parse_range(header: str, size_bytes: int) -> tuple[int, int] | None:
-    """First and last byte (inclusive) of the one range asked for; None when the whole is to be sent.
+def parse_ranges(header: str, size_bytes: int) -> list[Range] | None:
+    """The ranges asked for, in their order, those that overlap as one; None when the whole is to be sent.
 
-    A malformed range, another unit, or several ranges are answered with the whole (RFC 9110 §14.2 allows to ignore
-    them). Raises RangeNotSatisfiable, also for a range that ends before it begins (§15.5.17).
+    A malformed list, another unit, or more than RANGES_MAX ranges are answered with the whole (RFC 9110 §14.2 allows to
+    ignore them). Ranges that only touch stay apart: clients count the parts. Raises RangeNotSatisfiable when none lies
+    within what there is, also for a range that ends before it begins (§15.5.17).
     """
-    match = _BYTES_RANGE.fullmatch(header.strip())
-    if match is None or match.group(1) == match.group(2) == "":
+    unit, specifications = header.strip()[: len(_BYTES)], header.strip()[len(_BYTES) :]
+    if unit.lower() != _BYTES:
         return None
-    if match.group(1) == "":
-        suffix = int(match.group(2))
-        if suffix == 0 or size_bytes == 0:
-            raise RangeNotSatisfiable
-        return max(0, size_bytes - suffix), size_bytes - 1
-    first = int(match.group(1))
-    last = min(int(match.group(2)), size_bytes - 1) if match.group(2) else size_bytes - 1
-    if first >= size_bytes or last < first:
+    texts = [text for part in specifications.split(",") if (text := part.strip(" \t"))]
+    matches = [_RANGE.fullmatch(text) for text in texts[: RANGES_MAX + 1]]
+    if not 0 < len(matches) <= RANGES_MAX or any(match is None or match[0] == "-" for match in matches):
+        return None
+    found = [_resolved(match[1], match[2], size_bytes) for match in matches if match]
+    ranges = [part for part in found if part is not None]
+    if not ranges:
         raise RangeNotSatisfiable
-    return first, last
+    return ranges if len(ranges) == 1 else _disjoint(ranges)
+
+
+def _resolved(first: str, last: str, size_bytes: int) -> Range | None:
+    """The range within what there is; None when it lies outside. Raises RangeNotSatisfiable."""
+    if not first:
+        suffix = min(int(last), size_bytes)
+        return (size_bytes - suffix, size_bytes - 1) if suffix else None
+    if last and int(last) < int(first):
+        raise RangeNotSatisfiable
+    end = min(int(last), size_bytes - 1) if last else size_bytes - 1
+    return (int(first), end) if int(first) < size_bytes else None
+
+
+def _disjoint(ranges: list[Range]) -> list[Range]:
+    """The ranges, each group that overlaps as one, where the first of the group stood (RFC 9110 §15.3.7.2)."""
+    merged: list[tuple[int, int, int]] = []  # first byte, last byte, place
+    for first, last, place in sorted((first, last, place) for place, (first, last) in enumerate(ranges)):
+        if merged and first <= merged[-1][1]:
+            begin, end, earlier = merged[-1]
+            merged[-1] = begin, max(end, last), min(earlier, place)
+        else:
+            merged.append((first, last, place))
+    return [(first, last) for first, last, _ in sorted(merged, key=lambda group: group[2])]
 
 
 def parse_content_range(header: str) -> tuple[int, int] | None:

@@ -19,6 +19,7 @@ from registry_core.distribution.reads import Located, Reach, Reads, StoredManife
 from registry_core.distribution.shared_work import SharedWork
 from registry_core.distribution.tail import Tail
 from registry_core.generations import Generations
+from registry_core.http.fairness import SharedSlots
 from registry_core.state import generations, machine_id
 from registry_core.storage.interface import SignedUrl
 
@@ -45,7 +46,7 @@ class Services:
     catalogs: GenerationCache[list[str]]
     pulls: PullCounter
     tail: Tail
-    uploads_now: int = 0
+    uploads: SharedSlots
 
 
 def make_services() -> Services:
@@ -86,4 +87,5 @@ def make_services() -> Services:
             machine=machine_id(),
             lock=config.run_dir / "tail.lock",
         ),
+        uploads=SharedSlots(config.max_uploads_at_once),
     )

@@ -2,6 +2,9 @@
 
 Chunks are gathered into pieces and handed to a thread that writes and hashes them, so that the event loop waits for
 neither. A short body is gathered whole first, and all that is done with it is done in one visit to a thread.
+
+How many write at once is bounded, and shared fairly between subjects and addresses (`registry_core.http.fairness`). A
+request counts from its first piece on, so that one whose body trickles keeps nobody out.
 """
 
 from __future__ import annotations
@@ -15,7 +18,6 @@ from typing import TypeVar
 
 from registry_core import threads
 from registry_core.access import Subject, authority
-from registry_core.config import get_config
 from registry_core.content import short_uploads, uploads
 from registry_core.content.blobs import BlobRef, mount_blob
 from registry_core.content.errors import UploadOutOfOrder
@@ -27,6 +29,8 @@ from registry_core.distribution.guards import source_of_mount, uploading, writab
 from registry_core.distribution.identity import Identity
 from registry_core.distribution.ranges import parse_content_range
 from registry_core.distribution.services import Services
+from registry_core.http import callers
+from registry_core.http.fairness import AllTaken, OverShare
 from registry_core.http.messages import ClientGone, Header, Request, Response
 from registry_core.names import InvalidName, RepositoryName
 
@@ -74,16 +78,17 @@ async def patch(request: Request, services: Services, name: str, token: str) -> 
     """PATCH: append a chunk (with Content-Range, which must begin where the upload ends) or a stream."""
     identity, repository = await uploading(request, services, name)
     if _is_short(request):
-        offset = await _at_once(request, services, partial(_append_short, request, repository, identity.subject, token))
+        append_short = partial(_append_short, request, repository, identity.subject, token)
+        offset = await _at_once(request, services, identity, append_short)
         return _accepted(name, token, offset)
 
-    async def append(session: UploadSession) -> Response:
+    async def append(session: UploadSession, pieces: AsyncIterator[bytes]) -> Response:
         _check_order(request, token, session.offset_bytes)
-        await _receive(request, session)
+        await _receive(pieces, session)
         await threads.run_upload(session.release)
         return _accepted(name, token, session.offset_bytes)
 
-    return await _with_session(services, identity, repository, token, append)
+    return await _with_session(request, services, identity, repository, token, append)
 
 
 async def put(request: Request, services: Services, name: str, token: str) -> Response:
@@ -113,36 +118,52 @@ async def _finished(
 ) -> Response:
     if _is_short(request):
         finish = partial(_finish_short, request, repository, identity.subject, token, stated)
-        blob = await _at_once(request, services, finish)
+        blob = await _at_once(request, services, identity, finish)
         return _created(name, blob.digest)
-    return await _with_session(
-        services, identity, repository, token, lambda session: _finish(request, session, stated, name)
-    )
+
+    async def finish_long(session: UploadSession, pieces: AsyncIterator[bytes]) -> Response:
+        return await _finish(request, pieces, session, stated, name)
+
+    return await _with_session(request, services, identity, repository, token, finish_long)
 
 
 async def _with_session(
+    request: Request,
     services: Services,
     identity: Identity,
     repository: RepositoryRef,
     token: str,
-    work: Callable[[UploadSession], Awaitable[Response]],
+    work: Callable[[UploadSession, AsyncIterator[bytes]], Awaitable[Response]],
 ) -> Response:
-    """Claim the upload, do the work, and when it fails end the session as the error wants."""
-    with _one_more(services):
-        session = await threads.run_upload(
-            uploads.claim_upload, repository=repository, by=identity.subject, token=token
-        )
-        try:
-            return await work(session)
-        except BaseException as error:
-            await asyncio.shield(threads.run_upload(session.end_after, error))
-            raise
+    """Claim the upload, do the work with the pieces of the body; when it fails end the session as the error wants."""
+    session = await threads.run_upload(uploads.claim_upload, repository=repository, by=identity.subject, token=token)
+    try:
+        pieces = await _begun(_pieces(request.chunks()), request)
+        with _one_more(request, services, identity):
+            return await work(session, pieces)
+    except BaseException as error:
+        await asyncio.shield(threads.run_upload(session.end_after, error))
+        raise
 
 
-async def _at_once(request: Request, services: Services, work: Callable[[_ShortBody], T]) -> T:
+async def _begun(pieces: AsyncIterator[bytes], request: Request) -> AsyncIterator[bytes]:
+    """The pieces, the first of which has come."""
+    first = await anext(pieces, b"")
+    request.keep(len(first))
+
+    async def all_of_them() -> AsyncIterator[bytes]:
+        if first:
+            yield first
+        async for piece in pieces:
+            yield piece
+
+    return all_of_them()
+
+
+async def _at_once(request: Request, services: Services, identity: Identity, work: Callable[[_ShortBody], T]) -> T:
     """Read a short body, then do all that is done with it in one visit to a thread, on one connection."""
-    with _one_more(services):
-        body = await _short_body(request)
+    body = await _short_body(request)
+    with _one_more(request, services, identity):
         return await threads.run_upload(work, body)
 
 
@@ -156,24 +177,28 @@ def _claimed(repository: RepositoryRef, by: Subject, token: str, work: Callable[
 
 
 @contextmanager
-def _one_more(services: Services) -> Iterator[None]:
-    services.uploads_now += 1
+def _one_more(request: Request, services: Services, identity: Identity) -> Iterator[None]:
+    """One of the uploads that are written at once. Raises OciError when this subject, its address, or all together have
+    as many as they may."""
     try:
-        if services.uploads_now > get_config().max_uploads_at_once:
-            raise OciError(
-                429, "TOOMANYREQUESTS", "the registry takes no more uploads just now", headers=[("retry-after", "5")]
-            )
-        yield
-    finally:
-        services.uploads_now -= 1
+        with services.uploads.one(identity.subject.key, callers.network_of(request.address)):
+            yield
+    except AllTaken:
+        raise _later("the registry takes no more uploads just now: try again") from None
+    except OverShare:
+        raise _later("you have as many uploads at once as leave room for others: send fewer at a time") from None
+
+
+def _later(message: str) -> OciError:
+    return OciError(429, "TOOMANYREQUESTS", message, headers=[("retry-after", "5")])
 
 
 @dataclass(frozen=True, slots=True)
 class _ShortBody:
-    """A body that was read before anything else was done; `is_whole` unless the client went away in the middle."""
+    """A body that was read before anything else was done; `broke_off` when the client went away in the middle."""
 
     content: bytes
-    is_whole: bool
+    broke_off: type[ClientGone] | None = None  # not the error itself: it would keep the connection alive
 
 
 def _is_short(request: Request) -> bool:
@@ -185,10 +210,11 @@ async def _short_body(request: Request) -> _ShortBody:
     pieces: list[bytes] = []
     try:
         async for chunk in request.chunks():
+            request.keep(len(chunk))
             pieces.append(chunk)
-    except ClientGone:
-        return _ShortBody(b"".join(pieces), is_whole=False)
-    return _ShortBody(b"".join(pieces), is_whole=True)
+    except ClientGone as error:
+        return _ShortBody(b"".join(pieces), type(error))
+    return _ShortBody(b"".join(pieces))
 
 
 def _append_short(request: Request, repository: RepositoryRef, by: Subject, token: str, body: _ShortBody) -> int:
@@ -222,23 +248,25 @@ def _finish_short(
 
 def _finish_with(request: Request, stated: Digest, body: _ShortBody, session: UploadSession) -> BlobRef:
     _check_order(request, session.token, session.offset_bytes)
-    if not body.is_whole:
+    if body.broke_off is not None:
         session.go_back(session.position())
-        raise ClientGone
+        raise body.broke_off
     session.write(body.content)
     return session.commit(stated)
 
 
 def _end_unless_whole(body: _ShortBody) -> None:
-    if not body.is_whole:
-        raise ClientGone
+    if body.broke_off is not None:
+        raise body.broke_off
 
 
-async def _finish(request: Request, session: UploadSession, stated: Digest, name: str) -> Response:
+async def _finish(
+    request: Request, pieces: AsyncIterator[bytes], session: UploadSession, stated: Digest, name: str
+) -> Response:
     _check_order(request, session.token, session.offset_bytes)
     begin = session.position()
     try:
-        await _receive(request, session)
+        await _receive(pieces, session)
     except ClientGone:
         # Clients that send a blob in this one request send all of it again.
         await threads.run_upload(session.go_back, begin)
@@ -247,11 +275,11 @@ async def _finish(request: Request, session: UploadSession, stated: Digest, name
     return _created(name, blob.digest)
 
 
-async def _receive(request: Request, session: UploadSession) -> None:
-    """Append the request's body: one piece is written while the next one comes in."""
+async def _receive(pieces: AsyncIterator[bytes], session: UploadSession) -> None:
+    """Append the pieces of a request's body: one is written while the next one comes in."""
     writing: asyncio.Future[None] | None = None
     try:
-        async for piece in _pieces(request.chunks()):
+        async for piece in pieces:
             if writing is not None:
                 await writing
             writing = asyncio.ensure_future(threads.run_upload(session.write, piece))
@@ -264,7 +292,7 @@ async def _pieces(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     """The chunks, gathered into pieces of about PIECE_BYTES. What came before the client went away still comes out."""
     gathered: list[bytes] = []
     size = 0
-    is_gone = False
+    broke_off: type[ClientGone] | None = None
     try:
         async for chunk in chunks:
             gathered.append(chunk)
@@ -272,12 +300,12 @@ async def _pieces(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
             if size >= PIECE_BYTES:
                 yield b"".join(gathered)
                 gathered, size = [], 0
-    except ClientGone:
-        is_gone = True
+    except ClientGone as error:
+        broke_off = type(error)
     if gathered:
         yield b"".join(gathered)
-    if is_gone:
-        raise ClientGone
+    if broke_off is not None:
+        raise broke_off
 
 
 def _check_order(request: Request, token: str, offset_bytes: int) -> None:

@@ -1,21 +1,12 @@
-"""What every answer gets on its way out that depends on how the client reached us."""
+"""The path of the external URL, in the addresses that responses of the data path point to."""
 
 from __future__ import annotations
 
 from typing import Final
 
-from registry_core.http.forwarded import parse_node, split_host
 from registry_core.http.messages import Header, Response
 
-HSTS: Final[Header] = ("strict-transport-security", "max-age=31536000")
 _ADDRESSES: Final = {"location": "/", "link": "</"}
-
-
-def is_local(host: str) -> bool:
-    """Whether `host` is `localhost`, to which HSTS must not be told (it would bind every other server and port of the
-    machine), or an address, for which browsers do not keep it (RFC 6797 §8.1.1)."""
-    name, _ = split_host(host)
-    return name == "localhost" or name.endswith(".localhost") or parse_node(name) is not None
 
 
 def under_prefix(response: Response, prefix: str) -> Response:

@@ -9,6 +9,7 @@ import os
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 from urllib.parse import parse_qs
 
 import msgspec
@@ -22,8 +23,26 @@ class ClientGone(Exception):
     complete."""
 
 
+class BodyTooSlow(ClientGone):
+    """The client sends its request's body so slowly that it is not waited for any longer."""
+
+
 class BodyTooLarge(Exception):
     """The body is larger than what the caller was willing to read."""
+
+
+class TooManyBodies(Exception):
+    """The bodies of requests in progress take as much memory as they may: all together, or (`is_own`) this client's.
+
+    The message says what to do.
+    """
+
+    RETRY_AFTER_S: ClassVar = 1
+
+    def __init__(self, *, is_own: bool) -> None:
+        whose = "your requests" if is_own else "the requests"
+        super().__init__(f"{whose} in progress have as much content as the registry takes at once: try again")
+        self.status = 429 if is_own else 503
 
 
 class TooManyParameters(Exception):
@@ -34,6 +53,10 @@ def declared_length(headers: Mapping[str, str]) -> int | None:
     """The body's length in bytes as its sender has it; None when he does not say, or it is not a number."""
     text = headers.get("content-length", "")
     return int(text) if text.isascii() and text.isdigit() else None
+
+
+def _kept_by_nobody(_size_bytes: int) -> None:
+    """Where nobody counts."""
 
 
 @dataclass(slots=True)
@@ -53,6 +76,10 @@ class Request:
     id: str
     base_url: str
     chunks: Callable[[], AsyncIterator[bytes]]
+    keep: Callable[[int], None] = _kept_by_nobody
+    """Called before so many bytes of the body are kept in memory until the answer. Raises TooManyBodies."""
+    problem: str = ""
+    """Why the request is refused whatever it asks for."""
     action: str = ""
     repository: str = ""
     user: str = "-"
@@ -70,14 +97,16 @@ class Request:
             raise TooManyParameters from None
 
     async def read(self, *, limit_bytes: int) -> bytes:
-        """The whole body. Raises BodyTooLarge as soon as more than `limit_bytes` have come, whatever was declared."""
+        """The whole body. Raises BodyTooLarge as soon as more than `limit_bytes` have come, whatever was declared, and
+        TooManyBodies."""
         if (self.content_length or 0) > limit_bytes:
             raise BodyTooLarge
         body = bytearray()
         async for chunk in self.chunks():
-            body += chunk
-            if len(body) > limit_bytes:
+            if len(body) + len(chunk) > limit_bytes:
                 raise BodyTooLarge
+            self.keep(len(chunk))
+            body += chunk
         return bytes(body)
 
 

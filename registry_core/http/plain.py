@@ -7,14 +7,22 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import secrets
 import socket
 from http import HTTPStatus
 from typing import Final
 
 from registry_core.config import Config
-from registry_core.http.forwarded import is_host, split_host
+from registry_core.http import outgoing
+from registry_core.http.callers import network_of
+from registry_core.http.fairness import Shared
+from registry_core.http.forwarded import split_host
+from registry_core.http.hosts import BadHost, named_host
 from registry_core.http.messages import Header, Response, json_response
+from registry_core.http.refusals import refusal
+from registry_core.tls.names import wanted_names
 
+_CONNECTIONS_MAX: Final = 1024  # of this worker at the same time, shared fairly between addresses
 _HEAD_MAX_BYTES: Final = 16 << 10
 _HEAD_WITHIN_S: Final = 10.0
 _BODY_MAX_BYTES: Final = 64 << 10
@@ -35,13 +43,16 @@ async def listen(config: Config) -> asyncio.Server | None:
     """Answer on `http_port`, where TLS is served and there is one. Raises OSError when the port is taken."""
     if config.http_port is None or not config.serves_tls:
         return None
+    places = Shared(_CONNECTIONS_MAX)
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
-            head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), _HEAD_WITHIN_S)
-            writer.write(_bytes(respond(head, config)))
-            await writer.drain()
-            await _end(reader, writer)
+        key = network_of(str((writer.get_extra_info("peername") or [""])[0]))
+        if places.is_free_for(key):
+            places.take(key)
+            try:
+                await _converse(reader, writer, config)
+            finally:
+                places.give_back(key)
         writer.close()
 
     return await asyncio.start_server(
@@ -49,18 +60,59 @@ async def listen(config: Config) -> asyncio.Server | None:
     )
 
 
+async def _converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, config: Config) -> None:
+    with contextlib.suppress(OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+        head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), _HEAD_WITHIN_S)
+        writer.write(_bytes(respond(head, config)))
+        await writer.drain()
+        await _end(reader, writer)
+
+
 def respond(head: bytes, config: Config) -> Response:
-    """The answer to a request's head: 308 to the same address by HTTPS, or an error in the form of the OCI endpoint."""
+    """The answer to a request's head: 308 to the same address by HTTPS, or an error in the form of the endpoint.
+
+    It leads to a configured name, where there is one: what the request calls this server is not believed then.
+    """
     lines = head.decode("latin-1").split("\r\n")
     words = lines[0].split(" ")
-    headers = dict(_header(line) for line in lines[1:] if ":" in line)
     target = words[1] if len(words) == 3 else ""
-    host = config.authority or _with_port(headers.get("host", ""), config.port)
-    if not is_host(host) or not target.startswith("/") or not target.isprintable():
-        return _error("the request is not one of HTTP/1.1")
-    if target.partition("?")[0].startswith(_FOR_PROGRAMS):
-        return _error(f"this is an HTTPS server: use https://{host}")
+    path = target.partition("?")[0]
+    response = _answer(target, path, [_header(line) for line in lines[1:] if ":" in line], words[-1], config)
+    response.headers = [
+        *outgoing.of_class(response.headers, outgoing.class_of(path)),
+        *outgoing.of_connection(secrets.token_hex(8), is_secure=False, is_last=True),
+    ]
+    return response
+
+
+def _answer(target: str, path: str, headers: list[Header], version: str, config: Config) -> Response:
+    if not target.startswith("/") or not target.isprintable() or not target.isascii():
+        return refusal(path, 400, "the request is not one of HTTP/1.1")
+    try:
+        named = named_host(
+            headers, dict(headers), target=None, version=version.removeprefix("HTTP/").removesuffix(".0")
+        )
+    except BadHost as error:
+        return refusal(path, 400, str(error))
+    host = config.authority or _configured(named or "", config)
+    if not host or path.startswith(_FOR_PROGRAMS):
+        message = f"this is an HTTPS server: use https://{host}"
+        return json_response(400, {"errors": [{"code": "UNSUPPORTED", "message": message}]})
     return Response(308, [("location", f"https://{host}{config.url_prefix}{target}")])
+
+
+def _configured(host: str, config: Config) -> str:
+    """The name under which a client that named `host` comes by HTTPS: that one, where no others are configured."""
+    name, _ = split_host(host.lower())
+    if config.hostname and not any(_is_named(name, known) for known in wanted_names(config)):
+        name = next((known for known in config.hostname if not known.startswith("*")), "")
+        name = f"[{name}]" if ":" in name else name
+    return name if not name or config.port == 443 else f"{name}:{config.port}"
+
+
+def _is_named(name: str, known: str) -> bool:
+    """Whether `known`, as configured, is `name`: a name, an address, or a wildcard of one label."""
+    return name.strip("[]") == known or (known.startswith("*.") and name.partition(".")[2] == known[2:])
 
 
 def _socket(host: str, port: int) -> socket.socket:
@@ -70,22 +122,13 @@ def _socket(host: str, port: int) -> socket.socket:
     return socket.create_server((host, port), family=family, reuse_port=True, dualstack_ipv6=host == "::")
 
 
-def _error(message: str) -> Response:
-    return json_response(400, {"errors": [{"code": "UNSUPPORTED", "message": message}]})
-
-
 def _header(line: str) -> Header:
     name, _, value = line.partition(":")
     return name.strip().lower(), value.strip()
 
 
-def _with_port(host: str, port: int) -> str:
-    name, _ = split_host(host)
-    return name if port == 443 else f"{name}:{port}"
-
-
 def _bytes(response: Response) -> bytes:
-    headers = [*response.headers, ("content-length", str(len(response.body))), ("connection", "close")]
+    headers = [*response.headers, ("content-length", str(len(response.body)))]
     head = "".join(f"{name}: {value}\r\n" for name, value in headers)
     return f"HTTP/1.1 {response.status} {HTTPStatus(response.status).phrase}\r\n{head}\r\n".encode() + response.body
 

@@ -2,7 +2,7 @@
 
 The server's own stream interface has no back-pressure, so a slow client would fill our memory (see
 docs/adr/0002-server-interface.md). A pipe holds back its writer. Each relay holds a thread here and one of the
-server's, so their number is bounded, and one whose client does not read for a while is given up.
+server's, so their number is bounded and shared fairly, and one whose client hardly reads is given up.
 """
 
 from __future__ import annotations
@@ -11,22 +11,43 @@ import asyncio
 import fcntl
 import os
 import select
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from typing import TypeVar
 
 import structlog
 from granian._granian import RSGIHTTPProtocol, RSGIProtocolClosed
 
+from registry_core.http import callers
+from registry_core.http.fairness import Turns
 from registry_core.http.messages import Relay, Response
+from registry_core.http.pace import Pace
 from registry_core.storage.interface import StorageError
 
 RELAYS_MAX = 32
 PIPE_BYTES = 1 << 20
-STALL_S = 60
+STALL_S = 60.0
+RATE_MIN_BYTES = 1024
+"""Bytes a second below which a client is not written to any longer, once STALL_S of waiting are used up."""
+T = TypeVar("T")
 _pool = ThreadPoolExecutor(RELAYS_MAX, thread_name_prefix="relay")
-_free = asyncio.Semaphore(RELAYS_MAX)
+_turns = Turns(RELAYS_MAX)
 _log = structlog.get_logger(__name__)
+
+
+async def gather(response: Response) -> None:
+    """Have the body of a short relay in memory: it would fit into the pipe, and nothing would tell that the server has
+    opened that. Raises what reading it raises, while that can still be an answer."""
+    relay, caller = response.relay, callers.current()
+    if relay is None or relay.length_bytes > PIPE_BYTES:
+        return
+    await _turns.enter(caller)
+    try:
+        response.body, response.relay = await _in_thread(b"".join, relay.chunks), None
+    finally:
+        _turns.leave(caller)
 
 
 async def send(response: Response, relay: Relay, protocol: RSGIHTTPProtocol) -> int:
@@ -34,21 +55,28 @@ async def send(response: Response, relay: Relay, protocol: RSGIHTTPProtocol) -> 
 
     A relay that fails on the way ends the connection early, so that the client sees that its body is not whole.
     """
-    run = asyncio.get_running_loop().run_in_executor
-    async with _free:
-        try:
-            if relay.length_bytes <= PIPE_BYTES:  # it would fit, and nothing would tell that the server has opened it
-                protocol.response_bytes(response.status, response.headers, await run(_pool, b"".join, relay.chunks))
-                return relay.length_bytes
-            pipe = _Pipe()
-            try:
-                protocol.response_file(response.status, response.headers, pipe.path)
-            except RSGIProtocolClosed:
-                pipe.close()
-                raise
-            return await run(_pool, pipe.fill, relay.chunks)
-        except RSGIProtocolClosed:
-            return 0
+    caller = callers.current()
+    await _turns.enter(caller)
+    try:
+        return await _through_pipe(response, relay, protocol)
+    except RSGIProtocolClosed:
+        return 0
+    finally:
+        _turns.leave(caller)
+
+
+async def _through_pipe(response: Response, relay: Relay, protocol: RSGIHTTPProtocol) -> int:
+    pipe = _Pipe()
+    try:
+        protocol.response_file(response.status, response.headers, pipe.path)
+    except RSGIProtocolClosed:
+        pipe.close()
+        raise
+    return await _in_thread(pipe.fill, relay.chunks)
+
+
+async def _in_thread(function: Callable[[Iterator[bytes]], T], chunks: Iterator[bytes]) -> T:
+    return await asyncio.get_running_loop().run_in_executor(_pool, function, chunks)
 
 
 class _Pipe:
@@ -60,6 +88,7 @@ class _Pipe:
             fcntl.fcntl(self._write_fd, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
         self._poll = select.poll()
         self._poll.register(self._write_fd, select.POLLOUT)
+        self._pace = Pace(STALL_S, RATE_MIN_BYTES)
 
     @property
     def path(self) -> str:
@@ -89,13 +118,21 @@ class _Pipe:
         view = memoryview(chunk)
         while view:
             try:
-                view = view[os.write(self._write_fd, view) :]
+                written = os.write(self._write_fd, view)
+                self._pace.count(0.0, written)
+                view = view[written:]
             except BlockingIOError:
-                if not self._poll.poll(STALL_S * 1000):
-                    raise TimeoutError from None
+                self._wait()
                 # A full pipe has room again, so the server reads it: from now on only the server's end counts, and
                 # when it closes that, we are told.
                 self._close_read_end()
+
+    def _wait(self) -> None:
+        """Until there is room. Raises TimeoutError."""
+        began_s = time.monotonic()
+        if not self._poll.poll(self._pace.left_s * 1000):
+            raise TimeoutError
+        self._pace.count(time.monotonic() - began_s, 0)
 
     def _close_read_end(self) -> None:
         if self._read_fd >= 0:

@@ -5,32 +5,97 @@ from __future__ import annotations
 import io
 import sys
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from http.cookies import CookieError, SimpleCookie
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 from registry_core import threads
+from registry_core.access import TooManyAttempts, Unauthenticated
+from registry_core.distribution.identity import credentials_key, identify
+from registry_core.http import callers
 from registry_core.http.forwarded import FIELDS, split_host
-from registry_core.http.messages import BodyTooLarge, Request, Response, json_response
+from registry_core.http.messages import BodyTooLarge, Request, Response
+from registry_core.http.refusals import refusal
+from registry_core.http.sessions import is_session
+from registry_core.tokens.endpoint import BASIC_CHALLENGE
 
 if TYPE_CHECKING:
     from wsgiref.types import WSGIApplication
 
-BODY_LIMIT_BYTES = 10 << 20
+    from registry_core.distribution.services import Services
+
+BODY_LIMIT_BYTES: Final = 10 << 20
+STRANGERS_BODY_BYTES: Final = 64 << 10
 # Said once and for all by the request's own fields: nothing behind here may make up its own mind from these.
 _DECIDED = {"content-type", "content-length", "host", *FIELDS}
 
 
-async def call(application: WSGIApplication, request: Request, *, prefix: str = "") -> Response:
-    """Answer a request by a WSGI application; its body is read whole first, up to BODY_LIMIT_BYTES.
+async def call(application: WSGIApplication, request: Request, services: Services, *, prefix: str = "") -> Response:
+    """Answer a request by a WSGI application; its body is read whole first.
 
-    `prefix` is the path under which clients see the application, and which is not in the request's path.
+    Up to STRANGERS_BODY_BYTES of it for anybody, up to BODY_LIMIT_BYTES once the credentials that came with it were
+    verified. `prefix` is the path under which clients see the application, and which is not in the request's path.
     """
+    known = services.identities.get(credentials_key(request.headers.get("authorization", "")))
+    if known is not None:
+        callers.recognize(known.subject)
     try:
-        body = await request.read(limit_bytes=BODY_LIMIT_BYTES)
-    except BodyTooLarge:
-        error = {"code": "REQUEST_ENTITY_TOO_LARGE", "message": f"a request has at most {BODY_LIMIT_BYTES} bytes"}
-        return json_response(413, {"errors": [error]})
+        body = await _read(request, services)
+    except BodyTooLarge as error:
+        return refusal(request.path, 413, str(error))
+    except Unauthenticated as error:
+        return refusal(request.path, 401, str(error), ("www-authenticate", BASIC_CHALLENGE))
+    except TooManyAttempts as error:
+        return refusal(request.path, 429, str(error), ("retry-after", str(error.retry_after_s)))
     return await threads.run_plain(_call, application, _environ(request, body, prefix))
+
+
+async def _read(request: Request, services: Services) -> bytes:
+    """The body. Raises BodyTooLarge, Unauthenticated or TooManyAttempts."""
+    limit_bytes, body = STRANGERS_BODY_BYTES, bytearray()
+    if (request.content_length or 0) > limit_bytes:
+        limit_bytes = await _limit_of_known(request, services)
+    async for chunk in request.chunks():
+        size_bytes = len(body) + len(chunk)
+        if limit_bytes < size_bytes and limit_bytes == STRANGERS_BODY_BYTES:
+            limit_bytes = await _limit_of_known(request, services)
+        if size_bytes > limit_bytes:
+            raise _too_large(limit_bytes)
+        request.keep(len(chunk))
+        body += chunk
+    return bytes(body)
+
+
+async def _limit_of_known(request: Request, services: Services) -> int:
+    """What may be read of the body of somebody who is known. Raises BodyTooLarge, also for who is not."""
+    if (request.content_length or 0) > BODY_LIMIT_BYTES:
+        raise _too_large(BODY_LIMIT_BYTES)
+    if not await _is_known(request, services):
+        raise BodyTooLarge(
+            f"without valid credentials a request has at most {STRANGERS_BODY_BYTES} bytes: sign in first"
+        )
+    return BODY_LIMIT_BYTES
+
+
+async def _is_known(request: Request, services: Services) -> bool:
+    if request.headers.get("authorization", ""):
+        return not (await identify(request, services)).subject.is_anonymous
+    key = _session_key(request.headers.get("cookie", ""))
+    return bool(key) and await threads.run(is_session, key)
+
+
+def _session_key(cookies: str) -> str:
+    from django.conf import settings
+
+    try:
+        morsel = SimpleCookie(cookies).get(settings.SESSION_COOKIE_NAME)
+    except CookieError:
+        return ""
+    return morsel.value if morsel is not None else ""
+
+
+def _too_large(limit_bytes: int) -> BodyTooLarge:
+    return BodyTooLarge(f"a request has at most {limit_bytes} bytes")
 
 
 def _environ(request: Request, body: bytes, prefix: str) -> dict[str, Any]:

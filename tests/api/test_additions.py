@@ -53,7 +53,6 @@ def test_a_charts_files_are_shown_as_text(sysadmin: Api, repository: RepositoryR
     assert (values.content, values["Content-Type"]) == (b"replicas: 1\n", "text/plain; charset=utf-8")
     assert readme.content.decode() == files["README.md"]
     assert readme["Content-Type"] == "text/markdown; charset=utf-8"
-    assert readme["X-Content-Type-Options"] == "nosniff"
     assert dependencies.json() == [{"name": "base", "version": "1.x", "repository": "https://example.org"}]
 
 

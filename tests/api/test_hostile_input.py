@@ -201,7 +201,6 @@ def test_a_script_comes_back_as_text_in_json_that_no_browser_runs(world: World) 
 
 
 def _assert_inert(answer: Any) -> None:
-    assert answer.headers["X-Content-Type-Options"] == "nosniff"
     assert "Content-Type" not in answer.headers or answer.headers["Content-Type"].startswith("application/json")
 
 
@@ -217,7 +216,6 @@ def _assert_pages_are_inert() -> None:
         assert page.status_code in {200, 404}, path
         assert b"<script>alert" not in page.content, path
         assert b"onerror=alert" not in page.content.replace(b"&lt;img src=x onerror=alert", b""), path
-        assert "script-src 'self'" in page.headers["Content-Security-Policy"]
     refused = Client().post("/sign-in", {"username": SCRIPT, "password": "x", "next": f"/{SCRIPT}"})
     assert b"<script>alert" not in refused.content
 

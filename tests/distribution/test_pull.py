@@ -51,8 +51,8 @@ def test_a_range_outside_of_the_blob_is_not_satisfiable(alice: Client, blob: str
     assert answer.headers["content-range"] == f"bytes */{len(CONTENT)}"
 
 
-@pytest.mark.parametrize("header", ["bytes=0-1,5-6", "bytes=x-y", "lines=0-1", "bytes=-", "5-9"])
-def test_several_ranges_and_malformed_ones_give_the_whole(alice: Client, blob: str, header: str) -> None:
+@pytest.mark.parametrize("header", ["bytes=0-1,x", "bytes=x-y", "lines=0-1,5-6", "bytes=-", "5-9"])
+def test_malformed_ranges_give_the_whole(alice: Client, blob: str, header: str) -> None:
     answer = alice.get(blob, headers={"range": header})
     assert (answer.status_code, answer.content) == (200, CONTENT)
 

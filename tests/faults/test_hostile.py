@@ -13,6 +13,7 @@ import httpx
 import psutil
 import pytest
 
+from registry_core.distribution.uploads import PIECE_BYTES
 from tests.conftest import ServerFactory
 from tests.support.people import admin
 from tests.support.registry import push_blob, sign_in
@@ -188,8 +189,8 @@ def test_more_uploads_at_once_than_allowed_are_told_to_wait(
     answers: list[bytes] = []
     for _ in range(40):
         location = client.post(f"/v2/{REPOSITORY}/blobs/uploads/").headers["location"]
-        head = f"PATCH {location} HTTP/1.1\r\nHost: x\r\nAuthorization: {token}\r\nContent-Length: 100000\r\n\r\n"
-        connect(registry, many_sockets, head.encode() + bytes(1000))
+        head = f"PATCH {location} HTTP/1.1\r\nHost: x\r\nAuthorization: {token}\r\nContent-Length: 10000000\r\n\r\n"
+        connect(registry, many_sockets, head.encode() + bytes(PIECE_BYTES))
 
     def some_are_told() -> bool:
         for one in many_sockets:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,7 @@ from django.test import Client
 
 import frontend
 from frontend import queries
-from registry_core.content.models import Project, Tag
+from registry_core.content.models import Project
 
 pytestmark = pytest.mark.django_db
 TEMPLATES = sorted(Path(frontend.__file__).parent.glob("templates/**/*.html"))
@@ -24,19 +23,6 @@ def test_template_has_no_inline_code_and_no_foreign_address(template: Path) -> N
     assert not re.search(r"<style|\sstyle=|\son\w+=|javascript:|\|safe|autoescape off|hx-on|hx-vals", source)
     assert not re.search(r"<script(?![^>]*\ssrc=)", source)
     assert not re.search(r"https?://|=\"//", source)
-
-
-@pytest.mark.parametrize("path", ["/sign-in", "/projects", "/projects/fleet", "/projects/fleet/app", "/projects/none"])
-def test_policy_allows_own_files_only(console: Client, tagged: Callable[..., Tag], path: str) -> None:
-    tagged("app", "1.0")
-    if path == "/sign-in":
-        console.logout()
-    answer = console.get(path)
-    policy = answer.headers["Content-Security-Policy"]
-    assert "unsafe" not in policy
-    assert "frame-ancestors 'none'" in policy
-    assert re.search(r"(default|script)-src 'self'", policy)
-    assert answer.headers["X-Frame-Options"] == "DENY"
 
 
 def test_pages_are_not_kept_by_caches(console: Client) -> None:

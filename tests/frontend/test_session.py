@@ -195,3 +195,13 @@ def test_only_local_paths_are_led_to(browser: Client, ada: User, address: str) -
 @pytest.mark.parametrize("address", ["/", "/projects", "/projects/a.b/c_d/e-f?q=x&after=y%2Fz"])
 def test_local_paths_are_kept(address: str) -> None:
     assert local_path(address) == address
+
+
+@pytest.mark.parametrize("round_", ["a", "a/", "/a", "a.", "%2", "a=", "~", "?"])
+@pytest.mark.parametrize("end", ["!", "\n", "\\", "", "//"])
+def test_no_address_takes_long_to_be_looked_at(browser: Client, round_: str, end: str) -> None:
+    address = ("/" + round_ * 2000)[: 2000 - len(end)] + end
+    begin_s = time.perf_counter()
+    local_path(address)
+    assert time.perf_counter() - begin_s < 0.05
+    assert browser.get("/sign-in", {"next": address}).status_code == 200

@@ -185,6 +185,23 @@ def test_blob_passes_through_where_clients_cannot_reach_the_store(depot: Callabl
     assert registry.client.get(registry.blob(digest), headers={"range": f"bytes={size}-"}).status_code == 416
 
 
+def test_several_ranges_pass_through_in_one_answer(depot: Callable[..., Depot]) -> None:
+    registry = depot(s3_redirect=False)
+    size = 9 * MIB
+    content = registry.content(size)
+    address = registry.blob(push_blob(registry.client, registry.repository, content))
+    for ranges in ([(0, 9), (20, 29)], [(5, 5), (3 * MIB, 7 * MIB), (size - 4, size - 1)], [(MIB, MIB + 9), (0, 9)]):
+        wanted = ",".join(f"{first}-{last}" for first, last in ranges)
+        answer = registry.client.get(address, headers={"range": f"bytes={wanted}"})
+        assert answer.status_code == 206
+        assert int(answer.headers["content-length"]) == len(answer.content)
+        position = 0
+        for first, last in ranges:
+            position = answer.content.index(f"bytes {first}-{last}/{size}\r\n\r\n".encode(), position)
+            position = answer.content.index(b"\r\n\r\n", position) + 4
+            assert answer.content[position : position + last - first + 1] == content[first : last + 1]
+
+
 def test_clients_that_leave_early_cost_no_relays(depot: Callable[..., Depot]) -> None:
     registry = depot(s3_redirect=False)
     content = registry.content(12 * MIB)

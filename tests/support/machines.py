@@ -7,6 +7,9 @@ from pathlib import Path
 
 from tests.support.server import Server
 
+WATCHED = {"PORTOLAN_WATCH_EVENT_LOOP_MS": "50"}
+"""As the server that tests share: then an answer also says which process gave it, to who asks."""
+
 
 def twin_of(server: Server) -> Server:
     """A second server process of the same machine, on another port; not started yet."""
@@ -24,7 +27,7 @@ def _beside(server: Server, name: str, environment: dict[str, str]) -> Server:
         database_url=environment.pop("PORTOLAN_DATABASE_URL", server.database_url),
         redis_url=os.environ["PORTOLAN_REDIS_URL"],
         admin_password=server.admin_password,
-        environment=environment,
+        environment=WATCHED | environment,
     )
     beside.log_path = Path(f"{beside.log_path}.{name}")
     return beside

@@ -1,0 +1,130 @@
+"""Request bodies on their way in: whether they came whole, at what pace, and how much memory they take together.
+
+The server ends a body that broke off without an error, see docs/adr/0002-server-interface.md; telling the two apart is
+done here and nowhere else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Mapping
+from typing import Final
+
+from granian._granian import RSGIHTTPProtocol, RSGIProtocolClosed
+from granian.rsgi import Scope
+
+from registry_core import threads
+from registry_core.config import get_config
+from registry_core.http import callers
+from registry_core.http.fairness import AllTaken, OverShare, Shared
+from registry_core.http.messages import BodyTooSlow, ClientGone, TooManyBodies, declared_length
+from registry_core.http.pace import Pace
+from registry_core.http.sockets import is_peer_there
+
+AT_ONCE_BYTES: Final = 64 << 10
+CLOSE_WITHIN_S: Final = 0.1
+"""How long after the end of TLS the end of the connection below it may come."""
+
+
+class Body:
+    """A request's body: its chunks, once, whether anybody asked for them, and whether he took them to the end.
+
+    It must not refer to the request: in a cycle the protocol would outlive the answer, and the connection with it.
+    """
+
+    __slots__ = ("are_trailers_announced", "declared_bytes", "is_ended", "is_read", "is_there", "protocol", "scope")
+
+    def __init__(self, protocol: RSGIHTTPProtocol, headers: Mapping[str, str], scope: Scope) -> None:
+        self.protocol = protocol
+        self.declared_bytes = declared_length(headers)
+        self.are_trailers_announced = "trailer" in headers
+        self.is_there = bool(self.declared_bytes) or "transfer-encoding" in headers
+        self.scope = scope
+        self.is_read = False
+        self.is_ended = False
+
+    def __call__(self) -> AsyncIterator[bytes]:
+        self.is_read = True
+        return _chunks(self)
+
+
+class BodyMemory:
+    """What one request keeps of bodies in memory, out of what all of them may together."""
+
+    __slots__ = ("_all", "_taken")
+
+    def __init__(self, all_bodies: Shared) -> None:
+        self._all = all_bodies
+        self._taken: list[tuple[str, int]] = []
+
+    def take(self, size_bytes: int) -> None:
+        """Keep so much more. Raises TooManyBodies."""
+        key = callers.current().group
+        try:
+            self._all.take(key, size_bytes)
+        except OverShare:
+            raise TooManyBodies(is_own=True) from None
+        except AllTaken:
+            raise TooManyBodies(is_own=False) from None
+        self._taken.append((key, size_bytes))
+
+    def give_back(self) -> None:
+        """The request is answered."""
+        while self._taken:
+            self._all.give_back(*self._taken.pop())
+
+
+async def _chunks(body: Body) -> AsyncIterator[bytes]:
+    """The body's chunks. Raises ClientGone when the client closed before the body was whole, and BodyTooSlow.
+
+    The server ends the iteration without an error then. A body with a declared length is counted. A chunked one ends
+    with one empty chunk when it is whole; a second one means that there were trailers, which are discarded (RFC 9112
+    §7.1.2), or that it broke off.
+    """
+    declared = body.declared_bytes
+    received, empty = 0, 0
+    config = get_config()
+    pace = Pace(config.body_idle_timeout_s, config.body_min_rate_bytes)
+    chunks = _at_once(body.protocol) if declared is not None and declared <= AT_ONCE_BYTES else aiter(body.protocol)
+    try:
+        while received != declared:
+            asked_at_s = time.monotonic()
+            async with asyncio.timeout(pace.left_s):
+                chunk = await anext(chunks)
+            pace.count(time.monotonic() - asked_at_s, len(chunk))
+            if chunk:
+                received += len(chunk)
+                yield chunk
+            else:
+                empty += 1
+    except StopAsyncIteration:
+        pass
+    except TimeoutError:
+        raise BodyTooSlow from None
+    except RSGIProtocolClosed:
+        raise ClientGone from None
+    body.is_ended = True
+    if declared is not None and received < declared:
+        raise ClientGone
+    if empty > 1 and not await _had_trailers(body):
+        raise ClientGone
+
+
+async def _had_trailers(body: Body) -> bool:
+    """Whether a chunked body ended with trailers, not with its connection: the client waits for the answer then.
+
+    The end of a TLS session is not seen here, only that of the connection, which follows it. So over TLS the trailers
+    must have been announced as well (RFC 9110 §6.6.2), and the end of the connection is waited for.
+    """
+    if body.scope.scheme == "https":
+        if not body.are_trailers_announced:
+            return False
+        await asyncio.sleep(CLOSE_WITHIN_S)
+    port = int(body.scope.server.rpartition(":")[2])
+    return await threads.run_plain(is_peer_there, body.scope.client, port)
+
+
+async def _at_once(protocol: RSGIHTTPProtocol) -> AsyncIterator[bytes]:
+    """A short body in one turn: each chunk would be another one between the server's threads and ours."""
+    yield await protocol()

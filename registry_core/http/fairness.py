@@ -1,0 +1,141 @@
+"""Bounds that all clients share, each of whom leaves room for the others.
+
+The rule: a caller may hold at most `ratio` times what is free after it took its part. Somebody alone gets most of it;
+the more callers there are, the less each may hold; and whatever some of them hold, something is left for one who comes
+new. With `ratio` 1 one caller gets half, two get a third each, and so on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from registry_core.http.callers import Caller
+
+
+class OverShare(Exception):
+    """There is room, but this caller holds as much as it may while others need the rest."""
+
+
+class AllTaken(Exception):
+    """There is no room for anybody."""
+
+
+class Shared:
+    """`limit` units of something, handed out to callers by their key. For one thread: the event loop's."""
+
+    __slots__ = ("_held", "_ratio", "_taken", "limit")
+
+    def __init__(self, limit: int, *, ratio: float = 1.0) -> None:
+        self.limit = limit
+        self._ratio = ratio
+        self._taken = 0
+        self._held: dict[str, int] = {}
+
+    @property
+    def free(self) -> int:
+        return self.limit - self._taken
+
+    def held_by(self, key: str) -> int:
+        """How much the caller holds now."""
+        return self._held.get(key, 0)
+
+    def is_free_for(self, key: str, amount: int = 1) -> bool:
+        """Whether the caller may take `amount` now. Who holds nothing may take whatever is free."""
+        free, held = self.free - amount, self._held.get(key, 0)
+        return free >= 0 and (not held or held + amount <= self._ratio * free)
+
+    def take(self, key: str, amount: int = 1) -> None:
+        """Hand out `amount`. Raises OverShare or AllTaken."""
+        if not self.is_free_for(key, amount):
+            raise OverShare if self.free >= amount else AllTaken
+        self._taken += amount
+        self._held[key] = self._held.get(key, 0) + amount
+
+    def give_back(self, key: str, amount: int = 1) -> None:
+        """Take back what `take` handed out."""
+        self._taken -= amount
+        left = self._held.pop(key, 0) - amount
+        if left:
+            self._held[key] = left
+
+
+class Turns:
+    """Places for work that waits until there is one. Callers take turns, and so do the members of each."""
+
+    __slots__ = ("_places", "_waiting")
+
+    def __init__(self, limit: int, *, ratio: float = 3.0) -> None:
+        self._places = Shared(limit, ratio=ratio)
+        self._waiting: dict[str, dict[str, deque[asyncio.Future[None]]]] = {}
+
+    def is_free_for(self, caller: Caller) -> bool:
+        """Whether the caller need not wait now."""
+        return caller.group not in self._waiting and self._places.is_free_for(caller.group)
+
+    async def enter(self, caller: Caller) -> None:
+        """Wait for a place. `leave` gives it back."""
+        if self.is_free_for(caller):
+            self._places.take(caller.group)
+            return
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(caller.group, {}).setdefault(caller.member, deque()).append(turn)
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():
+                self.leave(caller)  # the place came too late
+            raise
+
+    def leave(self, caller: Caller) -> None:
+        """Give a place back, to whoever is next."""
+        self._places.give_back(caller.group)
+        for group in [*self._waiting]:
+            if not self._places.free:
+                return
+            if self._places.is_free_for(group) and self._admit_one_of(group):
+                self._places.take(group)
+
+    def _admit_one_of(self, group: str) -> bool:
+        """Let the next one of a group in, and put the group at the end of the row; False when nobody waits any more."""
+        members = self._waiting.pop(group)
+        while members:
+            member, turns = next(iter(members.items()))
+            del members[member]
+            turn = turns.popleft()
+            if turns:
+                members[member] = turns
+            if not turn.done():
+                turn.set_result(None)
+                break
+        else:
+            return False
+        if members:
+            self._waiting[group] = members
+        return True
+
+
+class SharedSlots:
+    """Slots for which nobody waits: a caller's share of them is smaller than that of the address it comes from, from
+    which others may come as well."""
+
+    __slots__ = ("_of_addresses", "_of_callers")
+
+    def __init__(self, limit: int) -> None:
+        self._of_callers = Shared(limit)
+        self._of_addresses = Shared(limit, ratio=3.0)
+
+    @contextmanager
+    def one(self, caller: str, address: str) -> Iterator[None]:
+        """Hold one slot. Raises OverShare or AllTaken."""
+        self._of_callers.take(caller)
+        try:
+            self._of_addresses.take(address)
+            try:
+                yield
+            finally:
+                self._of_addresses.give_back(address)
+        finally:
+            self._of_callers.give_back(caller)

@@ -1,0 +1,16 @@
+"""Whether a session's key stands for somebody who signed in: asked before much is read of a request that brings one."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+from django.conf import settings
+from django.contrib.auth import get_user
+from django.http import HttpRequest
+
+
+def is_session(key: str) -> bool:
+    """Whether a living session has this key, and its user may still act."""
+    request = HttpRequest()
+    request.session = import_module(settings.SESSION_ENGINE).SessionStore(key)
+    return get_user(request).is_authenticated
