@@ -157,6 +157,13 @@ class Config(BaseSettings):
     max_uploads_at_once: int = Field(
         default=256, ge=1, description="Upload requests that one worker takes at the same time; further ones get 429."
     )
+    sandboxes_at_once: int = Field(
+        default=2,
+        ge=1,
+        le=64,
+        description="Processes of this machine that read untrusted content (charts, archives) at the same time, each "
+        "with up to 256 MiB.",
+    )
     header_timeout_s: int = Field(
         default=60, ge=1, description="Seconds in which a request's head must have come, or an idle connection ends."
     )

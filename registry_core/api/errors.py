@@ -20,7 +20,15 @@ from rest_framework import exceptions, status
 from registry_core.access import TooManyAttempts, Unauthenticated
 from registry_core.content import errors as content
 from registry_core.digests import DigestError
-from registry_core.errors import AlreadyExists, InvalidInput, NotAllowed, NotFound, PreconditionFailed
+from registry_core.errors import (
+    AlreadyExists,
+    InvalidInput,
+    NotAllowed,
+    NotFound,
+    PreconditionFailed,
+    TryAgain,
+    Unavailable,
+)
 from registry_core.names import InvalidName
 from registry_core.storage.interface import StorageError, StorageFull
 from registry_core.tokens.endpoint import BASIC_CHALLENGE
@@ -103,7 +111,7 @@ def failure_of(exception: Exception) -> Failure | None:
             return Failure(403, [str(exceptions.PermissionDenied().detail)])
         case Unauthenticated():
             return Failure(401, [str(exception)], headers={"WWW-Authenticate": BASIC_CHALLENGE})
-        case TooManyAttempts():
+        case TooManyAttempts() | TryAgain():
             return Failure(429, [str(exception)], headers={"Retry-After": str(exception.retry_after_s)})
         case content.Refused():
             return Failure(exception.status, [exception.message], exception.code)
@@ -111,6 +119,8 @@ def failure_of(exception: Exception) -> Failure | None:
             return Failure(412, [exception.message], "VIOLATE_FOREIGN_KEY_CONSTRAINT")
         case content.QuotaExceeded():
             return Failure(403, [exception.message], "DENIED")
+        case Unavailable():
+            return _later(str(exception))
         case StorageFull():
             return Failure(507, [f"the registry's storage takes no more data ({exception}): tell its operator"])
         case StorageError():
