@@ -14,6 +14,7 @@ from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 
 from registry_core.errors import InvalidInput
+from registry_core.json_limits import excess
 
 T = TypeVar("T")
 Text = Annotated[str, msgspec.Meta(pattern=r"^[^\x00]*$")]
@@ -35,6 +36,8 @@ class Answer(msgspec.Struct, kw_only=True, omit_defaults=True):
 def parse_body(request: Request, form: type[T]) -> T:
     """The request's body as a `form`. Raises InvalidInput, which names the field that is wrong."""
     content = request.body
+    if too_much := excess(content):
+        raise InvalidInput(f"the request's body has {too_much}: send it in several requests")
     try:
         return msgspec.json.decode(content or b"{}", type=form)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:

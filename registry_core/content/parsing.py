@@ -14,6 +14,7 @@ from typing import Any, Final
 from registry_core.content.errors import ManifestInvalid
 from registry_core.content.models import ManifestDescriptor
 from registry_core.digests import Digest, DigestError
+from registry_core.json_limits import excess
 
 OCI_MANIFEST: Final = "application/vnd.oci.image.manifest.v1+json"
 OCI_INDEX: Final = "application/vnd.oci.image.index.v1+json"
@@ -34,6 +35,7 @@ MAX_DEPTH: Final = 64
 _SCHEMA_1: Final = "application/vnd.docker.distribution.manifest.v1+"
 _MEDIA_TYPE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}/[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}")
 _FOREIGN: Final = re.compile(r"\.(nondistributable|foreign)\.")
+_HALF_OF_A_PAIR: Final = re.compile("[\ud800-\udfff]")
 _MAX_SIZE: Final = (1 << 63) - 1
 
 Role = ManifestDescriptor.Role
@@ -103,6 +105,8 @@ def parse_manifest(content: bytes, *, content_type: str, algorithm: str = "sha25
 
 
 def _load(content: bytes) -> dict[str, Any]:
+    if too_much := excess(content):
+        raise ManifestInvalid(f"the manifest has {too_much}: split it")
     try:
         text = content.decode("utf-8")
     except UnicodeDecodeError:
@@ -237,7 +241,7 @@ def _is_storable(value: object) -> bool:
         text = json.dumps(value, ensure_ascii=False, allow_nan=False)
     except ValueError:
         return False
-    return "\\u0000" not in text and not any("\ud800" <= character <= "\udfff" for character in text)
+    return "\\u0000" not in text and _HALF_OF_A_PAIR.search(text) is None
 
 
 def _artifact_type(document: dict[str, Any]) -> str:
