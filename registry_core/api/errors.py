@@ -64,6 +64,7 @@ _STATUS: Final[dict[type[Exception], int]] = {
     content.ManifestUnknown: 404,
     content.BlobUnknown: 404,
     content.UploadUnknown: 404,
+    content.TooManyUploads: 429,
     content.UploadBusy: 409,
     content.DigestMismatch: 400,
     content.ManifestInvalid: 400,

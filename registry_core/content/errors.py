@@ -32,6 +32,10 @@ class UploadUnknown(ContentError):
     """There is no such upload of this repository and subject."""
 
 
+class TooManyUploads(ContentError):
+    """More uploads were begun and not finished than are kept."""
+
+
 class UploadBusy(ContentError):
     """Another request is writing this upload."""
 

@@ -13,10 +13,11 @@ from registry_core.content.deletions import begin_deletion
 from registry_core.content.descriptions import About, Description, accessory, described
 from registry_core.content.errors import ContentInUse, ManifestUnknown, ReferenceMissing, RepositoryUnknown
 from registry_core.content.fresh_manifests import columns, is_plain, store_fresh
-from registry_core.content.links import GRACE, link, unlink
+from registry_core.content.links import GRACE, link, pay_for_manifest, unlink
 from registry_core.content.models import Blob
 from registry_core.content.parsing import Descriptor, ParsedManifest, Role
 from registry_core.content.repositories import RepositoryRef, changing, retried
+from registry_core.content.staged_quota import lease_returned
 from registry_core.content.tags import bury_tags, move_tag
 from registry_core.database.statements import statements
 from registry_core.digests import Digest
@@ -34,6 +35,7 @@ class PutResult:
     tags: tuple[str, ...]
 
 
+@lease_returned
 @retried
 def put_manifest(
     *,
@@ -95,7 +97,7 @@ def _put_step_by_step(put: _Put, context: PutContext) -> int:
         _hold_children(repository, manifest.descriptors)
         hooks.before_put(context)
         manifest_id = _store_manifest(manifest, put.description)
-        artifact_id = _store_artifact(repository, manifest, manifest_id, blob_ids, put.about)
+        artifact_id, is_new = _store_artifact(repository, manifest, manifest_id, blob_ids, put.about)
         for tag in sorted(put.tags):
             move_tag(
                 repository=repository,
@@ -106,6 +108,13 @@ def _put_step_by_step(put: _Put, context: PutContext) -> int:
                 reason=put.reason,
             )
         _tell(put, artifact_id)
+        if is_new:
+            pay_for_manifest(
+                project_id=repository.project.id,
+                manifest_id=manifest_id,
+                size_bytes=len(manifest.content),
+                reason="push",
+            )
     return artifact_id
 
 
@@ -248,18 +257,20 @@ _STORE_ARTIFACT = """
             SELECT excluded.accessory_of, excluded.accessory_kind
             WHERE content_artifact.accessory_of IS NULL AND excluded.accessory_of IS NOT NULL AND NOT EXISTS (
                 SELECT 1 FROM content_tag WHERE artifact_id = content_artifact.id AND deleted_at IS NULL)
-            UNION ALL SELECT content_artifact.accessory_of, content_artifact.accessory_kind LIMIT 1) RETURNING id
+            UNION ALL SELECT content_artifact.accessory_of, content_artifact.accessory_kind LIMIT 1)
+        RETURNING id, xmax = 0 AS is_new
     ), used AS (
         INSERT INTO content_artifactblob (repository_id, blob_id, artifact_id, is_trashed)
         SELECT %s, blob_id, artifact.id, false FROM artifact, unnest(%s::bigint[]) AS blob_id ON CONFLICT DO NOTHING
     )
-    SELECT id FROM artifact
+    SELECT id, is_new FROM artifact
 """
 
 
 def _store_artifact(
     repository: RepositoryRef, manifest: ParsedManifest, manifest_id: int, blob_ids: list[int], about: About | None
-) -> int:
+) -> tuple[int, bool]:
+    """The artifact's id, and whether it was not there before."""
     values = [
         repository.id,
         manifest_id,
@@ -273,7 +284,8 @@ def _store_artifact(
     ]
     with statements() as cursor:
         cursor.execute(_STORE_ARTIFACT, [*values, repository.id, blob_ids])
-        return int(cursor.fetchall()[0][0])
+        artifact_id, is_new = cursor.fetchall()[0]
+    return artifact_id, is_new
 
 
 @retried
@@ -346,10 +358,18 @@ def _refuse_if_child(repository: RepositoryRef, digests: list[bytes], *, raises:
     return {bytes(child) for child, _ in rows}
 
 
+@dataclass(frozen=True, slots=True)
+class Buried:
+    """What buried artifacts were: the manifest of each, and the blobs that they used, perhaps among others."""
+
+    manifest_ids: list[int]
+    blob_ids: list[int]
+
+
 def bury_artifacts(
     repository: RepositoryRef, artifact_ids: list[int], deletion_id: int, by: Subject, reason: str
-) -> list[int]:
-    """Make artifacts and their tags tombstones of a deletion; the blobs that they used, perhaps among others.
+) -> Buried:
+    """Make living artifacts, which are locked, and their tags tombstones of a deletion.
 
     Runs within the caller's transaction.
     """
@@ -361,24 +381,28 @@ def bury_artifacts(
         tag_ids = [row[0] for row in cursor.fetchall()]
         bury_tags(repository=repository, tag_ids=tag_ids, deletion_id=deletion_id, by=by, reason=reason)
         cursor.execute(
-            "UPDATE content_artifact SET deleted_at = clock_timestamp(), deletion_id = %s WHERE id = ANY(%s)",
+            """
+            UPDATE content_artifact SET deleted_at = clock_timestamp(), deletion_id = %s WHERE id = ANY(%s)
+            RETURNING manifest_id
+            """,
             [deletion_id, artifact_ids],
         )
+        manifest_ids = [row[0] for row in cursor.fetchall()]
         cursor.execute(
             "UPDATE content_artifactblob SET is_trashed = true WHERE artifact_id = ANY(%s) RETURNING blob_id",
             [artifact_ids],
         )
-        return sorted({row[0] for row in cursor.fetchall()})
+        return Buried(manifest_ids, sorted({row[0] for row in cursor.fetchall()}))
 
 
-def _unlink_unused(repository: RepositoryRef, blob_ids: list[int]) -> None:
+def _unlink_unused(repository: RepositoryRef, buried: Buried) -> None:
     with connection.cursor() as cursor:
         cursor.execute(
             """
             SELECT link.blob_id FROM content_repositoryblob AS link
             WHERE link.repository_id = %s AND link.blob_id = ANY(%s) ORDER BY link.blob_id FOR UPDATE
             """,
-            [repository.id, blob_ids],
+            [repository.id, buried.blob_ids],
         )
         locked = [row[0] for row in cursor.fetchall()]
         cursor.execute(
@@ -389,6 +413,10 @@ def _unlink_unused(repository: RepositoryRef, blob_ids: list[int]) -> None:
             [repository.id, locked],
         )
         used = {row[0] for row in cursor.fetchall()}
-    unused = [blob_id for blob_id in locked if blob_id not in used]
-    if unused:
-        unlink(repository_id=repository.id, project_id=repository.project.id, blob_ids=unused, reason="delete")
+    unlink(
+        repository_id=repository.id,
+        project_id=repository.project.id,
+        blob_ids=[blob_id for blob_id in locked if blob_id not in used],
+        manifest_ids=buried.manifest_ids,
+        reason="delete",
+    )

@@ -142,13 +142,13 @@ def claim(repository: RepositoryRef, by: Subject, token: str, former_writer: str
 
 
 @retried
-def keep(upload_id: int, version: int, position: Position, *, writer: str) -> None:
-    """Note how far the upload is, and who writes it on. Raises UploadBusy when it was taken over."""
+def keep(upload_id: int, version: int, position: Position) -> None:
+    """Note how far the upload is, while it is written on. Raises UploadBusy when it was taken over."""
     _update(
         upload_id,
         version,
         "offset_bytes = %s, hash_state = %s, parts = %s::jsonb, writer = %s",
-        [position.offset_bytes, position.hash_state, json.dumps(position.parts), writer],
+        [position.offset_bytes, position.hash_state, json.dumps(position.parts), this_process()],
     )
 
 
@@ -166,7 +166,7 @@ def delete(upload_id: int, version: int) -> None:
     """Forget the row. Raises UploadBusy when the upload was taken over."""
     with statements() as cursor:
         cursor.execute("DELETE FROM content_upload WHERE id = %s AND version = %s", [upload_id, version])
-        _refuse_unless_one(cursor.rowcount)
+        refuse_unless_one(cursor.rowcount)
 
 
 def idle(ttl_s: int) -> list[tuple[int, int]]:
@@ -192,10 +192,11 @@ def _update(upload_id: int, version: int, assignments: str, values: list[Any]) -
             """,  # noqa: S608 the assignments are constants
             [*values, upload_id, version],
         )
-        _refuse_unless_one(cursor.rowcount)
+        refuse_unless_one(cursor.rowcount)
 
 
-def _refuse_unless_one(rows: int) -> None:
+def refuse_unless_one(rows: int) -> None:
+    """Raises UploadBusy unless a statement that asks for the version found the upload."""
     if rows != 1:
         raise UploadBusy("another request has taken this upload over")
 

@@ -88,7 +88,8 @@ class Reads:
         """What `name` means."""
         rows = await self._rows(
             """
-            SELECT project.id, project.is_public, project.allows_sparse_manifests, repository.id, repository.created_at
+            SELECT project.id, project.is_public, project.allows_sparse_manifests,
+                   project.storage_limit_bytes >= 0, repository.id, repository.created_at
             FROM content_project AS project
             LEFT JOIN content_repository AS repository ON repository.project_id = project.id
                  AND repository.name = %s AND repository.deleted_at IS NULL
@@ -98,8 +99,8 @@ class Reads:
         )
         if not rows:
             return Located(None, None, None)
-        project_id, is_public, allows_sparse, repository_id, created_at = rows[0]
-        project = ProjectRef(project_id, name.project, is_public, allows_sparse)
+        project_id, is_public, allows_sparse, has_limit, repository_id, created_at = rows[0]
+        project = ProjectRef(project_id, name.project, is_public, allows_sparse, has_limit)
         if repository_id is None:
             return Located(project, None, None)
         return Located(project, RepositoryRef(repository_id, name, project), created_at)

@@ -1,0 +1,211 @@
+"""What a project is charged for its short uploads: before they are staged, and without a statement for each of them.
+
+A project with a limit leases some bytes from its quota, and what it has staged must stay within the lease. All
+processes see what is staged in a folder (`registry_core.storage.staged_bytes`), so none has a part of the lease to
+itself, and what of it is unused is given back before anybody is refused. A project without a limit is not charged:
+there is nothing to keep.
+
+The lease is locked before the database is asked, never within a transaction.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final, ParamSpec, TypeVar
+
+from django.db import transaction
+
+from registry_core.content import quota
+from registry_core.content.errors import QuotaExceeded, TooManyUploads
+from registry_core.content.repositories import ProjectRef, retried
+from registry_core.database.statements import LOSABLE, statements
+from registry_core.storage.interface import StorageError
+from registry_core.storage.staged_bytes import StagedBytes
+from registry_core.storage.staging import Staging
+from registry_core.storage.stores import configured_stores, default_store
+
+P = ParamSpec("P")
+T = TypeVar("T")
+UPLOADS_MAX: Final = 10_000
+SLICE_BYTES: Final = 4 << 20
+# Only a small part of what is free is charged in advance, so that the end of a quota is counted by the byte.
+SHARE_OF_FREE: Final = 16
+
+
+@dataclass(frozen=True, slots=True)
+class StagedUpload:
+    """A short upload of a project, with its bytes: `name` is that of its staged file."""
+
+    project: ProjectRef
+    name: str
+    size_bytes: int
+
+
+def reserve(upload: StagedUpload) -> bool:
+    """Charge a project for an upload that is about to be staged; False, and nothing done, when another request has.
+
+    Raises QuotaExceeded, TooManyUploads, StorageFull or StorageError.
+    """
+    staged = _counted(upload)
+    if staged is None:
+        return True
+    with staged.locked() as lease:
+        count = staged.count()
+        if count.uploads >= UPLOADS_MAX:
+            raise TooManyUploads(
+                f"the project has {UPLOADS_MAX} uploads that were begun and not finished: finish or cancel some of "
+                "them, or wait until they expire"
+            )
+        missing_bytes = count.size_bytes + upload.size_bytes - lease.leased_bytes
+        if missing_bytes > 0:
+            lease.set(_lease_more(upload.project.id, missing_bytes))
+        return staged.add(upload.name, upload.size_bytes)
+
+
+def begin_leaving(upload: StagedUpload) -> None:
+    """Do not count an upload any more, whose bytes are about to be charged in another way. Raises StorageError."""
+    if staged := _counted(upload):
+        staged.begin_leaving(upload.name, upload.size_bytes)
+
+
+def come_back(upload: StagedUpload) -> None:
+    """Undo `begin_leaving`. Raises StorageError."""
+    if staged := _counted(upload):
+        staged.come_back(upload.name, upload.size_bytes)
+
+
+def end(upload: StagedUpload) -> None:
+    """Forget an upload that is over. Raises StorageError."""
+    if staged := _counted(upload):
+        staged.remove(upload.name, upload.size_bytes)
+
+
+def give_back(project_id: int) -> bool:
+    """Give back what of the project's lease is unused; whether there was something. Raises StorageError."""
+    staging = default_store().staging
+    staged = staging.of_project(project_id) if staging else None
+    if staged is None or not staged.is_leased():
+        return False
+    with staged.locked() as lease:
+        left_bytes = staged.count().size_bytes
+        freed_bytes = _shrink(project_id, left_bytes)
+        lease.set(left_bytes)
+    return freed_bytes > 0
+
+
+def lease_returned(operation: Callable[P, T]) -> Callable[P, T]:
+    """An operation on a `repository` that is done again when the quota refused it, and a part of it was leased and
+    unused."""
+
+    @functools.wraps(operation)
+    def call(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return operation(*args, **kwargs)
+        except QuotaExceeded:
+            repository: Any = kwargs["repository"]
+            if not give_back(repository.project.id):
+                raise
+        return operation(*args, **kwargs)
+
+    return call
+
+
+def used_bytes(project_id: int) -> int:
+    """What the project uses: its content, and what its unfinished uploads have so far or have reserved."""
+    return quota.charged_bytes(project_id) - _leased_bytes(project_id) + staged_bytes(project_id)
+
+
+def staged_bytes(project_id: int) -> int:
+    """What the project has staged, as far as it is counted; 0 when the folder does not tell."""
+    staging = default_store().staging
+    try:
+        return staging.of_project(project_id).count().size_bytes if staging else 0
+    except StorageError:
+        return 0
+
+
+def sweep() -> None:
+    """Forget what is over, and give back what is leased and unused. Raises StorageError."""
+    for store in configured_stores():
+        if store.staging:
+            _sweep(store.staging)
+
+
+def _sweep(staging: Staging) -> None:
+    is_staged = staging.names()
+    for project_id in staging.projects():
+        staging.of_project(project_id).mend(is_staged)
+        give_back(project_id)
+
+
+def _counted(upload: StagedUpload) -> StagedBytes | None:
+    staging = default_store().staging
+    return staging.of_project(upload.project.id) if staging and upload.project.has_limit else None
+
+
+_LEASE_MORE = f"""
+    WITH due AS (
+        SELECT %s + least({SLICE_BYTES}, greatest(0, allowance_bytes - used_bytes - %s) / {SHARE_OF_FREE}) AS bytes
+        FROM content_quotastripe WHERE project_id = %s AND stripe = %s
+    ), charged AS ({quota.CHARGED})
+    INSERT INTO content_quotalease AS lease (project_id, leased_bytes)
+    SELECT %s, bytes FROM due, {LOSABLE} WHERE EXISTS (SELECT FROM charged)
+    ON CONFLICT (project_id) DO UPDATE SET leased_bytes = lease.leased_bytes + excluded.leased_bytes
+    RETURNING leased_bytes
+"""  # noqa: S608 constants
+
+
+@retried
+def _lease_more(project_id: int, missing_bytes: int) -> int:
+    """Charge the project for some bytes more, if there is room for rather more; what is leased then. Raises
+    QuotaExceeded."""
+    stripe = quota.own_stripe()
+    with statements() as cursor:
+        cursor.execute(_LEASE_MORE, [missing_bytes, missing_bytes, project_id, stripe, project_id, stripe, project_id])
+        row = cursor.fetchone()
+    return _lease_exactly(project_id, missing_bytes) if row is None else int(row[0])
+
+
+@transaction.atomic
+def _lease_exactly(project_id: int, missing_bytes: int) -> int:
+    with statements() as cursor:
+        cursor.execute(
+            """
+            INSERT INTO content_quotalease AS lease (project_id, leased_bytes) VALUES (%s, %s)
+            ON CONFLICT (project_id) DO UPDATE SET leased_bytes = lease.leased_bytes + excluded.leased_bytes
+            RETURNING leased_bytes
+            """,
+            [project_id, missing_bytes],
+        )
+        leased_bytes = int(cursor.fetchall()[0][0])
+    quota.charge(project_id=project_id, delta_bytes=missing_bytes)
+    return leased_bytes
+
+
+@retried
+@transaction.atomic
+def _shrink(project_id: int, left_bytes: int) -> int:
+    """Give back what is leased beyond `left_bytes`; how much that was."""
+    with statements() as cursor:
+        cursor.execute(
+            """
+            UPDATE content_quotalease AS lease SET leased_bytes = %s
+            FROM (SELECT project_id, leased_bytes FROM content_quotalease WHERE project_id = %s FOR UPDATE) AS before
+            WHERE lease.project_id = before.project_id AND before.leased_bytes > %s
+            RETURNING before.leased_bytes - lease.leased_bytes
+            """,
+            [left_bytes, project_id, left_bytes],
+        )
+        row = cursor.fetchone()
+    freed_bytes = 0 if row is None else int(row[0])
+    quota.charge(project_id=project_id, delta_bytes=-freed_bytes)
+    return freed_bytes
+
+
+def _leased_bytes(project_id: int) -> int:
+    with statements() as cursor:
+        cursor.execute("SELECT leased_bytes FROM content_quotalease WHERE project_id = %s", [project_id])
+        row = cursor.fetchone()
+    return 0 if row is None else int(row[0])
