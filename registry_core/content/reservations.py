@@ -8,6 +8,7 @@ a request that writes the upload ends.
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import Final
 
 from django.db import transaction
@@ -15,7 +16,7 @@ from django.db import transaction
 from registry_core.content import quota, upload_rows
 from registry_core.content.errors import QuotaExceeded
 from registry_core.content.repositories import retried
-from registry_core.content.staged_quota import SHARE_OF_FREE, give_back
+from registry_core.content.staged_quota import SHARE_OF_FREE, at_the_edge
 from registry_core.content.upload_rows import LEASE_S, Position
 from registry_core.database.statements import LOSABLE, statements
 
@@ -52,12 +53,11 @@ def reserve(*, upload: tuple[int, int], project_id: int, reserved_bytes: int, ne
     row = _reserved(upload, project_id, stripe, missing_bytes)
     if row is not None:
         return row
+    exactly = partial(_reserve_exactly, upload, project_id, needed_bytes, missing_bytes)
     try:
-        _reserve_exactly(upload, project_id, needed_bytes, missing_bytes)
+        exactly()
     except QuotaExceeded:
-        if not give_back(project_id):
-            raise
-        _reserve_exactly(upload, project_id, needed_bytes, missing_bytes)
+        at_the_edge(project_id, exactly)
     return needed_bytes
 
 

@@ -22,7 +22,7 @@ from registry_core.content.errors import QuotaExceeded, TooManyUploads
 from registry_core.content.repositories import ProjectRef, retried
 from registry_core.database.statements import LOSABLE, statements
 from registry_core.storage.interface import StorageError
-from registry_core.storage.staged_bytes import StagedBytes
+from registry_core.storage.staged_bytes import Lease, StagedBytes
 from registry_core.storage.staging import Staging
 from registry_core.storage.stores import configured_stores, default_store
 
@@ -52,16 +52,25 @@ def reserve(upload: StagedUpload) -> bool:
     if staged is None:
         return True
     with staged.locked() as lease:
-        count = staged.count()
-        if count.uploads >= UPLOADS_MAX:
+        if staged.count().uploads >= UPLOADS_MAX:
             raise TooManyUploads(
                 f"the project has {UPLOADS_MAX} uploads that were begun and not finished: finish or cancel some of "
                 "them, or wait until they expire"
             )
-        missing_bytes = count.size_bytes + upload.size_bytes - lease.leased_bytes
-        if missing_bytes > 0:
-            lease.set(_lease_more(upload.project.id, missing_bytes))
+        _extend(lease, staged, upload)
         return staged.add(upload.name, upload.size_bytes)
+
+
+def _extend(lease: Lease, staged: StagedBytes, upload: StagedUpload) -> None:
+    """Have the lease cover one more upload. While it is held, what is staged only becomes less."""
+    counted_bytes = staged.count().size_bytes
+    while (missing_bytes := counted_bytes + upload.size_bytes - lease.leased_bytes) > 0:
+        try:
+            lease.set(_lease_more(upload.project.id, missing_bytes))
+        except QuotaExceeded:
+            before_bytes, counted_bytes = counted_bytes, staged.count().size_bytes
+            if counted_bytes == before_bytes:
+                raise
 
 
 def begin_leaving(upload: StagedUpload) -> None:
@@ -82,22 +91,37 @@ def end(upload: StagedUpload) -> None:
         staged.remove(upload.name, upload.size_bytes)
 
 
-def give_back(project_id: int) -> bool:
-    """Give back what of the project's lease is unused; whether there was something. Raises StorageError."""
+def at_the_edge(project_id: int, operation: Callable[[], T]) -> T:
+    """Do again what the quota refused, once what is leased and unused was given back; nobody leases meanwhile.
+
+    Raises QuotaExceeded, and then nothing of the quota is leased and unused, or StorageError.
+    """
     staging = default_store().staging
     staged = staging.of_project(project_id) if staging else None
     if staged is None or not staged.is_leased():
-        return False
+        return operation()
     with staged.locked() as lease:
-        left_bytes = staged.count().size_bytes
-        freed_bytes = _shrink(project_id, left_bytes)
-        lease.set(left_bytes)
+        _give_back(project_id, lease, staged)
+        while True:
+            try:
+                return operation()
+            except QuotaExceeded:
+                # Uploads that became blobs meanwhile were counted twice. What is unused only becomes more while the
+                # lease is held, so if it is nothing now it was nothing then.
+                if not _give_back(project_id, lease, staged):
+                    raise
+
+
+def _give_back(project_id: int, lease: Lease, staged: StagedBytes) -> bool:
+    """Give back what of the lease is unused; whether there was something."""
+    left_bytes = staged.count().size_bytes
+    freed_bytes = _shrink(project_id, left_bytes)
+    lease.set(left_bytes)
     return freed_bytes > 0
 
 
 def lease_returned(operation: Callable[P, T]) -> Callable[P, T]:
-    """An operation on a `repository` that is done again when the quota refused it, and a part of it was leased and
-    unused."""
+    """An operation on a `repository` that is done again, as `at_the_edge` does, when the quota refused it."""
 
     @functools.wraps(operation)
     def call(*args: P.args, **kwargs: P.kwargs) -> T:
@@ -105,9 +129,7 @@ def lease_returned(operation: Callable[P, T]) -> Callable[P, T]:
             return operation(*args, **kwargs)
         except QuotaExceeded:
             repository: Any = kwargs["repository"]
-            if not give_back(repository.project.id):
-                raise
-        return operation(*args, **kwargs)
+            return at_the_edge(repository.project.id, lambda: operation(*args, **kwargs))
 
     return call
 
@@ -136,8 +158,10 @@ def sweep() -> None:
 def _sweep(staging: Staging) -> None:
     is_staged = staging.names()
     for project_id in staging.projects():
-        staging.of_project(project_id).mend(is_staged)
-        give_back(project_id)
+        staged = staging.of_project(project_id)
+        staged.mend(is_staged)
+        with staged.locked() as lease:
+            _give_back(project_id, lease, staged)
 
 
 def _counted(upload: StagedUpload) -> StagedBytes | None:
