@@ -53,10 +53,7 @@ def reserve(upload: StagedUpload) -> bool:
         return True
     with staged.locked() as lease:
         if staged.count().uploads >= UPLOADS_MAX:
-            raise TooManyUploads(
-                f"the project has {UPLOADS_MAX} uploads that were begun and not finished: finish or cancel some of "
-                "them, or wait until they expire"
-            )
+            raise TooManyUploads("project", UPLOADS_MAX)
         _extend(lease, staged, upload)
         return staged.add(upload.name, upload.size_bytes)
 

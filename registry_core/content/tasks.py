@@ -8,7 +8,7 @@ from typing import Final
 from celery import shared_task
 
 from registry_core.config import get_config
-from registry_core.content import descriptions, orphans, push_times, uploads
+from registry_core.content import descriptions, orphans, push_times, quota_audit, uploads
 
 DESCRIBE_S: Final = 45
 DESCRIBE_AT_ONCE: Final = 200
@@ -31,6 +31,12 @@ def describe_manifests() -> int:
         if batch < DESCRIBE_AT_ONCE:
             break
     return described
+
+
+@shared_task(name="registry_core.content.tasks.audit_quotas")
+def audit_quotas() -> int:
+    """Count anew what the projects use whose counters are wrong; how many there were, each of which is logged."""
+    return quota_audit.mend_all()
 
 
 @shared_task(name="registry_core.content.tasks.note_push_times")

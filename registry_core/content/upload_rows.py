@@ -13,13 +13,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from registry_core.access import Subject
-from registry_core.content.errors import UploadBusy, UploadUnknown
+from registry_core.content.errors import TooManyUploads, UploadBusy, UploadUnknown
 from registry_core.content.repositories import RepositoryRef, retried
 from registry_core.database.statements import LOSABLE, statements
 from registry_core.generations import process_start_time
 from registry_core.state import machine_id
 
 LEASE_S = 120
+UPLOADS_MAX = 10_000  # of one repository: each is a row, even without a byte
 _COLUMNS = (
     "id, token, store, storage_key, algorithm, offset_bytes, hash_state, parts::text, reserved_bytes, version, writer"
 )
@@ -77,16 +78,22 @@ def is_free(writer: str) -> bool:
 
 
 def insert(*, repository: RepositoryRef, by: Subject, token: str, store: str, key: str, algorithm: str) -> None:
-    """Make the row of an upload that has no bytes yet."""
+    """Make the row of an upload that has no bytes yet. Raises TooManyUploads."""
     with statements() as cursor:
         cursor.execute(
             f"""
             INSERT INTO content_upload (token, repository_id, subject_kind, subject_id, store, storage_key, algorithm,
                                         offset_bytes, parts, reserved_bytes, version, writer)
             SELECT %s, %s, %s, %s, %s, %s, %s, 0, '[]'::jsonb, 0, 0, '' FROM {LOSABLE}
+            WHERE (SELECT count(*) FROM (SELECT FROM content_upload WHERE repository_id = %s LIMIT %s) AS begun) < %s
             """,  # noqa: S608 a constant
-            [token, repository.id, int(by.kind), by.id, store, key, algorithm],
+            [
+                *(token, repository.id, int(by.kind), by.id, store, key, algorithm),
+                *(repository.id, UPLOADS_MAX, UPLOADS_MAX),
+            ],
         )
+        if cursor.rowcount == 0:
+            raise TooManyUploads("repository", UPLOADS_MAX)
 
 
 @retried
