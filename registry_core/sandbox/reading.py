@@ -1,7 +1,7 @@
 """Reading untrusted content in a child process: started for this one job, with limits, and gone afterwards.
 
 Nothing runs while nobody reads, and nothing outlives a job: the kernel ends a child whose parent or time is gone. What
-starting an interpreter costs, and why no server is forked from, is in docs/adr/0006-sandbox.md.
+starting an interpreter costs, and why no server is forked from, is in docs/adr/0007-sandbox.md.
 """
 
 from __future__ import annotations
