@@ -54,16 +54,22 @@ def reserve(upload: StagedUpload) -> bool:
     with staged.locked() as lease:
         if staged.count().uploads >= UPLOADS_MAX:
             raise TooManyUploads("project", UPLOADS_MAX)
-        _extend(lease, staged, upload)
-        return staged.add(upload.name, upload.size_bytes)
-
-
-def _extend(lease: Lease, staged: StagedBytes, upload: StagedUpload) -> None:
-    """Have the lease cover one more upload. While it is held, what is staged only becomes less."""
-    counted_bytes = staged.count().size_bytes
-    while (missing_bytes := counted_bytes + upload.size_bytes - lease.leased_bytes) > 0:
+        if not staged.add(upload.name, upload.size_bytes):
+            return False
         try:
-            lease.set(_lease_more(upload.project.id, missing_bytes))
+            _extend(upload.project.id, lease, staged)
+        except BaseException:
+            staged.remove(upload.name, upload.size_bytes)
+            raise
+    return True
+
+
+def _extend(project_id: int, lease: Lease, staged: StagedBytes) -> None:
+    """Have the lease cover what is staged; while it is held, that only becomes less."""
+    counted_bytes = staged.count().size_bytes
+    while (missing_bytes := counted_bytes - lease.leased_bytes) > 0:
+        try:
+            lease.set(_lease_more(project_id, missing_bytes))
         except QuotaExceeded:
             before_bytes, counted_bytes = counted_bytes, staged.count().size_bytes
             if counted_bytes == before_bytes:
