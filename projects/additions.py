@@ -1,35 +1,34 @@
 """What more there is to see of an artifact: an image's history, the files of a chart or a model.
 
 Read from the blobs when someone asks for one of them, never for a list, and only from blobs of the same repository.
+Whoever pushed them may have meant harm: what looks into them runs in the sandbox, not here.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
-import yaml
 from django.db import connection
+from django.db.models import QuerySet
 
-from projects.archives import FILE_MAX_BYTES, BadArchive, read_files
-from registry_core.content.descriptions import CHART, CONFIG_MAX_BYTES, IMAGE, MODEL
-from registry_core.content.models import Artifact, Blob
+from projects.readers import CHART_FILES, DEPENDENCIES, DOCUMENT, HISTORY, MODEL_DOCUMENTS, MODEL_FILES, TEXT
+from registry_core.content.descriptions import CHART, IMAGE, MODEL
+from registry_core.content.models import Artifact, Blob, ManifestDescriptor
 from registry_core.digests import Digest, DigestError
 from registry_core.errors import InvalidInput, NotFound
+from registry_core.sandbox.reading import Source, read, source_in
 from registry_core.storage.stores import store_named
 
 JSON: Final = "application/json; charset=utf-8"
 PLAIN: Final = "text/plain; charset=utf-8"
 MARKDOWN: Final = "text/markdown; charset=utf-8"
-FILE_PATH: Final = "org.cncf.model.filepath"
-DEPENDENCIES_MAX: Final = 1000
 _CHART_LAYERS: Final = frozenset(
     {"application/vnd.cncf.helm.chart.content.v1.tar+gzip", "application/tar+gzip", "application/x-tar"}
 )
-_MODEL_DOCUMENT: Final = "application/vnd.cncf.model.doc.v1."
-Layer = dict[str, Any]
+_PACKED_DOCUMENT: Final = "application/vnd.cncf.model.doc.v1.tar"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,107 +39,85 @@ class Addition:
     media_type: str
 
 
-def addition_of(artifact: Artifact, name: str) -> Addition:
-    """The addition of that name.
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """An artifact of which somebody wants an addition; `share` is whose place in the sandbox it takes."""
 
-    Raises InvalidInput where artifacts of its kind have no such addition, NotFound where it has none, or BadArchive.
+    artifact: Artifact
+    share: str
+
+
+def addition_of(artifact: Artifact, name: str, *, share: str) -> Addition:
+    """The addition of that name, for the client `share` (see `registry_core.sandbox.places`).
+
+    Raises InvalidInput where artifacts of its kind have no such addition, NotFound where it has none, Unreadable,
+    SandboxBusy or SandboxUnavailable.
     """
     kind = artifact.manifest.kind
-    read = _READERS.get((kind, name))
-    if read is None:
+    make = _ADDITIONS.get((kind, name))
+    if make is None:
         raise InvalidInput(f"artifacts of the kind {kind or 'UNKNOWN'} have no addition {name[:40]!r}")
-    return read(artifact)
+    return make(_Wanted(artifact, share))
 
 
-def _build_history(artifact: Artifact) -> Addition:
-    config = _document(artifact).get("config")
-    if not isinstance(config, dict):
+def _build_history(wanted: _Wanted) -> Addition:
+    config = _descriptors(wanted).filter(role=ManifestDescriptor.Role.CONFIG).first()
+    if config is None:
         raise NotFound("an index has no history of its own: look at its children")
-    document = _object(b"".join(_blob(artifact, config, limit_bytes=CONFIG_MAX_BYTES)))
-    history = document.get("history")
-    return Addition(json.dumps(history if isinstance(history, list) else []).encode(), JSON)
+    return Addition(read(HISTORY, _blob(wanted, Digest(bytes(config.digest))), share=wanted.share), JSON)
 
 
-def _values(artifact: Artifact) -> Addition:
-    return Addition(_chart_file(artifact, "values.yaml"), PLAIN)
+def _values(wanted: _Wanted) -> Addition:
+    return Addition(_chart_file(wanted, "values.yaml"), PLAIN)
 
 
-def _chart_readme(artifact: Artifact) -> Addition:
-    return Addition(_chart_file(artifact, "readme.md"), MARKDOWN)
+def _chart_readme(wanted: _Wanted) -> Addition:
+    return Addition(_chart_file(wanted, "readme.md"), MARKDOWN)
 
 
-def _dependencies(artifact: Artifact) -> Addition:
-    """Those of Chart.yaml, or of requirements.yaml where the chart is of the first version."""
-    files = _chart_files(artifact, {"chart.yaml", "requirements.yaml"})
-    listed = _yaml_list(files.get("chart.yaml", b"")) or _yaml_list(files.get("requirements.yaml", b""))
-    known = [{name: str(entry.get(name) or "") for name in ("name", "version", "repository")} for entry in listed]
-    return Addition(json.dumps(known).encode(), JSON)
+def _dependencies(wanted: _Wanted) -> Addition:
+    return Addition(json.dumps(read(DEPENDENCIES, _chart(wanted), share=wanted.share)).encode(), JSON)
 
 
-def _chart_file(artifact: Artifact, name: str) -> bytes:
-    return _text(_chart_files(artifact, {name}).get(name, b""))
+def _chart_file(wanted: _Wanted, name: str) -> bytes:
+    return read(CHART_FILES, _chart(wanted), share=wanted.share, names=[name]).get(name, "").encode()
 
 
-def _chart_files(artifact: Artifact, names: set[str]) -> dict[str, bytes]:
-    """Files of the chart itself, by name in lower case; those of the charts in it are deeper."""
-    layer = _layer(artifact, lambda layer: layer["mediaType"] in _CHART_LAYERS)
-
-    def is_wanted(path: str) -> bool:
-        return path.count("/") == 1 and path.partition("/")[2].lower() in names
-
-    files = read_files(_blob(artifact, layer), is_wanted=is_wanted, at_most=len(names))
-    return {path.partition("/")[2].lower(): content for path, content in files.items()}
+def _chart(wanted: _Wanted) -> Source:
+    layers = _descriptors(wanted).filter(role=ManifestDescriptor.Role.LAYER, media_type__in=_CHART_LAYERS)
+    layer = layers.first()
+    if layer is None:
+        raise NotFound("this artifact has no layer in which that would be")
+    return _blob(wanted, Digest(bytes(layer.digest)))
 
 
-def _license(artifact: Artifact) -> Addition:
-    return Addition(_model_document(artifact, "license"), PLAIN)
+def _license(wanted: _Wanted) -> Addition:
+    return Addition(_model_document(wanted, "license"), PLAIN)
 
 
-def _model_readme(artifact: Artifact) -> Addition:
-    return Addition(_model_document(artifact, "readme"), MARKDOWN)
+def _model_readme(wanted: _Wanted) -> Addition:
+    return Addition(_model_document(wanted, "readme"), MARKDOWN)
 
 
-def _model_document(artifact: Artifact, name: str) -> bytes:
-    def is_it(path: str) -> bool:
-        return path.rpartition("/")[2].lower().partition(".")[0] == name
+def _model_document(wanted: _Wanted, name: str) -> bytes:
+    for media_type, digest in read(MODEL_DOCUMENTS, _manifest(wanted), share=wanted.share, name=name):
+        content = _blob(wanted, _parsed(digest))
+        if media_type.startswith(_PACKED_DOCUMENT):
+            return read(DOCUMENT, content, share=wanted.share, name=name).encode()
+        return read(TEXT, content, share=wanted.share).encode()
+    raise NotFound("this artifact has no layer in which that would be")
 
-    layer = _layer(artifact, lambda layer: layer["mediaType"].startswith(_MODEL_DOCUMENT) and is_it(_file_path(layer)))
-    if layer["mediaType"].startswith(_MODEL_DOCUMENT + "tar"):
-        return _text(next(iter(read_files(_blob(artifact, layer), is_wanted=is_it, at_most=1).values()), b""))
-    return _text(b"".join(_blob(artifact, layer, limit_bytes=FILE_MAX_BYTES)))
 
-
-def _files(artifact: Artifact) -> Addition:
+def _files(wanted: _Wanted) -> Addition:
     """The tree of the model's files, as the annotations of its layers name them."""
-    root: dict[str, Any] = {}
-    for layer in _layers(artifact):
-        folders = [part for part in _file_path(layer).split("/") if part not in {"", ".", ".."}]
-        if not folders or len(folders) > 64:
-            continue
-        _put_file(root, folders, layer["size"])
-    return Addition(json.dumps(_tree(root)).encode(), JSON)
+    return Addition(read(MODEL_FILES, _manifest(wanted), share=wanted.share), JSON)
 
 
-def _put_file(root: dict[str, Any], path: list[str], size: int) -> None:
-    folder = root
-    for name in path[:-1]:
-        inner = folder.setdefault(name, {})
-        if not isinstance(inner, dict):
-            return
-        folder = inner
-    folder.setdefault(path[-1], size)
+def _manifest(wanted: _Wanted) -> Source:
+    return [bytes(wanted.artifact.manifest.content)]
 
 
-def _tree(folder: dict[str, Any]) -> list[dict[str, Any]]:
-    return [
-        {"name": name, "type": "directory", "children": _tree(inner)}
-        if isinstance(inner, dict)
-        else {"name": name, "type": "file", "size": inner}
-        for name, inner in folder.items()
-    ]
-
-
-_READERS: Final[dict[tuple[str, str], Callable[[Artifact], Addition]]] = {
+_ADDITIONS: Final[dict[tuple[str, str], Callable[[_Wanted], Addition]]] = {
     (IMAGE, "build_history"): _build_history,
     (CHART, "values.yaml"): _values,
     (CHART, "readme.md"): _chart_readme,
@@ -151,78 +128,29 @@ _READERS: Final[dict[tuple[str, str], Callable[[Artifact], Addition]]] = {
 }
 
 
-def _document(artifact: Artifact) -> dict[str, Any]:
-    return _object(bytes(artifact.manifest.content))
+def _descriptors(wanted: _Wanted) -> QuerySet[ManifestDescriptor]:
+    return ManifestDescriptor.objects.filter(manifest_id=wanted.artifact.manifest_id).order_by("ordinal")
 
 
-def _object(content: bytes) -> dict[str, Any]:
+def _parsed(digest: str) -> Digest:
     try:
-        document = json.loads(content)
-    except (ValueError, RecursionError):
-        raise BadArchive("the artifact's config is not JSON that can be read") from None
-    return document if isinstance(document, dict) else {}
-
-
-def _layers(artifact: Artifact) -> list[Layer]:
-    layers: list[Layer] = _document(artifact).get("layers") or []
-    return layers
-
-
-def _layer(artifact: Artifact, is_it: Callable[[Layer], bool]) -> Layer:
-    found = next(filter(is_it, _layers(artifact)), None)
-    if found is None:
-        raise NotFound("this artifact has no layer in which that would be")
-    return found
-
-
-def _file_path(layer: Layer) -> str:
-    annotations = layer.get("annotations")
-    path = annotations.get(FILE_PATH) if isinstance(annotations, dict) else None
-    return path if isinstance(path, str) else ""
-
-
-def _blob(artifact: Artifact, descriptor: Layer, *, limit_bytes: int | None = None) -> Iterator[bytes]:
-    """The bytes of a blob of the artifact's repository. Raises NotFound, or BadArchive when there are too many."""
-    try:
-        digest = Digest.parse(str(descriptor.get("digest")))
+        return Digest.parse(digest)
     except DigestError:
         raise NotFound("the manifest does not say where that is") from None
+
+
+def _blob(wanted: _Wanted, digest: Digest) -> Source:
+    """The content of a blob of the artifact's repository. Raises NotFound."""
     with connection.cursor() as cursor:
-        cursor.execute(_BLOB, [digest.raw, Blob.State.LIVE, artifact.repository_id])
+        cursor.execute(_BLOB, [digest.raw, Blob.State.LIVE, wanted.artifact.repository_id])
         row = cursor.fetchone()
     if row is None:
         raise NotFound(f"this repository has no blob {digest}")
-    if limit_bytes is not None and row[2] > limit_bytes:
-        raise BadArchive(f"the blob {digest} is larger than {limit_bytes} bytes, which is too much to be shown")
-    return store_named(row[0]).read(row[1])
+    return source_in(store_named(row[0]), row[1])
 
 
 _BLOB: Final = """
-    SELECT blob.store, blob.storage_key, blob.size_bytes FROM content_blob AS blob
+    SELECT blob.store, blob.storage_key FROM content_blob AS blob
     JOIN content_repositoryblob AS link ON link.blob_id = blob.id
     WHERE blob.digest = %s AND blob.state = %s AND link.repository_id = %s
 """
-
-
-def _text(content: bytes) -> bytes:
-    """As UTF-8, whatever it was."""
-    return content.decode("utf-8", errors="replace").encode()
-
-
-def _yaml_list(content: bytes) -> list[dict[str, Any]]:
-    try:
-        document = yaml.load(content, Loader=_PlainLoader)  # noqa: S506 a safe loader without aliases
-    except (yaml.YAMLError, ValueError, RecursionError):
-        raise BadArchive("the chart's list of dependencies is not YAML that can be read") from None
-    entries = document.get("dependencies") if isinstance(document, dict) else None
-    found = [entry for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []
-    return found[:DEPENDENCIES_MAX]
-
-
-class _PlainLoader(yaml.SafeLoader):
-    """Without aliases: a few lines of them unfold to more than memory holds."""
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.AliasEvent):
-            raise yaml.YAMLError("aliases are not read")
-        return super().compose_node(parent, index)

@@ -10,20 +10,24 @@ from django.db.models.functions import Coalesce
 from projects.services import check_storage_limit
 from rbac.services.changes import project_key, rights_change
 from registry_core.access import Subject
-from registry_core.content.models import Project, QuotaStripe
+from registry_core.content.models import Project, QuotaLease, QuotaStripe
 from registry_core.content.quota import set_limit
+from registry_core.content.repositories import name_key
 
 
 def change_limit(*, project: Project, limit_bytes: int, by: Subject) -> None:
     """Set a project's limit (-1: none). What is over it stays, nothing more comes in. Raises InvalidInput."""
     check_storage_limit(limit_bytes)
     payload = {"name": project.name, "storage": limit_bytes}
-    with rights_change(project_key(project.pk), kind="quota.updated", by=by, project_id=project.pk, payload=payload):
+    keys = [project_key(project.pk), name_key(project.name)]  # what is remembered of a name says whether it has a limit
+    with rights_change(*keys, kind="quota.updated", by=by, project_id=project.pk, payload=payload):
         set_limit(project_id=project.pk, limit_bytes=limit_bytes)
 
 
 def with_used_bytes(projects: QuerySet[Project]) -> QuerySet[Project]:
-    """The projects, each with the bytes that it uses as `used_bytes`, reservations of running uploads included."""
+    """The projects, each with the bytes that it uses as `used_bytes`, reservations of uploads that have a row
+    included; what it has staged comes on top (`registry_core.content.staged_quota.staged_bytes`)."""
     stripes = QuotaStripe.objects.filter(project=OuterRef("pk")).order_by().values("project")
-    used = Subquery(stripes.annotate(sum=Sum("used_bytes")).values("sum"), output_field=BigIntegerField())
-    return cast("QuerySet[Project]", projects.annotate(used_bytes=Coalesce(used, 0)))
+    charged = Subquery(stripes.annotate(sum=Sum("used_bytes")).values("sum"), output_field=BigIntegerField())
+    leased = Subquery(QuotaLease.objects.filter(project=OuterRef("pk")).values("leased_bytes"))
+    return cast("QuerySet[Project]", projects.annotate(used_bytes=Coalesce(charged, 0) - Coalesce(leased, 0)))

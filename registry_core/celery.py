@@ -89,6 +89,11 @@ app.conf.beat_schedule = {
         "schedule": 60.0,
         "options": {"expires": 60},
     },
+    "audit quotas": {
+        "task": "registry_core.content.tasks.audit_quotas",
+        "schedule": 86_400.0,
+        "options": {"expires": 86_400},
+    },
     "sweep uploads": {
         "task": "registry_core.content.tasks.sweep_uploads",
         "schedule": 3600.0,

@@ -211,6 +211,13 @@ class Config(BaseModel):
         description="Memory of one worker for request bodies that are read whole (manifests, API requests, short "
         "uploads), in bytes; one client takes at most as much as it leaves free.",
     )
+    sandboxes_at_once: int = Field(
+        default=2,
+        ge=1,
+        le=64,
+        description="Processes of this machine that read untrusted content (charts, archives) at the same time, each "
+        "with up to 256 MiB.",
+    )
     header_timeout_s: int = Field(
         default=75,
         ge=1,

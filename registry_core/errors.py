@@ -33,3 +33,15 @@ class AlreadyExists(OperationError):
 
 class PreconditionFailed(OperationError):
     """Something else must be done first."""
+
+
+class TryAgain(OperationError):
+    """Too much is being done just now; it may be asked for again after `retry_after_s` seconds."""
+
+    def __init__(self, message: str, *, retry_after_s: int = 5) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class Unavailable(OperationError):
+    """A part of the registry that this needs does not work just now."""

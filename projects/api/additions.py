@@ -13,6 +13,7 @@ from projects.api.content import ArtifactView, find_artifact
 from registry_core.api.openapi import operation
 from registry_core.api.permissions import in_project
 from registry_core.errors import NotFound
+from registry_core.sandbox.places import share_of
 
 TAG: Final = "artifact"
 
@@ -22,7 +23,7 @@ class AdditionView(ArtifactView):
 
     access = {"GET": in_project("artifact-addition", "read")}
 
-    @operation("getAddition", TAG, answer=str, media_type="text/plain", errors=(400, 401, 403, 404, 412))
+    @operation("getAddition", TAG, answer=str, media_type="text/plain", errors=(400, 401, 403, 404, 412, 429, 503))
     def get(
         self, _request: Request, project_name: str, repository_name: str, reference: str, addition: str
     ) -> HttpResponse:
@@ -30,7 +31,7 @@ class AdditionView(ArtifactView):
         of a model. Texts come as they are, never rendered."""
         if addition.lower() == "sbom":
             raise NotFound("the artifact has no SBOM: this release makes none")
-        found = addition_of(self.artifact, addition.lower())
+        found = addition_of(self.artifact, addition.lower(), share=share_of(self.subject, self.client))
         return _text(found.content, found.media_type)
 
 

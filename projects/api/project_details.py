@@ -18,7 +18,7 @@ from registry_core.api.paging import COUNT_MAX, nothing_listed
 from registry_core.api.permissions import in_project, permissions_in
 from registry_core.content.counting import bounded_count
 from registry_core.content.models import Project, Repository
-from registry_core.content.quota import used_bytes
+from registry_core.content.staged_quota import used_bytes
 from registry_core.errors import NotFound
 
 _COUNTED: Final = {

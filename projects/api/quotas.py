@@ -17,6 +17,7 @@ from registry_core.api.paging import ListRules, listed
 from registry_core.api.permissions import in_system
 from registry_core.api.query import Exact, number_key
 from registry_core.content.models import Project
+from registry_core.content.staged_quota import staged_bytes
 from registry_core.errors import InvalidInput, NotFound
 
 TAG: Final = "quota"
@@ -126,7 +127,7 @@ def _quota(project: Project) -> Quota:
         id=project.pk,
         ref={"id": project.pk, "name": project.name, "owner_name": owner.username if owner else ""},
         hard={STORAGE: project.storage_limit_bytes},
-        used={STORAGE: project.used_bytes},  # type: ignore[attr-defined]
+        used={STORAGE: project.used_bytes + staged_bytes(project.pk)},  # type: ignore[attr-defined]
         creation_time=api_time(project.created_at),
         update_time=api_time(settings.updated_at if settings else project.created_at),
     )

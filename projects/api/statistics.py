@@ -14,7 +14,7 @@ from registry_core.access import Subject
 from registry_core.api.base import ApiView
 from registry_core.api.openapi import operation
 from registry_core.api.permissions import SIGNED_IN, is_sysadmin
-from registry_core.content.models import QuotaStripe, Repository
+from registry_core.content.models import QuotaLease, QuotaStripe, Repository
 
 TAG: Final = "statistic"
 
@@ -61,4 +61,6 @@ def statistic_for(subject: Subject) -> Statistic:
 
 def _stored_bytes() -> int:
     stripes = QuotaStripe.objects.filter(project__deleted_at=None)
-    return int(stripes.aggregate(sum=Sum("used_bytes"))["sum"] or 0)
+    leases = QuotaLease.objects.filter(project__deleted_at=None)
+    charged = stripes.aggregate(sum=Sum("used_bytes"))["sum"] or 0
+    return int(charged - (leases.aggregate(sum=Sum("leased_bytes"))["sum"] or 0))

@@ -106,7 +106,8 @@ def find_project(name_or_id: str, *, is_name: bool = False) -> Project | None:
 
 def project_ref(project: Project) -> ProjectRef:
     """The project as the operations of content take it."""
-    return ProjectRef(project.pk, project.name, project.is_public, project.allows_sparse_manifests)
+    has_limit = project.storage_limit_bytes >= 0
+    return ProjectRef(project.pk, project.name, project.is_public, project.allows_sparse_manifests, has_limit)
 
 
 def repository_ref(repository: Repository) -> RepositoryRef:

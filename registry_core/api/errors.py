@@ -18,9 +18,18 @@ from rest_framework import exceptions, status
 from registry_core.access import TooManyAttempts, Unauthenticated
 from registry_core.content import errors as content
 from registry_core.digests import DigestError
-from registry_core.errors import AlreadyExists, InvalidInput, NotAllowed, NotFound, PreconditionFailed, Unprocessable
+from registry_core.errors import (
+    AlreadyExists,
+    InvalidInput,
+    NotAllowed,
+    NotFound,
+    PreconditionFailed,
+    TryAgain,
+    Unavailable,
+    Unprocessable,
+)
 from registry_core.names import InvalidName
-from registry_core.outages import outage_of
+from registry_core.outages import RETRY_AFTER_S, outage_of
 from registry_core.tokens.endpoint import BASIC_CHALLENGE
 
 CODES: Final = {
@@ -55,6 +64,7 @@ _STATUS: Final[dict[type[Exception], int]] = {
     content.ManifestUnknown: 404,
     content.BlobUnknown: 404,
     content.UploadUnknown: 404,
+    content.TooManyUploads: 429,
     content.UploadBusy: 409,
     content.DigestMismatch: 400,
     content.ManifestInvalid: 400,
@@ -106,7 +116,7 @@ def failure_of(exception: Exception) -> Failure | None:
             return Failure(403, [str(exceptions.PermissionDenied().detail)])
         case Unauthenticated():
             return Failure(401, [str(exception)], headers={"WWW-Authenticate": BASIC_CHALLENGE})
-        case TooManyAttempts():
+        case TooManyAttempts() | TryAgain():
             return Failure(429, [str(exception)], headers={"Retry-After": str(exception.retry_after_s)})
         case content.Refused():
             return Failure(exception.status, [exception.message], exception.code)
@@ -114,6 +124,8 @@ def failure_of(exception: Exception) -> Failure | None:
             return Failure(412, [exception.message], "VIOLATE_FOREIGN_KEY_CONSTRAINT")
         case content.QuotaExceeded():
             return Failure(403, [exception.message], "DENIED")
+        case Unavailable():
+            return Failure(503, [str(exception)], headers={"Retry-After": str(RETRY_AFTER_S)})
         case DataError():
             return Failure(400, ["a value is too long or out of range"])
     if (outage := outage_of(exception)) is not None:

@@ -15,6 +15,7 @@ from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 
 from registry_core.errors import InvalidInput
+from registry_core.json_limits import excess
 
 T = TypeVar("T")
 Text = Annotated[str, msgspec.Meta(pattern=r"^[^\x00]*$")]
@@ -37,6 +38,8 @@ class Answer(msgspec.Struct, kw_only=True, omit_defaults=True):
 def parse_body(request: Request, form: type[T]) -> T:
     """The request's body as a `form`. Raises InvalidInput, which names the field that is wrong."""
     content = request.body or b"{}"
+    if too_much := excess(content):
+        raise InvalidInput(f"the request's body has {too_much}: send it in several requests")
     try:
         if not issubclass(form, Body):
             return msgspec.json.decode(content, type=form)

@@ -75,6 +75,8 @@ _ERRORS: Final = {
     404: "There is no such thing.",
     409: "It exists already, or was changed meanwhile.",
     412: "Something else must be done first.",
+    429: "Too much is being done for this client, or for all: try again after the seconds in Retry-After.",
+    503: "A part of the registry does not work just now: try again after the seconds in Retry-After.",
     413: "The body is too large.",
     422: "The page is no number, or too large.",
 }

@@ -14,6 +14,7 @@ from registry_core.content.links import GRACE, link, unlink
 from registry_core.content.models import Blob
 from registry_core.content.objects import is_lost
 from registry_core.content.repositories import RepositoryRef, changing, retried
+from registry_core.content.staged_quota import lease_returned
 from registry_core.database.statements import statements
 from registry_core.digests import Digest
 from registry_core.distribution.hooks import DeleteContext, MountContext, hooks
@@ -36,7 +37,8 @@ class BlobRef:
 _STORE_FRESH = f"""
     WITH payer AS (
         SELECT 1 FROM content_quotastripe
-        WHERE project_id = %(project)s AND stripe = %(stripe)s AND used_bytes + %(size)s <= allowance_bytes
+        WHERE project_id = %(project)s AND stripe = %(stripe)s
+          AND (%(due)s <= 0 OR used_bytes + %(due)s <= allowance_bytes)
         FOR NO KEY UPDATE
     ), finished AS (
         {{finished}} EXISTS (SELECT FROM payer) AND NOT EXISTS (SELECT FROM content_blob WHERE digest = %(digest)s)
@@ -53,7 +55,7 @@ _STORE_FRESH = f"""
         INSERT INTO content_quotaentry (project_id, blob_id, delta_bytes, reason)
         SELECT %(project)s, id, %(size)s, 'push' FROM made
     ), charged AS (
-        UPDATE content_quotastripe SET used_bytes = used_bytes + %(size)s
+        UPDATE content_quotastripe SET used_bytes = used_bytes + %(due)s
         WHERE project_id = %(project)s AND stripe = %(stripe)s AND EXISTS (SELECT FROM made)
     )
     SELECT id FROM made
@@ -65,16 +67,18 @@ _STORE_SHORT = _STORE_FRESH.format(finished="SELECT WHERE", returning="")
 
 
 @retried
-def store_fresh(*, repository: RepositoryRef, blob: BlobRef, upload: tuple[int, int] | None) -> BlobRef | None:
+def store_fresh(
+    *, repository: RepositoryRef, blob: BlobRef, upload: tuple[int, int] | None, reserved_bytes: int = 0
+) -> BlobRef | None:
     """As `store_blob`, for bytes that no blob has yet, and with the end of their upload (id, version; None: it has no
-    row), which has reserved nothing. None, and nothing done, when that is not so, or the project's counter has to be
-    dealt out anew."""
+    row). None, and nothing done, when that is not so, or the project's counter has to be dealt out anew."""
     values = {
         "project": repository.project.id,
         "repository": repository.id,
         "stripe": quota.own_stripe(),
         "digest": blob.digest.raw,
         "size": blob.size_bytes,
+        "due": blob.size_bytes - reserved_bytes,
         "store": blob.store,
         "key": blob.storage_key,
     }
@@ -156,6 +160,7 @@ _MOUNTABLE = """
 """
 
 
+@lease_returned
 @retried
 def mount_blob(
     *,
@@ -204,7 +209,13 @@ def delete_blob(*, repository: RepositoryRef, digest: Digest, by: Subject, clien
             raise BlobUnknown(f"this repository has no blob {digest}", {"digest": str(digest)})
         _refuse_if_used(repository, row[0], digest)
         hooks.before_delete(DeleteContext(by, client, repository, digest, "", "client"))
-        unlink(repository_id=repository.id, project_id=repository.project.id, blob_ids=[row[0]], reason="delete")
+        unlink(
+            repository_id=repository.id,
+            project_id=repository.project.id,
+            blob_ids=[row[0]],
+            manifest_ids=[],
+            reason="delete",
+        )
         emit(
             kind="blob.deleted",
             subject=by,

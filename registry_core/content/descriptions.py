@@ -15,10 +15,18 @@ from django.db import connection
 
 from registry_core.content.errors import ManifestInvalid
 from registry_core.content.models import Artifact, Blob
-from registry_core.content.parsing import INDEXES, OCI_MANIFEST, Descriptor, ParsedManifest, Role, parse_manifest
+from registry_core.content.parsing import (
+    INDEXES,
+    OCI_MANIFEST,
+    Descriptor,
+    ParsedManifest,
+    Role,
+    parse_manifest,
+)
 from registry_core.content.repositories import RepositoryRef
 from registry_core.database.statements import statements
 from registry_core.digests import Digest
+from registry_core.json_limits import excess
 from registry_core.storage.interface import StorageError
 from registry_core.storage.stores import store_named
 
@@ -87,7 +95,8 @@ def described(repository: RepositoryRef, manifest: ParsedManifest) -> Descriptio
 
 
 def describe(manifest: ParsedManifest, config: bytes | None) -> Description:
-    """What the manifest and the bytes of its config say; a config that is no JSON object says nothing."""
+    """What the manifest and the bytes of its config say; a config that is no JSON object, or one of more
+    than any has, says nothing."""
     kind = kind_of(manifest)
     attrs = None if config is None else _attributes(kind, config)
     icon = manifest.icon.raw if manifest.icon else None
@@ -198,6 +207,8 @@ def _read_config(statement: str, manifest: ParsedManifest, values: list[Any]) ->
 
 
 def _attributes(kind: str, config: bytes) -> bytes | None:
+    if excess(config):
+        return None
     try:
         document = json.loads(config)
     except (ValueError, RecursionError):

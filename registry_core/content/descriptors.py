@@ -20,6 +20,7 @@ TYPE_MAX_CHARS: Final = 255
 SIZE_MAX: Final = (1 << 63) - 1
 FIELDS: Final = ("mediaType", "digest", "size", "artifactType", "urls", "annotations", "data", "platform")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+_HALF_OF_A_PAIR: Final = re.compile("[\ud800-\udfff]")
 _PLATFORM_TEXTS: Final = ("architecture", "os", "os.version", "variant")
 _PLATFORM_LISTS: Final = ("os.features", "features")
 
@@ -87,7 +88,7 @@ def is_storable(value: object) -> bool:
         text = json.dumps(value, ensure_ascii=False, allow_nan=False)
     except ValueError:
         return False
-    return "\\u0000" not in text and not any("\ud800" <= character <= "\udfff" for character in text)
+    return "\\u0000" not in text and _HALF_OF_A_PAIR.search(text) is None
 
 
 def _check_size(size: object, where: str) -> None:

@@ -32,6 +32,17 @@ class UploadUnknown(ContentError):
     """There is no such upload of this repository and subject."""
 
 
+class TooManyUploads(ContentError):
+    """More uploads were begun and not finished than are kept of one project or repository (`where`)."""
+
+    def __init__(self, where: str, limit: int) -> None:
+        super().__init__(
+            f"the {where} has {limit} uploads that were begun and not finished: finish or cancel some, or wait until "
+            "they expire",
+            {"limit": limit},
+        )
+
+
 class UploadBusy(ContentError):
     """Another request is writing this upload."""
 

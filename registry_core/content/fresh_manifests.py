@@ -10,11 +10,12 @@ from collections.abc import Sequence
 from dataclasses import astuple
 from typing import Any
 
-from django.db import IntegrityError
-from psycopg.errors import UniqueViolation
+from django.db import DataError, IntegrityError
+from psycopg.errors import DivisionByZero, UniqueViolation
 from psycopg.types.json import Jsonb
 
 from registry_core.access import Subject
+from registry_core.content import quota
 from registry_core.content.descriptions import Description
 from registry_core.content.models import Blob
 from registry_core.content.parsing import Descriptor, ParsedManifest, Role
@@ -24,7 +25,9 @@ from registry_core.state import machine_id
 
 # Each step is done if the one before it was. What comes in between is in the way of an insert, by the keys that digests
 # and tags have, or holds a link that is gone then, so that one is missing. What the statement does not see because it
-# was committed after it began, a living artifact or tag that is being deleted, makes it do nothing.
+# was committed after it began, a living artifact or tag that is being deleted, makes it do nothing. Where others have
+# spent the stripe's allowance meanwhile, a division by zero takes all of it back: the stripe is locked last, so that
+# nobody waits for it who is waited for.
 _STORE = f"""
     WITH repository AS (
         SELECT repository.id FROM content_repository AS repository
@@ -45,6 +48,9 @@ _STORE = f"""
         AND NOT EXISTS (
             SELECT FROM content_tag
             WHERE repository_id = %(repository)s AND name = ANY(%(tags)s::text[]) AND deleted_at IS NULL)
+        AND EXISTS (
+            SELECT FROM content_quotastripe
+            WHERE project_id = %(project)s AND stripe = %(stripe)s AND used_bytes + %(bytes)s <= allowance_bytes)
     ), manifest AS (
         INSERT INTO content_manifest (digest, content, annotations, kind, config_type, extra_attrs, icon)
         SELECT %(digest)s, %(content)s, %(annotations)s::bytea, %(kind)s, %(config_type)s, %(extra_attrs)s::bytea,
@@ -77,8 +83,18 @@ _STORE = f"""
         SELECT 'artifact.pushed', %(project)s, %(repository)s, %(by_kind)s, %(by)s,
                %(payload)s || jsonb_build_object('artifact', id), %(changed)s::text[], %(origin)s
         FROM artifact
+    ), paid AS (
+        INSERT INTO content_projectmanifest (project_id, manifest_id, artifacts) SELECT %(project)s, id, 1 FROM manifest
+    ), entered AS (
+        INSERT INTO content_quotaentry (project_id, manifest_id, delta_bytes, reason)
+        SELECT %(project)s, id, %(bytes)s, 'push' FROM manifest
+    ), charged AS (
+        UPDATE content_quotastripe SET used_bytes = used_bytes + %(bytes)s
+        WHERE project_id = %(project)s AND stripe = %(stripe)s AND used_bytes + %(bytes)s <= allowance_bytes
+          AND EXISTS (SELECT FROM artifact) AND (SELECT count(*) FROM tag) = cardinality(%(tags)s::text[])
+        RETURNING 1
     )
-    SELECT id FROM artifact
+    SELECT id / (SELECT count(*) FROM charged) FROM artifact
 """  # noqa: S608 a constant
 
 
@@ -99,7 +115,8 @@ def store_fresh(
     reason: str,
 ) -> int | None:
     """Store a plain manifest that is no accessory, under new tags: the artifact's id. None, and nothing done, when the
-    manifest, the artifact or a tag is there, a blob or its link is not, or the repository is gone."""
+    manifest, the artifact or a tag is there, a blob or its link is not, the repository is gone, or the project's
+    counter has to be dealt out anew."""
     kind, config_type, extra_attrs, icon = astuple(description) if description else ("", "", None, None)
     payload = {"digest": str(manifest.digest), "tags": list(tags), "reason": reason}
     values: dict[str, Any] = {
@@ -122,6 +139,8 @@ def store_fresh(
         "reason": reason,
         "payload": Jsonb(payload),
         "changed": [repository.key],
+        "stripe": quota.own_stripe(),
+        "bytes": len(manifest.content),
         "origin": machine_id(),
         **columns(manifest.descriptors),
     }
@@ -129,8 +148,8 @@ def store_fresh(
         with statements() as cursor:
             cursor.execute(_STORE, values)
             row = cursor.fetchone()
-    except IntegrityError as error:
-        if not isinstance(error.__cause__, UniqueViolation):
+    except (IntegrityError, DataError) as error:
+        if not isinstance(error.__cause__, UniqueViolation | DivisionByZero):
             raise
         return None
     return None if row is None else int(row[0])

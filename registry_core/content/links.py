@@ -1,4 +1,5 @@
-"""Links: a repository's right to a blob, and the project's duty to pay for it. Both change here only, and together.
+"""Links: a repository's right to a blob, and the project's duty to pay for it and for manifests. Both change here
+only, and together.
 
 All functions run within the caller's transaction.
 """
@@ -33,16 +34,45 @@ _LINK = f"""
     ), due AS (SELECT (coalesce(sum(delta_bytes), 0) - %s)::bigint AS bytes FROM entered), charged AS ({quota.CHARGED})
     SELECT bytes, bytes = 0 OR EXISTS (SELECT FROM charged) FROM due
 """  # noqa: S608 constants
-_STOP_PAYING = """
-    WITH mine AS (
-        SELECT blob_id FROM content_projectblob
-        WHERE project_id = %s AND blob_id = ANY(%s) ORDER BY blob_id FOR UPDATE
-    ), lessened AS (
-        UPDATE content_projectblob SET links = links - 1
-        WHERE project_id = %s AND blob_id IN (SELECT blob_id FROM mine) AND links > 1 RETURNING blob_id
+_PAY_FOR_MANIFEST = f"""
+    WITH paid AS (
+        INSERT INTO content_projectmanifest (project_id, manifest_id, artifacts) VALUES (%s, %s, 1)
+        ON CONFLICT (project_id, manifest_id) DO UPDATE SET artifacts = content_projectmanifest.artifacts + 1
+        RETURNING project_id, manifest_id, artifacts
+    ), entered AS (
+        INSERT INTO content_quotaentry (project_id, manifest_id, delta_bytes, reason)
+        SELECT project_id, manifest_id, %s, %s FROM paid WHERE artifacts = 1 RETURNING delta_bytes
+    ), due AS (SELECT coalesce(sum(delta_bytes), 0)::bigint AS bytes FROM entered), charged AS ({quota.CHARGED})
+    SELECT bytes, bytes = 0 OR EXISTS (SELECT FROM charged) FROM due
+"""  # noqa: S608 constants
+# The rows are locked by a statement of its own: one that waits for them would go on with what they were before.
+_HOLD_BLOBS = """
+    SELECT FROM content_projectblob WHERE project_id = %s AND blob_id = ANY(%s) ORDER BY blob_id FOR UPDATE
+"""
+_STOP_PAYING_FOR_BLOBS = """
+    WITH lessened AS (
+        UPDATE content_projectblob SET links = links - 1 WHERE project_id = %s AND blob_id = ANY(%s) AND links > 1
+    ), gone AS (
+        DELETE FROM content_projectblob WHERE project_id = %s AND blob_id = ANY(%s) AND links = 1 RETURNING blob_id
     )
-    DELETE FROM content_projectblob
-    WHERE project_id = %s AND blob_id IN (SELECT blob_id FROM mine) AND links = 1 RETURNING blob_id
+    SELECT blob.id, blob.size_bytes FROM gone JOIN content_blob AS blob ON blob.id = gone.blob_id
+"""
+_HOLD_MANIFESTS = """
+    SELECT FROM content_projectmanifest WHERE project_id = %s AND manifest_id = ANY(%s) ORDER BY manifest_id FOR UPDATE
+"""
+_STOP_PAYING_FOR_MANIFESTS = """
+    WITH less AS (
+        SELECT manifest_id, count(*) AS artifacts FROM unnest(%s::bigint[]) AS less (manifest_id) GROUP BY manifest_id
+    ), lessened AS (
+        UPDATE content_projectmanifest AS paid SET artifacts = paid.artifacts - less.artifacts FROM less
+        WHERE paid.project_id = %s AND paid.manifest_id = less.manifest_id AND paid.artifacts > less.artifacts
+    ), gone AS (
+        DELETE FROM content_projectmanifest AS paid USING less
+        WHERE paid.project_id = %s AND paid.manifest_id = less.manifest_id AND paid.artifacts <= less.artifacts
+        RETURNING paid.manifest_id
+    )
+    SELECT manifest.id, octet_length(manifest.content)
+    FROM gone JOIN content_manifest AS manifest ON manifest.id = gone.manifest_id
 """
 
 
@@ -64,22 +94,35 @@ def link(
         quota.deal_out(project_id, stripe, due_bytes)
 
 
-def unlink(*, repository_id: int, project_id: int, blob_ids: list[int], reason: str) -> None:
-    """Take links away and give their bytes back where the project has no other link to them."""
+def pay_for_manifest(*, project_id: int, manifest_id: int, size_bytes: int, reason: str) -> None:
+    """Charge a project for the manifest of a new artifact, unless another of its artifacts is the same one.
+
+    Raises QuotaExceeded.
+    """
+    stripe = quota.own_stripe()
+    with statements() as cursor:
+        cursor.execute(_PAY_FOR_MANIFEST, [project_id, manifest_id, size_bytes, reason, project_id, stripe])
+        due_bytes, is_charged = cursor.fetchall()[0]
+    if not is_charged:
+        quota.deal_out(project_id, stripe, due_bytes)
+
+
+def unlink(*, repository_id: int, project_id: int, blob_ids: list[int], manifest_ids: list[int], reason: str) -> None:
+    """Take links away, and give back what the project pays for that no other link or artifact of it has.
+
+    `manifest_ids`: the manifest of each artifact that is deleted, so one of them may be there several times.
+    """
     with statements() as cursor:
         cursor.execute(
             "DELETE FROM content_repositoryblob WHERE repository_id = %s AND blob_id = ANY(%s) RETURNING blob_id",
             [repository_id, blob_ids],
         )
-        gone = sorted(row[0] for row in cursor.fetchall())
-        cursor.execute(_STOP_PAYING, [project_id, gone, project_id, project_id])
-        freed = [row[0] for row in cursor.fetchall()]
-        cursor.execute("SELECT id, size_bytes FROM content_blob WHERE id = ANY(%s)", [freed])
-        sizes = cursor.fetchall()
-    quota.charge(project_id=project_id, delta_bytes=-sum(size for _, size in sizes))
-    quota.record(
-        project_id=project_id,
-        blob_ids=[blob_id for blob_id, _ in sizes],
-        deltas_bytes=[-size for _, size in sizes],
-        reason=reason,
-    )
+        gone = [row[0] for row in cursor.fetchall()]
+        cursor.execute(_HOLD_BLOBS, [project_id, gone])
+        cursor.execute(_STOP_PAYING_FOR_BLOBS, [project_id, gone, project_id, gone])
+        blobs = dict(cursor.fetchall())
+        cursor.execute(_HOLD_MANIFESTS, [project_id, manifest_ids])
+        cursor.execute(_STOP_PAYING_FOR_MANIFESTS, [manifest_ids, project_id, project_id])
+        manifests = dict(cursor.fetchall())
+    quota.charge(project_id=project_id, delta_bytes=-sum(blobs.values()) - sum(manifests.values()))
+    quota.record_freed(project_id=project_id, blobs=blobs, manifests=manifests, reason=reason)

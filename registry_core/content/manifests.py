@@ -13,10 +13,11 @@ from registry_core.content.deletions import begin_deletion
 from registry_core.content.descriptions import About, Description, accessory, described
 from registry_core.content.errors import ContentInUse, ManifestUnknown, ReferenceMissing, RepositoryUnknown
 from registry_core.content.fresh_manifests import columns, is_plain, store_fresh
-from registry_core.content.links import GRACE, link, unlink
+from registry_core.content.links import GRACE, link, pay_for_manifest, unlink
 from registry_core.content.models import Blob
 from registry_core.content.parsing import Descriptor, ParsedManifest, Role
 from registry_core.content.repositories import RepositoryRef, changing, retried
+from registry_core.content.staged_quota import lease_returned
 from registry_core.content.tags import bury_tags, move_tag
 from registry_core.database.statements import statements
 from registry_core.digests import Digest
@@ -38,6 +39,7 @@ class PutResult:
     media_type: str
 
 
+@lease_returned
 @retried
 def put_manifest(
     *,
@@ -103,7 +105,7 @@ def _put_step_by_step(put: _Put, context: PutContext) -> tuple[int, str]:
         _hold_children(repository, manifest.descriptors)
         hooks.before_put(context)
         manifest_id = _store_manifest(manifest, put.description)
-        artifact_id, media_type = _store_artifact(repository, manifest, manifest_id, blob_ids, put.about)
+        artifact_id, media_type, is_new = _store_artifact(repository, manifest, manifest_id, blob_ids, put.about)
         for tag in sorted(put.tags):
             move_tag(
                 repository=repository,
@@ -114,6 +116,13 @@ def _put_step_by_step(put: _Put, context: PutContext) -> tuple[int, str]:
                 reason=put.reason,
             )
         _tell(put, artifact_id)
+        if is_new:
+            pay_for_manifest(
+                project_id=repository.project.id,
+                manifest_id=manifest_id,
+                size_bytes=len(manifest.content),
+                reason="push",
+            )
     return artifact_id, media_type
 
 
@@ -258,18 +267,19 @@ _STORE_ARTIFACT = """
             WHERE content_artifact.accessory_of IS NULL AND excluded.accessory_of IS NOT NULL AND NOT EXISTS (
                 SELECT 1 FROM content_tag WHERE artifact_id = content_artifact.id AND deleted_at IS NULL)
             UNION ALL SELECT content_artifact.accessory_of, content_artifact.accessory_kind LIMIT 1)
-        RETURNING id, media_type
+        RETURNING id, media_type, xmax = 0 AS is_new
     ), used AS (
         INSERT INTO content_artifactblob (repository_id, blob_id, artifact_id, is_trashed)
         SELECT %s, blob_id, artifact.id, false FROM artifact, unnest(%s::bigint[]) AS blob_id ON CONFLICT DO NOTHING
     )
-    SELECT id, media_type FROM artifact
+    SELECT id, media_type, is_new FROM artifact
 """
 
 
 def _store_artifact(
     repository: RepositoryRef, manifest: ParsedManifest, manifest_id: int, blob_ids: list[int], about: About | None
-) -> tuple[int, str]:
+) -> tuple[int, str, bool]:
+    """The artifact's id, the media type that it has, and whether it was not there before."""
     values = [
         repository.id,
         manifest_id,
@@ -283,8 +293,8 @@ def _store_artifact(
     ]
     with statements() as cursor:
         cursor.execute(_STORE_ARTIFACT, [*values, repository.id, blob_ids])
-        artifact_id, media_type = cursor.fetchall()[0]
-    return int(artifact_id), str(media_type)
+        artifact_id, media_type, is_new = cursor.fetchall()[0]
+    return int(artifact_id), str(media_type), bool(is_new)
 
 
 @retried
@@ -357,10 +367,18 @@ def _refuse_if_child(repository: RepositoryRef, digests: list[bytes], *, raises:
     return {bytes(child) for child, _ in rows}
 
 
+@dataclass(frozen=True, slots=True)
+class Buried:
+    """What buried artifacts were: the manifest of each, and the blobs that they used, perhaps among others."""
+
+    manifest_ids: list[int]
+    blob_ids: list[int]
+
+
 def bury_artifacts(
     repository: RepositoryRef, artifact_ids: list[int], deletion_id: int, by: Subject, reason: str
-) -> list[int]:
-    """Make artifacts and their tags tombstones of a deletion; the blobs that they used, perhaps among others.
+) -> Buried:
+    """Make living artifacts, which are locked, and their tags tombstones of a deletion.
 
     Runs within the caller's transaction.
     """
@@ -372,24 +390,28 @@ def bury_artifacts(
         tag_ids = [row[0] for row in cursor.fetchall()]
         bury_tags(repository=repository, tag_ids=tag_ids, deletion_id=deletion_id, by=by, reason=reason)
         cursor.execute(
-            "UPDATE content_artifact SET deleted_at = clock_timestamp(), deletion_id = %s WHERE id = ANY(%s)",
+            """
+            UPDATE content_artifact SET deleted_at = clock_timestamp(), deletion_id = %s WHERE id = ANY(%s)
+            RETURNING manifest_id
+            """,
             [deletion_id, artifact_ids],
         )
+        manifest_ids = [row[0] for row in cursor.fetchall()]
         cursor.execute(
             "UPDATE content_artifactblob SET is_trashed = true WHERE artifact_id = ANY(%s) RETURNING blob_id",
             [artifact_ids],
         )
-        return sorted({row[0] for row in cursor.fetchall()})
+        return Buried(manifest_ids, sorted({row[0] for row in cursor.fetchall()}))
 
 
-def _unlink_unused(repository: RepositoryRef, blob_ids: list[int]) -> None:
+def _unlink_unused(repository: RepositoryRef, buried: Buried) -> None:
     with connection.cursor() as cursor:
         cursor.execute(
             """
             SELECT link.blob_id FROM content_repositoryblob AS link
             WHERE link.repository_id = %s AND link.blob_id = ANY(%s) ORDER BY link.blob_id FOR UPDATE
             """,
-            [repository.id, blob_ids],
+            [repository.id, buried.blob_ids],
         )
         locked = [row[0] for row in cursor.fetchall()]
         cursor.execute(
@@ -400,6 +422,10 @@ def _unlink_unused(repository: RepositoryRef, blob_ids: list[int]) -> None:
             [repository.id, locked],
         )
         used = {row[0] for row in cursor.fetchall()}
-    unused = [blob_id for blob_id in locked if blob_id not in used]
-    if unused:
-        unlink(repository_id=repository.id, project_id=repository.project.id, blob_ids=unused, reason="delete")
+    unlink(
+        repository_id=repository.id,
+        project_id=repository.project.id,
+        blob_ids=[blob_id for blob_id in locked if blob_id not in used],
+        manifest_ids=buried.manifest_ids,
+        reason="delete",
+    )

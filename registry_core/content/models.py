@@ -131,6 +131,18 @@ class Manifest(models.Model):
         return f"manifest {self.pk}"
 
 
+class ProjectManifest(models.Model):
+    """A manifest whose bytes a project pays for, once, however many living artifacts of it are one (`artifacts`)."""
+
+    pk = models.CompositePrimaryKey("project_id", "manifest_id")
+    project = models.ForeignKey(Project, models.CASCADE, db_index=False, related_name="+")
+    manifest = models.ForeignKey(Manifest, models.PROTECT, related_name="+")
+    artifacts = models.PositiveIntegerField()
+
+    def __str__(self) -> str:
+        return f"manifest {self.manifest_id} of project {self.project_id}"
+
+
 class ManifestDescriptor(models.Model):
     """What a manifest refers to, in its order. Derived from the bytes alone."""
 
@@ -351,12 +363,23 @@ class QuotaStripe(models.Model):
         return f"stripe {self.stripe} of project {self.project_id}"
 
 
+class QuotaLease(models.Model):
+    """What a project was charged in advance for its short uploads, which are staged without a row."""
+
+    project = models.OneToOneField(Project, models.CASCADE, primary_key=True, related_name="+")
+    leased_bytes = models.BigIntegerField()
+
+    def __str__(self) -> str:
+        return f"lease of project {self.project_id}"
+
+
 class QuotaEntry(models.Model):
     """The storage ledger: each change of what a project pays, with its reason. Append only; partitioned by month."""
 
     id = models.BigAutoField(primary_key=True)
     project_id = models.BigIntegerField()
     blob_id = models.BigIntegerField(null=True)
+    manifest_id = models.BigIntegerField(null=True)
     delta_bytes = models.BigIntegerField()
     reason = models.CharField(max_length=32)
     at = models.DateTimeField(db_default=Now())

@@ -22,6 +22,7 @@ from registry_core.content.errors import ManifestInvalid
 from registry_core.content.models import ManifestDescriptor
 from registry_core.content.pushed_types import check_pushed_type
 from registry_core.digests import Digest, DigestError
+from registry_core.json_limits import excess
 
 OCI_MANIFEST: Final = "application/vnd.oci.image.manifest.v1+json"
 OCI_INDEX: Final = "application/vnd.oci.image.index.v1+json"
@@ -109,6 +110,8 @@ def parse_manifest(content: bytes, *, content_type: str, algorithm: str = "sha25
 
 
 def _load(content: bytes) -> dict[str, Any]:
+    if too_much := excess(content):
+        raise ManifestInvalid(f"the manifest has {too_much}: split it")
     try:
         text = content.decode("utf-8")
     except UnicodeDecodeError:

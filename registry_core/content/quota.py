@@ -1,4 +1,5 @@
-"""What a project's blobs cost it: counted once per project, kept exact, without a row that every push must lock.
+"""What a project's blobs and manifests cost it: counted once per project, kept exact, without a row that every push
+must lock.
 
 A project's counter is striped. A change goes to one stripe and needs no other row while the stripe stays within its
 allowance. Only when an allowance is spent are the project and its stripes locked, the truth summed, and what is left
@@ -44,20 +45,25 @@ def charge(*, project_id: int, delta_bytes: int) -> None:
         deal_out(project_id, stripe, delta_bytes)
 
 
-def record(*, project_id: int, blob_ids: list[int], deltas_bytes: list[int], reason: str) -> None:
-    """Write the ledger's entries for what a transaction linked or unlinked."""
+def record_freed(*, project_id: int, blobs: dict[int, int], manifests: dict[int, int], reason: str) -> None:
+    """Write the ledger's entries for what a transaction gave back: sizes by id."""
     with statements() as cursor:
         cursor.execute(
             """
-            INSERT INTO content_quotaentry (project_id, blob_id, delta_bytes, reason)
-            SELECT %s, blob_id, delta, %s FROM unnest(%s::bigint[], %s::bigint[]) AS change (blob_id, delta)
+            INSERT INTO content_quotaentry (project_id, blob_id, manifest_id, delta_bytes, reason)
+            SELECT %s, id, NULL, -size_bytes, %s FROM unnest(%s::bigint[], %s::bigint[]) AS blob (id, size_bytes)
+            UNION ALL
+            SELECT %s, NULL, id, -size_bytes, %s FROM unnest(%s::bigint[], %s::bigint[]) AS manifest (id, size_bytes)
             """,
-            [project_id, reason, blob_ids, deltas_bytes],
+            [
+                *(project_id, reason, list(blobs), list(blobs.values())),
+                *(project_id, reason, list(manifests), list(manifests.values())),
+            ],
         )
 
 
-def used_bytes(project_id: int) -> int:
-    """What the project uses by the stripes, reservations of running uploads included."""
+def charged_bytes(project_id: int) -> int:
+    """What the project was charged by the stripes: content, and what is reserved for running uploads."""
     with statements() as cursor:
         cursor.execute(
             "SELECT coalesce(sum(used_bytes), 0) FROM content_quotastripe WHERE project_id = %s", [project_id]

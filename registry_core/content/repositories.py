@@ -24,12 +24,13 @@ CATALOG_KEY = "catalog"
 
 @dataclass(frozen=True, slots=True)
 class ProjectRef:
-    """A living project."""
+    """A living project. `has_limit`: whether it has a storage quota, as far as is known."""
 
     id: int
     name: str
     is_public: bool
     allows_sparse_manifests: bool
+    has_limit: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,8 +51,8 @@ def delete_repository(*, repository: RepositoryRef, by: Subject, client: str = "
         for raw in artifacts.values():
             hooks.before_delete(DeleteContext(by, client, repository, Digest(raw), "", reason))
         deletion_id = begin_deletion(repository=repository, by=by, reason=reason)
-        bury_artifacts(repository, sorted(artifacts), deletion_id, by, reason)
-        _unlink_all(repository)
+        buried = bury_artifacts(repository, sorted(artifacts), deletion_id, by, reason)
+        _unlink_all(repository, buried.manifest_ids)
         emit(
             kind="repository.deleted",
             subject=by,
@@ -74,13 +74,18 @@ def _lock_repository(repository: RepositoryRef) -> None:
         cursor.execute("UPDATE content_repository SET deleted_at = clock_timestamp() WHERE id = %s", [repository.id])
 
 
-def _unlink_all(repository: RepositoryRef) -> None:
-    """Give up every link, also of blobs that no manifest used yet."""
+def _unlink_all(repository: RepositoryRef, manifest_ids: list[int]) -> None:
+    """Give up every link, also of blobs that no manifest used yet, and the manifests."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT blob_id FROM content_repositoryblob WHERE repository_id = %s ORDER BY blob_id FOR UPDATE",
             [repository.id],
         )
         left = [row[0] for row in cursor.fetchall()]
-    if left:
-        unlink(repository_id=repository.id, project_id=repository.project.id, blob_ids=left, reason="delete")
+    unlink(
+        repository_id=repository.id,
+        project_id=repository.project.id,
+        blob_ids=left,
+        manifest_ids=manifest_ids,
+        reason="delete",
+    )

@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from django.db import InterfaceError, OperationalError, transaction
 
 from registry_core.access import Subject
-from registry_core.content import upload_tokens
+from registry_core.content import staged_quota, upload_tokens
 from registry_core.content.blobs import BlobRef, store_blob, store_fresh
 from registry_core.content.errors import DigestMismatch, QuotaExceeded, UploadBusy, UploadUnknown
 from registry_core.content.healing import healed
 from registry_core.content.objects import note
 from registry_core.content.repositories import RepositoryRef, retried
+from registry_core.content.staged_quota import StagedUpload, lease_returned
 from registry_core.content.upload_tokens import UploadToken
 from registry_core.digests import Digest
 from registry_core.storage.interface import ObjectStore, StorageError, UploadLost
@@ -41,22 +42,44 @@ class ShortUpload:
         return len(self.content or b"")
 
     def begin(self, content: bytes) -> bool:
-        """Keep the first bytes; False, and nothing done, when others have come. Raises StorageFull or StorageError."""
-        return self.content is None and self._staging.add(self.token.name, content)
+        """Keep the first bytes; False, and nothing done, when others have come. Raises QuotaExceeded, TooManyUploads,
+        StorageFull or StorageError."""
+        if self.content is not None:
+            return False
+        counted = self._counted(content)
+        if not staged_quota.reserve(counted):
+            return False
+        is_begun = False
+        try:
+            is_begun = self._staging.add(self.token.name, content)
+        finally:
+            if not is_begun:
+                staged_quota.end(counted)
+        return is_begun
 
     def leave(self) -> bool:
         """Note that the upload is about to have a row, or a blob; False when another request has begun it. Raises
         StorageFull or StorageError."""
-        return self.content is not None or self._staging.reserve(self.token.name)
+        if self.content is None:
+            return self._staging.reserve(self.token.name)
+        staged_quota.begin_leaving(self._counted(self.content))
+        return True
 
     def come_back(self) -> None:
         """Undo `leave`: what comes next begins the upload again."""
         if self.content is None:
             self._staging.forget(self.token.name)
+        else:
+            staged_quota.come_back(self._counted(self.content))
 
     def end(self) -> None:
         """Forget the bytes, and note that the upload is in the database, or over. Raises StorageError."""
         self._staging.end(self.token.name)
+        if self.content is not None:
+            staged_quota.end(self._counted(self.content))
+
+    def _counted(self, content: bytes) -> StagedUpload:
+        return StagedUpload(self.repository.project, self.token.name, len(content))
 
     def commit(self, last: bytes, stated: Digest) -> BlobRef:
         """Make the bytes, and `last` after them, the blob `stated`: durable, then one transaction.
@@ -94,7 +117,8 @@ class ShortUpload:
             writer.close()
         ours = BlobRef(0, digest, len(content), self._store.name, key)
         try:
-            blob = store_fresh(repository=self.repository, blob=ours, upload=None) or self._store_step_by_step(ours)
+            fresh = store_fresh(repository=self.repository, blob=ours, upload=None)
+            blob = fresh or _store_step_by_step(repository=self.repository, blob=ours)
         except (OperationalError, InterfaceError):
             raise  # nobody knows whether the row is there: if it is not, the sweep removes the object
         except Exception:
@@ -111,10 +135,12 @@ class ShortUpload:
         with suppress(StorageError):  # the sweep removes it
             self._store.delete(key)
 
-    @retried
-    @transaction.atomic
-    def _store_step_by_step(self, ours: BlobRef) -> BlobRef:
-        return store_blob(repository=self.repository, blob=ours)
+
+@lease_returned
+@retried
+@transaction.atomic
+def _store_step_by_step(*, repository: RepositoryRef, blob: BlobRef) -> BlobRef:
+    return store_blob(repository=repository, blob=blob)
 
 
 def find(*, repository: RepositoryRef, by: Subject, token: str) -> ShortUpload | None:

@@ -9,7 +9,7 @@ import structlog
 from celery import shared_task
 
 from registry_core.config import get_config
-from registry_core.content import descriptions, installation, push_times, sweep
+from registry_core.content import descriptions, installation, push_times, quota_audit, sweep
 from registry_core.storage.interface import StorageError
 
 DESCRIBE_S: Final = 45
@@ -46,6 +46,12 @@ def describe_manifests() -> int:
         if batch < DESCRIBE_AT_ONCE:
             break
     return described
+
+
+@shared_task(name="registry_core.content.tasks.audit_quotas")
+def audit_quotas() -> int:
+    """Count anew what the projects use whose counters are wrong; how many there were, each of which is logged."""
+    return quota_audit.mend_all()
 
 
 @shared_task(name="registry_core.content.tasks.note_push_times")

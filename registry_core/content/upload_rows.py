@@ -13,13 +13,14 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from registry_core.access import Subject
-from registry_core.content.errors import UploadBusy, UploadUnknown
+from registry_core.content.errors import TooManyUploads, UploadBusy, UploadUnknown
 from registry_core.content.repositories import RepositoryRef, retried
 from registry_core.database.statements import LOSABLE, statements
 from registry_core.generations import process_start_time
 from registry_core.state import machine_id
 
 LEASE_S = 120
+UPLOADS_MAX = 10_000  # of one repository: each is a row, even without a byte
 _COLUMNS = (
     "id, token, store, storage_key, algorithm, offset_bytes, hash_state, parts::text, reserved_bytes, version, writer"
 )
@@ -77,16 +78,22 @@ def is_free(writer: str) -> bool:
 
 
 def insert(*, repository: RepositoryRef, by: Subject, token: str, store: str, key: str, algorithm: str) -> None:
-    """Make the row of an upload that has no bytes yet."""
+    """Make the row of an upload that has no bytes yet. Raises TooManyUploads."""
     with statements() as cursor:
         cursor.execute(
             f"""
             INSERT INTO content_upload (token, repository_id, subject_kind, subject_id, store, storage_key, algorithm,
                                         offset_bytes, parts, reserved_bytes, version, writer)
             SELECT %s, %s, %s, %s, %s, %s, %s, 0, '[]'::jsonb, 0, 0, '' FROM {LOSABLE}
+            WHERE (SELECT count(*) FROM (SELECT FROM content_upload WHERE repository_id = %s LIMIT %s) AS begun) < %s
             """,  # noqa: S608 a constant
-            [token, repository.id, int(by.kind), by.id, store, key, algorithm],
+            [
+                *(token, repository.id, int(by.kind), by.id, store, key, algorithm),
+                *(repository.id, UPLOADS_MAX, UPLOADS_MAX),
+            ],
         )
+        if cursor.rowcount == 0:
+            raise TooManyUploads("repository", UPLOADS_MAX)
 
 
 @retried
@@ -142,13 +149,13 @@ def claim(repository: RepositoryRef, by: Subject, token: str, former_writer: str
 
 
 @retried
-def keep(upload_id: int, version: int, position: Position, *, writer: str) -> None:
-    """Note how far the upload is, and who writes it on. Raises UploadBusy when it was taken over."""
+def keep(upload_id: int, version: int, position: Position) -> None:
+    """Note how far the upload is, while it is written on. Raises UploadBusy when it was taken over."""
     _update(
         upload_id,
         version,
         "offset_bytes = %s, hash_state = %s, parts = %s::jsonb, writer = %s",
-        [position.offset_bytes, position.hash_state, json.dumps(position.parts), writer],
+        [position.offset_bytes, position.hash_state, json.dumps(position.parts), this_process()],
     )
 
 
@@ -166,7 +173,7 @@ def delete(upload_id: int, version: int) -> None:
     """Forget the row. Raises UploadBusy when the upload was taken over."""
     with statements() as cursor:
         cursor.execute("DELETE FROM content_upload WHERE id = %s AND version = %s", [upload_id, version])
-        _refuse_unless_one(cursor.rowcount)
+        refuse_unless_one(cursor.rowcount)
 
 
 class IdleUpload(NamedTuple):
@@ -201,10 +208,11 @@ def _update(upload_id: int, version: int, assignments: str, values: list[Any]) -
             """,  # noqa: S608 the assignments are constants
             [*values, upload_id, version],
         )
-        _refuse_unless_one(cursor.rowcount)
+        refuse_unless_one(cursor.rowcount)
 
 
-def _refuse_unless_one(rows: int) -> None:
+def refuse_unless_one(rows: int) -> None:
+    """Raises UploadBusy unless a statement that asks for the version found the upload."""
     if rows != 1:
         raise UploadBusy("another request has taken this upload over")
 

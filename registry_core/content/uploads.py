@@ -19,7 +19,7 @@ import structlog
 from django.db import transaction
 
 from registry_core.access import Subject
-from registry_core.content import quota, short_uploads, upload_rows, upload_tokens
+from registry_core.content import quota, reservations, short_uploads, staged_quota, upload_rows, upload_tokens
 from registry_core.content.blobs import BlobRef, store_blob, store_fresh
 from registry_core.content.errors import DigestMismatch, QuotaExceeded, UploadBusy, UploadUnknown
 from registry_core.content.healing import healed
@@ -35,7 +35,6 @@ from registry_core.storage.interface import StorageError, StoreNotConfigured, Up
 from registry_core.storage.stores import configured_stores, default_store, store_named
 
 BUSY = "another request is writing this upload: wait for it, then ask for its state"
-RESERVATION_BYTES = 64 << 20
 RENEW_S = 30
 _log = structlog.get_logger(__name__)
 
@@ -105,6 +104,9 @@ def claim_upload(*, repository: RepositoryRef, by: Subject, token: str) -> Uploa
     if short is not None:
         try:
             return _grown(short, by)
+        except QuotaExceeded:
+            short.end()
+            raise
         except BaseException:
             short.come_back()
             raise
@@ -128,10 +130,14 @@ def _grown(short: ShortUpload, by: Subject) -> UploadSession:
         algorithm=token.algorithm,
     ) or _claim_from_dead(short.repository, by, token.text)
     session = UploadSession(short.repository, by, row)
-    if short.content and not session.offset_bytes:  # else a request that died had come as far as this
-        session.write(short.content)
-        session.keep()
-    short.end()
+    try:
+        if short.content and not session.offset_bytes:  # else a request that died had come as far as this
+            session.write(short.content)
+            session.keep()
+        short.end()
+    except BaseException as error:
+        session.end_after(error)
+        raise
     return session
 
 
@@ -224,7 +230,7 @@ class UploadSession:
         """Release the upload as it was at an earlier position: what came since does not count."""
         self._is_held = False
         self._writer.close()
-        upload_rows.keep(self._id, self._version, position, writer="")
+        self._let_go(position)
 
     def end_after(self, error: BaseException) -> None:
         """End a session whose work failed: what came is kept to go on from, unless the quota does not allow it anyway.
@@ -289,8 +295,12 @@ class UploadSession:
         quota.charge(project_id=self._repository.project.id, delta_bytes=-self._reserved_bytes)
 
     def _store_blob(self, ours: BlobRef) -> BlobRef:
-        upload = (self._id, self._version)
-        fresh = None if self._reserved_bytes else store_fresh(repository=self._repository, blob=ours, upload=upload)
+        fresh = store_fresh(
+            repository=self._repository,
+            blob=ours,
+            upload=(self._id, self._version),
+            reserved_bytes=self._reserved_bytes,
+        )
         return fresh or self._store_blob_step_by_step(ours)
 
     @retried
@@ -331,17 +341,13 @@ class UploadSession:
             self._save(is_releasing=False)
 
     def _reserve(self, needed_bytes: int) -> None:
-        if needed_bytes <= max(self._reserved_bytes, RESERVATION_BYTES):
-            return
-        more = RESERVATION_BYTES * -(-(needed_bytes - self._reserved_bytes) // RESERVATION_BYTES)
-        self._charge_reservation(more)
-        self._reserved_bytes += more
-
-    @retried
-    @transaction.atomic
-    def _charge_reservation(self, more_bytes: int) -> None:
-        upload_rows.reserve(self._id, self._version, self._reserved_bytes + more_bytes)
-        quota.charge(project_id=self._repository.project.id, delta_bytes=more_bytes)
+        if needed_bytes > self._reserved_bytes:
+            self._reserved_bytes = reservations.reserve(
+                upload=(self._id, self._version),
+                project_id=self._repository.project.id,
+                reserved_bytes=self._reserved_bytes,
+                needed_bytes=needed_bytes,
+            )
 
     def _begin_checkpoint(self) -> None:
         """Have the store make durable what is there, while more comes in: the row says so once it is."""
@@ -356,19 +362,29 @@ class UploadSession:
         checkpoint, self._checkpoint = self._checkpoint, None
         if checkpoint is not None:
             self._parts = checkpoint.notes.result()
-            self._keep(replace(checkpoint.position, parts=self._parts), writer=upload_rows.this_process())
+            self._keep(replace(checkpoint.position, parts=self._parts))
 
     def _save(self, *, is_releasing: bool) -> None:
         self._checkpoint = None  # the store waits for it, and fails where it did; what it would note is older
         # Only a file that is closed may leave bytes to the kernel: another machine may have to go on with it.
         is_handed_over = is_releasing and self._writer.until_checkpoint_bytes > 0
         self._parts = self._writer.hand_over() if is_handed_over else self._writer.checkpoint()
-        writer = "" if is_releasing else upload_rows.this_process()
-        self._keep(self.position(), writer=writer)
+        if is_releasing:
+            self._let_go(self.position())
+        else:
+            self._keep(self.position())
 
-    def _keep(self, position: Position, *, writer: str) -> None:
-        upload_rows.keep(self._id, self._version, position, writer=writer)
+    def _keep(self, position: Position) -> None:
+        upload_rows.keep(self._id, self._version, position)
         self._saved_at_s = time.monotonic()
+
+    def _let_go(self, position: Position) -> None:
+        self._reserved_bytes = reservations.keep(
+            upload=(self._id, self._version),
+            project_id=self._repository.project.id,
+            reserved_bytes=self._reserved_bytes,
+            position=position,
+        )
 
 
 def sweep_uploads(*, ttl_s: int, except_in: Collection[str] = ()) -> int:
@@ -381,7 +397,9 @@ def sweep_uploads(*, ttl_s: int, except_in: Collection[str] = ()) -> int:
     idle = [upload for upload in upload_rows.idle(ttl_s) if upload.store not in except_in]
     swept = sum(_sweep_one(upload.id, upload.version) for upload in idle)
     staged = [store.staging for store in configured_stores() if store.staging]
-    return swept + sum(staging.sweep(ttl_s=ttl_s, memory_s=2 * upload_tokens.FRESH_S) for staging in staged)
+    swept += sum(staging.sweep(ttl_s=ttl_s, memory_s=2 * upload_tokens.FRESH_S) for staging in staged)
+    staged_quota.sweep()
+    return swept
 
 
 def _sweep_one(upload_id: int, version: int) -> bool:

@@ -40,6 +40,7 @@ _CONTENT: dict[type[content.ContentError], tuple[int, str]] = {
     content.ManifestUnknown: (404, "MANIFEST_UNKNOWN"),
     content.BlobUnknown: (404, "BLOB_UNKNOWN"),
     content.UploadUnknown: (404, "BLOB_UPLOAD_UNKNOWN"),
+    content.TooManyUploads: (429, "TOOMANYREQUESTS"),
     content.UploadBusy: (409, "BLOB_UPLOAD_INVALID"),
     content.DigestMismatch: (400, "DIGEST_INVALID"),
     content.ManifestInvalid: (400, "MANIFEST_INVALID"),

@@ -23,11 +23,11 @@ from registry_core.state import generations
 R = TypeVar("R", bytes, str)
 Values = Sequence[object] | Mapping[str, object]
 LOCATE = """
-    SELECT wanted.project, wanted.path, project.id, project.is_public, project.allows_sparse_manifests, repository.id,
-           repository.created_at
+    SELECT wanted.project, wanted.path, project.id, project.is_public, project.allows_sparse_manifests,
+           project.has_limit, repository.id, repository.created_at
     FROM unnest(%s::text[], %s::text[]) AS wanted (project, path)
     CROSS JOIN LATERAL (
-        SELECT id, is_public, allows_sparse_manifests FROM content_project
+        SELECT id, is_public, allows_sparse_manifests, storage_limit_bytes >= 0 AS has_limit FROM content_project
         WHERE name = wanted.project AND deleted_at IS NULL LIMIT 1
     ) AS project
     LEFT JOIN LATERAL (
@@ -51,9 +51,9 @@ class Located:
 
 def located_in(row: Sequence[Any]) -> tuple[RepositoryName, Located]:
     """A name and what it means, from a row of LOCATE; names whose project does not live have none."""
-    project_name, path, project_id, is_public, allows_sparse, repository_id, created_at = row
+    project_name, path, project_id, is_public, allows_sparse, has_limit, repository_id, created_at = row
     name = RepositoryName(project_name, path)
-    project = ProjectRef(project_id, project_name, is_public, allows_sparse)
+    project = ProjectRef(project_id, project_name, is_public, allows_sparse, has_limit)
     repository = None if repository_id is None else RepositoryRef(repository_id, name, project)
     return name, Located(project, repository, created_at)
 

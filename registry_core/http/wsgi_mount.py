@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 BODY_LIMIT_BYTES: Final = 10 << 20
 STRANGERS_BODY_BYTES: Final = 64 << 10
+HEADER_MAX_CHARACTERS: Final = 8192
+# Python's parsers of parameters take time that grows with the square of the length.
+CONTENT_TYPE_MAX_CHARACTERS: Final = 255
 # Said once and for all by the request's own fields: nothing behind here may make up its own mind from these.
 _DECIDED = {"content-type", "content-length", "host", *FIELDS}
 
@@ -36,6 +39,8 @@ async def call(application: WSGIApplication, request: Request, services: Service
     Up to STRANGERS_BODY_BYTES of it for anybody, up to BODY_LIMIT_BYTES once the credentials that came with it were
     verified. `prefix` is the path under which clients see the application, and which is not in the request's path.
     """
+    if long := _long_header(request):
+        return refusal(request.path, 431, f"the header {long[:100]} is too long")
     known = services.identities.get(credentials_key(request.headers.get("authorization", "")))
     if known is not None:
         callers.recognize(known.subject)
@@ -88,7 +93,7 @@ def _session_key(cookies: str) -> str:
     from django.conf import settings
 
     try:
-        morsel = SimpleCookie(cookies).get(settings.SESSION_COOKIE_NAME)
+        morsel = SimpleCookie(_without_escapes(cookies)).get(settings.SESSION_COOKIE_NAME)
     except CookieError:
         return ""
     return morsel.value if morsel is not None else ""
@@ -96,6 +101,13 @@ def _session_key(cookies: str) -> str:
 
 def _too_large(limit_bytes: int) -> BodyTooLarge:
     return BodyTooLarge(f"a request has at most {limit_bytes} bytes")
+
+
+def _long_header(request: Request) -> str:
+    """The name of a header that is longer than any that is needed; empty when there is none."""
+    if len(request.headers.get("content-type", "")) > CONTENT_TYPE_MAX_CHARACTERS:
+        return "content-type"
+    return next((name for name, value in request.headers.items() if len(value) > HEADER_MAX_CHARACTERS), "")
 
 
 def _environ(request: Request, body: bytes, prefix: str) -> dict[str, Any]:
@@ -127,7 +139,15 @@ def _environ(request: Request, body: bytes, prefix: str) -> dict[str, Any]:
         # In CGI's spelling `x_forwarded_for` would pass for `x-forwarded-for`: a name with _ is not taken over.
         if name not in _DECIDED and "_" not in name:
             environ["HTTP_" + name.upper().replace("-", "_")] = value
+    if "\\" in environ.get("HTTP_COOKIE", ""):
+        environ["HTTP_COOKIE"] = _without_escapes(environ["HTTP_COOKIE"])
     return environ
+
+
+def _without_escapes(cookies: str) -> str:
+    """The cookies that no escapes are in. Ours have none; to resolve those of others takes Python 3.11 seconds
+    (CVE-2024-7592)."""
+    return ";".join(cookie for cookie in cookies.split(";") if "\\" not in cookie)
 
 
 def _call(application: WSGIApplication, environ: dict[str, Any]) -> Response:

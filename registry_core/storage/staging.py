@@ -16,6 +16,7 @@ from pathlib import Path
 from registry_core.durable import make_folder
 from registry_core.storage.interface import StorageFull, UploadLost
 from registry_core.storage.local_files import is_forgotten, translated, whose_memory
+from registry_core.storage.staged_bytes import StagedBytes
 
 _LEAVING, _GONE = b"\n", b"\n\n"
 _IN = b"in "  # before the name of the memory: what a power cut left of the first line may be anything
@@ -34,6 +35,18 @@ class Staging:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._counts = folder.with_name("staged-bytes")
+
+    def of_project(self, project_id: int) -> StagedBytes:
+        """How many bytes a project has staged, as far as they are counted."""
+        return StagedBytes(self._counts / str(project_id))
+
+    def projects(self) -> list[int]:
+        """The projects whose bytes are counted."""
+        try:
+            return [int(name) for name in os.listdir(self._counts)]
+        except FileNotFoundError:
+            return []
 
     def prepare(self) -> None:
         """Make the folder; harmless when it is there."""

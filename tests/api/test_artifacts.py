@@ -12,7 +12,7 @@ from django.test.utils import CaptureQueriesContext
 from projects.services import create_project
 from rbac.models import Role
 from registry_core.access import SYSTEM
-from registry_core.content import quota
+from registry_core.content import staged_quota
 from registry_core.content.models import Artifact, Manifest, Project
 from registry_core.content.quota import set_limit
 from registry_core.content.repositories import RepositoryRef
@@ -209,7 +209,7 @@ class TestCopy:
         assert [accessory["type"] for accessory in artifact["accessories"]] == ["signature.notation"]
         child = sysadmin.get(f"{self.TO}/{children[0]}?with_accessory=true").json()
         assert [accessory["digest"] for accessory in child["accessories"]] == [str(cosign)]
-        assert quota.used_bytes(target.pk) == quota.used_bytes(repository.project.id)
+        assert staged_quota.used_bytes(target.pk) == staged_quota.used_bytes(repository.project.id)
 
     def test_a_copy_can_be_made_again_and_brings_the_tags_that_are_new(
         self, sysadmin: Api, repository: RepositoryRef, target: Project

@@ -10,7 +10,7 @@ import pytest
 from projects.services import create_project
 from rbac.models import Role
 from registry_core.access import SYSTEM
-from registry_core.content import quota
+from registry_core.content import staged_quota
 from registry_core.content.errors import Refused
 from registry_core.content.models import Artifact, Deletion, Project, RepositoryBlob, Tag
 from registry_core.content.push_times import note_push_times
@@ -115,7 +115,7 @@ def test_a_deleted_repository_takes_everything_along_as_one_deletion(sysadmin: A
     assert Deletion.objects.count() == 1
     assert Artifact.objects.filter(deletion=Deletion.objects.get()).count() == 3
     assert not RepositoryBlob.objects.exists()
-    assert quota.used_bytes(project.pk) == 0
+    assert staged_quota.used_bytes(project.pk) == 0
     assert sysadmin.delete("/projects/fleet/repositories/app").status_code == 404
     put(repository_of(project, "app"), "v1")
     assert sysadmin.get("/projects/fleet/repositories/app").json()["artifact_count"] == 1

@@ -1,0 +1,50 @@
+"""What a Helm chart depends on: Chart.yaml, or requirements.yaml of a chart of the first version."""
+
+from __future__ import annotations
+
+import yaml
+
+from projects.reading.files import chart_files
+from registry_core.sandbox.errors import Damaged, TooLarge
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from registry_core.sandbox.child import Input
+
+YAML_MAX_BYTES = 64 << 10
+_DEPENDENCIES_MAX = 1000
+_FIELDS = ("name", "version", "repository")
+
+
+def dependencies(source: Input) -> list[dict[str, str]]:
+    """The dependencies in their order. Raises TooLarge or Damaged."""
+    files = chart_files(source, names=["chart.yaml", "requirements.yaml"])
+    listed = _listed(files.get("chart.yaml", "")) or _listed(files.get("requirements.yaml", ""))
+    return [{name: _scalar(entry.get(name)) for name in _FIELDS} for entry in listed[:_DEPENDENCIES_MAX]]
+
+
+def _listed(text: str) -> list[dict[str, Any]]:
+    if len(text) > YAML_MAX_BYTES:
+        raise TooLarge(f"the chart's YAML is larger than {YAML_MAX_BYTES} bytes")
+    try:
+        document = yaml.load(text, Loader=_TextLoader)  # noqa: S506 it makes nothing but text, lists and dicts
+    except yaml.YAMLError:
+        raise Damaged("the chart's list of dependencies is not YAML that can be read") from None
+    entries = document.get("dependencies") if isinstance(document, dict) else None
+    return [entry for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []
+
+
+def _scalar(value: object) -> str:
+    return value if isinstance(value, str) else ""
+
+
+class _TextLoader(yaml.BaseLoader):
+    """All scalars are text as it is written, tags mean nothing, and aliases are refused: a few lines of them unfold to
+    more than memory holds."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("aliases are not read")
+        return super().compose_node(parent, index)

@@ -1,0 +1,159 @@
+"""How many read untrusted content at once: a fixed number on a machine, and each client has a fair share of it.
+
+A file lock stands for each place, so that the processes of a machine share them and a process that dies gives its place
+back. Within a process the one with the fewest jobs comes first; when all places to wait are taken, whoever has
+several of them gives one up.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import ipaddress
+import os
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Final
+
+from registry_core.access import Subject
+from registry_core.config import get_config
+from registry_core.durable import make_folder
+from registry_core.sandbox.errors import SandboxBusy, SandboxUnavailable
+
+JOBS_MAX: Final = 6  # running and waiting, in one process: half of its threads stay for others
+SHARE_MAX: Final = 3  # of one client: a page asks for several things at once
+WAIT_S: Final = 15.0
+_LOOK_S: Final = 0.02
+
+
+class _Job:
+    """Somebody who waits for a place, or has one."""
+
+    def __init__(self, share: str) -> None:
+        self.share = share
+        self.has_place = False
+        self.is_given_up = False
+
+
+class Queue:
+    """Those who wait in this process, in a fair order."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._jobs: list[_Job] = []
+        self._served: Counter[str] = Counter()  # how often, of those who are here
+
+    @contextmanager
+    def turn(self, share: str) -> Iterator[None]:
+        """One job of a share, from when a place is free for it. Raises SandboxBusy or SandboxUnavailable."""
+        job = self._join(share)
+        try:
+            with self._place(job):
+                yield
+        finally:
+            with self._changed:
+                self._leave(job)
+
+    def _join(self, share: str) -> _Job:
+        with self._changed:
+            counts = Counter(job.share for job in self._jobs if not job.is_given_up)
+            if counts[share] >= SHARE_MAX:
+                raise SandboxBusy("you have asked for as much at once as is read for one client: try again in a moment")
+            if counts.total() >= JOBS_MAX:
+                self._make_room(counts, counts[share])
+            job = _Job(share)
+            self._jobs.append(job)
+            return job
+
+    def _leave(self, job: _Job) -> None:
+        self._jobs.remove(job)
+        if all(other.share != job.share for other in self._jobs):
+            del self._served[job.share]
+        self._changed.notify_all()
+
+    def _make_room(self, counts: Counter[str], own: int) -> None:
+        """Give up the last waiting job of who has the most. Raises SandboxBusy when nobody has more than the
+        newcomer will have."""
+        waiting = [job for job in self._jobs if not job.has_place and not job.is_given_up]
+        greediest = max(waiting, key=lambda job: counts[job.share], default=None)
+        if greediest is None or counts[greediest.share] <= own + 1:
+            raise SandboxBusy("the registry reads as much at once as it can: try again in a moment")
+        last = [job for job in waiting if job.share == greediest.share][-1]
+        last.is_given_up = True
+        self._changed.notify_all()
+
+    @contextmanager
+    def _place(self, job: _Job) -> Iterator[None]:
+        lock = self._wait(job)
+        try:
+            yield
+        finally:
+            fcntl.flock(lock, fcntl.LOCK_UN)
+            os.close(lock)
+
+    def _wait(self, job: _Job) -> int:
+        """Wait for one of the machine's places; the descriptor that has it locked."""
+        until_s = time.monotonic() + WAIT_S
+        with self._changed:
+            while True:
+                if job.is_given_up:
+                    raise SandboxBusy("others have a claim to be served before your further requests: try again")
+                is_next = self._next() is job
+                lock = _free_place() if is_next else None
+                if lock is not None:
+                    job.has_place = True
+                    self._served[job.share] += 1
+                    self._changed.notify_all()
+                    return lock
+                if time.monotonic() > until_s:
+                    raise SandboxUnavailable("the registry reads as much at once as it can: try again in a moment")
+                # Other processes give their places back without a word.
+                self._changed.wait(_LOOK_S if is_next else until_s - time.monotonic() + _LOOK_S)
+
+    def _next(self) -> _Job | None:
+        running = Counter(job.share for job in self._jobs if job.has_place)
+        waiting = [job for job in self._jobs if not job.has_place and not job.is_given_up]
+        return min(waiting, key=lambda job: (running[job.share], self._served[job.share]), default=None)
+
+
+_queue = Queue()
+
+
+def share_of(subject: Subject, client: str) -> str:
+    """Whose places somebody takes: a user's or robot's own, or of who is not signed in the address's (of IPv6 the
+    network's, which one customer gets)."""
+    if not subject.is_anonymous:
+        return subject.key
+    try:
+        address = ipaddress.ip_address(client)
+    except ValueError:
+        return client
+    return str(ipaddress.ip_network((address, 64), strict=False)) if address.version == 6 else client
+
+
+def place(share: str) -> AbstractContextManager[None]:
+    """One of the machine's places, for a job of `share`. Raises SandboxBusy or SandboxUnavailable."""
+    return _queue.turn(share)
+
+
+def _free_place() -> int | None:
+    """The locked descriptor of a free place; None when all are taken."""
+    for number in range(get_config().sandboxes_at_once):
+        descriptor = _lock(number)
+        if descriptor is not None:
+            return descriptor
+    return None
+
+
+def _lock(number: int) -> int | None:
+    folder = get_config().run_dir
+    make_folder(folder)
+    descriptor = os.open(folder / f"sandbox-{number}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    return descriptor
