@@ -19,9 +19,8 @@ from rest_framework.authentication import BaseAuthentication
 from rest_framework.exceptions import AuthenticationFailed, PermissionDenied
 from rest_framework.request import Request
 
-from registry_core.access import ANONYMOUS, Subject, SubjectKind, authority
+from registry_core.access import ANONYMOUS, Subject, SubjectKind, authority, ends_at_s, remembered_for_s
 from registry_core.api.memory import Memory
-from registry_core.distribution.identity import BASIC_REMEMBERED_S
 from registry_core.tokens.endpoint import BASIC_CHALLENGE, Credentials, basic_credentials
 
 CSRF_HEADER: Final = "X-Harbor-CSRF-Token"
@@ -78,7 +77,11 @@ def _checked(credentials: Credentials | None, key: bytes, client: str) -> Subjec
     check = partial(authority().authenticate, username=credentials.username, secret=credentials.secret, client=client)
     subject = check()
     # Whose generation to look at is known only now: checked again under it, which costs no password hash.
-    return _known.fill(key, check, depends_on=[subject.key], ttl_s=BASIC_REMEMBERED_S)
+    return _known.fill(key, check, depends_on=[subject.key], ttl_s=_life_s)
+
+
+def _life_s(subject: Subject) -> float:
+    return remembered_for_s(ends_at_s(subject))
 
 
 class SessionAuthentication(BaseAuthentication):
