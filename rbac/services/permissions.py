@@ -45,17 +45,23 @@ def is_sysadmin(subject: Subject) -> bool:
 
 
 def project_permissions(*, subject: Subject, project_id: int) -> frozenset[Permission]:
-    """Everything that the subject may do in a project now; nothing when the project is gone."""
+    """Everything that the subject may do in a project now; nothing when the project is gone.
+
+    What is looked up does not depend on whether there is such a project: how long that takes would tell.
+    """
+    is_known, held = _held(subject, project_id)
     is_public = Project.objects.filter(pk=project_id, deleted_at=None).values_list("is_public", flat=True).first()
-    if is_public is None:
+    if is_public is None or not is_known:
         return _NOTHING
-    if subject.kind is SubjectKind.SYSTEM:
-        return EVERYTHING
-    if subject.kind is SubjectKind.USER and (user := living_user(subject.id)):
-        return _of_user(user, project_id, is_public)
-    if subject.kind is SubjectKind.ROBOT and (robot := living_robot(subject.id)):
-        return _of_robot(robot, project_id) | (PUBLIC_SIGNED_IN if is_public else _NOTHING)
-    return PUBLIC_ANONYMOUS if is_public and subject.is_anonymous else _NOTHING
+    if not is_public:
+        return held
+    return held | (PUBLIC_ANONYMOUS if subject.is_anonymous else PUBLIC_SIGNED_IN)
+
+
+def permissions_held(*, subject: Subject, project_id: int) -> frozenset[Permission]:
+    """What the subject itself was given in a living project: without what anybody may do in a public one."""
+    is_living = Project.objects.filter(pk=project_id, deleted_at=None).exists()
+    return _held(subject, project_id)[1] if is_living else _NOTHING
 
 
 def has_project_permission(*, subject: Subject, project_id: int, resource: str, action: str) -> bool:
@@ -107,12 +113,24 @@ def memberships(user_id: int) -> QuerySet[ProjectMember]:
     return ProjectMember.objects.filter(is_his)
 
 
-def _of_user(user: User, project_id: int, is_public: bool) -> frozenset[Permission]:
+def _held(subject: Subject, project_id: int) -> tuple[bool, frozenset[Permission]]:
+    """Whether it is somebody who may act now, and what it was given in a project."""
+    if subject.kind is SubjectKind.SYSTEM:
+        return True, EVERYTHING
+    if subject.kind is SubjectKind.USER:
+        user = living_user(subject.id)
+        return user is not None, _of_user(user, project_id) if user else _NOTHING
+    if subject.kind is SubjectKind.ROBOT:
+        robot = living_robot(subject.id)
+        return robot is not None, _of_robot(robot, project_id) if robot else _NOTHING
+    return True, _NOTHING
+
+
+def _of_user(user: User, project_id: int) -> frozenset[Permission]:
     if user.is_sysadmin:
         return EVERYTHING
     roles = memberships(user.pk).filter(project_id=project_id).values_list("role", flat=True)
-    granted = [ROLE_PERMISSIONS[Role(role)] for role in roles]
-    return frozenset().union(*granted, PUBLIC_SIGNED_IN if is_public else _NOTHING)
+    return _NOTHING.union(*(ROLE_PERMISSIONS[Role(role)] for role in roles))
 
 
 def _of_robot(robot: Robot, project_id: int) -> frozenset[Permission]:

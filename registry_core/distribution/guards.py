@@ -6,11 +6,14 @@ have the right now.
 
 from __future__ import annotations
 
+from typing import Final
+
 from registry_core import threads
-from registry_core.access import NO_ACTIONS, PULL, PUSH, authority
+from registry_core.access import NO_ACTIONS, PULL, PUSH, Subject, authority, ends_at_s, remembered_for_s
 from registry_core.content.errors import RepositoryUnknown, UploadUnknown
 from registry_core.content.repositories import ProjectRef, RepositoryRef, ensure_repository, name_key
 from registry_core.digests import Digest
+from registry_core.distribution.cache import GenerationCache
 from registry_core.distribution.errors import OciError, unauthorized
 from registry_core.distribution.hooks import PullContext, hooks
 from registry_core.distribution.identity import Identity, identify
@@ -19,6 +22,11 @@ from registry_core.distribution.services import Services
 from registry_core.http.messages import Request
 from registry_core.names import RepositoryName
 from registry_core.settings_store.read_only import admit_writing
+
+ACTIONS_REMEMBERED_S: Final = 3600.0
+NOWHERE: Final = Located(None, None, None)
+NO_PROJECT: Final = 0
+"""The id of no project: what may be done in it is nothing, and is looked up as in any other."""
 
 
 async def readable_project(request: Request, services: Services, name: str) -> tuple[Identity, Located]:
@@ -63,11 +71,11 @@ async def source_of_mount(services: Services, identity: Identity, name: str) -> 
     The subject's own rights decide, not its token's scopes: clients ask for a token of the repository that they push
     to.
     """
-    located = await locate(services, RepositoryName.parse(name))
-    if located.repository is None or located.project is None:
+    parsed = RepositoryName.parse(name)
+    project, allowed = await actions_in(services, identity, parsed.project)
+    if PULL not in allowed:
         return None
-    is_allowed = PULL in await actions(services, identity, located.project)
-    return located.repository if is_allowed else None
+    return (await locate(services, parsed, project)).repository
 
 
 async def admit_pull(
@@ -88,8 +96,17 @@ async def admit_pull(
         services.verdicts.put(context, verdict, seen=seen, size_bytes=1024, ttl_s=verdict.hold_s)
 
 
-async def locate(services: Services, name: RepositoryName) -> Located:
-    """What a name means now, from memory where that is still true."""
+async def locate(services: Services, name: RepositoryName, project: ProjectRef | None) -> Located:
+    """What a name means now, from memory where that is still true, for somebody with rights in `project`.
+
+    Nothing when the name belongs to another project by now: the rights are not for that one.
+    """
+    located = await _located(services, name)
+    is_the_same = project is not None and located.project is not None and located.project.id == project.id
+    return located if is_the_same else NOWHERE
+
+
+async def _located(services: Services, name: RepositoryName) -> Located:
     key = str(name)
     located = services.names.get(key)
     if located is None:
@@ -100,25 +117,62 @@ async def locate(services: Services, name: RepositoryName) -> Located:
     return located
 
 
-async def actions(services: Services, identity: Identity, project: ProjectRef) -> frozenset[str]:
-    """What the subject may do now in the project, whatever its token says."""
+async def actions_in(services: Services, identity: Identity, project: str) -> tuple[ProjectRef | None, frozenset[str]]:
+    """The project of this name, and what the subject may do there now, whatever its token says.
+
+    It takes the same look-ups, and they are remembered alike, whether there is no such project or the subject may do
+    nothing there. Nothing below the project is looked up for those who may do nothing: how long the answer takes tells
+    them no name.
+    """
+    found = await project_named(services, project)
+    if found is not None:
+        return found, await _actions(services, identity, found.id, services.actions, f"project:{found.id}")
+    return None, await _actions(services, identity, NO_PROJECT, services.absences, name_key(project))
+
+
+async def project_named(services: Services, name: str) -> ProjectRef | None:
+    """The living project of a name, from memory where that is still true; that there is none is remembered as well."""
+    found = services.projects.get(name)
+    if found is not None or services.absences.get(name) is not None:
+        return found
+    seen = services.projects.begin([name_key(name)])
+    found = await services.reads.project(name)
+    if found is not None:
+        services.projects.put(name, found, seen=seen)
+    else:  # apart from the living, which nobody shall be able to push out by asking for names that he makes up
+        services.absences.put(name, NO_ACTIONS, seen=seen)
+    return found
+
+
+async def _actions(
+    services: Services, identity: Identity, project_id: int, cache: GenerationCache[frozenset[str]], key: str
+) -> frozenset[str]:
     subject = identity.subject
-    key = (subject.kind, subject.id, project.id)
-    known = services.actions.get(key)
-    if known is None:
-        seen = services.actions.begin([subject.key, f"project:{project.id}"])
-        known = await threads.run(authority().repository_actions, subject=subject, project_id=project.id)
-        services.actions.put(key, known, seen=seen)
-    return known
+    place = (subject.kind, subject.id, project_id if project_id != NO_PROJECT else key)
+    known = cache.get(place)
+    if known is not None:
+        return known
+    seen = cache.begin([subject.key, key])
+    allowed, life_s = await threads.run(_rights, subject, project_id)
+    cache.put(place, allowed, seen=seen, ttl_s=life_s)
+    return allowed
+
+
+def _rights(subject: Subject, project_id: int) -> tuple[frozenset[str], float]:
+    """The actions, and for how many seconds they may be remembered."""
+    allowed = authority().repository_actions(subject=subject, project_id=project_id)
+    return allowed, remembered_for_s(ends_at_s(subject), at_most_s=ACTIONS_REMEMBERED_S)
 
 
 async def _admitted(request: Request, services: Services, name: str, action: str) -> tuple[Identity, Located]:
     request.repository = name
     parsed = RepositoryName.parse(name)
     identity = await identify(request, services)
-    located = await locate(services, parsed)
-    allowed = await actions(services, identity, located.project) if located.project else NO_ACTIONS
-    if action not in allowed or not _token_allows(identity, located, name, action):
+    project, allowed = await actions_in(services, identity, parsed.project)
+    if action not in allowed:
+        raise _refusal(request, identity, name, action, allowed=allowed)
+    located = await locate(services, parsed, project)
+    if not _token_allows(identity, located, name, action):
         raise _refusal(request, identity, name, action, allowed=allowed)
     if action != PULL:
         await admit_writing()

@@ -104,6 +104,14 @@ class Reads:
             return Located(project, None, None)
         return Located(project, RepositoryRef(repository_id, name, project), created_at)
 
+    async def project(self, name: str) -> ProjectRef | None:
+        """The living project of a name."""
+        rows = await self._rows(
+            "SELECT id, is_public, allows_sparse_manifests FROM content_project WHERE name = %s AND deleted_at IS NULL",
+            [name],
+        )
+        return ProjectRef(rows[0][0], name, *rows[0][1:]) if rows else None
+
     async def manifest(self, repository_id: int, reference: str | Digest) -> StoredManifest | None:
         """The manifest by digest, or the one that a tag points at."""
         if isinstance(reference, Digest):

@@ -25,7 +25,7 @@ from registry_core.access import (
     authority,
     refresh_tokens,
 )
-from registry_core.distribution.guards import actions, locate
+from registry_core.distribution.guards import actions_in, locate
 from registry_core.distribution.identity import Identity, identify
 from registry_core.distribution.services import Services
 from registry_core.http.messages import BodyTooLarge, Header, Request, Response, json_response
@@ -136,11 +136,12 @@ async def _grants_from_memory(identity: Identity, scopes: Sequence[Scope], servi
     names = names_in(scopes)
     living, held = Living({}, {}), dict[int, frozenset[str]]()
     for name in names.values():
-        located = await locate(services, name)
-        if located.project is None:
+        project, allowed = await actions_in(services, identity, name.project)
+        if project is None or not allowed:
             continue
-        living.projects[name.project] = located.project.id
-        held[located.project.id] = await actions(services, identity, located.project) & ALL_ACTIONS
+        located = await locate(services, name, project)
+        living.projects[name.project] = project.id
+        held[project.id] = allowed & ALL_ACTIONS
         if located.repository is not None:
             living.repositories[name] = located.repository.id
     return grants_on(subject=identity.subject, scopes=scopes, names=names, living=living, held=held)

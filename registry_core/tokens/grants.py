@@ -30,7 +30,9 @@ def grants_for(*, subject: Subject, scopes: Sequence[Scope]) -> list[Grant]:
     """One grant per scope: the actions asked for that the subject has now, possibly none."""
     names = names_in(scopes)
     living = _living(names.values())
-    held = {project_id: _actions(subject, project_id) for project_id in living.projects.values()}
+    # Also of a project that is not there, which takes as long as one in which the subject may do nothing.
+    wanted = {name.project for name in names.values()}
+    held = {project_id: _actions(subject, project_id) for project_id in (living.projects.get(p, 0) for p in wanted)}
     return grants_on(subject=subject, scopes=scopes, names=names, living=living, held=held)
 
 
