@@ -17,6 +17,8 @@ SYSTEM: Final = "system"
 PROJECT: Final = "project"
 EVERY_PROJECT: Final = "*"
 THE_SYSTEM: Final = "/"
+BY_ROBOT: Final = "robot"
+CREATORS: Final = ("local", BY_ROBOT)
 PERMISSIONS_MAX: Final = 2000
 ACCESS_MAX: Final = 500
 Description = Annotated[str, msgspec.Meta(max_length=robots.DESCRIPTION_MAX, pattern=r"^[^\x00]*$")]
@@ -132,7 +134,7 @@ def robot_answer(robot: Robot) -> RobotAnswer:
         disable=robot.is_disabled,
         expires_at=epoch_s(robot.expires_at),
         permissions=_permissions_of(robot),
-        creator_type="robot" if robot.created_by_kind == SubjectKind.ROBOT else "local",
+        creator_type=CREATORS[robot.created_by_kind == SubjectKind.ROBOT],
         creator_ref=robot.created_by_id,
         creation_time=api_time(robot.created_at),
         update_time=api_time(robot.updated_at),

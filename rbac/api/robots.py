@@ -12,6 +12,8 @@ from rest_framework.response import Response
 
 from rbac.api.robot_grants import grants_of
 from rbac.api.robot_messages import (
+    BY_ROBOT,
+    CREATORS,
     PROJECT,
     SYSTEM,
     RobotAnswer,
@@ -25,6 +27,7 @@ from rbac.api.robot_messages import (
 )
 from rbac.models import Robot, RobotPermission
 from rbac.services import robots
+from registry_core.access import SubjectKind
 from registry_core.api.base import ApiView, created, done, find_project
 from registry_core.api.messages import parse_body
 from registry_core.api.openapi import PAGED, operation
@@ -50,12 +53,21 @@ def _level_key(match: Match) -> Q:
     return Q(project__isnull=match.value == SYSTEM)
 
 
+def _creator_type_key(match: Match) -> Q:
+    if not isinstance(match, Exact) or match.value not in CREATORS:
+        raise InvalidInput(f"creator_type is one of {', '.join(CREATORS)}")
+    is_robot = Q(created_by_kind=SubjectKind.ROBOT)
+    return is_robot if match.value == BY_ROBOT else ~is_robot
+
+
 KEYS: Final[dict[str, Condition]] = {
     "name": name_key,
     "description": text_key("description"),
     "disabled": truth_key("is_disabled"),
     "creation_time": time_key("created_at"),
     "expires_at": time_key("expires_at"),
+    "creator_type": _creator_type_key,
+    "creator_ref": number_key("created_by_id"),
 }
 SORTS: Final = {"name": "name", "creation_time": "created_at", "update_time": "updated_at", "id": "pk"}
 RULES: Final = ListRules(
@@ -94,7 +106,7 @@ class RobotsView(ApiView):
             description=asked.description,
             secret=asked.secret,
             is_disabled=asked.disable,
-            expires_at=robots.expiry(days=asked.duration, since=now),
+            expires_at=robots.expiry(days=asked.duration, since=now, by=self.subject),
             created_at=now,
         )
         location = created(f"{request.path}/{robot.pk}").headers["Location"]

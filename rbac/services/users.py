@@ -18,6 +18,7 @@ from django.db.models.functions import Now
 from rbac.models import CliSecret, User
 from rbac.services import passwords
 from rbac.services.changes import rights_change, user_key
+from rbac.services.granting import require_sysadmin
 from rbac.services.passwords import hash_chosen
 from rbac.services.secret_hashes import generate_secret, hash_generated
 from rbac.services.throttle import Throttle
@@ -72,7 +73,10 @@ def create_user(
     is_sysadmin: bool = False,
     by: Subject = SYSTEM,
 ) -> User:
-    """Create a user. Raises InvalidInput, or AlreadyExists when name or e-mail address is taken in any case."""
+    """Create a user. Raises InvalidInput, AlreadyExists when name or e-mail address is taken in any case, or NotAllowed
+    for an administrator made by somebody who is none."""
+    if is_sysadmin:
+        require_sysadmin(by)
     check_username(username)
     check_profile(email=email, realname=realname, comment=comment)
     user = User(username=username, email=email, realname=realname, comment=comment, is_sysadmin=is_sysadmin)
@@ -126,7 +130,9 @@ def update_profile(*, user: User, email: str, realname: str, comment: str, by: S
 
 
 def set_sysadmin(*, user: User, is_sysadmin: bool, by: Subject) -> None:
-    """Make a user system administrator, or no longer. Raises NotAllowed for the last one, NotFound for a gone one."""
+    """Make a user system administrator, or no longer. Raises NotAllowed for the last one, and to whoever is none;
+    NotFound for a gone one."""
+    require_sysadmin(by)
     with _user_change(user, by, "user.updated", ends_administrator=not is_sysadmin, is_sysadmin=is_sysadmin):
         User.objects.filter(pk=user.pk).update(is_sysadmin=is_sysadmin, updated_at=Now())
     user.refresh_from_db()
