@@ -153,8 +153,8 @@ class RefreshTokens(Protocol):
         """A new refresh token for a subject that has just authenticated."""
         ...
 
-    def redeem_refresh_token(self, *, token: str) -> Subject:
-        """The subject of a living refresh token. Raises Unauthenticated."""
+    def redeem_refresh_token(self, *, token: str, client: str) -> Subject:
+        """The subject of a living refresh token, presented at the address `client`. Raises Unauthenticated."""
         ...
 
 

@@ -151,6 +151,12 @@ class Config(BaseSettings):
         ge=0,
         description="Seconds for which what is remembered is served while Postgres is unreachable; then all gets 503.",
     )
+    password_hashes_at_once: int = Field(
+        default_factory=lambda: min(4, os.cpu_count() or 1),
+        ge=1,
+        le=256,
+        description="Passwords that this machine hashes at the same time, each in 100 MiB; default: cores, up to 4.",
+    )
     max_connections: int = Field(
         default=8192, ge=16, description="Connections that one worker keeps open; further ones wait to be accepted."
     )

@@ -6,6 +6,7 @@ See docs/adr/0002-server-interface.md for why, and for what this adapter must gu
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import os
 import re
@@ -22,6 +23,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "registry_core.settings")
 django.setup()
 
 from django.core.wsgi import get_wsgi_application  # noqa: E402 Django must be set up first
+from django.db import DatabaseError  # noqa: E402
 
 from registry_core import logs, threads  # noqa: E402
 from registry_core.config import get_config  # noqa: E402
@@ -29,6 +31,7 @@ from registry_core.distribution import known_answers  # noqa: E402
 from registry_core.distribution.app import API_VERSION, answer  # noqa: E402
 from registry_core.distribution.hooks import load_plugins  # noqa: E402
 from registry_core.distribution.services import Services, make_services  # noqa: E402
+from registry_core.events import repeated  # noqa: E402
 from registry_core.http import draining, forwarded, plain, relays, wsgi_mount  # noqa: E402
 from registry_core.http.answers import HSTS, is_local, under_prefix  # noqa: E402
 from registry_core.http.messages import (  # noqa: E402
@@ -46,6 +49,7 @@ from registry_core.tokens.endpoint import service_token  # noqa: E402
 _django = get_wsgi_application()  # here, for all workers to share
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 CLEAR_DEAD_S = 1.0
+TELL_REPEATED_S = 5.0
 FLUSH_LOG_S = 0.05
 FLUSH_LOG_AT_REST_S = 0.2
 AT_ONCE_BYTES = 64 << 10
@@ -81,6 +85,7 @@ class Registry:
                 self._services.pulls.run(),
                 self._services.tail.run(),
                 self._clear_dead_marks(),
+                _tell_repeated_events(),
                 _flush_access_log(),
             )
         ]
@@ -184,6 +189,8 @@ class Registry:
         logs.flush_access()
         if self._services is not None:
             await self._services.pulls.flush()
+            with contextlib.suppress(DatabaseError):
+                await threads.run_plain(repeated.flush_all)
             await self._services.pool.close()
         await threads.run_plain(flush_stores)
 
@@ -206,6 +213,14 @@ class WatchedRegistry(Registry):
 
     async def _in_background(self, task: Coroutine[Any, Any, None]) -> None:
         await self._watch.watched(task, getattr(task, "__qualname__", "a background task"))
+
+
+async def _tell_repeated_events() -> None:
+    while True:
+        await asyncio.sleep(TELL_REPEATED_S)
+        if repeated.is_due():
+            with contextlib.suppress(DatabaseError):  # they are counted on, and told with the next
+                await threads.run(repeated.flush_due)
 
 
 async def _flush_access_log() -> None:

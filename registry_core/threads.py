@@ -15,10 +15,13 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 THREADS = 12
+SIGN_IN_THREADS = 64
 KNOWN_TO_BE_AWAY_S = 0.5
 _pool = ThreadPoolExecutor(THREADS, thread_name_prefix="operation")
 # Apart from the operations, which have to go on when the object store is slow.
 _uploads = ThreadPoolExecutor(THREADS, thread_name_prefix="upload")
+# Nearly all of them wait for a turn to hash (`rbac.services.hashing` bounds how many, and for whom), and hold nothing.
+_sign_ins = ThreadPoolExecutor(SIGN_IN_THREADS, thread_name_prefix="sign-in")
 
 
 async def run(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
@@ -32,6 +35,11 @@ async def run(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) ->
 async def run_upload(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
     """As `run`, for work that waits for the object store."""
     return await _run_in(_uploads, function, *args, **kwargs)
+
+
+async def run_sign_in(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+    """As `run`, for work that may have to wait for its turn to hash a password."""
+    return await _run_in(_sign_ins, function, *args, **kwargs)
 
 
 async def _run_in(pool: ThreadPoolExecutor, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
@@ -50,6 +58,11 @@ def refuse_while_away() -> None:
     """Raises OperationalError while the database is known not to answer: nobody waits for what cannot come."""
     if generations().unreachable_for_s() > KNOWN_TO_BE_AWAY_S:
         raise OperationalError("the database does not answer")
+
+
+async def run_plain_sign_in(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+    """As `run_plain`, for work that may have to wait for its turn to hash a password."""
+    return await asyncio.get_running_loop().run_in_executor(_sign_ins, lambda: function(*args, **kwargs))
 
 
 async def run_plain(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:

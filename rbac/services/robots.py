@@ -132,7 +132,7 @@ def create_robot(
     _check_description(description)
     _check_grants(grants, project)
     _require_may_make(grants, expires_at, by)  # before a secret is hashed for nothing
-    stored, shown = _new_secret(secret)
+    stored, shown = _new_secret(secret, by)
     robot = Robot(name=name, project=project, description=description, is_disabled=is_disabled, expires_at=expires_at)
     robot.secret_hash, robot.is_chosen_secret = stored, bool(secret)
     robot.created_by_kind, robot.created_by_id, robot.created_at = int(by.kind), by.id, created_at or timezone.now()
@@ -193,7 +193,8 @@ def refresh_robot_secret(*, robot: Robot, by: Subject, secret: str = "") -> str:
     Raises InvalidInput when the given one is too weak, NotAllowed when the robot may more than `by`, who could act as
     it.
     """
-    stored, shown = _new_secret(secret)
+    _require_may_make(_grants_of(robot), robot.expires_at, by)  # before a secret is hashed for nothing
+    stored, shown = _new_secret(secret, by)
     with _robot_change(robot, "robot.secret_changed", by):
         hold_grantor(by)
         _require_may_make(_grants_of(robot), robot.expires_at, by)
@@ -231,14 +232,14 @@ def _new_credentials() -> dict[str, object]:
     return {"credential_version": F("credential_version") + 1}
 
 
-def _new_secret(chosen: str) -> tuple[str, str]:
+def _new_secret(chosen: str, by: Subject) -> tuple[str, str]:
     """The stored hash and the secret itself."""
     if not chosen:
         generated = generate_secret()
         return hash_generated(generated), generated
     if looks_generated(chosen):
         raise InvalidInput("this has the form of a generated secret: leave it empty to have one generated")
-    return hash_chosen(chosen), chosen
+    return hash_chosen(chosen, lane=by.key), chosen
 
 
 def _write_grants(robot: Robot, grants: Sequence[RobotGrant]) -> None:

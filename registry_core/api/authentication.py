@@ -25,6 +25,8 @@ from registry_core.tokens.endpoint import BASIC_CHALLENGE, Credentials, basic_cr
 
 CSRF_HEADER: Final = "X-Harbor-CSRF-Token"
 IN_SESSION: Final = "portolan.session"
+USER: Final = "portolan.user"
+"""In the request's environment: the name of who asks, for the access log."""
 _known: Memory[Subject] = Memory("callers")
 
 
@@ -65,10 +67,16 @@ class BasicAuthentication(BaseAuthentication):
         subject = _known.get(key)
         if subject is None:
             subject = _checked(basic_credentials(header), key, str(request.META.get("REMOTE_ADDR", "")))
+        request.META[USER] = subject.name
         return Caller(subject), "basic"
 
     def authenticate_header(self, _request: Request) -> str:
         return BASIC_CHALLENGE
+
+
+def is_known(header: str) -> bool:
+    """Whether these credentials are remembered as checked."""
+    return _known.get(sha256(header.encode()).digest()) is not None
 
 
 def _checked(credentials: Credentials | None, key: bytes, client: str) -> Subject:
@@ -93,6 +101,7 @@ class SessionAuthentication(BaseAuthentication):
         if user is None or isinstance(user, AnonymousUser) or not user.is_authenticated:
             return None
         request.META[IN_SESSION] = True
+        request.META[USER] = user.get_username()
         self._enforce_csrf(request)
         return Caller(Subject(SubjectKind.USER, user.pk, user.get_username())), "session"
 

@@ -10,9 +10,11 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
+from rest_framework.exceptions import UnsupportedMediaType
 from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 
+from registry_core.cross_site import is_from_browser
 from registry_core.errors import InvalidInput
 
 T = TypeVar("T")
@@ -21,6 +23,7 @@ ShortText = Annotated[str, msgspec.Meta(max_length=255, pattern=r"^[^\x00]*$")]
 Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 Id = Annotated[int, msgspec.Meta(ge=1, le=2**63 - 1)]
 Time = Annotated[str, msgspec.Meta(extra_json_schema={"format": "date-time"})]
+_OF_FORMS: Final = frozenset({"text/plain", "multipart/form-data"})
 NEVER: Final = "0001-01-01T00:00:00.000Z"
 
 
@@ -33,14 +36,27 @@ class Answer(msgspec.Struct, kw_only=True, omit_defaults=True):
 
 
 def parse_body(request: Request, form: type[T]) -> T:
-    """The request's body as a `form`. Raises InvalidInput, which names the field that is wrong."""
+    """The request's body as a `form`. Raises InvalidInput, which names the field that is wrong, or
+    UnsupportedMediaType for a body that is not said to be JSON."""
     content = request.body
+    if content:
+        _demand_json(request)
     try:
         return msgspec.json.decode(content or b"{}", type=form)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise InvalidInput(f"the request's body is not what is expected here: {error}") from None
     except RecursionError:
         raise InvalidInput("the request's body is nested too deeply") from None
+
+
+def _demand_json(request: Request) -> None:
+    """A page of another site can have a browser send a form, without asking, but not JSON. Other clients may say what
+    they like, or nothing, but for the types that only a form has."""
+    given = str(request.META.get("CONTENT_TYPE", "")).partition(";")[0].strip().lower()
+    if given in {"", "application/json"} or given.endswith("+json"):
+        return
+    if given in _OF_FORMS or is_from_browser(request.headers):
+        raise UnsupportedMediaType(given, "send the body as JSON, with the header Content-Type: application/json")
 
 
 def parameters_of(request: Request) -> dict[str, str]:

@@ -12,6 +12,7 @@ from registry_core import threads
 from registry_core.access import NO_ACTIONS, PULL, PUSH, Subject, authority, ends_at_s, remembered_for_s
 from registry_core.content.errors import RepositoryUnknown, UploadUnknown
 from registry_core.content.repositories import ProjectRef, RepositoryRef, ensure_repository, name_key
+from registry_core.cross_site import FOREIGN, is_foreign
 from registry_core.digests import Digest
 from registry_core.distribution.cache import GenerationCache
 from registry_core.distribution.errors import OciError, unauthorized
@@ -167,6 +168,8 @@ def _rights(subject: Subject, project_id: int) -> tuple[frozenset[str], float]:
 async def _admitted(request: Request, services: Services, name: str, action: str) -> tuple[Identity, Located]:
     request.repository = name
     parsed = RepositoryName.parse(name)
+    if action != PULL and is_foreign(request.headers, own_origins=request.own_origins):
+        raise OciError(403, "DENIED", FOREIGN)
     identity = await identify(request, services)
     project, allowed = await actions_in(services, identity, parsed.project)
     if action not in allowed:

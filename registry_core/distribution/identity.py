@@ -138,7 +138,7 @@ async def _basic(credentials: str, key: bytes, client: str, services: Services) 
     if not colon or "\0" in username + secret:
         raise Unauthenticated("the Basic credentials are not base64 of name:password")
     check = partial(authority().authenticate, username=username, secret=secret, client=client)
-    subject = await threads.run(check)
+    subject = await threads.run_sign_in(check)
     # Whose generation to look at is known only now. Checked again under it, what is remembered below is what holds: a
     # secret that was changed in between is refused here. The second check costs no password hash.
     seen = services.identities.begin([subject.key])

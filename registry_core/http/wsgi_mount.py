@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from registry_core import threads
+from registry_core.api.sign_ins import USER, may_hash
 from registry_core.http.forwarded import FIELDS, split_host
 from registry_core.http.messages import BodyTooLarge, Request, Response, json_response
 
@@ -30,7 +31,11 @@ async def call(application: WSGIApplication, request: Request, *, prefix: str = 
     except BodyTooLarge:
         error = {"code": "REQUEST_ENTITY_TOO_LARGE", "message": f"a request has at most {BODY_LIMIT_BYTES} bytes"}
         return json_response(413, {"errors": [error]})
-    return await threads.run_plain(_call, application, _environ(request, body, prefix))
+    environ = _environ(request, body, prefix)
+    run = threads.run_plain_sign_in if may_hash(request) else threads.run_plain
+    response = await run(_call, application, environ)
+    request.user = str(environ.get(USER, request.user))
+    return response
 
 
 def _environ(request: Request, body: bytes, prefix: str) -> dict[str, Any]:

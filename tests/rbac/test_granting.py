@@ -52,7 +52,8 @@ def _robot(name: str, grants: list[RobotGrant], of: Project | None = None, **opt
 
 
 def _in(project: Project | None, permissions: Any) -> list[RobotGrant]:
-    return [RobotGrant(_KIND.PROJECT, *permission, project.pk if project else None) for permission in permissions]
+    place = project.pk if project else None
+    return [RobotGrant(_KIND.PROJECT, resource, action, place) for resource, action in permissions]
 
 
 def _user(name: str, **options: Any) -> User:
