@@ -1,5 +1,6 @@
 """The command `portolan`: parses, calls one operation, presents. What an operation imports is imported when it runs."""
 
+import contextlib
 import importlib.metadata
 import os
 import sys
@@ -245,13 +246,15 @@ def _serve() -> None:
 def _work(*, concurrency: int, is_beating: bool) -> None:
     _require_stores()
     from registry_core import celery
+    from registry_core.events.follower import following
 
     if not is_beating:
-        celery.run_worker(concurrency=concurrency)
+        with following():
+            celery.run_worker(concurrency=concurrency)
     from registry_core import clock
 
-    with clock.ticking(schedule=_beat_schedule()):
-        if clock.await_job():
+    with clock.ticking(schedule=_beat_schedule()), contextlib.ExitStack() as meanwhile:
+        if clock.await_job(begin=lambda: meanwhile.enter_context(following())):
             celery.run_worker(concurrency=concurrency)
 
 

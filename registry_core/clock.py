@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
@@ -23,7 +23,7 @@ from registry_core.celery import PunctualScheduler, app, import_worker
 from registry_core.config import get_config
 from registry_core.supervisor.stopping import StopSignal
 
-LOOK_S: Final = 0.5
+LOOK_S: Final = 1.0
 THREADS: Final = 3  # two jobs that take long leave one for those of each second
 _UNACKED: Final = "unacked"  # where kombu's transport keeps what a worker took and has not done
 _logger = logs.get_logger("portolan.clock")
@@ -84,9 +84,13 @@ def ticking(*, schedule: Path) -> Iterator[None]:
         clock.join(get_config().shutdown_grace_s)
 
 
-def await_job() -> bool:
-    """Wait until a job is there for Celery's worker; False when we are told to stop before."""
+def await_job(*, begin: Callable[[], object]) -> bool:
+    """Wait until a job is there for Celery's worker; False when we are told to stop before.
+
+    `begin` is called once that can be told: what it begins is ended properly.
+    """
     with StopSignal() as stop, _broker() as broker:
+        begin()
         while not stop.wait(LOOK_S):
             with contextlib.suppress(redis.RedisError):  # it is away: nothing comes from there
                 if broker.exists(*_queues()):

@@ -83,7 +83,7 @@ def make_services() -> Services:
         catalogs=GenerationCache(known, "catalogs"),
         pulls=PullCounter(pool),
         tail=Tail(
-            database_url=config.database_dsn or "",
+            database_url=config.database_direct_dsn or "",
             pool=pool,
             generations=known,
             machine=machine_id(),
