@@ -54,7 +54,8 @@ class _Service(Service):
     """Celery's clock with our scheduler. It would look for others among all packages that are installed."""
 
     def __init__(self, schedule: Path) -> None:
-        super().__init__(app, schedule_filename=str(schedule))
+        # Between jobs it sleeps where nobody can wake it to end: for no longer than this.
+        super().__init__(app, max_interval=LOOK_S, schedule_filename=str(schedule))
         self._schedule = schedule
 
     def get_scheduler(self, *_: Any, **__: Any) -> LocalScheduler:
