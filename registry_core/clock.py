@@ -55,7 +55,7 @@ class _Service(Service):
 
     def __init__(self, schedule: Path) -> None:
         # Between jobs it sleeps where nobody can wake it to end: for no longer than this.
-        super().__init__(app, max_interval=LOOK_S, schedule_filename=str(schedule))
+        super().__init__(app, max_interval=int(LOOK_S), schedule_filename=str(schedule))
         self._schedule = schedule
 
     def get_scheduler(self, *_: Any, **__: Any) -> LocalScheduler:

@@ -33,6 +33,7 @@ from registry_core.api.openapi import CURSOR, PAGE, PAGE_SIZE, PAGED, operation,
 from registry_core.api.paging import ListRules, listed
 from registry_core.api.permissions import ANYONE, SIGNED_IN, SYSADMIN, admit, in_system, may_in_system
 from registry_core.api.query import Fuzzy, number_key, text_key, time_key, truth_key
+from registry_core.api.recorded_reads import USER as RECORDED
 from registry_core.errors import InvalidInput, NotAllowed, NotFound
 from registry_core.tokens.endpoint import basic_credentials
 
@@ -62,6 +63,10 @@ class UsersView(ApiView):
     """`/users`."""
 
     access = {"GET": in_system("user", "list"), "POST": ANYONE}
+
+    def recorded_read(self) -> tuple[str, str]:
+        """All people at once."""
+        return RECORDED, "the list of users"
 
     @operation("listUsers", TAG, parameters=PAGED, answer=list[UserResp], errors=(400, 401, 403))
     def get(self, request: Request) -> Response:
@@ -112,6 +117,10 @@ class OneUserView(ApiView):
     """Base of the addresses of one user: himself, or whoever may do the like to all users."""
 
     access = {"GET": SIGNED_IN, "PUT": SIGNED_IN, "DELETE": SIGNED_IN}
+
+    def recorded_read(self) -> tuple[str, str] | None:
+        """Another's data."""
+        return None if self.is_own else (RECORDED, self.user.username)
 
     @property
     def is_own(self) -> bool:

@@ -11,6 +11,7 @@ import hmac
 import secrets
 import threading
 import time
+import unicodedata
 from collections import OrderedDict
 from typing import Final
 
@@ -87,7 +88,7 @@ def _robot(username: str, secret: str, client: str) -> Subject:
 
 
 def _user(username: str, secret: str, client: str, *, is_session: bool) -> Subject:
-    user = User.objects.named(username).filter(is_active=True).first()
+    user = _named(username)
     if is_session:
         if user is None:
             is_right = _is_chosen(username, secret, client, "", (None,))
@@ -98,6 +99,13 @@ def _user(username: str, secret: str, client: str, *, is_session: bool) -> Subje
     if user is None or not is_right:
         raise _wrong()
     return user.subject
+
+
+def _named(username: str) -> User | None:
+    """The active user of this name: as it is given or, as some keyboards take letters apart, put together (NFC)."""
+    names = dict.fromkeys([username, unicodedata.normalize("NFC", username)])
+    found = (User.objects.named(name).filter(is_active=True).first() for name in names)
+    return next((user for user in found if user is not None), None)
 
 
 def _is_secret_of(user: User | None, username: str, secret: str, client: str) -> bool:

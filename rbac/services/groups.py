@@ -16,6 +16,7 @@ from rbac.services.granting import hold_grantor, require_may_give_role
 from rbac.services.members import remove_member
 from registry_core.access import Subject
 from registry_core.errors import AlreadyExists, InvalidInput, NotFound, PreconditionFailed
+from registry_core.readable_names import check_text
 
 NAME_MAX: Final = 255
 DN_MAX: Final = 512
@@ -114,6 +115,7 @@ def _known(kind: int) -> Group.Kind:
 def _check_name(name: str) -> None:
     if not 1 <= len(name) <= NAME_MAX or name != name.strip() or _CONTROL.search(name):
         raise InvalidInput(f"a group's name has 1 to {NAME_MAX} characters on one line, without blanks around it")
+    check_text(name, what="a group's name")
 
 
 def _gone() -> NotFound:

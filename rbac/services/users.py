@@ -7,6 +7,7 @@ rows of all who have it.
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
@@ -24,12 +25,13 @@ from rbac.services.throttle import Throttle, network_of
 from registry_core.access import ANONYMOUS, SYSTEM, Subject, SubjectKind
 from registry_core.config import get_config
 from registry_core.errors import AlreadyExists, InvalidInput, NotAllowed, NotFound
+from registry_core.readable_names import check_name
 from registry_core.settings_store.values import current
 
 FIRST_ADMIN: Final = "admin"
 TEXT_MAX: Final = 255
 _FORBIDDEN: Final = re.compile(r"[\s,\"~#%$:/\\\x00-\x1f\x7f]")
-_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f\u2028\u2029]")
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f\u2028\u2029\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 _EMAIL: Final = re.compile(r"[^\s@<>()\[\],;:\\\"\x00-\x1f\x7f]+@[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?")
 _sign_ups = Throttle()
 
@@ -40,6 +42,7 @@ def check_username(username: str) -> None:
         raise InvalidInput(
             'a user name has 1 to 255 characters and none of the characters , " ~ # % $ : / \\ or blanks'
         )
+    check_name(username, what="a user name")
 
 
 def is_possible_username(username: str) -> bool:
@@ -78,6 +81,7 @@ def create_user(
     `by`."""
     if is_sysadmin:
         require_sysadmin(by)
+    username = unicodedata.normalize("NFC", username)
     check_username(username)
     check_profile(email=email, realname=realname, comment=comment)
     user = User(username=username, email=email, realname=realname, comment=comment, is_sysadmin=is_sysadmin)

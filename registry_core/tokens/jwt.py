@@ -184,4 +184,8 @@ def _base64url(content: bytes) -> str:
 
 
 def _unbase64url(text: str) -> bytes:
-    return urlsafe_b64decode(text + "=" * (-len(text) % 4))
+    """Raises ValueError, also where the last character has bits that mean nothing: one token has one spelling."""
+    content = urlsafe_b64decode(text + "=" * (-len(text) % 4))
+    if _base64url(content) != text:
+        raise ValueError("not canonical base64url (RFC 4648, section 3.5)")
+    return content
