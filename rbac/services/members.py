@@ -27,6 +27,7 @@ def add_member(
     member = ProjectMember(project=project, user=user, group=group, role=_known(role))
     try:
         with _members_change(member, kind="member.created", by=by):
+            hold_grantor(by)
             _hold_living(member)
             _require_may_give(member, by)
             member.save(force_insert=True)
@@ -53,6 +54,7 @@ def change_role(*, member: ProjectMember, role: Role | int, by: Subject) -> None
     NotAllowed when `by` has not all the rights of the new role."""
     member.role = _known(role)
     with _members_change(member, kind="member.updated", by=by):
+        hold_grantor(by)
         _require_may_give(member, by)
         if not ProjectMember.objects.filter(pk=member.pk).update(role=member.role):
             raise _gone("member")
@@ -74,7 +76,6 @@ def set_groups(*, user: User, groups: list[Group], by: Subject = SYSTEM) -> None
 
 
 def _require_may_give(member: ProjectMember, by: Subject) -> None:
-    hold_grantor(by)
     require_may_give_role(by=by, role=Role(member.role), project_id=member.project_id)
 
 

@@ -14,6 +14,7 @@ import time
 from typing import Any, Final
 
 import psycopg
+from psycopg.pq import ExecStatus
 
 from registry_core.config import get_config
 from registry_core.state import machine_id
@@ -34,6 +35,7 @@ class Bell:
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._connection: psycopg.Connection[Any] | None = None
+        self._statement = b""
 
     def ring(self) -> None:
         """Say that an event was committed. Costs next to nothing, fails never; may be called from any thread."""
@@ -72,7 +74,11 @@ class Bell:
             )
             # A notification that is lost with the machine's power is missed by nobody, and holds the lock for less.
             self._connection.execute("SET synchronous_commit = off")
-        self._connection.execute("SELECT pg_notify(%s, %s)", [CHANNEL, machine_id()])
+            self._statement = f"NOTIFY {CHANNEL}, '{machine_id()}'".encode()
+        # Straight to libpq: a cursor for each would take ten times the processor time, up to 25 times a second.
+        result = self._connection.pgconn.exec_(self._statement)
+        if result.status != ExecStatus.COMMAND_OK:
+            raise psycopg.OperationalError("the bell could not be rung")
 
     def _hang_up(self) -> None:
         connection, self._connection = self._connection, None
