@@ -8,3 +8,15 @@ class ProjectsConfig(AppConfig):
 
     name = "projects"
     label = "projects"
+
+    def ready(self) -> None:
+        """Have the audit log follow the events."""
+        from registry_core.events.follower import register_consumer
+
+        register_consumer("audit", _write_audit_log)
+
+
+def _write_audit_log() -> int:
+    from projects.audit.consumer import write_entries
+
+    return write_entries()

@@ -16,6 +16,7 @@ from registry_core.access import Subject
 from registry_core.content.models import Artifact, Project
 from registry_core.content.repositories import RepositoryRef
 from registry_core.errors import AlreadyExists, InvalidInput, NotFound
+from registry_core.readable_names import check_text
 
 NAME_MAX: Final = 128
 DESCRIPTION_MAX: Final = 1024
@@ -96,6 +97,7 @@ def _taken(name: str) -> AlreadyExists:
 def _check(name: str, description: str, color: str) -> None:
     if not 1 <= len(name) <= NAME_MAX or "\x00" in name:
         raise InvalidInput(f"a label's name has 1 to {NAME_MAX} characters")
+    check_text(name, what="a label's name")
     if len(description) > DESCRIPTION_MAX or "\x00" in description:
         raise InvalidInput(f"a label's description has at most {DESCRIPTION_MAX} characters")
     if len(color) > COLOR_MAX or "\x00" in color:

@@ -14,6 +14,7 @@ from django.db.models.functions import Now
 
 from projects.models import ProjectSettings
 from rbac.services.changes import project_key, rights_change
+from rbac.services.granting import require_may_publish
 from registry_core.access import Subject
 from registry_core.content.models import Project
 from registry_core.content.repositories import CATALOG_KEY
@@ -77,13 +78,17 @@ def checked(values: Mapping[str, str]) -> dict[str, str]:
 def change_metadata(
     *, project: Project, values: Mapping[str, str], by: Subject, cve_allowlist: dict[str, Any] | None = None
 ) -> None:
-    """Set metadata by name, and the CVE allowlist; what is not named stays. Raises InvalidInput."""
+    """Set metadata by name, and the CVE allowlist; what is not named stays.
+
+    Raises InvalidInput, or NotAllowed when `by` makes a project public and has not all the rights that everybody gets.
+    """
     wanted = checked(values)
     payload = {"name": project.name, "metadata": wanted}
     keys = [project_key(project.pk), *([CATALOG_KEY] if PUBLIC in wanted else [])]
     with rights_change(*keys, kind="project.updated", by=by, project_id=project.pk, payload=payload):
         settings = _locked(project)
         if PUBLIC in wanted:
+            _require_may_set_public(project, wanted[PUBLIC] == "true", by)
             Project.objects.filter(pk=project.pk).update(is_public=wanted[PUBLIC] == "true")
         settings.metadata |= {name: value for name, value in wanted.items() if name != PUBLIC}
         if cve_allowlist is not None:
@@ -121,6 +126,11 @@ def _checked(name: str, value: str) -> str:
     if stored is None:
         raise InvalidInput(f"{name} is {expected}, not {value[:64]!r}")
     return stored
+
+
+def _require_may_set_public(project: Project, is_public: bool, by: Subject) -> None:
+    if is_public and not Project.objects.filter(pk=project.pk, is_public=True).exists():
+        require_may_publish(by=by, project_id=project.pk)
 
 
 def _locked(project: Project) -> ProjectSettings:

@@ -10,9 +10,9 @@ from django.db.models.functions import Now
 
 from projects import metadata
 from projects.models import ProjectSettings
-from rbac.models import Role, User
+from rbac.models import User
 from rbac.services.changes import project_key, rights_change
-from rbac.services.members import add_member
+from rbac.services.members import make_creator_admin
 from rbac.services.permissions import has_system_permission, is_sysadmin
 from rbac.services.users import first_administrator_id
 from registry_core.access import Subject, SubjectKind
@@ -125,4 +125,4 @@ def _check_may_create(by: Subject) -> None:
 
 def _make_creator_admin(project: Project, by: Subject) -> None:
     if by.kind is SubjectKind.USER:
-        add_member(project=project, role=Role.PROJECT_ADMIN, by=by, user=User.objects.get(pk=by.id))
+        make_creator_admin(project=project, user=User.objects.get(pk=by.id))

@@ -91,9 +91,9 @@ class RbacAuthority:
         """A new refresh token for a subject that has just authenticated."""
         return refresh_tokens.issue(authority=self, subject=subject, device=device, client=client)
 
-    def redeem_refresh_token(self, *, token: str) -> Subject:
-        """The subject of a living refresh token. Raises Unauthenticated."""
-        return refresh_tokens.redeem(authority=self, token=token)
+    def redeem_refresh_token(self, *, token: str, client: str) -> Subject:
+        """The subject of a living refresh token, presented at the address `client`. Raises Unauthenticated."""
+        return refresh_tokens.redeem(authority=self, token=token, client=client)
 
 
 _NEEDED: Final[dict[str, set[Permission]]] = {

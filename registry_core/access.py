@@ -6,11 +6,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum
-from typing import Literal, Protocol, runtime_checkable
+from math import inf
+from typing import Final, Literal, Protocol, runtime_checkable
 
 Action = Literal["pull", "push", "delete"]
 PULL: Action = "pull"
@@ -18,6 +20,8 @@ PUSH: Action = "push"
 DELETE: Action = "delete"
 NO_ACTIONS: frozenset[str] = frozenset()
 ALL_ACTIONS: frozenset[str] = frozenset({PULL, PUSH, DELETE})
+REMEMBERED_S: Final = 60.0
+"""Seconds for which checked credentials, and what is known of their subject, are remembered at most."""
 
 
 class SubjectKind(IntEnum):
@@ -132,6 +136,20 @@ def authority() -> Authority:
     return _authority
 
 
+def ends_at_s(subject: Subject) -> float:
+    """When the subject may act no longer though nobody changes anything, in seconds since the epoch; inf: never."""
+    expires_at = authority().expires_at(subject)
+    return expires_at.timestamp() if expires_at else inf
+
+
+def remembered_for_s(ends_at_s: float, *, at_most_s: float = REMEMBERED_S) -> float:
+    """For how many seconds anything about a subject that ends then may be remembered; none or less: not at all.
+
+    The one rule for every cache of credentials and rights: no generation tells that a robot has expired.
+    """
+    return min(at_most_s, ends_at_s - time.time())
+
+
 @runtime_checkable
 class RefreshTokens(Protocol):
     """What an authority may offer besides: logins of command-line clients that outlive a bearer token."""
@@ -140,8 +158,8 @@ class RefreshTokens(Protocol):
         """A new refresh token for a subject that has just authenticated."""
         ...
 
-    def redeem_refresh_token(self, *, token: str) -> Subject:
-        """The subject of a living refresh token. Raises Unauthenticated."""
+    def redeem_refresh_token(self, *, token: str, client: str) -> Subject:
+        """The subject of a living refresh token, presented at the address `client`. Raises Unauthenticated."""
         ...
 
 

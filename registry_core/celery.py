@@ -39,6 +39,7 @@ _WORKER = (
     "dbm.dumb", "encodings.latin_1", "kombu.transport.redis",
 )  # fmt: skip
 
+FOLLOW_S = 10.0
 app = Celery("portolan")
 app.conf.update(
     broker_url=get_config().redis_dsn or "redis://127.0.0.1:6379/0",
@@ -57,22 +58,24 @@ app.conf.update(
     timezone="UTC",
     enable_utc=True,
 )
-# a tick that no worker took before the next few is dropped: only the latest matters
+# A tick that no worker took before the next few is dropped: only the latest matters. What follows the events is done by
+# `registry_core.events.follower` in every worker, soon after each commit. That it is here as well is for workers of the
+# release before.
 app.conf.beat_schedule = {
     "relay events": {
         "task": "registry_core.events.tasks.relay_events",
-        "schedule": 1.0,
-        "options": {"expires": 5},
+        "schedule": FOLLOW_S,
+        "options": {"expires": FOLLOW_S},
     },
     "write the audit log": {
         "task": "projects.tasks.write_audit_log",
-        "schedule": 1.0,
-        "options": {"expires": 5},
+        "schedule": FOLLOW_S,
+        "options": {"expires": FOLLOW_S},
     },
     "note push times": {
         "task": "registry_core.content.tasks.note_push_times",
-        "schedule": 2.0,
-        "options": {"expires": 5},
+        "schedule": FOLLOW_S,
+        "options": {"expires": FOLLOW_S},
     },
     "make partitions": {
         "task": "registry_core.events.tasks.make_partitions",

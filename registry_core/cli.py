@@ -1,5 +1,6 @@
 """The command `portolan`: parses, calls one operation, presents. What an operation imports is imported when it runs."""
 
+import contextlib
 import importlib.metadata
 import os
 import sys
@@ -227,15 +228,21 @@ def _work(*, concurrency: int, is_beating: bool, is_alone: bool = True) -> None:
     """`is_alone`: not beside a `serve` of the same `up`, which says what is odd for both."""
     _prepare_jobs(is_telling=is_alone)
     from registry_core import celery
+    from registry_core.events.follower import following
     from registry_core.processes.heartbeats import CLOCK, WORKER, beating
 
     if not is_beating:
-        with beating([WORKER]):
+        with beating([WORKER]), following():
             celery.run_worker(concurrency=concurrency)
     from registry_core import clock
 
-    with clock.ticking(schedule=_beat_schedule()) as is_ticking, beating([WORKER]), beating([CLOCK], while_=is_ticking):
-        if clock.await_job():
+    with (
+        clock.ticking(schedule=_beat_schedule()) as is_ticking,
+        beating([WORKER]),
+        beating([CLOCK], while_=is_ticking),
+        contextlib.ExitStack() as meanwhile,
+    ):
+        if clock.await_job(begin=lambda: meanwhile.enter_context(following())):
             celery.run_worker(concurrency=concurrency)
 
 

@@ -23,7 +23,7 @@ from registry_core.celery import PunctualScheduler, app, import_worker
 from registry_core.config import get_config
 from registry_core.supervisor.stopping import StopSignal
 
-LOOK_S: Final = 0.5
+LOOK_S: Final = 1.0
 THREADS: Final = 3  # two jobs that take long leave one for those of each second
 _UNACKED: Final = "unacked"  # where kombu's transport keeps what a worker took and has not done
 _logger = logs.get_logger("portolan.clock")
@@ -54,7 +54,8 @@ class _Service(Service):
     """Celery's clock with our scheduler. It would look for others among all packages that are installed."""
 
     def __init__(self, schedule: Path) -> None:
-        super().__init__(app, schedule_filename=str(schedule))
+        # Between jobs it sleeps where nobody can wake it to end: for no longer than this.
+        super().__init__(app, max_interval=int(LOOK_S), schedule_filename=str(schedule))
         self._schedule = schedule
 
     def get_scheduler(self, *_: Any, **__: Any) -> LocalScheduler:
@@ -85,9 +86,13 @@ def ticking(*, schedule: Path) -> Iterator[Callable[[], bool]]:
         clock.join(get_config().shutdown_grace_s)
 
 
-def await_job() -> bool:
-    """Wait until a job is there for Celery's worker; False when we are told to stop before."""
+def await_job(*, begin: Callable[[], object]) -> bool:
+    """Wait until a job is there for Celery's worker; False when we are told to stop before.
+
+    `begin` is called once that can be told: what it begins is ended properly.
+    """
     with StopSignal() as stop, _broker() as broker:
+        begin()
         while not stop.wait(LOOK_S):
             with contextlib.suppress(redis.RedisError):  # it is away: nothing comes from there
                 if broker.exists(*_queues()):

@@ -5,6 +5,7 @@ Settings that an administrator changes at run time are not here: those are rows 
 
 import ipaddress
 import json
+import os
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -192,6 +193,12 @@ class Config(BaseModel):
         default=60,
         ge=0,
         description="Seconds for which what is remembered is served while Postgres is unreachable; then all gets 503.",
+    )
+    password_hashes_at_once: int = Field(
+        default_factory=lambda: min(4, os.cpu_count() or 1),
+        ge=1,
+        le=256,
+        description="Passwords that this machine hashes at the same time, each in 100 MiB; default: cores, up to 4.",
     )
     max_connections: int = Field(
         default=8192,

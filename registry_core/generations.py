@@ -30,11 +30,15 @@ from registry_core.durable import give_to_owner, make_folder
 SLOTS = 1 << 16
 MARKS = 4096
 VERIFIED_FOR_NS = 1_000_000_000
+FRESH_FOR_NS = 200_000_000
+"""Younger than this, nobody notes that it is of use that the changes of other machines were looked for."""
 _MARK_MASK = 0xFFFF
 _STEP = 1 << 16
 _SLOT_BYTES = SLOTS * 8
 _MARK_WORDS = 3  # pid, process start time, slot + 1 (0: free)
-_TAIL_WORDS = 4  # total, verified at, unreachable since (both CLOCK_MONOTONIC, nanoseconds), last transaction followed
+_TAIL_WORDS = 5
+# total, verified at, unreachable since (both CLOCK_MONOTONIC, nanoseconds), last transaction followed, whether that was
+# of use. A process of an older release maps all but the last: what is added comes behind it.
 _ENDED = {"Z", "X"}  # proc_pid_stat(5): zombie, dead
 _FILE_BYTES = _SLOT_BYTES + (MARKS * _MARK_WORDS + _TAIL_WORDS) * 8
 
@@ -89,7 +93,15 @@ class Generations:
 
     def is_verified(self) -> bool:
         """Whether the changes of other machines were looked for within the last second."""
-        return time.monotonic_ns() - self._tail[1] < VERIFIED_FOR_NS
+        age_ns = time.monotonic_ns() - self._tail[1]
+        if age_ns > FRESH_FOR_NS:
+            self._tail[4] = 1
+        return age_ns < VERIFIED_FOR_NS
+
+    def was_of_use(self) -> bool:
+        """Whether anybody asked `is_verified` since this was asked last, but for who did just after a look."""
+        used, self._tail[4] = self._tail[4], 0
+        return bool(used)
 
     def unreachable_for_s(self) -> float:
         """For how many seconds the database has not answered whoever follows the changes; 0 while it does."""

@@ -6,6 +6,7 @@ See docs/adr/0002-server-interface.md for why, and for what this adapter must gu
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import os
 import re
@@ -22,6 +23,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "registry_core.settings")
 django.setup()
 
 from django.core.wsgi import get_wsgi_application  # noqa: E402 Django must be set up first
+from django.db import DatabaseError  # noqa: E402
 
 from registry_core import logs, threads  # noqa: E402
 from registry_core.config import get_config  # noqa: E402
@@ -31,6 +33,7 @@ from registry_core.distribution import known_answers  # noqa: E402
 from registry_core.distribution.app import answer  # noqa: E402
 from registry_core.distribution.hooks import load_plugins  # noqa: E402
 from registry_core.distribution.services import Services, make_services  # noqa: E402
+from registry_core.events import repeated  # noqa: E402
 from registry_core.http import callers, draining, forwarded, hosts, outgoing, plain, relays, wsgi_mount  # noqa: E402
 from registry_core.http.answers import under_prefix  # noqa: E402
 from registry_core.http.bodies import Body, BodyMemory  # noqa: E402
@@ -55,6 +58,7 @@ from registry_core.tokens.endpoint import service_token  # noqa: E402
 _django = get_wsgi_application()  # here, for all workers to share
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 CLEAR_DEAD_S = 1.0
+TELL_REPEATED_S = 5.0
 FLUSH_LOG_S = 0.05
 FLUSH_LOG_AT_REST_S = 0.2
 UNREAD_MAX_BYTES = 1 << 20
@@ -97,6 +101,7 @@ class Registry:
                 outage.watch(self._services.generations.unreachable_for_s),
                 heartbeats.beat_for_ever(heartbeats.SERVE, self._services.pool),
                 self._crowding.run(),
+                _tell_repeated_events(),
                 _flush_access_log(),
             )
         ]
@@ -250,6 +255,8 @@ class Registry:
         logs.flush_access()
         if self._services is not None:
             await self._services.pulls.flush()
+            with contextlib.suppress(DatabaseError):
+                await threads.run_plain(repeated.flush_all)
             await self._services.pool.close()
         await threads.run_plain(flush_stores)
 
@@ -272,6 +279,14 @@ class WatchedRegistry(Registry):
 
     async def _in_background(self, task: Coroutine[Any, Any, None]) -> None:
         await self._watch.watched(task, getattr(task, "__qualname__", "a background task"))
+
+
+async def _tell_repeated_events() -> None:
+    while True:
+        await asyncio.sleep(TELL_REPEATED_S)
+        if repeated.is_due():
+            with contextlib.suppress(DatabaseError):  # they are counted on, and told with the next
+                await threads.run(repeated.flush_due)
 
 
 async def _flush_access_log() -> None:

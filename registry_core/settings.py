@@ -80,6 +80,8 @@ MIDDLEWARE = [
     "registry_core.api.addresses.CleanAddressMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "registry_core.hosts.HostMiddleware",
+    "registry_core.middleware.CrossSiteMiddleware",
+    "registry_core.middleware.AccessLogUserMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",

@@ -21,6 +21,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 THREADS = 12
+SIGN_IN_THREADS = 64
 KNOWN_TO_BE_AWAY_S = 0.5
 
 
@@ -30,8 +31,8 @@ class _Pool:
     turns: Turns
 
     @classmethod
-    def of(cls, name: str) -> _Pool:
-        return cls(ThreadPoolExecutor(THREADS, thread_name_prefix=name), Turns(THREADS))
+    def of(cls, name: str, threads: int = THREADS) -> _Pool:
+        return cls(ThreadPoolExecutor(threads, thread_name_prefix=name), Turns(threads))
 
     async def run(self, call: Callable[[], T]) -> T:
         caller = callers.current()
@@ -45,6 +46,8 @@ class _Pool:
 _operations = _Pool.of("operation")
 # Apart from the operations, which have to go on when the object store is slow.
 _uploads = _Pool.of("upload")
+# Nearly all of them wait for a turn to hash (`rbac.services.hashing` bounds how many, and for whom), and hold nothing.
+_sign_ins = _Pool.of("sign-in", SIGN_IN_THREADS)
 
 
 async def run(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
@@ -58,6 +61,11 @@ async def run(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) ->
 async def run_upload(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
     """As `run`, for work that waits for the object store."""
     return await _run_in(_uploads, function, *args, **kwargs)
+
+
+async def run_sign_in(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+    """As `run`, for work that may have to wait for its turn to hash a password."""
+    return await _run_in(_sign_ins, function, *args, **kwargs)
 
 
 async def _run_in(pool: _Pool, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
@@ -76,6 +84,11 @@ def refuse_while_away() -> None:
     """Raises OperationalError while the database is known not to answer: nobody waits for what cannot come."""
     if generations().unreachable_for_s() > KNOWN_TO_BE_AWAY_S:
         raise OperationalError("the database does not answer")
+
+
+async def run_plain_sign_in(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+    """As `run_plain`, for work that may have to wait for its turn to hash a password."""
+    return await _sign_ins.run(lambda: function(*args, **kwargs))
 
 
 async def run_plain(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:

@@ -209,7 +209,8 @@ class ArtifactsView(ContentView):
     def _pullable(self, source: Source) -> RepositoryRef:
         """The repository to copy from. One that the caller may not pull from looks as if it were not there."""
         project = find_project(source.name.project, is_name=True)
-        if project is None or ("repository", PULL) not in permissions_in(self.subject, project):
+        held = permissions_in(self.subject, project, named=source.name.project)
+        if project is None or ("repository", PULL) not in held:
             if is_sysadmin(self.subject):
                 raise NotFound(f"there is no project {source.name.project}")
             raise PermissionDenied(f"{source.name} does not exist, or you may not pull from it")

@@ -23,6 +23,7 @@ from registry_core.api.openapi import PAGED, operation
 from registry_core.api.paging import COUNT_MAX, ListRules, counted, listed
 from registry_core.api.permissions import SIGNED_IN, Permission, in_project, may_in_system, permissions_in
 from registry_core.api.query import number_key, text_key, time_key, truth_key
+from registry_core.api.recorded_reads import AUDIT_LOG
 from registry_core.content.counting import bounded_count
 from registry_core.content.models import Project
 
@@ -89,6 +90,10 @@ class AuditLogsView(ApiView):
 
     access = {"GET": SIGNED_IN}
 
+    def recorded_read(self) -> tuple[str, str]:
+        """The log of all that the caller may see."""
+        return AUDIT_LOG, "the audit log"
+
     @operation("listAuditLogs", TAG, parameters=PAGED, answer=list[AuditLog], errors=(400, 401))
     def get(self, request: Request) -> Response:
         """List pushes, pulls and deletions in the projects whose log the caller may see."""
@@ -99,6 +104,10 @@ class AuditLogExtsView(ApiView):
     """`/auditlog-exts`."""
 
     access = {"GET": SIGNED_IN}
+
+    def recorded_read(self) -> tuple[str, str]:
+        """The log of all that the caller may see."""
+        return AUDIT_LOG, "the audit log"
 
     @operation("listAuditLogExts", TAG, parameters=PAGED, answer=list[AuditLogExt], errors=(400, 401))
     def get(self, request: Request) -> Response:
@@ -122,6 +131,10 @@ class ProjectLogsView(ApiView):
 
     access = {"GET": in_project(*LOG_LIST)}
 
+    def recorded_read(self) -> tuple[str, str]:
+        """The log of the project."""
+        return AUDIT_LOG, f"the audit log of {self.named_project}"
+
     @operation("getLogs", PROJECT_TAG, parameters=PAGED, answer=list[AuditLog], errors=(400, 401, 403))
     def get(self, request: Request, project_name: str) -> Response:
         """List pushes, pulls and deletions in a project."""
@@ -132,6 +145,10 @@ class ProjectLogExtsView(ApiView):
     """`/projects/{project_name}/auditlog-exts`."""
 
     access = {"GET": in_project(*LOG_LIST)}
+
+    def recorded_read(self) -> tuple[str, str]:
+        """The log of the project."""
+        return AUDIT_LOG, f"the audit log of {self.named_project}"
 
     @operation("getLogExts", PROJECT_TAG, parameters=PAGED, answer=list[AuditLogExt], errors=(400, 401, 403))
     def get(self, request: Request, project_name: str) -> Response:

@@ -18,6 +18,7 @@ from registry_core.errors import NotFound
 from registry_core.names import parse_reference
 
 _projects: Memory[Project | None] = Memory("projects")
+_absent: Memory[bool] = Memory("absent project names")
 _repositories: Memory[RepositoryRef] = Memory("repositories")
 NAMED_BYTES: Final = 1536  # a project or repository with the longest name, and its key
 FALSE: Final = frozenset({"", "false", "0"})
@@ -31,10 +32,11 @@ class ContentView(ApiView):
         """The living project of that name; None when there is none."""
         name = self.named_project
         known = _projects.get(name)
-        if known is not None:
+        if known is not None or _absent.get(name):
             return known
         found = find_project(name, is_name=True)
         if found is None:
+            _absent.fill(name, lambda: find_project(name, is_name=True) is None, depends_on=[name_key(name)])
             return None
         # Whose generation to look at is known only now: read again under it.
         return _projects.fill(

@@ -125,6 +125,7 @@ class LabelsView(ApiView):
             raise InvalidInput("project_id is the number of a project, which the scope p needs")
         project = find_project(project_id)
         if project is None:
+            permissions_in(self.subject, None, named=project_id)  # takes as long as for one that is there
             if is_sysadmin(self.subject):
                 raise NotFound(f"there is no project {project_id}")
             raise _refusal()

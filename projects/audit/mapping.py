@@ -21,10 +21,14 @@ _OPERATIONS: Final[Mapping[str, str]] = {
     "pulled": "pull",
     "deleted": "delete",
     "removed": "delete",
+    "revoked": "delete",
+    "mounted": "create",
+    "read": "read",
     "signed_in": "login",
     "signed_out": "logout",
     "sign_in_failed": "login",
 }
+_OF_MANY_NAMES: Final = frozenset({"user.sign_in_failed", "user.read"})
 _ROLES: Final = {1: "projectAdmin", 2: "developer", 3: "guest", 4: "maintainer", 5: "limitedGuest"}
 EVENT_TYPES: Final = (
     "create_artifact",
@@ -32,6 +36,7 @@ EVENT_TYPES: Final = (
     "delete_artifact",
     "create_tag",
     "delete_tag",
+    "create_blob",
     "delete_blob",
     "update_blob",
     "update_repository",
@@ -58,6 +63,11 @@ EVENT_TYPES: Final = (
     "update_label",
     "delete_label",
     "update_configuration",
+    "read_configuration",
+    "read_user",
+    "read_audit_log",
+    "create_refresh_token",
+    "delete_refresh_token",
 )
 """What can be named in the setting `disabled_audit_log_event_types`."""
 
@@ -104,6 +114,8 @@ def _artifact(event: Event, names: Names) -> str:
 
 
 def _user(event: Event, names: Names) -> str:
+    if event.kind in _OF_MANY_NAMES:
+        return str(event.payload.get("username") or event.payload.get("name") or "many names")
     user_id = changed_user_id(event) or event.subject_id
     return str(event.payload.get("username") or names.users.get(user_id, f"user {user_id}"))
 
@@ -120,7 +132,7 @@ def _project(event: Event, names: Names) -> str:
 
 
 def _configuration(event: Event, _names: Names) -> str:
-    return ", ".join(event.payload.get("values", {})) or "configuration"
+    return ", ".join(event.payload.get("values", {})) or str(event.payload.get("name") or "configuration")
 
 
 def _by_payload(event: Event, names: Names) -> str:
@@ -168,4 +180,20 @@ def _storage(payload: Mapping[str, Any]) -> str:
     return f"limit {payload['storage']} bytes" if "storage" in payload else ""
 
 
-_DETAILS: Final = (_role, _digest, _pulls, _values, _storage)
+def _source(payload: Mapping[str, Any]) -> str:
+    return f"from {payload['from']}" if payload.get("from") else ""
+
+
+def _client(payload: Mapping[str, Any]) -> str:
+    return f"at the address {payload['client']}" if payload.get("client") else ""
+
+
+def _times(payload: Mapping[str, Any]) -> str:
+    return f"{payload['times']} times within a minute" if payload.get("times", 1) > 1 else ""
+
+
+def _owner(payload: Mapping[str, Any]) -> str:
+    return f"of {payload['user']}" if "user" in payload else ""
+
+
+_DETAILS: Final = (_role, _digest, _source, _owner, _client, _times, _pulls, _values, _storage)

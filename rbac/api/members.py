@@ -63,6 +63,7 @@ class MembersView(ApiView):
     def post(self, request: Request, project_name_or_id: str) -> Response:
         """Give a user or a group a role in the project."""
         asked = parse_body(request, ProjectMemberRequest)
+        members.check_role(project=self.project, role=asked.role_id, by=self.subject)
         user = _user(asked.member_user) if asked.member_user else None
         group = _group(asked.member_group, self.subject) if asked.member_group and not user else None
         member = members.add_member(project=self.project, role=asked.role_id, user=user, group=group, by=self.subject)

@@ -24,6 +24,7 @@ from rbac.api.robots import KEYS, ORDER, SORTS, check_unchanged, load, with_life
 from rbac.models import Robot, RobotPermission
 from rbac.services import robots
 from rbac.services.robots import RobotGrant
+from registry_core.access import Subject
 from registry_core.api.base import ApiView, done
 from registry_core.api.messages import parse_body
 from registry_core.api.openapi import IS_NAME, PAGED, operation
@@ -66,7 +67,7 @@ class ProjectRobotsView(ApiView):
             by=self.subject,
             project=self.project,
             description=asked.description,
-            expires_at=_expiry(asked.expires_at, now),
+            expires_at=_expiry(asked.expires_at, now, self.subject),
             created_at=now,
         )
         location = f"{request.path}/{robot.pk}"
@@ -119,10 +120,10 @@ def _grant(access: Access, project_id: int) -> RobotGrant:
     return grant_of(access, RobotPermission.Kind.PROJECT, project_id)
 
 
-def _expiry(expires_at: int, now: datetime) -> datetime | None:
+def _expiry(expires_at: int, now: datetime, by: Subject) -> datetime | None:
     """The moment of so many seconds since the epoch; None: never (-1). 0: as the setting says. Raises InvalidInput."""
     if expires_at in (0, robots.NEVER):
-        return robots.expiry(days=expires_at, since=now)
+        return robots.expiry(days=expires_at, since=now, by=by)
     latest = now + timedelta(days=robots.DAYS_MAX)
     if not now.timestamp() < expires_at <= latest.timestamp():
         raise InvalidInput("expires_at is a moment to come, in seconds since the epoch, or -1 for never")

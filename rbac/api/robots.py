@@ -143,7 +143,7 @@ class RobotsView(ApiView):
             description=asked.description,
             secret=asked.secret,
             is_disabled=asked.disable,
-            expires_at=robots.expiry(days=asked.duration, since=now),
+            expires_at=robots.expiry(days=asked.duration, since=now, by=self.subject),
             created_at=now,
         )
         location = created(f"{request.path}/{robot.pk}").headers["Location"]

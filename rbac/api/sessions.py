@@ -13,7 +13,7 @@ from typing import Final
 from django.contrib.auth import login, logout
 from django.db.models.functions import Lower
 from django.http import HttpRequest, HttpResponse
-from django.middleware.csrf import CsrfViewMiddleware, get_token
+from django.middleware.csrf import get_token
 from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.debug import sensitive_post_parameters
@@ -29,10 +29,11 @@ from registry_core.api.authentication import CSRF_HEADER
 from registry_core.api.base import ApiView
 from registry_core.api.errors import exception_handler
 from registry_core.api.permissions import ANYONE, SYSADMIN, admit
+from registry_core.cross_site import FOREIGN
 from registry_core.errors import InvalidInput, NotAllowed
+from registry_core.middleware import from_another_site
 
 BACKEND: Final = "django.contrib.auth.backends.ModelBackend"
-FOREIGN: Final = "this request comes from another site"
 View = Callable[[HttpRequest], HttpResponse]
 
 
@@ -43,7 +44,8 @@ def door(view: View) -> View:
     @never_cache
     def guarded(request: HttpRequest) -> HttpResponse:
         try:
-            _refuse_foreign(request)
+            if from_another_site(request):  # also of a GET, which ends a session here
+                raise NotAllowed(FOREIGN)
             return view(request)
         except Exception as error:
             answer = exception_handler(error, {})
@@ -97,15 +99,6 @@ class UserExistsView(ApiView):
             raise InvalidInput("target is username or email")
         living = User.objects.filter(deleted_at=None).alias(key=Lower(column))
         return Response(bool(value) and living.filter(key=value.lower()).exists())
-
-
-def _refuse_foreign(request: HttpRequest) -> None:
-    """Raises NotAllowed when a browser says that another site sends this."""
-    is_foreign = request.headers.get("Sec-Fetch-Site") == "cross-site"
-    if "Origin" in request.headers:
-        is_foreign |= not CsrfViewMiddleware(lambda _request: HttpResponse())._origin_verified(request)  # type: ignore[attr-defined]
-    if is_foreign:
-        raise NotAllowed(FOREIGN)
 
 
 def _client(request: HttpRequest) -> str:

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from rbac.api import current_user, groups, members, permissions, project_robots, robots, users
+from rbac.api import current_user, groups, members, permissions, project_robots, refresh_tokens, robots, users
 
 urlpatterns = [
     path("users", users.UsersView.as_view()),
@@ -13,6 +13,9 @@ urlpatterns = [
     path("users/<int:user_id>/sysadmin", users.SysadminView.as_view()),
     path("users/<int:user_id>/password", users.PasswordView.as_view()),
     path("users/<int:user_id>/cli_secret", users.CliSecretView.as_view()),
+    path("users/<int:user_id>/sessions", users.SessionsView.as_view()),
+    path("users/<int:user_id>/refresh_tokens", refresh_tokens.RefreshTokensView.as_view()),
+    path("users/<int:user_id>/refresh_tokens/<int:token_id>", refresh_tokens.RefreshTokenView.as_view()),
     path("usergroups", groups.GroupsView.as_view()),
     path("usergroups/search", groups.GroupSearchView.as_view()),
     path("usergroups/<int:group_id>", groups.GroupView.as_view()),

@@ -71,9 +71,10 @@ class PasswordReq(Body, kw_only=True):
 
 
 class OIDCCliSecretReq(Body):
-    """A new secret for command-line clients."""
+    """A new secret for command-line clients. `password`: the account's, unless the request is signed with it."""
 
     secret: Text = ""
+    password: Text = ""
 
 
 class Permission(Answer):

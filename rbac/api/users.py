@@ -24,6 +24,8 @@ from rbac.api.user_messages import (
 from rbac.models import User
 from rbac.services import users
 from rbac.services.authentication import is_password
+from rbac.services.failures import tell_failure
+from rbac.services.permissions import living_user
 from registry_core.access import SubjectKind
 from registry_core.api.authentication import IN_SESSION
 from registry_core.api.base import ApiView, created, done
@@ -32,8 +34,10 @@ from registry_core.api.openapi import CURSOR, PAGE, PAGE_SIZE, PAGED, operation,
 from registry_core.api.paging import ListRules, listed
 from registry_core.api.permissions import ANYONE, SIGNED_IN, SYSADMIN, admit, in_system, may_in_system
 from registry_core.api.query import Fuzzy, number_key, parse_q, text_key, time_key, truth_key
+from registry_core.api.recorded_reads import USER as RECORDED
 from registry_core.errors import InvalidInput, NotAllowed, NotFound
 from registry_core.settings_store.values import current
+from registry_core.tokens.endpoint import basic_credentials
 
 TAG: Final = "user"
 RULES: Final = ListRules(
@@ -58,6 +62,11 @@ RULES: Final = ListRules(
     },
     order=("username",),
 )
+WRONG: Final = "the old password is wrong"
+NOT_PROVEN: Final = (
+    "this needs your account's own password, in the body or as what this request is signed with: "
+    "the secret for command-line clients is not enough"
+)
 SEARCH_RULES: Final = ListRules(order=("username",))
 LIVING: Final = User.objects.filter(deleted_at=None)
 BUILT_IN: Final = Q(username=users.FIRST_ADMIN)
@@ -67,6 +76,10 @@ class UsersView(ApiView):
     """`/users`."""
 
     access = {"GET": in_system("user", "list"), "POST": ANYONE}
+
+    def recorded_read(self) -> tuple[str, str]:
+        """All people at once."""
+        return RECORDED, "the list of users"
 
     @operation("listUsers", TAG, parameters=PAGED, answer=list[UserResp], errors=(400, 401, 403))
     def get(self, request: Request) -> Response:
@@ -121,6 +134,10 @@ class OneUserView(ApiView):
 
     access = {"GET": SIGNED_IN, "PUT": SIGNED_IN, "DELETE": SIGNED_IN}
 
+    def recorded_read(self) -> tuple[str, str] | None:
+        """Another's data."""
+        return None if self.is_own else (RECORDED, self.user.username)
+
     @property
     def is_own(self) -> bool:
         """Whether the user of the address is the one who asks."""
@@ -139,6 +156,31 @@ class OneUserView(ApiView):
         if found is None:
             raise NotFound(f"there is no user {self.kwargs['user_id']}")
         return found
+
+    def demand_password(self, user: User, given: str, *, is_demanded: bool = False) -> None:
+        """Raises NotAllowed unless the caller knows the password of his own account, where secrets are changed.
+
+        He shows it in `given`, or by coming with it. Whoever changes another's comes with his password or in a session,
+        which began with it. The secret for command-line clients does for none of this. `is_demanded`: for one's own,
+        only `given` counts.
+        """
+        presented = basic_credentials(self.request.META.get("HTTP_AUTHORIZATION", ""))
+        if self.is_own and (given or is_demanded):
+            is_known = self._is_password(user, given, is_guess=True)
+        elif presented is not None:
+            is_known = self._is_password(living_user(self.subject.id), presented.secret, is_guess=False)
+        else:
+            is_known = not self.is_own
+        if not is_known:
+            raise NotAllowed(WRONG if given else NOT_PROVEN)
+
+    def _is_password(self, user: User | None, password: str, *, is_guess: bool) -> bool:
+        if user is None:
+            return False
+        is_right = is_password(user=user, password=password, client=self.client, is_guess=is_guess)
+        if not is_right and is_guess:
+            tell_failure(username=user.username, client=self.client)
+        return is_right
 
     def keep_session(self, user: User) -> None:
         """Let the session go on in which somebody changed his own secrets; his others end."""
@@ -191,14 +233,14 @@ class PasswordView(OneUserView):
 
     @operation("updateUserPassword", TAG, body=PasswordReq)
     def put(self, request: Request, user_id: int) -> Response:
-        """Set a password: one's own with the old one, anybody's as an administrator. All tokens of the user die."""
+        """Set a password: one's own with the old one, anybody's as an administrator. All tokens and sessions of the
+        user and the secret for command-line clients die."""
         if not self.is_own:
             admit(self.subject, SYSADMIN, self)
         user, asked = self.user, parse_body(request, PasswordReq)
         if not asked.new_password:
             raise InvalidInput("say the new password")
-        if self.is_own and not is_password(user=user, password=asked.old_password, client=self.client):
-            raise NotAllowed("the old password is wrong")
+        self.demand_password(user, asked.old_password, is_demanded=True)
         if self.is_own and asked.old_password == asked.new_password:
             raise InvalidInput("the new password is the old one: choose another")
         users.set_password(user=user, password=asked.new_password, by=self.subject)
@@ -209,16 +251,44 @@ class PasswordView(OneUserView):
 class CliSecretView(OneUserView):
     """`/users/{user_id}/cli_secret`."""
 
-    access = {"PUT": SIGNED_IN}
+    access = {"PUT": SIGNED_IN, "DELETE": SIGNED_IN}
 
     @operation("setCliSecret", TAG, body=OIDCCliSecretReq, errors=(400, 401, 403, 404, 412))
     def put(self, request: Request, user_id: int) -> Response:
-        """Set the secret that a user's command-line clients sign in with besides the password."""
+        """Set the secret that a user's command-line clients sign in with besides the password.
+
+        One's own with the password: in the body, or as the one that the request itself comes with.
+        """
         if not self.is_own:
             admit(self.subject, SYSADMIN, self)
         user, asked = self.user, parse_body(request, OIDCCliSecretReq)
         if not asked.secret:
             raise InvalidInput("say the new secret")
+        self.demand_password(user, asked.password)
         users.set_cli_secret(user=user, secret=asked.secret, by=self.subject)
         self.keep_session(user)
+        return done()
+
+    @operation("deleteCliSecret", TAG)
+    def delete(self, _request: Request, user_id: int) -> Response:
+        """Take the secret for command-line clients away. All tokens and sessions of the user die with it."""
+        if not self.is_own:
+            admit(self.subject, SYSADMIN, self)
+        user = self.user
+        users.delete_cli_secret(user=user, by=self.subject)
+        self.keep_session(user)
+        return done()
+
+
+class SessionsView(OneUserView):
+    """`/users/{user_id}/sessions`."""
+
+    access = {"DELETE": SIGNED_IN}
+
+    @operation("deleteUserSessions", TAG)
+    def delete(self, _request: Request, user_id: int) -> Response:
+        """End every session, every bearer token and every refresh token of a user, at once."""
+        if not self.is_own:
+            admit(self.subject, SYSADMIN, self)
+        users.revoke_sessions(user=self.user, by=self.subject)
         return done()

@@ -1,7 +1,8 @@
 """Who is it? Names and secrets of users, command-line clients and robots, checked without telling which part was wrong.
 
 Generated secrets are compared by HMAC first, which costs nothing and needs no throttle (256 bits are not guessed). Then
-the throttle is asked, and only then argon2, once, whether the name exists or not.
+the throttle is asked, and only then argon2, once, whether the name exists or not. Every failure is told to the audit
+log, by whichever way it came.
 """
 
 from __future__ import annotations
@@ -10,46 +11,66 @@ import hmac
 import secrets
 import threading
 import time
+import unicodedata
 from collections import OrderedDict
 from typing import Final
 
 from rbac.models import CliSecret, User
-from rbac.services import passwords
+from rbac.services import hashing, passwords
+from rbac.services.failures import tell_failure
 from rbac.services.robots import find_robot, robot_name_prefix, robot_subject
 from rbac.services.secret_hashes import is_generated_secret, looks_generated
 from rbac.services.throttle import Throttle
 from rbac.services.turns import Turns
 from rbac.services.users import is_possible_username
-from registry_core.access import Subject, Unauthenticated
+from registry_core.access import REMEMBERED_S, Subject, Unauthenticated
 
-REMEMBER_S: Final = 60.0
 _REMEMBERED_MAX: Final = 10_000
 _NO_HASH: Final = "0" * 64
 _throttle = Throttle()
-_turns = Turns(wait_s=passwords.WAIT_S)
+_turns = Turns(wait_s=hashing.WAIT_S)
 
 
 def authenticate(*, username: str, secret: str, client: str) -> Subject:
-    """The user or robot with these credentials. Raises Unauthenticated or TooManyAttempts.
+    """The user or robot with these credentials. Raises Unauthenticated or TooManyAttempts."""
+    return _told(username, secret, client, is_session=False)
 
-    The prefix of robots is a setting: where a user's name can begin with it as well, users sign in all the same.
+
+def authenticate_for_session(*, username: str, password: str, client: str) -> Subject:
+    """The same for who wants a session: a user with the password. The secret for command-line clients opens none.
+    Raises Unauthenticated or TooManyAttempts."""
+    return _told(username, password, client, is_session=True)
+
+
+def is_password(*, user: User, password: str, client: str, is_guess: bool = True) -> bool:
+    """Whether this is the user's password, not another secret of his. Raises TooManyAttempts.
+
+    `is_guess` false: the secret has let its bearer in already, so that a wrong one is not counted.
     """
+    version = f"password:{user.pk}:{user.credential_version}"
+    return _is_chosen(user.username, password, client, version, (user.password,), is_guess=is_guess)
+
+
+def _told(username: str, secret: str, client: str, *, is_session: bool) -> Subject:
     username = username.replace("\x00", "�")  # Postgres refuses NUL; no name has either character
+    try:
+        return _found(username, secret, client, is_session=is_session)
+    except Unauthenticated:
+        tell_failure(username=username, client=client)
+        raise
+
+
+def _found(username: str, secret: str, client: str, *, is_session: bool) -> Subject:
+    """The prefix of robots is a setting: where a user's name can begin with it as well, users sign in all the same."""
     prefix = robot_name_prefix()
     if not username.startswith(prefix):
-        return _user(username, secret, client)
+        return _user(username, secret, client, is_session=is_session)
     try:
         return _robot(username, secret, client)
     except Unauthenticated:
         if not is_possible_username(prefix):
             raise
-        return _user(username, secret, client)
-
-
-def is_password(*, user: User, password: str, client: str) -> bool:
-    """Whether this is the user's password, not another secret of his. Raises TooManyAttempts."""
-    version = f"password:{user.pk}:{user.credential_version}"
-    return _is_chosen(user.username, password, client, version, (user.password,))
+        return _user(username, secret, client, is_session=is_session)
 
 
 def _robot(username: str, secret: str, client: str) -> Subject:
@@ -66,43 +87,80 @@ def _robot(username: str, secret: str, client: str) -> Subject:
     return robot_subject(robot)
 
 
-def _user(username: str, secret: str, client: str) -> Subject:
-    user = User.objects.named(username).filter(is_active=True).first()
-    cli = CliSecret.objects.filter(user=user).first() if user else None
-    generated_hash = cli.hash if cli and not cli.is_chosen_secret else _NO_HASH
-    if is_generated_secret(secret, generated_hash) and user is not None:
-        return user.subject
-    version = f"user:{user.pk}:{user.credential_version}" if user else ""
-    # Two hashes, whoever it is and whatever he has: a name with a chosen CLI secret must not take longer than others.
-    chosen = (user.password if user else None, cli.hash if cli and cli.is_chosen_secret else None)
-    if not _is_chosen(username, secret, client, version, chosen) or user is None:
+def _user(username: str, secret: str, client: str, *, is_session: bool) -> Subject:
+    user = _named(username)
+    if is_session:
+        if user is None:
+            is_right = _is_chosen(username, secret, client, "", (None,))
+        else:
+            is_right = is_password(user=user, password=secret, client=client)
+    else:
+        is_right = _is_secret_of(user, username, secret, client)
+    if user is None or not is_right:
         raise _wrong()
     return user.subject
 
 
-def _is_chosen(username: str, secret: str, client: str, version: str, stored_hashes: tuple[str | None, ...]) -> bool:
+def _named(username: str) -> User | None:
+    """The active user of this name: as it is given or, as some keyboards take letters apart, put together (NFC)."""
+    names = dict.fromkeys([username, unicodedata.normalize("NFC", username)])
+    found = (User.objects.named(name).filter(is_active=True).first() for name in names)
+    return next((user for user in found if user is not None), None)
+
+
+def _is_secret_of(user: User | None, username: str, secret: str, client: str) -> bool:
+    """Whether it is the password or the secret for command-line clients."""
+    cli = CliSecret.objects.filter(user=user).first() if user else None
+    if is_generated_secret(secret, cli.hash if cli and not cli.is_chosen_secret else _NO_HASH):
+        return True
+    version = f"user:{user.pk}:{user.credential_version}" if user else ""
+    chosen = [user.password if user else None]
+    # Two hashes, whoever it is and whatever he has: a name with a chosen CLI secret must not take longer than others.
+    if CliSecret.objects.filter(is_chosen_secret=True).exists():
+        chosen.append(cli.hash if cli and cli.is_chosen_secret else None)
+    return _is_chosen(username, secret, client, version, tuple(chosen))
+
+
+def _is_chosen(
+    username: str,
+    secret: str,
+    client: str,
+    version: str,
+    stored_hashes: tuple[str | None, ...],
+    *,
+    is_guess: bool = True,
+) -> bool:
     """Whether a chosen secret is right by one of the hashes: throttled, remembered for a minute once it was.
 
     A client that comes with the same secret many times at once waits for the first: a job that begins with sixteen
     downloads needs one check, and would find the pool full with sixteen.
     """
-    _throttle.check(client=client, name=username)
+    if is_guess:
+        _throttle.check(client=client, name=username)
     if version and _remembered.has(version, secret):
         return True
     with _turns.turn((client, username, version, secret)):
-        _throttle.check(client=client, name=username)
         if version and _remembered.has(version, secret):
             return True
-        return _is_one_of(username, secret, client, version, stored_hashes)
+        is_right = _is_one_of(username, secret, client, stored_hashes, is_guess=is_guess)
+        if is_right:
+            _remembered.add(version, secret)
+        return is_right
 
 
-def _is_one_of(username: str, secret: str, client: str, version: str, stored_hashes: tuple[str | None, ...]) -> bool:
-    if not any(passwords.is_chosen_secret(secret, stored_hash) for stored_hash in stored_hashes):
-        _throttle.failed(client=client, name=username)
-        return False
-    _throttle.succeeded(client=client, name=username)
-    _remembered.add(version, secret)
-    return True
+def _is_one_of(
+    username: str, secret: str, client: str, stored_hashes: tuple[str | None, ...], *, is_guess: bool
+) -> bool:
+    lane = _throttle.lane(client=client, name=username)
+    with hashing.turn(lane.name, pace_s=lane.pace_s):
+        if is_guess:  # others may have guessed at it while this one waited
+            _throttle.check(client=client, name=username)
+        is_right = passwords.is_one_of(secret, stored_hashes)
+        if is_right:
+            _throttle.succeeded(client=client, name=username)
+        elif is_guess:
+            _throttle.failed(client=client, name=username)
+    return is_right
 
 
 def _wrong() -> Unauthenticated:
@@ -122,7 +180,7 @@ class _Remembered:
 
     def add(self, version: str, secret: str) -> None:
         with self._lock:
-            self._until[self._mark(version, secret)] = time.monotonic() + REMEMBER_S
+            self._until[self._mark(version, secret)] = time.monotonic() + REMEMBERED_S
             while len(self._until) > _REMEMBERED_MAX:
                 self._until.popitem(last=False)
 

@@ -10,11 +10,13 @@ from typing import Final
 
 from django.db import IntegrityError
 
-from rbac.models import Group
+from rbac.models import Group, Role
 from rbac.services.changes import rights_change
+from rbac.services.granting import hold_grantor, require_may_give_role
 from rbac.services.members import remove_member
 from registry_core.access import Subject
 from registry_core.errors import AlreadyExists, InvalidInput, NotFound, PreconditionFailed
+from registry_core.readable_names import check_text
 
 NAME_MAX: Final = 255
 DN_MAX: Final = 512
@@ -59,10 +61,15 @@ def find_group(*, name: str = "", kind: int = 0, ldap_dn: str = "") -> Group | N
 
 
 def rename_group(*, group: Group, name: str, by: Subject) -> None:
-    """Give a group another name. Raises InvalidInput, AlreadyExists or NotFound."""
+    """Give a group another name. Raises InvalidInput, AlreadyExists or NotFound.
+
+    Whoever an identity provider puts into a group of the new name gets the group's roles: raises NotAllowed when `by`
+    could not give them.
+    """
     _check_name(name)
     try:
         with rights_change(kind="group.updated", by=by, payload={"name": name, "was": group.name}):
+            _require_may_give_roles_of(group, by)
             if not Group.objects.filter(pk=group.pk).update(name=name):
                 raise _gone()
     except IntegrityError:
@@ -81,6 +88,12 @@ def delete_group(*, group: Group, by: Subject) -> None:
         if group.memberships.exists():
             raise PreconditionFailed("the group was given a role in a project at this moment: try again")
         Group.objects.filter(pk=group.pk).delete()
+
+
+def _require_may_give_roles_of(group: Group, by: Subject) -> None:
+    hold_grantor(by)
+    for member in group.memberships.filter(project__deleted_at=None):
+        require_may_give_role(by=by, role=Role(member.role), project_id=member.project_id)
 
 
 def _end_memberships(group: Group, by: Subject) -> None:
@@ -102,6 +115,7 @@ def _known(kind: int) -> Group.Kind:
 def _check_name(name: str) -> None:
     if not 1 <= len(name) <= NAME_MAX or name != name.strip() or _CONTROL.search(name):
         raise InvalidInput(f"a group's name has 1 to {NAME_MAX} characters on one line, without blanks around it")
+    check_text(name, what="a group's name")
 
 
 def _gone() -> NotFound:

@@ -8,6 +8,7 @@ from django.db import IntegrityError, connection
 
 from rbac.models import Group, GroupMember, ProjectMember, Role, User
 from rbac.services.changes import project_key, rights_change, user_key
+from rbac.services.granting import hold_grantor, require_may_give_role
 from registry_core.access import SYSTEM, Subject
 from registry_core.content.models import Project
 from registry_core.errors import AlreadyExists, InvalidInput, NotFound
@@ -18,24 +19,43 @@ def add_member(
 ) -> ProjectMember:
     """Give a user or a group a role in a project.
 
-    Raises InvalidInput, AlreadyExists, or NotFound when project, user or group is gone meanwhile.
+    Raises InvalidInput, AlreadyExists, NotAllowed when `by` has not all the rights of the role, or NotFound when
+    project, user or group is gone meanwhile.
     """
     if (user is None) == (group is None):
         raise InvalidInput("a member is either a user or a group")
     member = ProjectMember(project=project, user=user, group=group, role=_known(role))
     try:
         with _members_change(member, kind="member.created", by=by):
+            hold_grantor(by)
             _hold_living(member)
+            _require_may_give(member, by)
             member.save(force_insert=True)
     except IntegrityError:
         raise AlreadyExists("is a member of this project already: change the role instead") from None
     return member
 
 
+def make_creator_admin(*, project: Project, user: User) -> None:
+    """Make the user who creates a project its administrator. Within the transaction that creates it."""
+    member = ProjectMember(project=project, user=user, role=Role.PROJECT_ADMIN)
+    with _members_change(member, kind="member.created", by=user.subject):
+        member.save(force_insert=True)
+
+
+def check_role(*, project: Project, role: int, by: Subject) -> None:
+    """Before anything is made for a new member: raises InvalidInput when there is no such role, NotAllowed when `by`
+    has not all of its rights."""
+    require_may_give_role(by=by, role=_known(role), project_id=project.pk)
+
+
 def change_role(*, member: ProjectMember, role: Role | int, by: Subject) -> None:
-    """Give a member another role. Raises InvalidInput when there is no such role, NotFound when he is none any more."""
+    """Give a member another role. Raises InvalidInput when there is no such role, NotFound when he is none any more,
+    NotAllowed when `by` has not all the rights of the new role."""
     member.role = _known(role)
     with _members_change(member, kind="member.updated", by=by):
+        hold_grantor(by)
+        _require_may_give(member, by)
         if not ProjectMember.objects.filter(pk=member.pk).update(role=member.role):
             raise _gone("member")
 
@@ -53,6 +73,10 @@ def set_groups(*, user: User, groups: list[Group], by: Subject = SYSTEM) -> None
         GroupMember.objects.filter(user=user).exclude(group__in=groups).delete()
         links = [GroupMember(user=user, group=group) for group in groups]
         GroupMember.objects.bulk_create(links, ignore_conflicts=True)
+
+
+def _require_may_give(member: ProjectMember, by: Subject) -> None:
+    require_may_give_role(by=by, role=Role(member.role), project_id=member.project_id)
 
 
 def _hold_living(member: ProjectMember) -> None:

@@ -1,32 +1,20 @@
-"""Secrets that people choose: the rule they keep, and argon2 in a bounded pool.
-
-Argon2 takes about 100 MiB and a core for a tenth of a second, so at most one check per core runs, and only a few
-callers may wait: whoever comes later is told to come back, instead of everyone becoming slow.
-"""
+"""Secrets that people choose: the rule they keep, and their slow hashes (argon2, in the turns of `hashing`)."""
 
 from __future__ import annotations
 
 import functools
-import os
 import secrets
-import threading
 from base64 import b64encode
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from typing import Final
 
 from django.contrib.auth.hashers import Argon2PasswordHasher, check_password, make_password
 
-from registry_core.access import TooManyAttempts
+from rbac.services import hashing
 from registry_core.errors import InvalidInput
 
 SECRET_MIN: Final = 8
 SECRET_MAX: Final = 128
-_WORKERS: Final = os.cpu_count() or 1
-_WAITING: Final = 4
-WAIT_S: Final = 2.0
-_running = threading.BoundedSemaphore(_WORKERS)
-_admitted = threading.BoundedSemaphore(_WORKERS + _WAITING)
 
 
 def check_strength(secret: str) -> None:
@@ -38,37 +26,25 @@ def check_strength(secret: str) -> None:
         )
 
 
-def hash_chosen(secret: str) -> str:
-    """The slow hash of a chosen secret. Raises InvalidInput when it is too weak."""
+def hash_chosen(secret: str, *, lane: str) -> str:
+    """The slow hash of a chosen secret, in the turn of a lane. Raises InvalidInput when it is too weak,
+    TooManyAttempts."""
     check_strength(secret)
-    return make_password(secret)
+    with hashing.turn(lane):
+        return make_password(secret)
 
 
-def is_chosen_secret(secret: str, stored_hash: str | None) -> bool:
-    """Whether `secret` is the chosen one with this hash; without a hash the answer is no, and takes as long.
-
-    Raises TooManyAttempts when the pool is full.
-    """
-    with slot():
-        encoded = stored_hash or _hash_of_nobody()
-        is_right = len(secret) <= SECRET_MAX and check_password(secret, encoded)
-        return is_right and stored_hash is not None
+def is_one_of(secret: str, stored_hashes: Iterable[str | None]) -> bool:
+    """Whether `secret` is the chosen one of any of these hashes. Each of them takes the same time, also where there is
+    none, and all are looked at. Within a turn of `hashing`."""
+    found = [_is_right(secret, stored_hash) for stored_hash in stored_hashes]
+    return any(found)
 
 
-@contextmanager
-def slot() -> Iterator[None]:
-    """A place in the pool of those who hash. Raises TooManyAttempts when it is full."""
-    if not _admitted.acquire(blocking=False):
-        raise TooManyAttempts(1)
-    try:
-        if not _running.acquire(timeout=WAIT_S):
-            raise TooManyAttempts(1)
-        try:
-            yield
-        finally:
-            _running.release()
-    finally:
-        _admitted.release()
+def _is_right(secret: str, stored_hash: str | None) -> bool:
+    encoded = stored_hash or _hash_of_nobody()
+    is_right = len(secret) <= SECRET_MAX and check_password(secret, encoded)
+    return is_right and stored_hash is not None
 
 
 @functools.cache

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from typing import Final
 
 from django.db.models import Q, QuerySet
@@ -51,17 +51,23 @@ def project_permissions(*, subject: Subject, project_id: int) -> frozenset[Permi
 
 
 def permissions_by_project(*, subject: Subject, project_ids: Collection[int]) -> dict[int, frozenset[Permission]]:
-    """Everything that the subject may do now in each of the projects that live, in as many statements as for one."""
-    found = Project.objects.filter(pk__in=project_ids, deleted_at=None).values_list("pk", "is_public")
-    is_public = dict(found)
-    if not is_public or subject.kind is SubjectKind.SYSTEM:
-        return dict.fromkeys(is_public, EVERYTHING)
-    if subject.kind is SubjectKind.USER and (user := living_user(subject.id)):
-        return _of_user(user, is_public)
-    if subject.kind is SubjectKind.ROBOT and (robot := living_robot(subject.id)):
-        return _of_robot(robot, is_public)
-    of_public = PUBLIC_ANONYMOUS if subject.is_anonymous else _NOTHING
-    return {project_id: of_public if public else _NOTHING for project_id, public in is_public.items()}
+    """Everything that the subject may do now in each of the projects that live, in as many statements as for one.
+
+    What is looked up does not depend on whether there are such projects: how long that takes would tell.
+    """
+    held = _held(subject, project_ids)
+    is_public = dict(Project.objects.filter(pk__in=project_ids, deleted_at=None).values_list("pk", "is_public"))
+    if held is None:
+        return dict.fromkeys(is_public, _NOTHING)
+    of_public = PUBLIC_ANONYMOUS if subject.is_anonymous else PUBLIC_SIGNED_IN
+    return {i: held.get(i, _NOTHING) | (of_public if public else _NOTHING) for i, public in is_public.items()}
+
+
+def permissions_held(*, subject: Subject, project_id: int) -> frozenset[Permission]:
+    """What the subject itself was given in a living project: without what anybody may do in a public one."""
+    is_living = Project.objects.filter(pk=project_id, deleted_at=None).exists()
+    held = _held(subject, [project_id]) if is_living else None
+    return (held or {}).get(project_id, _NOTHING)
 
 
 def has_project_permission(*, subject: Subject, project_id: int, resource: str, action: str) -> bool:
@@ -113,25 +119,35 @@ def memberships(user_id: int) -> QuerySet[ProjectMember]:
     return ProjectMember.objects.filter(is_his)
 
 
-def _of_user(user: User, is_public: Mapping[int, bool]) -> dict[int, frozenset[Permission]]:
+def _held(subject: Subject, project_ids: Collection[int]) -> dict[int, frozenset[Permission]] | None:
+    """What the subject was given in each of the projects. None: it may not act now, or there is none."""
+    if subject.kind is SubjectKind.SYSTEM:
+        return dict.fromkeys(project_ids, EVERYTHING)
+    if subject.kind is SubjectKind.USER:
+        user = living_user(subject.id)
+        return _of_user(user, project_ids) if user else None
+    if subject.kind is SubjectKind.ROBOT:
+        robot = living_robot(subject.id)
+        return _of_robot(robot, project_ids) if robot else None
+    return {}
+
+
+def _of_user(user: User, project_ids: Collection[int]) -> dict[int, frozenset[Permission]]:
     if user.is_sysadmin:
-        return dict.fromkeys(is_public, EVERYTHING)
-    granted: dict[int, set[Permission]] = {
-        i: set(PUBLIC_SIGNED_IN if public else ()) for i, public in is_public.items()
-    }
-    for project_id, role in memberships(user.pk).filter(project_id__in=is_public).values_list("project_id", "role"):
-        granted[project_id] |= ROLE_PERMISSIONS[Role(role)]
-    return {project_id: frozenset(permissions) for project_id, permissions in granted.items()}
+        return dict.fromkeys(project_ids, EVERYTHING)
+    granted: dict[int, frozenset[Permission]] = {}
+    for project_id, role in memberships(user.pk).filter(project_id__in=project_ids).values_list("project_id", "role"):
+        granted[project_id] = granted.get(project_id, _NOTHING) | ROLE_PERMISSIONS[Role(role)]
+    return granted
 
 
-def _of_robot(robot: Robot, is_public: Mapping[int, bool]) -> dict[int, frozenset[Permission]]:
-    is_about = Q(project_id__in=is_public) | Q(project=None)
+def _of_robot(robot: Robot, project_ids: Collection[int]) -> dict[int, frozenset[Permission]]:
+    is_about = Q(project_id__in=project_ids) | Q(project=None)
     rules: dict[int | None, list[RobotPermission]] = defaultdict(list)
     for rule in robot.permissions.filter(is_about, kind=RobotPermission.Kind.PROJECT):
         rules[rule.project_id].append(rule)
-    reached = is_public if robot.project_id is None else {robot.project_id}
-    given = {i: _given_to_robot([*rules[None], *rules[i]]) if i in reached else _NOTHING for i in is_public}
-    return {i: given[i] | (PUBLIC_SIGNED_IN if public else _NOTHING) for i, public in is_public.items()}
+    reached = project_ids if robot.project_id is None else {robot.project_id}.intersection(project_ids)
+    return {i: _given_to_robot([*rules[None], *rules[i]]) for i in reached}
 
 
 def _given_to_robot(rules: Iterable[RobotPermission]) -> frozenset[Permission]:

@@ -5,12 +5,17 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Final
 
+from django.db import transaction
+from django.db.models import QuerySet
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from rbac.models import RefreshToken
+from rbac.models import RefreshToken, User
+from rbac.services.failures import REFRESH_TOKEN, tell_failure
 from rbac.services.secret_hashes import generate_secret, hash_generated
 from registry_core.access import Authority, Subject, SubjectKind, Unauthenticated
+from registry_core.errors import NotFound
+from registry_core.events.outbox import emit
 
 LIFE: Final = timedelta(days=90)
 
@@ -18,34 +23,62 @@ LIFE: Final = timedelta(days=90)
 def issue(*, authority: Authority, subject: Subject, device: str, client: str) -> str:
     """A new refresh token for a subject that has just authenticated: for 90 days, or until the password changes."""
     token = generate_secret()
-    RefreshToken.objects.create(
-        subject_kind=int(subject.kind),
-        subject_id=subject.id,
-        hash=hash_generated(token),
-        credential_version=authority.credential_version(subject),
-        device=device.replace("\x00", "")[:255],
-        client=client[:64],
-        expires_at=timezone.now() + LIFE,
-    )
+    device, client = device.replace("\x00", "")[:255], client[:64]
+    with transaction.atomic():
+        RefreshToken.objects.create(
+            subject_kind=int(subject.kind),
+            subject_id=subject.id,
+            hash=hash_generated(token),
+            credential_version=authority.credential_version(subject),
+            device=device,
+            client=client,
+            expires_at=timezone.now() + LIFE,
+        )
+        payload = {"name": device or "a client", "client": client, "days": LIFE.days}
+        emit(kind="refresh_token.created", subject=subject, payload=payload)
     return token
 
 
-def redeem(*, authority: Authority, token: str) -> Subject:
-    """The subject of a living refresh token. Raises Unauthenticated."""
+def redeem(*, authority: Authority, token: str, client: str) -> Subject:
+    """The subject of a living refresh token, presented at the address `client`. Raises Unauthenticated."""
     row = RefreshToken.objects.filter(hash=hash_generated(token), revoked_at=None, expires_at__gt=Now()).first()
-    if row is None:
-        raise _refused()
-    subject = authority.subject(kind=SubjectKind(row.subject_kind), id=row.subject_id)
-    if subject is None or authority.credential_version(subject) != row.credential_version:
-        raise _refused()
+    subject = authority.subject(kind=SubjectKind(row.subject_kind), id=row.subject_id) if row else None
+    if row is None or subject is None or authority.credential_version(subject) != row.credential_version:
+        tell_failure(username=REFRESH_TOKEN, client=client)
+        raise Unauthenticated("the refresh token is expired or revoked: log in again")
     RefreshToken.objects.filter(pk=row.pk).update(last_used_at=Now())
     return subject
 
 
-def revoke(*, token: RefreshToken) -> None:
-    """End one login; bearer tokens that it fetched live on until they expire."""
-    RefreshToken.objects.filter(pk=token.pk, revoked_at=None).update(revoked_at=Now())
+def living(user: User) -> QuerySet[RefreshToken]:
+    """The refresh tokens of a user that are good now."""
+    return RefreshToken.objects.filter(
+        subject_kind=SubjectKind.USER,
+        subject_id=user.pk,
+        credential_version=user.credential_version,
+        revoked_at=None,
+        expires_at__gt=Now(),
+    )
 
 
-def _refused() -> Unauthenticated:
-    return Unauthenticated("the refresh token is expired or revoked: log in again")
+@transaction.atomic
+def revoke(*, user: User, token: RefreshToken, by: Subject) -> None:
+    """End one login of a user; bearer tokens that it fetched live on until they expire.
+
+    Raises NotFound when somebody else was first.
+    """
+    if not living(user).filter(pk=token.pk).update(revoked_at=Now()):
+        raise NotFound("there is no such refresh token any longer")
+    _tell_revoked(user, token.device or "a client", by)
+
+
+@transaction.atomic
+def revoke_all(*, user: User, by: Subject) -> None:
+    """End all logins of a user."""
+    ended = living(user).update(revoked_at=Now())
+    if ended:
+        _tell_revoked(user, f"all {ended}", by)
+
+
+def _tell_revoked(user: User, what: str, by: Subject) -> None:
+    emit(kind="refresh_token.revoked", subject=by, payload={"name": what, "user": user.username})

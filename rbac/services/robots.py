@@ -8,6 +8,7 @@ permissions.
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -15,19 +16,28 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from django.db import IntegrityError, connection
-from django.db.models import F
+from django.db.models import F, Q
 from django.db.models.functions import Now
 from django.utils import timezone
 
 from rbac.models import Robot, RobotPermission
 from rbac.robot_permissions import PROJECT_PERMISSIONS, SYSTEM_PERMISSIONS
+from rbac.roles import Permission
 from rbac.services.changes import rights_change, robot_key
+from rbac.services.granting import (
+    end_of,
+    hold_grantor,
+    require_may_grant,
+    require_may_grant_everywhere,
+    require_may_grant_in_system,
+    require_outlives,
+)
 from rbac.services.passwords import hash_chosen
-from rbac.services.permissions import living_robot, living_robots, project_permissions, system_permissions_of
+from rbac.services.permissions import is_sysadmin, living_robots
 from rbac.services.secret_hashes import generate_secret, hash_generated, looks_generated
 from registry_core.access import Subject, SubjectKind
 from registry_core.content.models import Project
-from registry_core.errors import AlreadyExists, InvalidInput, NotAllowed, NotFound
+from registry_core.errors import AlreadyExists, InvalidInput, NotFound
 from registry_core.settings_store.values import current
 
 NEVER: Final = -1
@@ -74,15 +84,24 @@ def find_robot(username: str) -> Robot | None:
     return living_robots().filter(project=None, name=name).first()
 
 
-def expiry(*, days: int, since: datetime) -> datetime | None:
+def expiry(*, days: int, since: datetime, by: Subject) -> datetime | None:
     """When a robot made at `since` expires that lives `days`; None: never (-1). 0: as long as the setting
-    `robot_token_duration` says. Raises InvalidInput."""
-    days = days or current().number("robot_token_duration")
+    `robot_token_duration` says, and no longer than `by` who makes it. Raises InvalidInput."""
+    if days == 0:
+        return _earlier(_after(current().number("robot_token_duration"), since), end_of(by))
+    return _after(days, since)
+
+
+def _after(days: int, since: datetime) -> datetime | None:
     if days == NEVER:
         return None
     if not 1 <= days <= DAYS_MAX:
         raise InvalidInput(f"duration is a number of days from 1 to {DAYS_MAX}, or -1 for never")
     return since + timedelta(days=days)
+
+
+def _earlier(one: datetime | None, other: datetime | None) -> datetime | None:
+    return min((moment for moment in (one, other) if moment is not None), default=None)
 
 
 def lifetime_days(robot: Robot) -> int:
@@ -104,20 +123,24 @@ def create_robot(
 ) -> tuple[Robot, str]:
     """Create a robot; returns it with its secret, which is shown this once. `expires_at` None: never.
 
-    Raises InvalidInput, AlreadyExists, NotFound when a project is gone meanwhile, or NotAllowed when the creator is a
-    robot that may less than the new one.
+    What it was given stays its own: it lives on when its creator is stopped or deleted, and is listed with it
+    (`created_by`). Raises InvalidInput, AlreadyExists, NotFound when a project is gone meanwhile, or NotAllowed when
+    the new one would have more rights than its creator, or a longer life.
     """
     if len(name) > 255 or _NAME.fullmatch(name) is None:
         raise InvalidInput("a robot's name has lower-case letters, digits and single . _ or - between them")
     _check_description(description)
-    _check_grants(grants, project, by)
-    stored, shown = _new_secret(secret)
+    _check_grants(grants, project)
+    _require_may_make(grants, expires_at, by)  # before a secret is hashed for nothing
+    stored, shown = _new_secret(secret, by)
     robot = Robot(name=name, project=project, description=description, is_disabled=is_disabled, expires_at=expires_at)
     robot.secret_hash, robot.is_chosen_secret = stored, bool(secret)
     robot.created_by_kind, robot.created_by_id, robot.created_at = int(by.kind), by.id, created_at or timezone.now()
     project_id = project.pk if project else None
     try:
         with rights_change(kind="robot.created", by=by, project_id=project_id, payload={"name": full_name(robot)}):
+            hold_grantor(by)
+            _require_may_make(grants, expires_at, by)
             _hold_projects({grant.project_id for grant in grants} | {project_id})
             robot.save(force_insert=True)
             _write_grants(robot, grants)
@@ -137,16 +160,21 @@ def update_robot(
 ) -> None:
     """Change what is named of a robot, in one transaction; its tokens die when it is stopped.
 
-    `days` count from its creation. Raises InvalidInput, NotAllowed, or NotFound when it is gone meanwhile.
+    `days` count from its creation. Raises InvalidInput, NotFound when it is gone meanwhile, or NotAllowed when `by` has
+    not all the rights that the robot gets, or that it could use for longer or again.
     """
     _check_description(description or "")
     values: dict[str, object] = {"description": description, "is_disabled": is_disabled}
     values = {name: value for name, value in values.items() if value is not None}
+    expires_at = robot.expires_at if days is None else expiry(days=days, since=robot.created_at, by=by)
     if days is not None:
-        values["expires_at"] = expiry(days=days, since=robot.created_at)
+        values["expires_at"] = expires_at
     if grants is not None:
-        _check_grants(grants, robot.project, by)
+        _check_grants(grants, robot.project)
     with _robot_change(robot, "robot.updated", by):
+        if grants is not None or days is not None or is_disabled is False:
+            hold_grantor(by)
+            _require_may_make(_grants_of(robot) if grants is None else grants, expires_at, by)
         if grants is not None:
             _hold_projects({grant.project_id for grant in grants})
             robot.permissions.all().delete()
@@ -162,10 +190,14 @@ def set_grants(*, robot: Robot, grants: Sequence[RobotGrant], by: Subject) -> No
 def refresh_robot_secret(*, robot: Robot, by: Subject, secret: str = "") -> str:
     """Give a robot a new secret and return it: `secret`, or a generated one when empty. Its tokens die.
 
-    Raises InvalidInput when the given one is too weak.
+    Raises InvalidInput when the given one is too weak, NotAllowed when the robot may more than `by`, who could act as
+    it.
     """
-    stored, shown = _new_secret(secret)
+    _require_may_make(_grants_of(robot), robot.expires_at, by)  # before a secret is hashed for nothing
+    stored, shown = _new_secret(secret, by)
     with _robot_change(robot, "robot.secret_changed", by):
+        hold_grantor(by)
+        _require_may_make(_grants_of(robot), robot.expires_at, by)
         _update(robot, secret_hash=stored, is_chosen_secret=bool(secret), **_new_credentials())
     return shown
 
@@ -200,14 +232,14 @@ def _new_credentials() -> dict[str, object]:
     return {"credential_version": F("credential_version") + 1}
 
 
-def _new_secret(chosen: str) -> tuple[str, str]:
+def _new_secret(chosen: str, by: Subject) -> tuple[str, str]:
     """The stored hash and the secret itself."""
     if not chosen:
         generated = generate_secret()
         return hash_generated(generated), generated
     if looks_generated(chosen):
         raise InvalidInput("this has the form of a generated secret: leave it empty to have one generated")
-    return hash_chosen(chosen), chosen
+    return hash_chosen(chosen, lane=by.key), chosen
 
 
 def _write_grants(robot: Robot, grants: Sequence[RobotGrant]) -> None:
@@ -241,7 +273,7 @@ def _check_description(text: str) -> None:
         raise InvalidInput(f"a description has at most {DESCRIPTION_MAX} characters")
 
 
-def _check_grants(grants: Sequence[RobotGrant], project: Project | None, by: Subject) -> None:
+def _check_grants(grants: Sequence[RobotGrant], project: Project | None) -> None:
     if len(grants) > GRANTS_MAX:
         raise InvalidInput(f"a robot has at most {GRANTS_MAX} permissions: use the namespace * for all projects")
     if len({replace(grant, effect=RobotPermission.Effect.ALLOW) for grant in grants}) < len(set(grants)):
@@ -250,8 +282,6 @@ def _check_grants(grants: Sequence[RobotGrant], project: Project | None, by: Sub
         _check_exists(grant)
         if project is not None and (grant.kind, grant.project_id) != (RobotPermission.Kind.PROJECT, project.pk):
             raise InvalidInput("a project's robot can be given permissions in its own project only")
-        if by.kind is SubjectKind.ROBOT and grant.effect == RobotPermission.Effect.ALLOW:
-            _check_within(grant, by)
 
 
 def _check_exists(grant: RobotGrant) -> None:
@@ -262,22 +292,34 @@ def _check_exists(grant: RobotGrant) -> None:
         raise InvalidInput("a system permission names no project")
 
 
-def _check_within(grant: RobotGrant, by: Subject) -> None:
-    creator = living_robot(by.id)
-    wanted = (grant.resource, grant.action)
-    if creator is None:
-        is_within = False
-    elif grant.kind == RobotPermission.Kind.SYSTEM:
-        is_within = wanted in system_permissions_of(creator)
-    elif grant.project_id is None:
-        is_within = creator.project_id is None and _is_allowed_everywhere(creator, wanted)
-    else:
-        is_within = wanted in project_permissions(subject=by, project_id=grant.project_id)
-    if not is_within:
-        raise NotAllowed(f"a robot cannot give what it does not have: {grant.action} on {grant.resource}")
+def _require_may_make(grants: Iterable[RobotGrant], expires_at: datetime | None, by: Subject) -> None:
+    """Raises NotAllowed unless `by` has all that a robot with these grants may do, for as long."""
+    if is_sysadmin(by):
+        return
+    require_outlives(by=by, expires_at=expires_at)
+    by_place: dict[tuple[str, int | None], set[Permission]] = defaultdict(set)
+    for grant in grants:
+        if grant.effect == RobotPermission.Effect.ALLOW:
+            by_place[grant.kind, grant.project_id].add((grant.resource, grant.action))
+    for (kind, project_id), permissions in by_place.items():
+        if kind == RobotPermission.Kind.SYSTEM:
+            require_may_grant_in_system(by=by, permissions=permissions)
+        elif project_id is None:
+            require_may_grant_everywhere(by=by, permissions=permissions)
+        else:
+            require_may_grant(by=by, permissions=permissions, project_id=project_id)
 
 
-def _is_allowed_everywhere(robot: Robot, wanted: tuple[str, str]) -> bool:
-    rules = robot.permissions.filter(kind=RobotPermission.Kind.PROJECT, resource=wanted[0], action=wanted[1])
-    is_denied = any(rule.effect == RobotPermission.Effect.DENY for rule in rules)
-    return not is_denied and any(rule.project_id is None for rule in rules)
+def _grants_of(robot: Robot) -> list[RobotGrant]:
+    """What the robot was given, but for projects that are gone."""
+    rules = robot.permissions.filter(Q(project=None) | Q(project__deleted_at=None))
+    return [
+        RobotGrant(
+            RobotPermission.Kind(rule.kind),
+            rule.resource,
+            rule.action,
+            rule.project_id,
+            RobotPermission.Effect(rule.effect),
+        )
+        for rule in rules
+    ]

@@ -1,7 +1,11 @@
-"""How long a client must wait after wrong passwords: counted per client and name, in this process.
+"""How long a client must wait after wrong passwords: counted in this process, per client and name, and per client.
 
-The client's address is part of the key, so that a stranger who guesses at `admin` slows down nobody but himself. The
+The client's address is part of every key, so that a stranger who guesses at `admin` slows down nobody elsewhere. The
 counters need neither Postgres nor Valkey. An IPv6 client is its /64: one customer has that many addresses.
+
+Many people may come from one address. Whoever tries many names there is not refused but paced: one attempt after the
+other, in the order in which they come. So the right password of a neighbour gets its turn as well, and a name that has
+signed in from there within the last day is not paced at all.
 """
 
 from __future__ import annotations
@@ -13,13 +17,21 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 
 from registry_core.access import TooManyAttempts
 
+K = TypeVar("K")
+V = TypeVar("V")
 FREE_FAILURES: Final = 4
 DELAY_MAX_S: Final = 300.0
 FORGET_S: Final = 900.0
+FREE_PER_CLIENT: Final = 30
+"""Wrong passwords of one client within FORGET_S, whatever the names, before it is paced."""
+FREE_PER_NAME: Final = 3
+"""By how many that grows for each name that signs in from there within that time."""
+PACE_S: Final = 0.5
+PROVEN_S: Final = 86_400.0
 _COUNTERS_MAX: Final = 50_000
 
 
@@ -30,13 +42,31 @@ class _Counter:
     blocked_until: float
 
 
+@dataclass(slots=True)
+class _Client:
+    began_at: float
+    failures: int = 0
+    names: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """Where an attempt waits for its turn, and how long after its beginning the lane's next one may begin."""
+
+    name: str
+    pace_s: float
+
+
 class Throttle:
-    """Growing delays: four failures are free, then 1 s, 2 s, 4 s … up to five minutes; forgotten after 15 minutes."""
+    """For a name, growing delays: four failures are free, then 1 s, 2 s, 4 s … up to five minutes; forgotten after 15
+    minutes. For a client, a pace."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._lock = threading.Lock()
         self._counters: OrderedDict[tuple[str, str], _Counter] = OrderedDict()
+        self._clients: OrderedDict[str, _Client] = OrderedDict()
+        self._proven: OrderedDict[tuple[str, str], float] = OrderedDict()
 
     def check(self, *, client: str, name: str) -> None:
         """Raises TooManyAttempts while this client must wait before it tries this name again."""
@@ -45,36 +75,51 @@ class Throttle:
         if counter is not None and (wait_s := counter.blocked_until - self._clock()) > 0:
             raise TooManyAttempts(math.ceil(wait_s))
 
+    def lane(self, *, client: str, name: str) -> Lane:
+        """Where an attempt of this client at this name waits."""
+        network, now = network_of(client), self._clock()
+        with self._lock:
+            if now - self._proven.get(_key(client, name), -math.inf) < PROVEN_S:
+                return Lane(f"{network} known", 0.0)
+            known = self._clients.get(network)
+        if known is None or now - known.began_at > FORGET_S:
+            return Lane(network, 0.0)
+        is_paced = known.failures > FREE_PER_CLIENT + FREE_PER_NAME * known.names
+        return Lane(network, PACE_S if is_paced else 0.0)
+
     def failed(self, *, client: str, name: str) -> None:
         """Count a wrong password."""
-        now = self._clock()
+        now, key = self._clock(), _key(client, name)
         with self._lock:
-            counter = self._counters.pop(_key(client, name), None)
+            counter = self._counters.pop(key, None)
             if counter is None or now - counter.failed_at > FORGET_S:
                 counter = _Counter(0, now, now)
             counter.failures += 1
             counter.failed_at = now
             counter.blocked_until = now + _delay_s(counter.failures)
-            self._counters[_key(client, name)] = counter
-            while len(self._counters) > _COUNTERS_MAX:
-                self._counters.popitem(last=False)
+            _keep(self._counters, key, counter)
+            self._client(network_of(client), now).failures += 1
 
     def succeeded(self, *, client: str, name: str) -> None:
-        """Forget what this client got wrong before."""
+        """Forget what this client got wrong with this name before."""
+        now, key = self._clock(), _key(client, name)
         with self._lock:
-            self._counters.pop(_key(client, name), None)
+            self._counters.pop(key, None)
+            known = self._client(network_of(client), now)
+            if self._proven.pop(key, -math.inf) < known.began_at:
+                known.names += 1
+            _keep(self._proven, key, now)
+
+    def _client(self, network: str, now: float) -> _Client:
+        known = self._clients.pop(network, None)
+        if known is None or now - known.began_at > FORGET_S:
+            known = _Client(now)
+        _keep(self._clients, network, known)
+        return known
 
 
-def _delay_s(failures: int) -> float:
-    over = failures - FREE_FAILURES
-    return 0.0 if over <= 0 else min(DELAY_MAX_S, 2.0 ** min(over - 1, 16))
-
-
-def _key(client: str, name: str) -> tuple[str, str]:
-    return _network(client), name.lower()[:255]
-
-
-def _network(client: str) -> str:
+def network_of(client: str) -> str:
+    """The network that an address counts for: itself, or the /64 of an IPv6 address."""
     try:
         address = ipaddress.ip_address(client.strip("[]"))
     except ValueError:
@@ -83,3 +128,19 @@ def _network(client: str) -> str:
         mapped = address.ipv4_mapped
         return str(mapped) if mapped else str(ipaddress.ip_network((int(address) >> 64 << 64, 64)))
     return str(address)
+
+
+def _keep(table: OrderedDict[K, V], key: K, value: V) -> None:
+    """Remember as the newest; the oldest go when there are too many."""
+    table[key] = value
+    while len(table) > _COUNTERS_MAX:
+        table.popitem(last=False)
+
+
+def _delay_s(failures: int) -> float:
+    over = failures - FREE_FAILURES
+    return 0.0 if over <= 0 else min(DELAY_MAX_S, 2.0 ** min(over - 1, 16))
+
+
+def _key(client: str, name: str) -> tuple[str, str]:
+    return network_of(client), name.lower()[:255]

@@ -7,6 +7,7 @@ rows of all who have it.
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
@@ -16,20 +17,21 @@ from django.db.models import Case, F, When
 from django.db.models.functions import Now
 
 from rbac.models import CliSecret, User
-from rbac.services import passwords
 from rbac.services.changes import rights_change, user_key
+from rbac.services.granting import require_sysadmin
 from rbac.services.passwords import hash_chosen
 from rbac.services.secret_hashes import generate_secret, hash_generated
-from rbac.services.throttle import Throttle
+from rbac.services.throttle import Throttle, network_of
 from registry_core.access import ANONYMOUS, SYSTEM, Subject, SubjectKind
 from registry_core.config import get_config
 from registry_core.errors import AlreadyExists, InvalidInput, NotAllowed, NotFound
+from registry_core.readable_names import check_name
 from registry_core.settings_store.values import current
 
 FIRST_ADMIN: Final = "admin"
 TEXT_MAX: Final = 255
 _FORBIDDEN: Final = re.compile(r"[\s,\"~#%$:/\\\x00-\x1f\x7f]")
-_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f\u2028\u2029]")
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f\u2028\u2029\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 _EMAIL: Final = re.compile(r"[^\s@<>()\[\],;:\\\"\x00-\x1f\x7f]+@[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?")
 _sign_ups = Throttle()
 
@@ -47,6 +49,7 @@ def check_username(username: str) -> None:
         raise InvalidInput(
             'a user name has 1 to 255 characters and none of the characters , " ~ # % $ : / \\ or blanks'
         )
+    check_name(username, what="a user name")
 
 
 def is_possible_username(username: str) -> bool:
@@ -78,12 +81,18 @@ def create_user(
     comment: str = "",
     is_sysadmin: bool = False,
     by: Subject = SYSTEM,
+    lane: str = "",
 ) -> User:
-    """Create a user. Raises InvalidInput, or AlreadyExists when name or e-mail address is taken in any case."""
+    """Create a user. Raises InvalidInput, AlreadyExists when name or e-mail address is taken in any case, or NotAllowed
+    for an administrator made by somebody who is none. `lane`: where the hashing waits for its turn; by itself that of
+    `by`."""
+    if is_sysadmin:
+        require_sysadmin(by)
+    username = unicodedata.normalize("NFC", username)
     check_username(username)
     check_profile(email=email, realname=realname, comment=comment)
     user = User(username=username, email=email, realname=realname, comment=comment, is_sysadmin=is_sysadmin)
-    user.password = hash_chosen(password)
+    user.password = hash_chosen(password, lane=lane or by.key)
     try:
         with rights_change(kind="user.created", by=by, payload={"username": username}):
             user.save(force_insert=True)
@@ -93,9 +102,14 @@ def create_user(
 
 
 def set_password(*, user: User, password: str, by: Subject | None = None) -> None:
-    """Change the password; every token of the user dies. Raises InvalidInput when it is too weak."""
-    encoded = hash_chosen(password)
-    with _user_change(user, by or user.subject, "user.password_changed"):
+    """Change the password; every token, every session and the secret for command-line clients die with the old one.
+
+    Raises InvalidInput when it is too weak.
+    """
+    by = by or user.subject
+    encoded = hash_chosen(password, lane=by.key)
+    with _user_change(user, by, "user.password_changed"):
+        CliSecret.objects.filter(user=user).delete()
         User.objects.filter(pk=user.pk).update(password=encoded, **_new_credentials())
     user.refresh_from_db()
     if user.username == FIRST_ADMIN:
@@ -111,10 +125,15 @@ def sign_up(*, username: str, password: str, email: str, realname: str, comment:
         raise NotAllowed("nobody can sign up here: ask an administrator for an account")
     _sign_ups.check(client=client, name="")
     _sign_ups.failed(client=client, name="")
-    with passwords.slot():
-        return create_user(
-            username=username, password=password, email=email, realname=realname, comment=comment, by=ANONYMOUS
-        )
+    return create_user(
+        username=username,
+        password=password,
+        email=email,
+        realname=realname,
+        comment=comment,
+        by=ANONYMOUS,
+        lane=network_of(client),
+    )
 
 
 def allows_sign_up() -> bool:
@@ -133,7 +152,9 @@ def update_profile(*, user: User, email: str, realname: str, comment: str, by: S
 
 
 def set_sysadmin(*, user: User, is_sysadmin: bool, by: Subject) -> None:
-    """Make a user system administrator, or no longer. Raises NotAllowed for the last one, NotFound for a gone one."""
+    """Make a user system administrator, or no longer. Raises NotAllowed for the last one, and to whoever is none;
+    NotFound for a gone one."""
+    require_sysadmin(by)
     with _user_change(user, by, "user.updated", ends_administrator=not is_sysadmin, is_sysadmin=is_sysadmin):
         User.objects.filter(pk=user.pk).update(is_sysadmin=is_sysadmin, updated_at=Now())
     user.refresh_from_db()
@@ -179,12 +200,22 @@ def set_cli_secret(*, user: User, secret: str = "", by: Subject) -> str:
     Raises InvalidInput when the given one is too weak.
     """
     shown = secret or generate_secret()
-    stored = hash_chosen(secret) if secret else hash_generated(shown)
+    stored = hash_chosen(secret, lane=by.key) if secret else hash_generated(shown)
     with _user_change(user, by, "user.cli_secret_changed"):
         CliSecret.objects.update_or_create(user=user, defaults={"hash": stored, "is_chosen_secret": bool(secret)})
         User.objects.filter(pk=user.pk).update(**_new_credentials())
     user.refresh_from_db()
     return shown
+
+
+def delete_cli_secret(*, user: User, by: Subject) -> None:
+    """Take away the secret for command-line clients; what signed in with it is worthless at once, and every other token
+    and session of the user with it. Raises NotFound when there is none."""
+    with _user_change(user, by, "user.cli_secret_deleted"):
+        if not CliSecret.objects.filter(user=user).delete()[0]:
+            raise NotFound("this user has no secret for command-line clients")
+        User.objects.filter(pk=user.pk).update(**_new_credentials())
+    user.refresh_from_db()
 
 
 def _change(user: User, by: Subject, kind: str, **values: object) -> None:

@@ -19,13 +19,14 @@ from rest_framework.authentication import BaseAuthentication
 from rest_framework.exceptions import AuthenticationFailed, PermissionDenied
 from rest_framework.request import Request
 
-from registry_core.access import ANONYMOUS, Subject, SubjectKind, authority
+from registry_core.access import ANONYMOUS, Subject, SubjectKind, authority, ends_at_s, remembered_for_s
 from registry_core.api.memory import Memory
-from registry_core.distribution.identity import BASIC_REMEMBERED_S
 from registry_core.tokens.endpoint import BASIC_CHALLENGE, Credentials, basic_credentials
 
 CSRF_HEADER: Final = "X-Harbor-CSRF-Token"
 IN_SESSION: Final = "portolan.session"
+USER: Final = "portolan.user"
+"""In the request's environment: the name of who asks, for the access log."""
 _known: Memory[Subject] = Memory("callers")
 
 
@@ -66,10 +67,16 @@ class BasicAuthentication(BaseAuthentication):
         subject = _known.get(key)
         if subject is None:
             subject = _checked(basic_credentials(header), key, str(request.META.get("REMOTE_ADDR", "")))
+        request.META[USER] = subject.name
         return Caller(subject), "basic"
 
     def authenticate_header(self, _request: Request) -> str:
         return BASIC_CHALLENGE
+
+
+def is_known(header: str) -> bool:
+    """Whether these credentials are remembered as checked."""
+    return _known.get(sha256(header.encode()).digest()) is not None
 
 
 def _checked(credentials: Credentials | None, key: bytes, client: str) -> Subject:
@@ -78,7 +85,11 @@ def _checked(credentials: Credentials | None, key: bytes, client: str) -> Subjec
     check = partial(authority().authenticate, username=credentials.username, secret=credentials.secret, client=client)
     subject = check()
     # Whose generation to look at is known only now: checked again under it, which costs no password hash.
-    return _known.fill(key, check, depends_on=[subject.key], ttl_s=BASIC_REMEMBERED_S)
+    return _known.fill(key, check, depends_on=[subject.key], ttl_s=_life_s)
+
+
+def _life_s(subject: Subject) -> float:
+    return remembered_for_s(ends_at_s(subject))
 
 
 class SessionAuthentication(BaseAuthentication):
@@ -90,6 +101,7 @@ class SessionAuthentication(BaseAuthentication):
         if user is None or isinstance(user, AnonymousUser) or not user.is_authenticated:
             return None
         request.META[IN_SESSION] = True
+        request.META[USER] = user.get_username()
         self._enforce_csrf(request)
         return Caller(Subject(SubjectKind.USER, user.pk, user.get_username())), "session"
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from django.http import HttpRequest
 from django.utils.cache import patch_cache_control
@@ -29,11 +29,14 @@ from registry_core.api.authentication import (
 )
 from registry_core.api.messages import JsonRenderer
 from registry_core.api.permissions import MeetsRule, Rule
+from registry_core.api.recorded_reads import note_read
 from registry_core.content.models import Project, Repository
 from registry_core.content.repositories import ProjectRef, RepositoryRef
 from registry_core.errors import NotFound
 from registry_core.names import RepositoryName
 from registry_core.settings_store.read_only import check_writable
+
+OK: Final = 200
 
 
 class ApiView(APIView):
@@ -51,6 +54,10 @@ class ApiView(APIView):
         super().initial(request, *args, **kwargs)
         if request.method not in SAFE_METHODS and not self.works_read_only:
             check_writable()
+
+    def recorded_read(self) -> tuple[str, str] | None:
+        """What the audit log is told of who reads here: a kind of thing, and which. None: nothing."""
+        return None
 
     @property
     def subject(self) -> Subject:
@@ -85,6 +92,8 @@ class ApiView(APIView):
     def finalize_response(self, request: HttpRequest | Request, response: Any, *args: Any, **kwargs: Any) -> Any:
         """Nobody in between keeps what was answered to one caller; a session gets its next CSRF token."""
         final = super().finalize_response(request, response, *args, **kwargs)  # type: ignore[arg-type]
+        if request.method in SAFE_METHODS and final.status_code == OK and (read := self.recorded_read()):
+            note_read(self.subject, *read)
         patch_cache_control(final, no_store=True)
         if IN_SESSION in self.request.META:
             final[CSRF_HEADER] = csrf_token(self.request)

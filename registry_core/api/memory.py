@@ -41,14 +41,15 @@ class Memory(Generic[V]):
         *,
         depends_on: Iterable[str],
         size_bytes: int | Callable[[V], int] = 512,
-        ttl_s: float = 3600.0,
+        ttl_s: float | Callable[[V], float] = 3600.0,
     ) -> V:
-        """Read a value and remember it while the generations `depends_on` stay the same."""
+        """Read a value and remember it while the generations `depends_on` stay the same, for `ttl_s` at most."""
         seen = self._cache.begin(depends_on)
         value = read()
         weight_bytes = size_bytes if isinstance(size_bytes, int) else size_bytes(value)
+        life_s = ttl_s(value) if callable(ttl_s) else ttl_s
         with self._lock:
-            self._cache.put(key, value, seen=seen, size_bytes=weight_bytes, ttl_s=ttl_s)
+            self._cache.put(key, value, seen=seen, size_bytes=weight_bytes, ttl_s=life_s)
         return value
 
     def recall_each(
@@ -76,7 +77,7 @@ class Memory(Generic[V]):
         *,
         depends_on: Iterable[str],
         size_bytes: int | Callable[[V], int] = 512,
-        ttl_s: float = 3600.0,
+        ttl_s: float | Callable[[V], float] = 3600.0,
     ) -> V:
         """The remembered value, or what `read` gives now."""
         value = self.get(key)

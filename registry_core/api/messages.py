@@ -11,9 +11,11 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
+from rest_framework.exceptions import UnsupportedMediaType
 from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 
+from registry_core.cross_site import is_from_browser
 from registry_core.errors import InvalidInput
 from registry_core.json_limits import excess
 
@@ -24,6 +26,7 @@ Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 Id = Annotated[int, msgspec.Meta(ge=1, le=2**63 - 1)]
 Time = Annotated[str, msgspec.Meta(extra_json_schema={"format": "date-time"})]
 PARAMETER_MAX: Final = 8192
+_OF_FORMS: Final = frozenset({"text/plain", "multipart/form-data"})
 NEVER: Final = "0001-01-01T00:00:00.000Z"
 
 
@@ -36,8 +39,12 @@ class Answer(msgspec.Struct, kw_only=True, omit_defaults=True):
 
 
 def parse_body(request: Request, form: type[T]) -> T:
-    """The request's body as a `form`. Raises InvalidInput, which names the field that is wrong."""
-    content = request.body or b"{}"
+    """The request's body as a `form`. Raises InvalidInput, which names the field that is wrong, or
+    UnsupportedMediaType for a body that is not said to be JSON."""
+    content = request.body
+    if content:
+        _demand_json(request)
+    content = content or b"{}"
     if too_much := excess(content):
         raise InvalidInput(f"the request's body has {too_much}: send it in several requests")
     try:
@@ -55,6 +62,16 @@ def _without_nulls(value: Any) -> Any:
     if isinstance(value, dict):
         return {name: _without_nulls(inner) for name, inner in value.items() if inner is not None}
     return [_without_nulls(inner) for inner in value] if isinstance(value, list) else value
+
+
+def _demand_json(request: Request) -> None:
+    """A page of another site can have a browser send a form, without asking, but not JSON. Other clients may say what
+    they like, or nothing, but for the types that only a form has."""
+    given = str(request.META.get("CONTENT_TYPE", "")).partition(";")[0].strip().lower()
+    if given in {"", "application/json"} or given.endswith("+json"):
+        return
+    if given in _OF_FORMS or is_from_browser(request.headers):
+        raise UnsupportedMediaType(given, "send the body as JSON, with the header Content-Type: application/json")
 
 
 def parameters_of(request: Request) -> dict[str, str]:

@@ -14,11 +14,11 @@ from rest_framework.exceptions import NotAuthenticated, PermissionDenied
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
-from registry_core.access import Subject, authority
+from registry_core.access import Subject, authority, ends_at_s, remembered_for_s
 from registry_core.api.authentication import subject_of
 from registry_core.api.memory import Memory
 from registry_core.content.models import Project
-from registry_core.content.repositories import CATALOG_KEY
+from registry_core.content.repositories import CATALOG_KEY, name_key
 from registry_core.errors import NotFound
 
 if TYPE_CHECKING:
@@ -26,8 +26,12 @@ if TYPE_CHECKING:
 
 Permission = tuple[str, str]
 PULLABLE_REMEMBERED_S: Final = 1.0
-"""A robot's end is told by the clock alone, as for the catalog of the registry."""
+"""A role that a group is given makes no list of projects stale; this does."""
+RIGHTS_REMEMBERED_S: Final = 3600.0
+NO_PROJECT: Final = 0
+"""The id of no project."""
 _held: Memory[frozenset[Permission]] = Memory("project permissions")
+_absent: Memory[frozenset[Permission]] = Memory("absent projects")
 _in_system: Memory[tuple[bool]] = Memory("system permissions")
 _pullable: Memory[tuple[list[int] | None]] = Memory("pullable projects")
 
@@ -84,9 +88,8 @@ def admit(subject: Subject, rule: Rule, view: ApiView) -> None:
 
 def _meets(subject: Subject, rule: Rule, view: ApiView) -> bool:
     if rule.scope == "project":
-        project = view.found_project
         wanted = {(rule.resource, rule.action), (rule.resource, rule.or_action)}
-        return project is not None and not wanted.isdisjoint(permissions_in(subject, project))
+        return not wanted.isdisjoint(permissions_in(subject, view.found_project, named=view.named_project))
     if subject.is_anonymous:
         return False
     if rule.scope == "system":
@@ -94,13 +97,22 @@ def _meets(subject: Subject, rule: Rule, view: ApiView) -> bool:
     return rule.scope == "signed-in" or is_sysadmin(subject)
 
 
-def permissions_in(subject: Subject, project: Project) -> frozenset[Permission]:
-    """Everything that the subject may do in the project now, from memory where that is still true."""
-    return _held.recall(
-        (subject.key, project.pk),
-        lambda: authority().project_permissions(subject=subject, project_id=project.pk),
-        depends_on=[subject.key, f"project:{project.pk}"],
-        size_bytes=permissions_bytes,
+def permissions_in(subject: Subject, project: Project | None, *, named: str = "") -> frozenset[Permission]:
+    """Everything that the subject may do in the project now, from memory where that is still true.
+
+    In none (`named` is how it was asked for) that is nothing, which is looked up and remembered in the same way: how
+    long it takes does not tell which projects there are.
+    """
+    if project is None:
+        place, key, memory = (subject.key, f"name:{named}"), name_key(named), _absent
+    else:
+        place, key, memory = (subject.key, str(project.pk)), f"project:{project.pk}", _held
+    return memory.recall(
+        place,
+        lambda: authority().project_permissions(subject=subject, project_id=project.pk if project else NO_PROJECT),
+        depends_on=[subject.key, key],
+        size_bytes=lambda held: permissions_bytes(held) + 4 * len(named),
+        ttl_s=lambda _: _life_s(subject),
     )
 
 
@@ -115,6 +127,7 @@ def may_in_system(subject: Subject, resource: str, action: str) -> bool:
         (subject.key, resource, action),
         lambda: (authority().has_system_permission(subject=subject, resource=resource, action=action),),
         depends_on=[subject.key],
+        ttl_s=lambda _: _life_s(subject),
     )[0]
 
 
@@ -125,10 +138,14 @@ def pullable_projects(subject: Subject) -> list[int] | None:
         lambda: (authority().pullable_projects(subject),),
         depends_on=[subject.key, CATALOG_KEY],
         size_bytes=lambda found: 256 + 40 * len(found[0] or ()),
-        ttl_s=PULLABLE_REMEMBERED_S,
+        ttl_s=lambda _: _life_s(subject, at_most_s=PULLABLE_REMEMBERED_S),
     )[0]
 
 
 def is_sysadmin(subject: Subject) -> bool:
     """Whether the subject may do all."""
     return _in_system.recall((subject.key,), lambda: (authority().is_sysadmin(subject),), depends_on=[subject.key])[0]
+
+
+def _life_s(subject: Subject, *, at_most_s: float = RIGHTS_REMEMBERED_S) -> float:
+    return remembered_for_s(ends_at_s(subject), at_most_s=at_most_s)

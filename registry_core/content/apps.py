@@ -1,7 +1,23 @@
+"""How Django knows this app."""
+
 from django.apps import AppConfig
 
 
 class ContentConfig(AppConfig):
+    """Blobs, manifests, tags and uploads."""
+
     name = "registry_core.content"
     label = "content"
     verbose_name = "Content"
+
+    def ready(self) -> None:
+        """Have the times of pushes follow the events, some of them together."""
+        from registry_core.events.follower import register_consumer
+
+        register_consumer("push times", _note_push_times, pause_s=1.0)
+
+
+def _note_push_times() -> int:
+    from registry_core.content.push_times import note_push_times
+
+    return note_push_times()

@@ -170,9 +170,10 @@ def mount_blob(
     readable_projects: list[int] | None,
     by: Subject,
     client: str = "",
+    source_name: str = "",
 ) -> BlobRef | None:
     """Link a blob that the caller may read elsewhere; None when there is none, or its object is lost: the client then
-    pushes it.
+    pushes it. `source_name` is for the audit log.
 
     `source_id` names the repository to take it from, otherwise any one of `readable_projects` (None: all of them)
     will do. Raises QuotaExceeded.
@@ -186,6 +187,13 @@ def mount_blob(
             return None
         hooks.before_mount(MountContext(by, client, repository, digest))
         link(repository=repository, sizes_bytes={row[0]: row[1]}, reason="mount")
+        emit(
+            kind="blob.mounted",
+            subject=by,
+            project_id=repository.project.id,
+            repository_id=repository.id,
+            payload={"digest": str(digest), "from": source_name},
+        )
     return BlobRef(row[0], digest, row[1], row[2], row[3])
 
 

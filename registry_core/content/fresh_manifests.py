@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import astuple
 from typing import Any
 
-from django.db import DataError, IntegrityError
+from django.db import DataError, IntegrityError, transaction
 from psycopg.errors import DivisionByZero, UniqueViolation
 from psycopg.types.json import Jsonb
 
@@ -21,6 +21,7 @@ from registry_core.content.models import Blob
 from registry_core.content.parsing import Descriptor, ParsedManifest, Role
 from registry_core.content.repositories import RepositoryRef
 from registry_core.database.statements import statements
+from registry_core.events.bell import ring
 from registry_core.state import machine_id
 
 # Each step is done if the one before it was. What comes in between is in the way of an insert, by the keys that digests
@@ -152,7 +153,10 @@ def store_fresh(
         if not isinstance(error.__cause__, UniqueViolation | DivisionByZero):
             raise
         return None
-    return None if row is None else int(row[0])
+    if row is None:
+        return None
+    transaction.on_commit(ring)
+    return int(row[0])
 
 
 def columns(descriptors: Sequence[Descriptor]) -> dict[str, list[Any]]:

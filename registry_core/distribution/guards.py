@@ -6,13 +6,26 @@ have the right now.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Final
 
 from registry_core import threads
-from registry_core.access import NO_ACTIONS, PULL, PUSH, Unauthenticated, authority
+from registry_core.access import (
+    NO_ACTIONS,
+    PULL,
+    PUSH,
+    Subject,
+    Unauthenticated,
+    authority,
+    ends_at_s,
+    remembered_for_s,
+)
 from registry_core.content.errors import RepositoryUnknown, UploadUnknown
 from registry_core.content.repositories import ProjectRef, RepositoryRef, ensure_repository, name_key
+from registry_core.cross_site import FOREIGN, is_foreign
 from registry_core.digests import Digest
+from registry_core.distribution.cache import GenerationCache
 from registry_core.distribution.errors import NOT_KNOWN, OciError, unauthorized
 from registry_core.distribution.hooks import PullContext, hooks
 from registry_core.distribution.identity import Identity, identify
@@ -21,6 +34,29 @@ from registry_core.distribution.services import Services
 from registry_core.http.messages import Request
 from registry_core.names import RepositoryName
 from registry_core.settings_store.read_only import admit_writing
+
+ACTIONS_REMEMBERED_S: Final = 3600.0
+NOWHERE: Final = Located(None, None, None)
+NO_PROJECT: Final = 0
+"""The id of no project: what may be done in it is nothing, and is looked up as in any other."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A project (None: there is none of that name) and what a subject may do there now."""
+
+    project: ProjectRef | None
+    actions: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where it is remembered what a subject may do in a project, and which generation that depends on."""
+
+    cache: GenerationCache[frozenset[str]]
+    key: tuple[int, int, int | str]
+    generation: str
+    project_id: int
 
 
 async def readable_project(request: Request, services: Services, name: str) -> tuple[Identity, Located]:
@@ -65,11 +101,11 @@ async def source_of_mount(services: Services, identity: Identity, name: str) -> 
     The subject's own rights decide, not its token's scopes: clients ask for a token of the repository that they push
     to.
     """
-    located = await locate(services, RepositoryName.parse(name))
-    if located.repository is None or located.project is None:
+    parsed = RepositoryName.parse(name)
+    standing = await standing_in(services, identity, parsed.project)
+    if PULL not in standing.actions:
         return None
-    is_allowed = PULL in await actions(services, identity, located.project)
-    return located.repository if is_allowed else None
+    return (await locate(services, parsed, standing.project)).repository
 
 
 async def admit_pull(
@@ -90,59 +126,48 @@ async def admit_pull(
         services.verdicts.put(context, verdict, seen=seen, size_bytes=1024, ttl_s=verdict.hold_s)
 
 
-async def locate(services: Services, name: RepositoryName) -> Located:
-    """What a name means now, from memory where that is still true."""
-    key = str(name)
-    located = services.names.get(key)
-    if located is None:
-        seen = services.names.begin([name_key(key), name_key(name.project)])
-        located = await services.reads.locate(name)
-        if located.repository is not None:
-            services.names.put(key, located, seen=seen)
-    return located
+async def locate(services: Services, name: RepositoryName, project: ProjectRef | None) -> Located:
+    """What a name means now, from memory where that is still true, for somebody with rights in `project`.
+
+    Nothing when the name belongs to another project by now: the rights are not for that one.
+    """
+    return (await locate_all(services, {name: project}))[name]
 
 
-async def locate_all(services: Services, names: Collection[RepositoryName]) -> dict[RepositoryName, Located]:
-    """What each of the names means now; all that is not remembered, by one statement."""
-    found = {name: known for name in names if (known := services.names.get(str(name))) is not None}
-    missing = [name for name in names if name not in found]
-    if not missing:
-        return found
-    seen = {name: services.names.begin([name_key(str(name)), name_key(name.project)]) for name in missing}
-    for name, located in (await services.reads.locate_all(missing)).items():
-        found[name] = located
-        if located.repository is not None:
-            services.names.put(str(name), located, seen=seen[name])
-    return found
-
-
-async def actions(services: Services, identity: Identity, project: ProjectRef) -> frozenset[str]:
-    """What the subject may do now in the project, whatever its token says."""
-    subject = identity.subject
-    key = (subject.kind, subject.id, project.id)
-    known = services.actions.get(key)
-    if known is None:
-        seen = services.actions.begin([subject.key, f"project:{project.id}"])
-        known = await threads.run(authority().repository_actions, subject=subject, project_id=project.id)
-        services.actions.put(key, known, seen=seen)
-    return known
-
-
-async def actions_by_project(
-    services: Services, identity: Identity, projects: Collection[int]
-) -> dict[int, frozenset[str]]:
-    """What the subject may do now in each of the projects; all that is not remembered, by one operation."""
-    subject = identity.subject
-    keys = {project_id: (subject.kind, subject.id, project_id) for project_id in projects}
-    found = {i: known for i, key in keys.items() if (known := services.actions.get(key)) is not None}
-    missing = [project_id for project_id in keys if project_id not in found]
+async def locate_all(
+    services: Services, projects: Mapping[RepositoryName, ProjectRef | None]
+) -> dict[RepositoryName, Located]:
+    """The same for several names, each with its project; all that is not remembered, by one statement."""
+    found = {name: known for name in projects if (known := services.names.get(str(name))) is not None}
+    missing = [name for name in projects if name not in found]
     if missing:
-        seen = {i: services.actions.begin([subject.key, f"project:{i}"]) for i in missing}
-        held = await threads.run(authority().actions_by_project, subject=subject, project_ids=missing)
-        for project_id in missing:
-            found[project_id] = held.get(project_id, NO_ACTIONS)
-            services.actions.put(keys[project_id], found[project_id], seen=seen[project_id])
-    return found
+        seen = {name: services.names.begin([name_key(str(name)), name_key(name.project)]) for name in missing}
+        for name, located in (await services.reads.locate_all(missing)).items():
+            found[name] = located
+            if located.repository is not None:
+                services.names.put(str(name), located, seen=seen[name])
+    return {name: found[name] if _is_in(found[name], project) else NOWHERE for name, project in projects.items()}
+
+
+def _is_in(located: Located, project: ProjectRef | None) -> bool:
+    return project is not None and located.project is not None and located.project.id == project.id
+
+
+async def standing_in(services: Services, identity: Identity, project: str) -> Standing:
+    """What the subject is in the project of this name now, whatever its token says.
+
+    It takes the same look-ups, and they are remembered alike, whether there is no such project or the subject may do
+    nothing there. Nothing below the project is looked up for those who may do nothing: how long the answer takes tells
+    them no name.
+    """
+    return (await standings_in(services, identity, [project]))[project]
+
+
+async def standings_in(services: Services, identity: Identity, projects: Collection[str]) -> dict[str, Standing]:
+    """The same for several projects by name; all that is not remembered, by as many statements as for one."""
+    found = await _projects_named(services, projects)
+    held = await _actions(services, identity, found)
+    return {name: Standing(project, held[name]) for name, project in found.items()}
 
 
 async def is_pushing(services: Services, identity: Identity, repository: RepositoryRef) -> bool:
@@ -150,20 +175,70 @@ async def is_pushing(services: Services, identity: Identity, repository: Reposit
     push."""
     if identity.claims is not None and not identity.claims.grants_push(str(repository.name)):
         return False
-    return PUSH in await actions(services, identity, repository.project)
+    project = repository.project
+    return PUSH in (await _actions(services, identity, {project.name: project}))[project.name]
+
+
+async def _projects_named(services: Services, names: Collection[str]) -> dict[str, ProjectRef | None]:
+    """The living projects of the names, from memory where that is still true; that there is none is remembered too."""
+    found: dict[str, ProjectRef | None] = {name: services.projects.get(name) for name in names}
+    missing = [name for name, project in found.items() if project is None and services.absences.get(name) is None]
+    if not missing:
+        return found
+    seen = {name: services.projects.begin([name_key(name)]) for name in missing}
+    for name, project in (await services.reads.projects(missing)).items():
+        found[name] = project
+        if project is not None:
+            services.projects.put(name, project, seen=seen[name])
+        else:  # apart from the living, which nobody shall be able to push out by asking for names that he makes up
+            services.absences.put(name, NO_ACTIONS, seen=seen[name])
+    return found
+
+
+async def _actions(
+    services: Services, identity: Identity, projects: Mapping[str, ProjectRef | None]
+) -> dict[str, frozenset[str]]:
+    """What the subject may do now in each of the projects, by its name."""
+    subject = identity.subject
+    places = {name: _place(services, subject, name, project) for name, project in projects.items()}
+    found = {name: known for name, place in places.items() if (known := place.cache.get(place.key)) is not None}
+    missing = {name: place for name, place in places.items() if name not in found}
+    if missing:
+        seen = {name: place.cache.begin([subject.key, place.generation]) for name, place in missing.items()}
+        allowed, life_s = await threads.run(_rights, subject, {place.project_id for place in missing.values()})
+        for name, place in missing.items():
+            found[name] = allowed.get(place.project_id, NO_ACTIONS)
+            place.cache.put(place.key, found[name], seen=seen[name], ttl_s=life_s)
+    return found
+
+
+def _place(services: Services, subject: Subject, name: str, project: ProjectRef | None) -> _Place:
+    if project is None:
+        return _Place(services.absences, (subject.kind, subject.id, name), name_key(name), NO_PROJECT)
+    return _Place(services.actions, (subject.kind, subject.id, project.id), f"project:{project.id}", project.id)
+
+
+def _rights(subject: Subject, project_ids: Collection[int]) -> tuple[dict[int, frozenset[str]], float]:
+    """The actions by project, and for how many seconds they may be remembered."""
+    allowed = authority().actions_by_project(subject=subject, project_ids=project_ids)
+    return allowed, remembered_for_s(ends_at_s(subject), at_most_s=ACTIONS_REMEMBERED_S)
 
 
 async def _admitted(request: Request, services: Services, name: str, action: str) -> tuple[Identity, Located]:
     request.repository = name
     parsed = RepositoryName.parse(name)
+    if action != PULL and is_foreign(request.headers, own_origins=request.own_origins):
+        raise OciError(403, "DENIED", FOREIGN)
     try:
         identity = await identify(request, services)
     except Unauthenticated:
         raise unauthorized(request, f"{_refused(name, action)}: {NOT_KNOWN}", scope=_scope(name, action)) from None
-    located = await locate(services, parsed)
-    allowed = await actions(services, identity, located.project) if located.project else NO_ACTIONS
-    if action not in allowed or not _token_allows(identity, located, name, action):
-        raise _refusal(request, identity, name, action, allowed=allowed)
+    standing = await standing_in(services, identity, parsed.project)
+    if action not in standing.actions:
+        raise _refusal(request, identity, name, action, allowed=standing.actions)
+    located = await locate(services, parsed, standing.project)
+    if not _token_allows(identity, located, name, action):
+        raise _refusal(request, identity, name, action, allowed=standing.actions)
     if action != PULL:
         await admit_writing()
     return identity, located

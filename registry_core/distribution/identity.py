@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from registry_core import threads
-from registry_core.access import ANONYMOUS, Subject, Unauthenticated, authority
+from registry_core.access import ANONYMOUS, Subject, Unauthenticated, authority, ends_at_s, remembered_for_s
 from registry_core.http import callers
 from registry_core.http.messages import Request
 from registry_core.tokens.jwt import Claims, TokenError, verify
@@ -22,8 +22,6 @@ from registry_core.tokens.jwt import Claims, TokenError, verify
 if TYPE_CHECKING:
     from registry_core.distribution.services import Services
 
-BASIC_REMEMBERED_S = 60.0
-HOLDER_REMEMBERED_S = 60.0
 GRANT_BYTES = 512  # in memory, of a token that may be deflated
 
 
@@ -60,10 +58,6 @@ class Holder:
     subject: Subject
     credential_version: int
     expires_at_s: float
-
-    def lives_for_s(self) -> float:
-        """For how many seconds he may be remembered on that account."""
-        return self.expires_at_s - time.time()
 
 
 _NOBODY = Identity(ANONYMOUS, None, 0)
@@ -108,7 +102,7 @@ async def _bearer(token: str, key: bytes, services: Services) -> Identity:
     if holder.credential_version != claims.cv:
         raise Unauthenticated("the token was revoked")
     identity = Identity(holder.subject, claims, claims.cv)
-    left_s = min(claims.exp - time.time(), holder.lives_for_s())
+    left_s = remembered_for_s(holder.expires_at_s, at_most_s=claims.exp - time.time())
     size_bytes = 1024 + 4 * len(token) + sum(GRANT_BYTES + len(grant.name) for grant in claims.access)
     services.identities.put(key, identity, seen=seen, size_bytes=size_bytes, ttl_s=left_s)
     return identity
@@ -123,7 +117,7 @@ async def _holder(claimed: Subject, services: Services) -> Holder:
 async def _find_holder(claimed: Subject, services: Services) -> Holder:
     seen = services.holders.begin([claimed.key])
     holder = await threads.run(_living, claimed)
-    ttl_s = min(HOLDER_REMEMBERED_S, holder.lives_for_s())
+    ttl_s = remembered_for_s(holder.expires_at_s)
     services.holders.put(claimed.key, holder, seen=seen, size_bytes=512, ttl_s=ttl_s)
     return holder
 
@@ -138,9 +132,7 @@ def _living(claimed: Subject) -> Holder:
 
 
 def _as_he_is(subject: Subject) -> Holder:
-    expires_at = authority().expires_at(subject)
-    version = authority().credential_version(subject)
-    return Holder(subject, version, expires_at.timestamp() if expires_at else inf)
+    return Holder(subject, authority().credential_version(subject), ends_at_s(subject))
 
 
 async def _basic(credentials: str, key: bytes, client: str, services: Services) -> Identity:
@@ -151,13 +143,13 @@ async def _basic(credentials: str, key: bytes, client: str, services: Services) 
     if not colon or "\0" in username + secret:
         raise Unauthenticated("the Basic credentials are not base64 of name:password")
     check = partial(authority().authenticate, username=username, secret=secret, client=client)
-    subject = await threads.run(check)
+    subject = await threads.run_sign_in(check)
     # Whose generation to look at is known only now. Checked again under it, what is remembered below is what holds: a
     # secret that was changed in between is refused here. The second check costs no password hash.
     seen = services.identities.begin([subject.key])
     holder = await threads.run(lambda: _as_he_is(check()))
     identity = Identity(holder.subject, None, holder.credential_version)
-    ttl_s = min(BASIC_REMEMBERED_S, holder.lives_for_s())
+    ttl_s = remembered_for_s(holder.expires_at_s)
     services.identities.put(key, identity, seen=seen, size_bytes=512, ttl_s=ttl_s)
     # Next he comes with the token that he signed in for.
     services.holders.put(subject.key, holder, seen=seen, size_bytes=512, ttl_s=ttl_s)

@@ -14,6 +14,7 @@ import structlog
 from psycopg_pool import AsyncConnectionPool
 
 from registry_core.access import Subject
+from registry_core.events.bell import ring
 from registry_core.settings_store.values import Settings, known
 from registry_core.state import machine_id
 
@@ -84,6 +85,7 @@ class PullCounter:
                 await connection.execute(_FLUSH, [*_by_reference(pulls), has_counts, has_times, has_counts, has_times])
             if not settings.truth("pull_audit_log_disable"):
                 await connection.execute(_TELL, [machine_id(), *_by_subject(pulls)])
+        ring()
 
     async def run(self) -> None:
         """Flush for ever."""

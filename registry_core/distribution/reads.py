@@ -182,6 +182,15 @@ class Reads:
         rows = await self._rows(LOCATE, [[name.project for name in names], [name.path for name in names]])
         return dict.fromkeys(names, Located(None, None, None)) | dict(map(located_in, rows))
 
+    async def projects(self, names: Collection[str]) -> dict[str, ProjectRef | None]:
+        """The living project of each name; None where there is none."""
+        rows = await self._rows(
+            """SELECT id, name, is_public, allows_sparse_manifests FROM content_project
+            WHERE name = ANY(%s) AND deleted_at IS NULL""",
+            [list(names)],
+        )
+        return dict.fromkeys(names) | {row[1]: ProjectRef(*row) for row in rows}
+
     async def manifest(self, repository_id: int, reference: str | Digest) -> StoredManifest | None:
         """The manifest by digest, or the one that a tag points at."""
         if isinstance(reference, Digest):

@@ -9,6 +9,7 @@ from psycopg_pool import AsyncConnectionPool
 
 from registry_core.config import get_config
 from registry_core.content.blobs import BlobRef
+from registry_core.content.repositories import ProjectRef
 from registry_core.database.outage import RECONNECT_TIMEOUT_S, WatchedPool
 from registry_core.distribution.cache import GenerationCache
 from registry_core.distribution.hooks import Verdict
@@ -40,7 +41,9 @@ class Services:
     holders: GenerationCache[Holder]
     signing_in: SharedWork[Identity]
     finding_holders: SharedWork[Holder]
+    projects: GenerationCache[ProjectRef]
     actions: GenerationCache[frozenset[str]]
+    absences: GenerationCache[frozenset[str]]
     verdicts: GenerationCache[Verdict]
     reaches: GenerationCache[Reach]
     catalogs: GenerationCache[list[str]]
@@ -75,13 +78,15 @@ def make_services() -> Services:
         holders=GenerationCache(known, "holders"),
         signing_in=SharedWork(known),
         finding_holders=SharedWork(known),
+        projects=GenerationCache(known, "projects by name"),
         actions=GenerationCache(known, "actions"),
+        absences=GenerationCache(known, "absences"),
         verdicts=GenerationCache(known, "verdicts"),
         reaches=GenerationCache(known, "reaches"),
         catalogs=GenerationCache(known, "catalogs"),
         pulls=PullCounter(pool),
         tail=Tail(
-            database_url=config.database_dsn or "",
+            database_url=config.database_direct_dsn or "",
             pool=pool,
             generations=known,
             machine=machine_id(),

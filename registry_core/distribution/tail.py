@@ -5,9 +5,9 @@ events of the transactions that it may not have seen and bumps those generations
 looked, so that a process whose tail is cut off notices within a second and no longer trusts what it remembers. Only
 when nobody gets an answer from the database is it said to be away, and what is remembered is all that there is.
 
-How often it looks depends on whether there is anybody to look for. Each tail holds a shared advisory lock for as long
-as its connection lives, so that the others see it; one that has seen no other for a while looks seldom, and often again
-as soon as there is another.
+It looks when another machine's bell rings (`registry_core.events.bell`), four times a second while somebody uses what
+is remembered here, and once a second at rest: then the first request may find that too old, and asks the database.
+Where bells cannot be heard, as behind a transaction pooler, it looks as often and no more.
 
 Ids are not commit order. A poll reads from the oldest transaction that was still running at the poll before; what is
 read twice is recognised by its id.
@@ -21,6 +21,7 @@ import fcntl
 import os
 import socket
 import time
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -29,31 +30,25 @@ import psycopg
 import structlog
 from psycopg_pool import AsyncConnectionPool
 
+from registry_core.events.bell import CHANNEL
 from registry_core.generations import Generations
 from registry_core.logs import redact_text
 
 POLL_S = 0.025
 # Well below the second within which a revocation acts on every machine, and after which nothing counts as verified.
-ALONE_POLL_S = 0.25
-# A machine whose connection is cut for a moment is still there.
-ALONE_AFTER_S = 10.0
+IN_USE_POLL_S = 0.25
+AT_REST_POLL_S = 1.0
+HEARD_WITHIN_S = 1.0
 RETRY_S = 0.2
 CONNECT_TIMEOUT_S = 0.8
 STATEMENT_TIMEOUT_S = 0.5
 # Generous: a busy database that is taken for one that is away lets stale answers out.
 ANSWER_WITHIN_S = 1.0
 APPLICATION_NAME = "portolan tail"
-# Names the lock in pg_locks, where nothing else of Portolan has this class.
-_LOCK_CLASS, _LOCK_OBJECT = 0x706F7274, 1
 _log = structlog.get_logger(__name__)
 
-_JOIN = "SELECT pg_advisory_lock_shared(%s, %s)"
-_HAS_COMPANY = """
-    SELECT count(*) > 1 FROM pg_locks JOIN pg_database ON pg_database.oid = pg_locks.database
-    WHERE locktype = 'advisory' AND datname = current_database() AND classid = %s AND objid = %s
-"""
 # The upper bound leaves nothing out, since no visible row has a later transaction. Without it Postgres, which keeps no
-# statistics about transactions, expects a third of the table and reads all of it, forty times a second.
+# statistics about transactions, expects a third of the table and reads all of it, many times a second.
 _POLL = """
     WITH edge AS (SELECT pg_snapshot_xmin(pg_current_snapshot()) AS oldest)
     SELECT edge.oldest::text::bigint, event.id, event.changed
@@ -81,8 +76,7 @@ class Tail:
         self._machine = machine
         self._lock = lock
         self._seen: set[int] = set()
-        self._in_company_until_s = 0.0
-        self._looked_for_company_s = 0.0
+        self._hears_bells = False
 
     async def run(self) -> None:
         """Follow for ever; until this process's turn comes, wait for it."""
@@ -135,24 +129,37 @@ class Tail:
         return True
 
     async def _poll_for_ever(self, connection: psycopg.AsyncConnection[Any]) -> None:
-        with _hung_up_after(STATEMENT_TIMEOUT_S, connection):
-            await connection.execute(_JOIN, [_LOCK_CLASS, _LOCK_OBJECT])
-        self._in_company_until_s = time.monotonic() + ALONE_AFTER_S
+        with _hung_up_after(STATEMENT_TIMEOUT_S + HEARD_WITHIN_S, connection):
+            self._hears_bells = await self._listen(connection)
         while True:
+            begin_s = time.monotonic()
             with _hung_up_after(STATEMENT_TIMEOUT_S, connection):
                 await self._poll(connection)
-                await self._look_for_company(connection)
-            is_alone = time.monotonic() > self._in_company_until_s
-            await asyncio.sleep(ALONE_POLL_S if is_alone else POLL_S)
+            await self._pause(connection, self._generations.was_of_use())
+            await asyncio.sleep(begin_s + POLL_S - time.monotonic())
 
-    async def _look_for_company(self, connection: psycopg.AsyncConnection[Any]) -> None:
-        now_s = time.monotonic()
-        if now_s - self._looked_for_company_s < ALONE_POLL_S:
+    async def _listen(self, connection: psycopg.AsyncConnection[Any]) -> bool:
+        """Listen for bells; whether they can be heard, which is tried out."""
+        mark = uuid.uuid4().hex
+        await connection.execute(f"LISTEN {CHANNEL}")
+        await connection.execute("SELECT pg_notify(%s, %s)", [CHANNEL, mark])
+        async with contextlib.aclosing(connection.notifies(timeout=HEARD_WITHIN_S)) as bells:
+            async for heard in bells:
+                if heard.payload == mark:
+                    return True
+        _log.warning("changes of other machines cannot be listened for: set PORTOLAN_DATABASE_DIRECT_URL")
+        return False
+
+    async def _pause(self, connection: psycopg.AsyncConnection[Any], is_in_use: bool) -> None:
+        """Wait until another machine's bell rings, or it is time to look anyway."""
+        pause_s = IN_USE_POLL_S if is_in_use else AT_REST_POLL_S
+        if not self._hears_bells:
+            await asyncio.sleep(pause_s)
             return
-        self._looked_for_company_s = now_s
-        cursor = await connection.execute(_HAS_COMPANY, [_LOCK_CLASS, _LOCK_OBJECT])
-        if (await cursor.fetchone() or [True])[0]:
-            self._in_company_until_s = now_s + ALONE_AFTER_S
+        async with contextlib.aclosing(connection.notifies(timeout=pause_s)) as bells:
+            async for heard in bells:
+                if heard.payload != self._machine:
+                    return
 
     async def _poll(self, connection: psycopg.AsyncConnection[Any]) -> None:
         since = self._generations.last_followed()

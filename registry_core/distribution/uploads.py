@@ -343,6 +343,7 @@ async def _mount(
         mount_blob,
         repository=repository,
         digest=digest,
+        source_name=source_name,
         source_id=source_id,
         readable_projects=projects,
         by=identity.subject,

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from django.db import transaction
 from psycopg.types.json import Jsonb
 
 from registry_core.access import Subject
 from registry_core.database.statements import statements
+from registry_core.events.bell import ring
 from registry_core.state import machine_id
 
 _INSERT = """
@@ -42,3 +44,4 @@ def emit(
     ]
     with statements() as cursor:
         cursor.execute(_INSERT, values)
+    transaction.on_commit(ring)

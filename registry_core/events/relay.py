@@ -25,6 +25,9 @@ def relay() -> int:
     """Number the committed events that have no number yet; how many there were. Does nothing while another relay
     runs."""
     with connection.cursor() as cursor:
+        cursor.execute("SELECT id FROM events_event WHERE seq IS NULL ORDER BY id LIMIT 1")
+        if cursor.fetchone() is None:
+            return 0
         cursor.execute("INSERT INTO events_cursor (name, seq) VALUES ('relay', 0) ON CONFLICT DO NOTHING")
         cursor.execute("SELECT seq FROM events_cursor WHERE name = 'relay' FOR UPDATE SKIP LOCKED")
         row = cursor.fetchone()

@@ -89,6 +89,11 @@ class Request:
         """The declared length in bytes; None when there is none or it is not a number."""
         return declared_length(self.headers)
 
+    @property
+    def own_origins(self) -> tuple[str, ...]:
+        """The addresses under which the registry is known to whoever asks."""
+        return self.base_url, f"{self.scheme}://{self.host}"
+
     def query(self) -> dict[str, list[str]]:
         """The query's parameters, each with all of its values. Raises TooManyParameters."""
         try:

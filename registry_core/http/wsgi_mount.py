@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 from registry_core import threads
 from registry_core.access import TooManyAttempts, Unauthenticated
+from registry_core.api.sign_ins import USER, may_hash
 from registry_core.distribution.identity import credentials_key, identify
 from registry_core.http import callers
 from registry_core.http.forwarded import FIELDS, split_host
@@ -52,7 +53,11 @@ async def call(application: WSGIApplication, request: Request, services: Service
         return refusal(request.path, 401, str(error), ("www-authenticate", BASIC_CHALLENGE))
     except TooManyAttempts as error:
         return refusal(request.path, 429, str(error), ("retry-after", str(error.retry_after_s)))
-    return await threads.run_plain(_call, application, _environ(request, body, prefix))
+    environ = _environ(request, body, prefix)
+    run = threads.run_plain_sign_in if may_hash(request) else threads.run_plain
+    response = await run(_call, application, environ)
+    request.user = str(environ.get(USER, request.user))
+    return response
 
 
 async def _read(request: Request, services: Services) -> bytes:

@@ -16,6 +16,11 @@ from registry_core.settings_store.keys import KEYS, Value, key_named, parsed
 from registry_core.settings_store.values import GENERATION, Settings, current
 from registry_core.state import generations
 
+SKIP: Final = "skip_audit_log_database"
+DISABLED: Final = "disabled_audit_log_event_types"
+FORWARD: Final = "audit_log_forward_endpoint"
+LOG_SETTINGS: Final = frozenset({SKIP, DISABLED, FORWARD, "pull_audit_log_disable"})
+"""What decides about the audit log itself."""
 Obstacle = Callable[[], str]
 _obstacles: Final[dict[str, Obstacle]] = {}
 _UPSERT: Final = """
@@ -46,6 +51,7 @@ def change(*, values: Mapping[str, object], by: Subject) -> None:
         wanted = parsed({name: value for name, value in values.items() if not _is_as_it_is(name, value, settings)})
         for name in wanted:
             _check_editable(name, settings)
+        _check_log_is_somewhere(settings, wanted)
         _write(wanted)
         if wanted:
             emit(kind="configuration.updated", subject=by, payload=_told(wanted), changed=[GENERATION])
@@ -61,6 +67,13 @@ def _check_editable(name: str, settings: Settings) -> None:
         raise NotAllowed(f"{name} cannot be changed here: the environment of the registry sets it")
     if obstacle := _obstacle(name):
         raise InvalidInput(f"{name} cannot be changed: {obstacle}")
+
+
+def _check_log_is_somewhere(settings: Settings, wanted: Mapping[str, Value]) -> None:
+    """Raises InvalidInput when the audit log would be written nowhere by this change."""
+    after = {**settings.values, **wanted}
+    if {SKIP, FORWARD} & wanted.keys() and after[SKIP] is True and not str(after[FORWARD]).strip():
+        raise InvalidInput(f"{SKIP} needs {FORWARD}: say where the audit log is sent, or keep it in the database")
 
 
 def _obstacle(name: str) -> str:

@@ -29,14 +29,15 @@ from registry_core.access import (
     refresh_tokens,
 )
 from registry_core.config import get_config
-from registry_core.distribution.guards import actions_by_project, locate_all
+from registry_core.cross_site import FOREIGN, is_foreign, is_from_browser
+from registry_core.distribution.guards import locate_all, standings_in
 from registry_core.distribution.identity import Identity, identify
 from registry_core.distribution.services import Services
 from registry_core.http.messages import BodyTooLarge, Header, Request, Response, json_response
 from registry_core.outages import outage_of
 from registry_core.settings_store.values import current, known
-from registry_core.threads import run
-from registry_core.tokens.grants import grants_for, grants_on, living_of, names_in
+from registry_core.threads import run_sign_in
+from registry_core.tokens.grants import Living, grants_for, grants_on, names_in
 from registry_core.tokens.jwt import AUDIENCE, Grant, TokenTooLarge, mint
 from registry_core.tokens.scopes import Scope, parse_scopes
 
@@ -87,12 +88,18 @@ async def service_token(request: Request, services: Services | None = None) -> R
     """
     try:
         asked = await _parse(request)
+        if (request.method == "POST" or asked.is_offline) and is_foreign(
+            request.headers, own_origins=request.own_origins
+        ):
+            return _error(403, "DENIED", FOREIGN)
         if services is not None and _is_usual(asked, request):
             answer, subject = await _issue_from_memory(asked, request, services)
         else:
-            answer, subject = await run(issue, asked)
+            answer, subject = await run_sign_in(issue, asked)
     except Unauthenticated as error:
-        return _error(401, "UNAUTHORIZED", str(error), ("www-authenticate", BASIC_CHALLENGE))
+        # A browser would ask for a password, keep it, and send it along with what other sites have it do here.
+        challenge = [] if is_from_browser(request.headers) else [("www-authenticate", BASIC_CHALLENGE)]
+        return _error(401, "UNAUTHORIZED", str(error), *challenge)
     except TooManyAttempts as error:
         return _error(429, "TOOMANYREQUESTS", str(error), ("retry-after", str(error.retry_after_s)))
     except BodyTooLarge:
@@ -144,8 +151,14 @@ async def _issue_from_memory(asked: TokenRequest, request: Request, services: Se
 
 async def _grants_from_memory(identity: Identity, scopes: Sequence[Scope], services: Services) -> list[Grant]:
     names = names_in(scopes)
-    living = living_of(await locate_all(services, names.values()))
-    held = await actions_by_project(services, identity, list(living.projects.values()))
+    standings = await standings_in(services, identity, {name.project for name in names.values()})
+    projects = {name: known.project for name in names.values() if (known := standings[name.project]).actions}
+    located = await locate_all(services, projects)
+    living = Living(
+        {name.project: project.id for name, project in projects.items() if project is not None},
+        {name: found.repository.id for name, found in located.items() if found.repository is not None},
+    )
+    held = {known.project.id: known.actions for known in standings.values() if known.project is not None}
     return grants_on(subject=identity.subject, scopes=scopes, names=names, living=living, held=held)
 
 
@@ -158,7 +171,7 @@ def _subject(asked: TokenRequest) -> Subject:
         issuer = refresh_tokens()
         if issuer is None:
             raise Unauthenticated("refresh tokens are not known here: sign in with a password")
-        return issuer.redeem_refresh_token(token=asked.refresh_token)
+        return issuer.redeem_refresh_token(token=asked.refresh_token, client=asked.client)
     if asked.credentials is None:
         return ANONYMOUS
     name, secret = asked.credentials.username, asked.credentials.secret

@@ -8,12 +8,14 @@ from typing import Final
 
 from django.db import connection
 
-from registry_core.access import PUSH, Subject, authority
+from registry_core.access import NO_ACTIONS, PUSH, Subject, authority
 from registry_core.distribution.reads import LOCATE, Located, located_in
 from registry_core.names import InvalidName, RepositoryName
 from registry_core.tokens.jwt import Grant
 from registry_core.tokens.scopes import EVERY_ACTION, Scope
 
+NO_PROJECT: Final = 0
+"""The id of no project."""
 CATALOG: Final = ("registry", "catalog")
 
 
@@ -28,8 +30,10 @@ class Living:
 def grants_for(*, subject: Subject, scopes: Sequence[Scope]) -> list[Grant]:
     """One grant per scope: the actions asked for that the subject has now, possibly none."""
     names = names_in(scopes)
-    living = living_of(_locate(names.values()))
-    held = authority().actions_by_project(subject=subject, project_ids=list(living.projects.values()))
+    living = _living(_locate(names.values()))
+    # Also of a project that is not there, which takes as long as one in which the subject may do nothing.
+    wanted = {living.projects.get(name.project, NO_PROJECT) for name in names.values()}
+    held = authority().actions_by_project(subject=subject, project_ids=wanted)
     return grants_on(subject=subject, scopes=scopes, names=names, living=living, held=held)
 
 
@@ -45,8 +49,12 @@ def grants_on(
     return [_grant(scope, names.get(scope.name), living, held, subject) for scope in scopes]
 
 
-def living_of(found: Mapping[RepositoryName, Located]) -> Living:
-    """The ids of what lives among the names that were looked up."""
+def names_in(scopes: Sequence[Scope]) -> dict[str, RepositoryName]:
+    """The repositories' names among the scopes, by what was asked."""
+    return {scope.name: name for scope in scopes if scope.type == "repository" and (name := _name(scope.name))}
+
+
+def _living(found: Mapping[RepositoryName, Located]) -> Living:
     living = Living({}, {})
     for name, located in found.items():
         if located.project is not None:
@@ -56,18 +64,13 @@ def living_of(found: Mapping[RepositoryName, Located]) -> Living:
     return living
 
 
-def names_in(scopes: Sequence[Scope]) -> dict[str, RepositoryName]:
-    """The repositories' names among the scopes, by what was asked."""
-    return {scope.name: name for scope in scopes if scope.type == "repository" and (name := _name(scope.name))}
-
-
 def _grant(
     scope: Scope, name: RepositoryName | None, living: Living, held: dict[int, frozenset[str]], subject: Subject
 ) -> Grant:
     if (scope.type, scope.name) == CATALOG and authority().may_list_catalog(subject):
         return Grant(scope.type, scope.name, _asked(scope, frozenset({EVERY_ACTION})))
     project_id = living.projects.get(name.project) if name and scope.type == "repository" else None
-    actions = _asked(scope, held[project_id]) if project_id is not None else ()
+    actions = _asked(scope, held.get(project_id, NO_ACTIONS)) if project_id is not None else ()
     is_push_refused = name is not None and PUSH in scope.actions and PUSH not in actions
     if name is None or not actions:  # the ids would tell a stranger that the project and the repository exist
         return Grant(scope.type, scope.name, (), is_push_refused=is_push_refused)

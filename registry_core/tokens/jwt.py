@@ -231,7 +231,8 @@ def _base64url(content: bytes) -> str:
 
 
 def _unbase64url(text: str) -> bytes:
-    """The bytes; ValueError where `text` is not the only way to write them, so that a token has one form."""
+    """The bytes. Raises ValueError where `text` is not the only way to write them (RFC 4648, section 3.5), so that a
+    token has one form."""
     content = urlsafe_b64decode(text + "=" * (-len(text) % 4))
     if _base64url(content) != text:
         raise ValueError("not canonical base64url")

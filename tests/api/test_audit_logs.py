@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
+from django.utils import timezone
 
 from projects.audit.consumer import write_entries
 from projects.audit.mapping import EVENT_TYPES
@@ -19,6 +21,7 @@ from registry_core.events.models import Cursor
 from registry_core.events.outbox import emit
 from registry_core.events.relay import relay
 from registry_core.settings_store.changes import change
+from registry_core.settings_store.models import StoredSetting
 from tests.api.conftest import PASSWORD, Api, api_as
 
 
@@ -121,14 +124,22 @@ def test_a_line_break_does_not_make_one_entry_look_like_two(sysadmin: Api) -> No
 
 def test_what_the_settings_leave_out_is_not_in_the_log(sysadmin: Api) -> None:
     change(values={"disabled_audit_log_event_types": "create_project, delete_user"}, by=SYSTEM)
+    _long_ago()
     create_project(name="silent", is_public=True, by=SYSTEM)
     written()
     assert sysadmin.get("/auditlog-exts?q=resource=silent").json() == []
-    change(values={"skip_audit_log_database": True}, by=SYSTEM)
+    change(values={"skip_audit_log_database": True, "audit_log_forward_endpoint": "tcp://log:514"}, by=SYSTEM)
+    _long_ago()
+    written()
     before = AuditEntry.objects.count()
     create_user(username="unseen", password=PASSWORD)
     written()
     assert AuditEntry.objects.count() == before
+
+
+def _long_ago() -> None:
+    """What was changed was changed an hour ago: what was done before then is told in any case."""
+    StoredSetting.objects.update(updated_at=timezone.now() - timedelta(hours=1))
 
 
 def test_a_deleted_user_is_named_as_he_was_called(make_user: Callable[..., User], sysadmin: Api) -> None:

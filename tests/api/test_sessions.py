@@ -10,7 +10,6 @@ from django.test import Client
 
 from rbac.models import RobotPermission, User
 from rbac.services.robots import RobotGrant, create_robot, full_name
-from rbac.services.sign_ins import Allowance
 from registry_core.access import SYSTEM
 from registry_core.events.models import Event
 from registry_core.settings_store.changes import change
@@ -56,7 +55,7 @@ def test_wrong_credentials_open_no_session_and_are_told_to_the_audit_log(browser
     assert log_in(browser, principal="a\x00b").status_code == 401
     assert browser.get("/api/v2.0/users/current").status_code == 401
     told = events("user.sign_in_failed")
-    assert [payload["username"] for payload in told] == ["somebody", "ab"]
+    assert [payload["username"] for payload in told] == ["somebody", "a\N{REPLACEMENT CHARACTER}b"]
     assert told[0]["client"] == "127.0.0.1"
 
 
@@ -101,11 +100,3 @@ def test_names_cannot_be_probed_where_nobody_can_sign_up(browser: Client, make_u
     assert ask(target="username", value="nobody").json() is False
     assert ask(target="password", value="x").status_code == 400
     assert ask(target="username", value="a\x00").status_code == 400
-
-
-def test_a_flood_of_failures_is_counted_and_not_written() -> None:
-    now = 0.0
-    failures = Allowance(most=2, window_s=60, clock=lambda: now)
-    assert [failures.admit() for _ in range(5)] == [0, 0, None, None, None]
-    now = 60.0
-    assert [failures.admit() for _ in range(2)] == [3, 0]

@@ -50,11 +50,24 @@ def test_an_administrator_makes_a_user_who_can_sign_in(sysadmin: Api) -> None:
     "wrong",
     [{"username": "a b"}, {"username": "robot$x"}, {"username": ""}, {"username": "u" * 256}, {"password": "weak"},
      {"email": "no address"}, {"email": "a@b\n.org"}, {"realname": "a\nb"}, {"comment": "a\x00"},
-     {"comment": "c" * 256}]
+     {"comment": "c" * 256}, {"username": "admin\u200b"}, {"username": "adm\u0456n"}, {"realname": "\u202exis"}]
 )  # fmt: skip
 def test_what_a_user_cannot_be_is_refused(sysadmin: Api, wrong: dict[str, str]) -> None:
     assert sysadmin.post("/users", NEW | wrong).status_code == 400
     assert not User.objects.filter(email="new@example.org").exists()
+
+
+def test_names_of_any_one_script_are_allowed_and_spelled_in_one_way(sysadmin: Api) -> None:
+    for number, name in enumerate(("李小龙", "иван", "jose\u0301")):
+        wanted = NEW | {"username": name, "email": f"n{number}@example.org"}
+        assert sysadmin.post("/users", wanted).status_code == 201
+        assert api_as(name, PASSWORD).get("/users/current").status_code == 200
+    assert api_as("jos\u00e9", PASSWORD).get("/users/current").json()["username"] == "jos\u00e9"
+
+
+def test_a_user_of_before_with_a_name_that_is_refused_now_signs_in(sysadmin: Api, user: Api, somebody: User) -> None:
+    User.objects.filter(pk=somebody.pk).update(username="some\u200bbody")
+    assert api_as("some\u200bbody", PASSWORD).get("/users/current").status_code == 200
 
 
 def test_nobody_signs_up_unless_the_setting_allows_it(anonymous: Api, user: Api) -> None:

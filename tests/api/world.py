@@ -17,6 +17,7 @@ from tests.api.routes import Route
 from tests.api.tenants import (
     ABSENT,
     FOREIGN,
+    NO_SUCH,
     OWN,
     PUBLIC,
     Caller,
@@ -57,7 +58,11 @@ def world(sysadmin: Api) -> World:
     own = tenants[OWN].project
     assert own is not None
     digest = tenants[OWN].values["reference"]
-    return World(tenants, make_callers(own), {"user_id": str(victim.pk), "group_id": str(group.pk), "digest": digest})
+    return World(
+        tenants,
+        make_callers(own),
+        {"user_id": str(victim.pk), "group_id": str(group.pk), "digest": digest, "token_id": str(NO_SUCH)},
+    )
 
 
 def ask(api: Api, method: str, path: str, body: Any = None, *, content: bytes | None = None) -> Any:

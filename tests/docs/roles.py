@@ -16,7 +16,13 @@ everything in every project. An action that is not named is allowed to nobody el
 ROBOTS = """
 ## Robots
 
-A robot may do what it was given, and nothing more, whoever made it. The first table is what can be given to it in a
+A robot may do what it was given, and nothing more, whoever made it. Nobody gives what it does not have itself: a
+member's role, a robot's permissions and its life, a new secret for a robot, or (by making a project public) what
+everybody may do are refused to who has less; what is only allowed because a project is public does not count. So no
+robot can make an administrator of a project, who may give robots new secrets. A robot that another one made keeps what
+it was given when its creator ends or loses rights, and is found by `q=creator_type=robot,creator_ref=ID`.
+
+The first table is what can be given to it in a
 project (its own, or for a robot of the system in those that are named, or in all), the second what can be given to a
 robot of the system beside that.
 

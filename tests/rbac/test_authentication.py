@@ -110,18 +110,6 @@ def test_weak_password_is_refused(password: str) -> None:
         set_password(user=arrange.user("anna"), password=password)
 
 
-def test_pool_that_is_full_says_come_back() -> None:
-    arrange.user("anna")
-    slots = [passwords._admitted.acquire(blocking=False) for _ in range(passwords._WORKERS + passwords._WAITING)]
-    try:
-        assert all(slots)
-        with pytest.raises(TooManyAttempts):
-            sign_in("anna", arrange.PASSWORD)
-    finally:
-        for _ in slots:
-            passwords._admitted.release()
-
-
 def test_robots_of_system_and_project_sign_in_by_their_full_names() -> None:
     harbour = arrange.project("harbour")
     of_system, system_secret = arrange.robot("ci")

@@ -96,6 +96,22 @@ def _actions(number: int) -> tuple[object, Any, dict[str, Any]]:
     return (SubjectKind.USER, 1000 + number, 2000 + number), frozenset({"pull", "push"}), {}
 
 
+def _absence(number: int) -> tuple[object, Any, dict[str, Any]]:
+    """That there is no such project, and what a subject may do there; the key of the second is the longer one."""
+    return (SubjectKind.USER, 1000 + number, f"name:{'p' * 240}{number:08d}"), frozenset(), {}
+
+
+def _project_ref(number: int) -> tuple[object, Any, dict[str, Any]]:
+    name = f"{'p' * 240}{number:08d}"
+    return name, ProjectRef(1000 + number, f"{name[:-1]}x", False, False), {}
+
+
+def _absent(number: int) -> tuple[object, Any, dict[str, Any]]:
+    name = f"{'p' * 240}{number:08d}"
+    size_bytes = permissions_bytes(frozenset()) + 4 * len(name)
+    return (f"user:{number}", f"name:{name}"), frozenset(), {"size_bytes": size_bytes}
+
+
 def _caller(number: int) -> tuple[object, Any, dict[str, Any]]:
     return _digest(number).raw, Subject(SubjectKind.USER, 1000 + number, f"somebody-{number}"), {"size_bytes": 512}
 
@@ -130,7 +146,8 @@ def _total(number: int) -> tuple[object, Any, dict[str, Any]]:
     ("name", "entry"),
     [
         ("manifests", _manifest), ("answers", _answer), ("blobs", _blob), ("names", _located),
-        ("identities", _identity), ("actions", _actions), ("callers", _caller), ("project permissions", _permissions),
+        ("identities", _identity), ("actions", _actions), ("absences", _absence), ("projects by name", _project_ref),
+        ("absent projects", _absent), ("callers", _caller), ("project permissions", _permissions),
         ("projects", _project), ("repositories", _repository), ("artifact counts", _count),
         ("repository totals", _total),
     ],

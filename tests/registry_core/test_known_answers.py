@@ -41,10 +41,12 @@ class Worker:
 
     def __init__(self, generations: Generations) -> None:
         self.generations = generations
-        names = ("answers", "names", "actions", "identities", "blobs")
-        caches: dict[str, Any] = {name: GenerationCache(generations, name) for name in names}
+        names = ("answers", "names", "projects", "actions", "absences", "identities", "blobs")
+        limits = {"projects": "projects by name"}
+        caches: dict[str, Any] = {name: GenerationCache(generations, limits.get(name, name)) for name in names}
         caches["signed_urls"] = GenerationCache(generations, "signed urls")
         self.services: Any = SimpleNamespace(generations=generations, pulls=Counter(), **caches)
+        self._remember("projects", PROJECT.name, PROJECT, ["name"])
         self._remember("names", str(NAME), Located(PROJECT, REPOSITORY, None), ["name"])
         self._remember("actions", (ROBOT.kind, ROBOT.id, PROJECT.id), frozenset({"pull"}), ["rights"])
         self._remember("blobs", (REPOSITORY.id, DIGEST), BlobRef(5, DIGEST, 7, "s3", "1"), [REPOSITORY.key])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import signal
 import subprocess
 import sys
@@ -21,6 +22,7 @@ import redis
 from registry_core.celery import app
 from registry_core.clock import LocalScheduler
 from registry_core.supervisor.processes import spawn
+from tests.support.people import create_project
 from tests.support.server import Server
 from tests.support.waiting import wait_until
 
@@ -54,15 +56,19 @@ def worker(server: Server, broker_url: str, tmp_path: Path) -> Iterator[tuple[su
 
 @contextmanager
 def relaying(server: Server) -> Iterator[None]:
-    """The block ends when a periodic job has been done that was not done before it."""
+    """The block ends when an event has got its number that was written before it."""
+    name = f"relayed-{secrets.token_hex(4)}"
     with psycopg.connect(server.database_url, autocommit=True) as database:
 
-        def place() -> tuple[object, ...] | None:
-            return database.execute("SELECT xmin FROM events_cursor WHERE name = 'relay'").fetchone()
+        def is_numbered() -> bool:
+            found = database.execute(
+                "SELECT 1 FROM events_event WHERE payload ->> 'name' = %s AND seq IS NOT NULL", [name]
+            )
+            return found.fetchone() is not None
 
-        before = place()
+        create_project(server, name)
         yield
-        wait_until(lambda: place() != before, what="the relay ran", within_s=30)
+        wait_until(is_numbered, what="the event has its number", within_s=30)
 
 
 def test_celery_s_worker_starts_with_the_first_job_and_takes_it(

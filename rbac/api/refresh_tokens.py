@@ -1,0 +1,86 @@
+"""`/users/{user_id}/refresh_tokens`: the long-lived logins of a user's clients, looked at and ended."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from rbac.api.users import TAG, OneUserView
+from rbac.models import RefreshToken
+from rbac.services import refresh_tokens
+from registry_core.api.base import done
+from registry_core.api.messages import Answer, Time, api_time
+from registry_core.api.openapi import CURSOR, PAGE, PAGE_SIZE, operation
+from registry_core.api.paging import ListRules, listed
+from registry_core.api.permissions import SIGNED_IN, SYSADMIN, admit
+from registry_core.errors import NotFound
+
+RULES: Final = ListRules(order=("-pk",))
+
+
+class RefreshTokenAnswer(Answer, kw_only=True):
+    """A long-lived login: which client has it, where it came from, and until when it is good; not the token itself."""
+
+    id: int
+    device: str
+    client: str
+    creation_time: Time
+    last_used_time: Time | None = None
+    expires_time: Time
+
+
+class _View(OneUserView):
+    def admit(self) -> None:
+        """Let the user himself pass, and administrators. Raises PermissionDenied."""
+        if not self.is_own:
+            admit(self.subject, SYSADMIN, self)
+
+
+class RefreshTokensView(_View):
+    """`/users/{user_id}/refresh_tokens`."""
+
+    access = {"GET": SIGNED_IN, "DELETE": SIGNED_IN}
+
+    @operation("listRefreshTokens", TAG, parameters=[PAGE, PAGE_SIZE, CURSOR], answer=list[RefreshTokenAnswer])
+    def get(self, request: Request, user_id: int) -> Response:
+        """List the logins that are good now, the newest first."""
+        self.admit()
+        rows = refresh_tokens.living(self.user)
+        return listed(request, rows, RULES, lambda found: [_answer(token) for token in found])
+
+    @operation("deleteRefreshTokens", TAG)
+    def delete(self, _request: Request, user_id: int) -> Response:
+        """End all of them. Bearer tokens that they fetched live on until they expire; sessions are not touched."""
+        self.admit()
+        refresh_tokens.revoke_all(user=self.user, by=self.subject)
+        return done()
+
+
+class RefreshTokenView(_View):
+    """`/users/{user_id}/refresh_tokens/{token_id}`."""
+
+    access = {"DELETE": SIGNED_IN}
+
+    @operation("deleteRefreshToken", TAG)
+    def delete(self, _request: Request, user_id: int, token_id: int) -> Response:
+        """End one of them."""
+        self.admit()
+        user = self.user
+        token = refresh_tokens.living(user).filter(pk=token_id).first() if token_id < 1 << 63 else None
+        if token is None:
+            raise NotFound(f"this user has no refresh token {token_id}")
+        refresh_tokens.revoke(user=user, token=token, by=self.subject)
+        return done()
+
+
+def _answer(token: RefreshToken) -> RefreshTokenAnswer:
+    return RefreshTokenAnswer(
+        id=token.pk,
+        device=token.device,
+        client=token.client,
+        creation_time=api_time(token.created_at),
+        last_used_time=api_time(token.last_used_at) if token.last_used_at else None,
+        expires_time=api_time(token.expires_at),
+    )
