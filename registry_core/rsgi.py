@@ -144,6 +144,8 @@ class Registry:
         is_secure = scope.scheme == "https" and outgoing.is_secure("https", host)
         sent = outgoing.of_class(known.headers, outgoing.REGISTRY)
         sent += outgoing.of_connection(request_id, is_secure=is_secure)
+        if WORKER in headers:
+            sent += _own_process()
         size_bytes = _send_at_once(method, known.status, sent, known.content, known.file, protocol)
         logs.access(
             request_id=request_id,
@@ -214,8 +216,8 @@ class Registry:
     def _complete(self, request: Request, response: Response, *, is_last: bool) -> None:
         """Give a response the headers that every one gets."""
         is_secure = outgoing.is_secure(request.scheme, request.host)
-        if WORKER in request.headers and get_config().watch_event_loop_ms:
-            response.headers.append((WORKER, str(os.getpid())))
+        if WORKER in request.headers:
+            response.headers += _own_process()
         response.headers = [
             *outgoing.of_class(response.headers, outgoing.class_of(request.path)),
             *outgoing.of_connection(request.id, is_secure=is_secure, is_last=is_last),
@@ -279,6 +281,10 @@ class WatchedRegistry(Registry):
 
     async def _in_background(self, task: Coroutine[Any, Any, None]) -> None:
         await self._watch.watched(task, getattr(task, "__qualname__", "a background task"))
+
+
+def _own_process() -> list[Header]:
+    return [(WORKER, str(os.getpid()))] if get_config().watch_event_loop_ms else []
 
 
 async def _tell_repeated_events() -> None:

@@ -17,6 +17,7 @@ from registry_core.processes.joining import join
 from registry_core.run_as import become, hand_over
 from registry_core.state import generations
 from registry_core.supervisor.ports import require_free
+from registry_core.tls.given import check_given
 from registry_core.tls.names import is_for_this_machine_alone
 from registry_core.tls.served import Renewal, ServedFiles, forget_note, note_served, prepare
 from registry_core.workers import Workers
@@ -46,6 +47,8 @@ def serve(config: Config) -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "registry_core.settings")
     preload()
     hand_over(config)
+    if config.tls_cert is not None:
+        check_given(config)  # what a person must mend is told without waiting for the database
     generations()  # here, where a disk without room for it is a message and not the end of each worker
     require_database(config)
     join(config)

@@ -3,7 +3,6 @@ a password, and as whom a request was answered."""
 
 from __future__ import annotations
 
-import re
 from typing import Final
 
 from registry_core.api.authentication import USER, is_known
@@ -11,10 +10,8 @@ from registry_core.http.messages import Request
 
 __all__ = ["USER", "may_hash"]
 
-# Where people sign in, and where accounts get their secrets.
-_SETS_SECRETS: Final = re.compile(
-    r"/+(?:c/+login|sign-in|api/+v2\.0/+(?:users|robots|projects/+[^/]+/+robots)(?:/.*)?)/*"
-)
+_SIGN_INS: Final = (["c", "login"], ["sign-in"])
+_ACCOUNTS: Final = frozenset({"users", "robots"})
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
@@ -23,4 +20,13 @@ def may_hash(request: Request) -> bool:
     credentials = request.headers.get("authorization", "")
     if credentials and not is_known(credentials):
         return True
-    return request.method not in _SAFE and _SETS_SECRETS.fullmatch(request.path) is not None
+    return request.method not in _SAFE and _takes_secrets(request.path)
+
+
+def _takes_secrets(path: str) -> bool:
+    """Whether it is where people sign in, or where accounts get their secrets."""
+    parts = [part for part in path.split("/") if part]
+    if parts[:2] != ["api", "v2.0"]:
+        return parts in _SIGN_INS
+    is_below_project = len(parts) > 4 and parts[2] == "projects" and parts[4] == "robots"
+    return is_below_project or (len(parts) > 2 and parts[2] in _ACCOUNTS)

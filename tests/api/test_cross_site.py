@@ -12,6 +12,7 @@ from rbac.models import User
 from registry_core.cross_site import is_foreign
 from tests.api.conftest import PASSWORD, Api
 from tests.api.routes import routes
+from tests.conftest import ServerFactory
 from tests.support.people import Account, admin, create_project, create_user
 from tests.support.registry import sign_in
 from tests.support.server import Server
@@ -149,7 +150,8 @@ def _asked(server: Server, account: Account, headers: dict[str, str]) -> dict[st
         }
 
 
-def test_the_registry_s_own_endpoints_refuse_another_site_too(server: Server, unique: str) -> None:
+def test_the_registry_s_own_endpoints_refuse_another_site_too(start_server: ServerFactory, unique: str) -> None:
+    server = start_server(PORTOLAN_REFRESH_TOKENS="true")
     account = create_user(server, unique)
     create_project(server, f"{unique}p", by=account.name)
     refused = _asked(server, account, {"Origin": "https://evil.example"})

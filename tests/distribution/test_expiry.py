@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from tests.conftest import ServerFactory
+from tests.support.machines import WATCHED
 from tests.support.people import Account, admin, api_of, create_project
 from tests.support.registry import TIMEOUT_S, make_image, push_blob, put_manifest, sign_in
 from tests.support.server import Server
@@ -33,7 +34,7 @@ class Robot:
 
 @pytest.fixture(scope="module")
 def server(start_server: ServerFactory) -> Server:
-    return start_server(PORTOLAN_WORKERS=str(WORKERS))
+    return start_server(PORTOLAN_WORKERS=str(WORKERS), **WATCHED)
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from tests.conftest import ServerFactory
+from tests.support.machines import WATCHED
 from tests.support.people import admin, create_project
 from tests.support.registry import TIMEOUT_S, Image, make_image, push_blob, put_manifest, sign_in
 from tests.support.server import Server
@@ -22,7 +23,7 @@ _TLS = ssl.create_default_context()  # unused, but each client would make one of
 @pytest.fixture(scope="module")
 def crowd(start_server: ServerFactory) -> Server:
     """A server of several workers, each with memories of its own."""
-    return start_server(PORTOLAN_WORKERS=str(WORKERS))
+    return start_server(PORTOLAN_WORKERS=str(WORKERS), **WATCHED)
 
 
 class Visitor:

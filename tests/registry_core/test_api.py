@@ -111,7 +111,7 @@ def test_wrong_method_is_405_in_the_form_of_errors(client: Client) -> None:
     [
         (exceptions.ValidationError({"name": ["is too long"], "size": ["is negative"]}), 400, "BAD_REQUEST"),
         (exceptions.ParseError(), 400, "BAD_REQUEST"),
-        (exceptions.UnsupportedMediaType("x/y"), 415, "BAD_REQUEST"),
+        (exceptions.UnsupportedMediaType("x/y"), 415, "UNSUPPORTED_MEDIA_TYPE"),
         (Unauthenticated("the user name or the password is wrong"), 401, "UNAUTHORIZED"),
         (exceptions.PermissionDenied(), 403, "FORBIDDEN"),
         (TooManyAttempts(7), 429, "TOO_MANY_REQUEST"),

@@ -26,6 +26,8 @@ EXCEPTIONS: Final[dict[str, tuple[dict[str, Any], str]]] = {
         "the values of an image are texts (architecture, os, created), and clients read them so; objects are a few",
     ),
 }
+# Lists of which Harbor, too, answers null when nothing is in them or they were not asked for.
+NULLABLE: Final = {"Artifact": ("references", "tags", "labels", "accessories")}
 _turn = itertools.count()
 
 
@@ -54,3 +56,6 @@ def before_load_schema(_context: Any, schema: dict[str, Any]) -> None:
     """Put the exceptions in the place of what the contract says; all else of those answers is still held to it."""
     for name, (definition, _reason) in EXCEPTIONS.items():
         schema["definitions"][name] = definition
+    for name, properties in NULLABLE.items():
+        for each in properties:
+            schema["definitions"][name]["properties"][each]["x-nullable"] = True
