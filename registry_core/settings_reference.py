@@ -14,6 +14,7 @@ from typing import Any, Final, Literal, Union, get_args, get_origin
 
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
 
 from registry_core.config import Config, Setting
 from registry_core.config_sources import PREFIX
@@ -124,7 +125,8 @@ def _type_name(annotation: Any) -> str:
 
 
 def _default(value: Any) -> str:
-    if value is None or value == () or value == "":
+    """Empty also where the default is worked out when a process starts: the description says what it is."""
+    if value is PydanticUndefined or value is None or value == () or value == "":
         return ""
     return str(value).lower() if isinstance(value, bool) else str(value)
 

@@ -225,6 +225,13 @@ def test_page_and_sample_of_all_settings_are_current() -> None:
     assert (ROOT / "deploy" / "portolan.yml").read_text() == settings_reference.sample()
 
 
+def test_default_that_is_worked_out_at_the_start_is_not_shown_as_a_value() -> None:
+    """`#settings: PydanticUndefined` would be taken for one, by whoever removes the #."""
+    shown = {entry.key: entry.default for entry in settings_reference.entries()}
+    assert (shown["password_hashes_at_once"], shown["settings"]) == ("", "")
+    assert "Undefined" not in settings_reference.sample() + settings_reference.markdown()
+
+
 def test_every_setting_that_the_guide_names_is_one() -> None:
     keys = {entry.key for entry in settings_reference.entries()}
     named = {name.lower() for name in re.findall(r"PORTOLAN_([A-Z0-9_]+)", GUIDE.read_text())}
