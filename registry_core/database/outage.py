@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import socket
 from collections.abc import Callable
 from typing import Any, Final
@@ -17,6 +16,8 @@ from typing import Any, Final
 import psycopg
 from psycopg import AsyncConnection, Connection
 from psycopg_pool import AsyncConnectionPool
+
+from registry_core.http.sockets import duplicate
 
 REFUSE_AFTER_S: Final = 0.5
 HANG_UP_AFTER_S: Final = 1.0
@@ -73,5 +74,5 @@ async def watch(away_for_s: Callable[[], float]) -> None:
 
 def hang_up(connection: Connection[Any] | AsyncConnection[Any]) -> None:
     """End a connection from outside: what waits for its answer fails. Cancelling would wait for the server itself."""
-    with contextlib.suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(connection.fileno())) as same:
+    with contextlib.suppress(OSError, psycopg.Error), duplicate(connection.fileno()) as same:
         same.shutdown(socket.SHUT_RDWR)

@@ -19,7 +19,6 @@ import asyncio
 import contextlib
 import fcntl
 import os
-import socket
 import time
 import uuid
 from collections.abc import Iterator
@@ -30,6 +29,7 @@ import psycopg
 import structlog
 from psycopg_pool import AsyncConnectionPool
 
+from registry_core.database.outage import hang_up
 from registry_core.events.bell import CHANNEL
 from registry_core.generations import Generations
 from registry_core.logs import redact_text
@@ -184,13 +184,8 @@ def _hung_up_after(seconds: float, connection: psycopg.AsyncConnection[Any]) -> 
 
     Cancelling would not do: psycopg then waits for the server's answer, which may never come.
     """
-    timer = asyncio.get_running_loop().call_later(seconds, _hang_up, connection)
+    timer = asyncio.get_running_loop().call_later(seconds, hang_up, connection)
     try:
         yield
     finally:
         timer.cancel()
-
-
-def _hang_up(connection: psycopg.AsyncConnection[Any]) -> None:
-    with contextlib.suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(connection.fileno())) as same:
-        same.shutdown(socket.SHUT_RDWR)

@@ -13,6 +13,8 @@ import signal
 import socket
 from typing import Final
 
+from registry_core.http.sockets import duplicate
+
 SIGNAL: Final = signal.SIGUSR1
 _DESCRIPTORS: Final = "/dev/fd"
 
@@ -25,7 +27,7 @@ def stop_accepting() -> None:
 
 
 def _deafen(descriptor: int) -> None:
-    with socket.socket(fileno=os.dup(descriptor)) as known:
+    with duplicate(descriptor) as known:
         is_tcp = known.family in {socket.AF_INET, socket.AF_INET6} and known.type == socket.SOCK_STREAM
         if not is_tcp or not known.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
             return

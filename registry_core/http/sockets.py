@@ -38,7 +38,7 @@ class Connection:
 
     def end(self) -> None:
         """Close it, if it is still the one that it was. Whoever serves it notices."""
-        with contextlib.suppress(OSError), _duplicate(self.descriptor) as known:
+        with contextlib.suppress(OSError), duplicate(self.descriptor) as known:
             if _written(known.getpeername()) == self.peer:
                 known.shutdown(socket.SHUT_RDWR)
 
@@ -69,7 +69,7 @@ def connections() -> Iterator[Connection]:
 
 
 def _connection(descriptor: int) -> Connection | None:
-    with _duplicate(descriptor) as known:
+    with duplicate(descriptor) as known:
         if known.family not in _FAMILIES or known.type != socket.SOCK_STREAM:
             return None
         info = known.getsockopt(socket.IPPROTO_TCP, _TCP_INFO, _INFO_BYTES)
@@ -88,8 +88,8 @@ def _connection(descriptor: int) -> Connection | None:
 
 
 @contextlib.contextmanager
-def _duplicate(descriptor: int) -> Iterator[socket.socket]:
-    """The socket behind a descriptor, under another one. Raises OSError when it is none."""
+def duplicate(descriptor: int) -> Iterator[socket.socket]:
+    """The socket behind a descriptor, under another one, which is closed at the end. Raises OSError when it is none."""
     copy = os.dup(descriptor)
     try:
         known = socket.socket(fileno=copy)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 
@@ -130,3 +132,20 @@ def test_connections_are_found_and_none_is_left_open_by_looking() -> None:
             assert served.recv(1) == b""
             assert psutil.Process().num_fds() == before
     assert not is_peer_there(peer, port)
+
+
+DRAINING = """
+import os, socket
+from registry_core.http.draining import stop_accepting
+listener = socket.create_server(("127.0.0.1", 0))
+port, others = listener.getsockname()[1], [*os.pipe(), os.open("/dev/null", os.O_RDONLY)]
+before = len(os.listdir("/dev/fd"))
+stop_accepting()
+print(listener.getsockname()[1] != port, len(os.listdir("/dev/fd")) - before)
+"""
+
+
+def test_a_worker_that_stops_accepting_leaves_no_descriptor_open() -> None:
+    """Most of its descriptors are no sockets; a copy of each stayed until the worker ended."""
+    done = subprocess.run([sys.executable, "-c", DRAINING], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["True", "0"]
