@@ -7,11 +7,12 @@ connections or to write to the store as fast as requests come.
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final
 
@@ -28,6 +29,7 @@ from registry_core.storage.stores import default_store
 
 TIMEOUT_S: Final = 2
 FRESH_S: Final = 1.0
+LATEST_S: Final = 10.0
 HEALTHY: Final = "healthy"
 UNHEALTHY: Final = "unhealthy"
 
@@ -48,34 +50,59 @@ class Component:
 
 
 class HealthProbe:
-    """Asks every part at the same time and remembers the answer for `FRESH_S`. Shared by the threads of a process."""
+    """Asks every part at the same time and remembers the answer for `FRESH_S`. Shared by the threads of a process.
 
-    def __init__(self, checks: dict[str, Callable[[], None]]) -> None:
-        self._checks = checks
-        self._lock = threading.Lock()
+    Only one thread asks. While it waits for a part that is silent, others take the answer before, as long as that is
+    not older than `LATEST_S`: anybody may ask, and threads that wait here are missing elsewhere. A part that has not
+    answered yet is not asked again.
+    """
+
+    def __init__(self, checks: dict[str, Callable[[], None]], *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._checks, self._clock = checks, clock
+        self._changed = threading.Condition()
+        self._is_asking = False
         self._components: list[Component] = []
-        self._asked_at = -FRESH_S
+        self._asked_at = -math.inf
+        self._under_way: dict[str, Future[Component]] = {}
 
     def components(self) -> list[Component]:
         """How each part is, in a fixed order."""
-        with self._lock:
-            if time.monotonic() - self._asked_at >= FRESH_S:
-                self._components = self._ask()
-                self._asked_at = time.monotonic()
-            return self._components
+        with self._changed:
+            while self._age_s() >= FRESH_S and self._is_asking:
+                if self._age_s() < LATEST_S:
+                    return self._components
+                self._changed.wait()
+            if self._age_s() < FRESH_S:
+                return self._components
+            self._is_asking = True
+        try:
+            components = self._ask()
+            with self._changed:
+                self._components, self._asked_at = components, self._clock()
+            return components
+        finally:
+            with self._changed:
+                self._is_asking = False
+                self._changed.notify_all()
+
+    def _age_s(self) -> float:
+        return self._clock() - self._asked_at
 
     def _ask(self) -> list[Component]:
+        until_s = time.monotonic() + TIMEOUT_S + 0.5
         pool = ThreadPoolExecutor(max_workers=len(self._checks), thread_name_prefix="health")
-        answers = {name: pool.submit(_asked, name, check) for name, check in self._checks.items()}
         try:
-            return [_awaited(name, answer.result) for name, answer in answers.items()]
+            for name, check in self._checks.items():
+                if name not in self._under_way or self._under_way[name].done():
+                    self._under_way[name] = pool.submit(_asked, name, check)
+            return [_awaited(name, self._under_way[name], until_s) for name in self._checks]
         finally:
             pool.shutdown(wait=False)
 
 
-def _awaited(name: str, result: Callable[[float], Component]) -> Component:
+def _awaited(name: str, answer: Future[Component], until_s: float) -> Component:
     try:
-        return result(TIMEOUT_S + 0.5)
+        return answer.result(max(0.0, until_s - time.monotonic()))
     except TimeoutError:
         return Component(name, is_healthy=False, error=f"no answer within {TIMEOUT_S} s")
 

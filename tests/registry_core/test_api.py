@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import socket
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from django.test import Client
@@ -12,8 +14,17 @@ from rest_framework import exceptions
 
 from registry_core.access import TooManyAttempts, Unauthenticated
 from registry_core.api.errors import exception_handler
-from registry_core.api.health import FRESH_S, TIMEOUT_S, HealthProbe, check_database, check_redis, check_storage
+from registry_core.api.health import (
+    FRESH_S,
+    LATEST_S,
+    TIMEOUT_S,
+    HealthProbe,
+    check_database,
+    check_redis,
+    check_storage,
+)
 from registry_core.processes.heartbeats import CLOCK, WORKER, beat
+from tests.support.waiting import wait_until
 
 NOT_FOUND = {"errors": [{"code": "NOT_FOUND", "message": "there is nothing at this address"}]}
 
@@ -72,6 +83,65 @@ def test_health_of_many_callers_is_asked_once_in_its_time() -> None:
     while time.monotonic() < until:
         probe.components()
     assert len(asked) == 1
+
+
+def test_health_of_silent_parts_takes_as_long_as_of_one() -> None:
+    end = threading.Event()
+
+    def part() -> None:
+        end.wait()
+
+    started = time.monotonic()
+    try:
+        components = HealthProbe({f"part {number}": part for number in range(4)}).components()
+        assert time.monotonic() - started < 2 * TIMEOUT_S + 1
+        assert [part.error for part in components] == [f"no answer within {TIMEOUT_S} s"] * 4
+    finally:
+        end.set()
+
+
+def test_who_asks_for_health_while_a_part_is_silent_does_not_wait_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("registry_core.api.health.TIMEOUT_S", 600)
+    entered, end, now_s = threading.Event(), threading.Event(), [0.0]
+
+    def part() -> None:
+        if now_s[0]:
+            entered.set()
+            end.wait()
+
+    probe = HealthProbe({"part": part}, clock=lambda: now_s[0])
+    before = probe.components()
+    now_s[0] = FRESH_S
+    with ThreadPoolExecutor(2) as pool:
+        asking = pool.submit(probe.components)
+        assert entered.wait(60)
+        assert probe.components() is before
+        now_s[0] = LATEST_S  # by now that is too old an answer
+        waiting = pool.submit(probe.components)
+        end.set()
+        assert waiting.result(60) == asking.result(60) == before
+
+
+def test_a_part_that_has_not_answered_yet_is_not_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each time would be one more thread that waits for it, perhaps for ever."""
+    monkeypatch.setattr("registry_core.api.health.TIMEOUT_S", 0)
+    end, asked, now_s = threading.Event(), list[float](), [0.0]
+
+    def part() -> None:
+        asked.append(now_s[0])
+        end.wait()
+
+    probe = HealthProbe({"part": part}, clock=lambda: now_s[0])
+    for now_s[0] in (0.0, FRESH_S, 2 * FRESH_S):
+        assert not probe.components()[0].is_healthy
+    assert asked == [0.0]
+    end.set()
+
+    def is_well() -> bool:
+        now_s[0] += FRESH_S
+        return probe.components()[0].is_healthy
+
+    wait_until(is_well, what="the part is asked again, and answers")
 
 
 def test_storage_check_leaves_nothing_behind() -> None:
