@@ -23,7 +23,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "registry_core.settings")
 django.setup()
 
 from django.core.wsgi import get_wsgi_application  # noqa: E402 Django must be set up first
-from django.db import DatabaseError  # noqa: E402
+from django.db import Error as DatabaseError  # noqa: E402
 
 from registry_core import logs, threads  # noqa: E402
 from registry_core.config import get_config  # noqa: E402
@@ -56,6 +56,7 @@ from registry_core.storage.stores import default_store, flush_stores  # noqa: E4
 from registry_core.tokens.endpoint import service_token  # noqa: E402
 
 _django = get_wsgi_application()  # here, for all workers to share
+_logger = logs.get_logger("portolan.serve")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 CLEAR_DEAD_S = 1.0
 TELL_REPEATED_S = 5.0
@@ -224,7 +225,11 @@ class Registry:
         ]
 
     async def _in_background(self, task: Coroutine[Any, Any, None]) -> None:
-        await task
+        try:
+            await task
+        except Exception:  # nobody awaits it: without this line nothing would say that it is missing
+            _logger.exception("a task of this worker has ended: restart the registry, and report this")
+            raise
 
     async def _route(self, request: Request) -> Response:
         assert self._services is not None  # noqa: S101 for the type checker
@@ -280,7 +285,7 @@ class WatchedRegistry(Registry):
         await self._watch.watched(super().__rsgi__(scope, protocol), f"{scope.method} {scope.path}")
 
     async def _in_background(self, task: Coroutine[Any, Any, None]) -> None:
-        await self._watch.watched(task, getattr(task, "__qualname__", "a background task"))
+        await super()._in_background(self._watch.watched(task, getattr(task, "__qualname__", "a background task")))
 
 
 def _own_process() -> list[Header]:

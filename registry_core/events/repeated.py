@@ -12,9 +12,10 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import chain
 from typing import Final
 
-from django.db import DatabaseError, connection, transaction
+from django.db import Error, connection, transaction
 
 WINDOW_S: Final = 60.0
 NAMES_EACH: Final = 10
@@ -48,7 +49,7 @@ class Repeated:
         _all.append(self)
 
     def note(self, *, origin: str, name: str) -> None:
-        """Count one more, and tell of it if it is the first."""
+        """Count one more, and tell of it if it is the first. Raises Django's database errors; then it is counted on."""
         with self._lock:
             due = self._renewed()
             place = self._place(origin, name)
@@ -58,24 +59,17 @@ class Repeated:
                 self._names[origin] += 1
             else:
                 self._untold[place] += 1
-        self._tell(due)
-        if is_first:
-            self._tell(Counter([place]))
+        self._tell(due, Counter([place] if is_first else []))
 
     def is_due(self) -> bool:
         """Whether there is something to tell whose window is over."""
         return bool(self._untold) and self._clock() - self._began_at >= WINDOW_S
 
     def flush(self) -> None:
-        """Tell what was counted, whether its window is over or not. Raises DatabaseError; then it is counted on."""
+        """Tell what was counted, whether its window is over or not. Raises as `note`."""
         with self._lock:
             due = self._renewed(anyway=True)
-        try:
-            self._tell(due)
-        except DatabaseError:
-            with self._lock:
-                self._untold.update(due)
-            raise
+        self._tell(due)
 
     def _renewed(self, *, anyway: bool = False) -> Counter[Place]:
         """Begin a new window when this one is over; what is to be told of the old one."""
@@ -96,12 +90,18 @@ class Repeated:
         in_sum = Place(origin, "")
         return in_sum if in_sum in self._untold or len(self._untold) < 2 * PLACES_MAX else Place("", "")
 
-    def _tell(self, counted: Counter[Place]) -> None:
-        if not counted:
+    def _tell(self, *counted: Counter[Place]) -> None:
+        if not any(counted):
             return
-        with transaction.atomic():
-            for place, times in counted.items():
-                self._write(place, times)
+        try:
+            with transaction.atomic():
+                for place, times in chain.from_iterable(each.items() for each in counted):
+                    self._write(place, times)
+        except Error:
+            with self._lock:
+                for each in counted:
+                    self._untold.update(each)
+            raise
 
 
 _all: list[Repeated] = []

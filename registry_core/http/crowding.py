@@ -46,8 +46,11 @@ class Crowding:
         while True:
             await asyncio.sleep(LOOK_EVERY_S)
             limit = int(get_config().max_connections * CROWDED)
-            is_crowded = len(os.listdir(_OPEN_FILES)) > limit
-            self._over = await asyncio.to_thread(self._make_room, limit) if is_crowded else frozenset()
+            try:
+                is_crowded = len(os.listdir(_OPEN_FILES)) > limit
+                self._over = await asyncio.to_thread(self._make_room, limit) if is_crowded else frozenset()
+            except OSError as error:  # no descriptor is left to look with, just when looking matters
+                _log.warning("the connections could not be looked at", reason=str(error))
 
     def _make_room(self, limit: int) -> frozenset[str]:
         """End quiet connections of the addresses that hold the most; which addresses these are."""

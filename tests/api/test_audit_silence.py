@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db import InterfaceError
 from django.test import Client
 from django.utils import timezone
 
@@ -152,6 +153,23 @@ def test_the_first_is_told_at_once_and_the_others_in_sum(told: Told) -> None:
     assert told.told == [("a", "anna", 1), ("a", "anna", 4)]
     told.note("a", "anna")
     assert told.told[-1] == ("a", "anna", 1)
+
+
+def test_what_could_not_be_written_is_counted_on(told: Told) -> None:
+    """Neither the first one, nor those of the minute before that are told with it."""
+    told.note("a", "anna", 3)
+    told.now = WINDOW_S
+    write, told.repeated._write = told.repeated._write, _fail
+    for name in ("anna", "bert"):
+        with pytest.raises(InterfaceError):
+            told.note("a", name)
+    told.repeated._write = write
+    told.repeated.flush()
+    assert sorted(told.told) == [("a", "anna", 1), ("a", "anna", 3), ("a", "bert", 1)]
+
+
+def _fail(_place: Place, _times: int) -> None:
+    raise InterfaceError("the connection is closed")
 
 
 def test_a_flood_of_names_is_told_in_sum_and_hides_nobody_else(told: Told) -> None:
