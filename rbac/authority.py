@@ -56,12 +56,9 @@ class RbacAuthority:
             return robots.values_list("credential_version", flat=True).first() or -1
         return 0
 
-    def repository_actions(self, *, subject: Subject, project_id: int) -> frozenset[str]:
-        """The actions (pull, push, delete) that the subject has now on the repositories of a project."""
-        return self.actions_by_project(subject=subject, project_ids=[project_id]).get(project_id, NO_ACTIONS)
-
     def actions_by_project(self, *, subject: Subject, project_ids: Collection[int]) -> dict[int, frozenset[str]]:
-        """The same for each of several projects, in as many statements as for one."""
+        """The actions (pull, push, delete) that the subject has now on the repositories of each of the projects, in as
+        many statements as for one."""
         if subject.kind is SubjectKind.SYSTEM:
             return dict.fromkeys(project_ids, ALL_ACTIONS)
         held = permissions.permissions_by_project(subject=subject, project_ids=project_ids)

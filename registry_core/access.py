@@ -20,6 +20,8 @@ PUSH: Action = "push"
 DELETE: Action = "delete"
 NO_ACTIONS: frozenset[str] = frozenset()
 ALL_ACTIONS: frozenset[str] = frozenset({PULL, PUSH, DELETE})
+NO_PROJECT: Final = 0
+"""The id of no project: what may be done in it is nothing, and is looked up as in any other."""
 REMEMBERED_S: Final = 60.0
 """Seconds for which checked credentials, and what is known of their subject, are remembered at most."""
 
@@ -91,12 +93,9 @@ class Authority(Protocol):
         """Grows whenever the subject's tokens must die: password changed, secret refreshed, all sessions revoked."""
         ...
 
-    def repository_actions(self, *, subject: Subject, project_id: int) -> frozenset[str]:
-        """The actions (pull, push, delete) that the subject has now on the repositories of a project."""
-        ...
-
     def actions_by_project(self, *, subject: Subject, project_ids: Collection[int]) -> dict[int, frozenset[str]]:
-        """The same for each of several projects, in as many statements as for one; those that are gone may lack."""
+        """The actions (pull, push, delete) that the subject has now on the repositories of each of the projects, in as
+        many statements as for one; projects that are gone may be missing."""
         ...
 
     def project_permissions(self, *, subject: Subject, project_id: int) -> frozenset[tuple[str, str]]:

@@ -27,7 +27,7 @@ from django.utils.module_loading import import_string
 
 from registry_core.config import ConfigError, get_config, place_of
 from registry_core.database.index_repair import repair_indexes
-from registry_core.database.preflight import connected, require_current, require_usable, schema_state
+from registry_core.database.preflight import SchemaState, connected, require_current, require_usable, schema_state
 from registry_core.errors import InvalidInput
 from registry_core.logs import get_logger
 
@@ -85,7 +85,7 @@ def migrate_database() -> None:
 def require_current_or_behind(database: psycopg.Connection[Any], *, allows_newer: bool) -> None:
     """Raises ConfigError when a newer release has migrated the database."""
     state = schema_state(database)
-    require_current(type(state)([], state.unknown), allows_newer=allows_newer)
+    require_current(SchemaState([], state.unknown), allows_newer=allows_newer)
 
 
 @contextmanager

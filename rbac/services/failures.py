@@ -5,10 +5,10 @@ Nobody is signed in yet when one fails, so a flood of them must not fill the out
 
 from __future__ import annotations
 
-from rbac.services.throttle import network_of
 from registry_core.access import ANONYMOUS
 from registry_core.events.outbox import emit
 from registry_core.events.repeated import Place, Repeated
+from registry_core.http.callers import network_of
 
 REFRESH_TOKEN = "a refresh token"  # noqa: S105 what stands in the place of a name
 

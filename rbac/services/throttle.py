@@ -10,7 +10,6 @@ signed in from there within the last day is not paced at all.
 
 from __future__ import annotations
 
-import ipaddress
 import math
 import threading
 import time
@@ -20,6 +19,7 @@ from dataclasses import dataclass
 from typing import Final, TypeVar
 
 from registry_core.access import TooManyAttempts
+from registry_core.http.callers import network_of
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -80,7 +80,7 @@ class Throttle:
         network, now = network_of(client), self._clock()
         with self._lock:
             if now - self._proven.get(_key(client, name), -math.inf) < PROVEN_S:
-                return Lane(f"{network} known", 0.0)
+                return Lane(f"{network} proven", 0.0)
             known = self._clients.get(network)
         if known is None or now - known.began_at > FORGET_S:
             return Lane(network, 0.0)
@@ -116,18 +116,6 @@ class Throttle:
             known = _Client(now)
         _keep(self._clients, network, known)
         return known
-
-
-def network_of(client: str) -> str:
-    """The network that an address counts for: itself, or the /64 of an IPv6 address."""
-    try:
-        address = ipaddress.ip_address(client.strip("[]"))
-    except ValueError:
-        return client
-    if isinstance(address, ipaddress.IPv6Address):
-        mapped = address.ipv4_mapped
-        return str(mapped) if mapped else str(ipaddress.ip_network((int(address) >> 64 << 64, 64)))
-    return str(address)
 
 
 def _keep(table: OrderedDict[K, V], key: K, value: V) -> None:

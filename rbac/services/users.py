@@ -21,10 +21,11 @@ from rbac.services.changes import rights_change, user_key
 from rbac.services.granting import require_sysadmin
 from rbac.services.passwords import hash_chosen
 from rbac.services.secret_hashes import generate_secret, hash_generated
-from rbac.services.throttle import Throttle, network_of
+from rbac.services.throttle import Throttle
 from registry_core.access import ANONYMOUS, SYSTEM, Subject, SubjectKind
 from registry_core.config import get_config
 from registry_core.errors import AlreadyExists, InvalidInput, NotAllowed, NotFound
+from registry_core.http.callers import network_of
 from registry_core.readable_names import check_name
 from registry_core.settings_store.values import current
 

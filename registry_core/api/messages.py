@@ -23,7 +23,6 @@ T = TypeVar("T")
 Text = Annotated[str, msgspec.Meta(pattern=r"^[^\x00]*$")]
 ShortText = Annotated[str, msgspec.Meta(max_length=255, pattern=r"^[^\x00]*$")]
 Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
-Id = Annotated[int, msgspec.Meta(ge=1, le=2**63 - 1)]
 Time = Annotated[str, msgspec.Meta(extra_json_schema={"format": "date-time"})]
 PARAMETER_MAX: Final = 8192
 _OF_FORMS: Final = frozenset({"text/plain", "multipart/form-data"})

@@ -14,7 +14,7 @@ from rest_framework.exceptions import NotAuthenticated, PermissionDenied
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
-from registry_core.access import Subject, authority, ends_at_s, remembered_for_s
+from registry_core.access import NO_PROJECT, Subject, authority, ends_at_s, remembered_for_s
 from registry_core.api.authentication import subject_of
 from registry_core.api.memory import Memory
 from registry_core.content.models import Project
@@ -28,8 +28,6 @@ Permission = tuple[str, str]
 PULLABLE_REMEMBERED_S: Final = 1.0
 """A role that a group is given makes no list of projects stale; this does."""
 RIGHTS_REMEMBERED_S: Final = 3600.0
-NO_PROJECT: Final = 0
-"""The id of no project."""
 _held: Memory[frozenset[Permission]] = Memory("project permissions")
 _absent: Memory[frozenset[Permission]] = Memory("absent projects")
 _in_system: Memory[tuple[bool]] = Memory("system permissions")

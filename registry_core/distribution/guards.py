@@ -13,6 +13,7 @@ from typing import Final
 from registry_core import threads
 from registry_core.access import (
     NO_ACTIONS,
+    NO_PROJECT,
     PULL,
     PUSH,
     Subject,
@@ -37,8 +38,6 @@ from registry_core.settings_store.read_only import admit_writing
 
 ACTIONS_REMEMBERED_S: Final = 3600.0
 NOWHERE: Final = Located(None, None, None)
-NO_PROJECT: Final = 0
-"""The id of no project: what may be done in it is nothing, and is looked up as in any other."""
 
 
 @dataclass(frozen=True, slots=True)

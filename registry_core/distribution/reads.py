@@ -173,10 +173,6 @@ class Reads:
             rows: list[Any] = await cursor.fetchall()
             return rows
 
-    async def locate(self, name: RepositoryName) -> Located:
-        """What `name` means."""
-        return (await self.locate_all([name]))[name]
-
     async def locate_all(self, names: Collection[RepositoryName]) -> dict[RepositoryName, Located]:
         """What each of the names means, by one statement."""
         rows = await self._rows(LOCATE, [[name.project for name in names], [name.path for name in names]])

@@ -7,7 +7,8 @@ import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from registry_core.storage.local_files import give_owner_of_folder, make_owned_folder, translated
+from registry_core.durable import give_to_owner, make_folder
+from registry_core.storage.local_files import translated
 
 
 class FileJournal:
@@ -18,7 +19,7 @@ class FileJournal:
 
     def prepare(self) -> None:
         """Make the folder; harmless when it is there."""
-        make_owned_folder(self._folder)
+        make_folder(self._folder)
 
     def append(self, lines: Iterable[str]) -> None:
         """Write lines, each of which ends with a line break. Raises StorageError."""
@@ -27,7 +28,7 @@ class FileJournal:
             fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:
                 if os.fstat(fd).st_size == 0:
-                    give_owner_of_folder(path)
+                    give_to_owner(path)
                 for line in lines:
                     os.write(fd, line.encode())
             finally:

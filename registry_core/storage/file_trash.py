@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from registry_core.durable import sync_folder
+from registry_core.durable import make_folder, sync_folder
 from registry_core.storage.interface import StorageError, TrashedObject
-from registry_core.storage.local_files import make_owned_folder, translated
+from registry_core.storage.local_files import translated
 from registry_core.storage.trash_names import parse_trash_name, trash_name
 
 FOLDER = ".trash"
@@ -31,7 +31,7 @@ class FileTrash:
         """Move the object there; None when there is no such object. Raises StorageError."""
         path, name = self._objects / key, trash_name(key)
         with translated("moving an object to the trash"):
-            make_owned_folder(self._folder)
+            make_folder(self._folder)
             try:
                 size_bytes = path.stat().st_size
                 os.rename(path, self._folder / name)

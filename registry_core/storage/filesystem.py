@@ -11,18 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from registry_core.digests import Digest
-from registry_core.durable import begin_flush, make_folder, sync_folder
+from registry_core.durable import begin_flush, give_to_owner, make_folder, sync_folder
 from registry_core.storage.file_journal import FileJournal
 from registry_core.storage.file_trash import FileTrash
 from registry_core.storage.interface import ObjectWriter, StorageError, StoredObject, TrashedObject, UploadLost
 from registry_core.storage.journal_lines import blob_line, withdrawn_line
-from registry_core.storage.local_files import (
-    give_owner_of_folder,
-    is_forgotten,
-    make_owned_folder,
-    translated,
-    whose_memory,
-)
+from registry_core.storage.local_files import is_forgotten, translated, whose_memory
 from registry_core.storage.staging import Staging
 
 READ_BYTES = 1 << 20
@@ -245,7 +239,7 @@ class FilesystemStore:
     def write_mark(self, content: bytes) -> None:
         folder, written = self._mark.parent, self._mark.with_name(f"{secrets.token_hex(8)}.new")
         with translated("writing the store's mark"):
-            make_owned_folder(folder)
+            make_folder(folder)
             try:
                 _write_whole(written, content)
                 os.replace(written, self._mark)
@@ -275,7 +269,7 @@ class FilesystemStore:
 
 def _write_whole(path: Path, content: bytes) -> None:
     with path.open("xb") as file:
-        give_owner_of_folder(path)
+        give_to_owner(path)
         file.write(content)
         file.flush()
         os.fsync(file.fileno())

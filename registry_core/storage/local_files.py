@@ -6,13 +6,12 @@ import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
-from registry_core.durable import make_folder
+from registry_core.durable import FULL
 from registry_core.state import boot_id, machine_id
 from registry_core.storage.interface import ObjectMissing, StorageError, StorageFull
 
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG}
+_FULL = FULL | {errno.EFBIG}
 
 
 @contextmanager
@@ -35,17 +34,3 @@ def whose_memory() -> str:
 def is_forgotten(memory: str) -> bool:
     """Whether what was in that memory went with it. Of another machine's nothing is known; it has closed the file."""
     return memory.startswith(f"{machine_id()}:") and memory != whose_memory()
-
-
-def make_owned_folder(path: Path) -> None:
-    """Make a folder that belongs to whom its parent belongs: root may be the one who types a command."""
-    if not path.exists():
-        make_folder(path)
-        give_owner_of_folder(path)
-
-
-def give_owner_of_folder(path: Path) -> None:
-    """Give the file or folder to whom the folder that it stands in belongs. Only root can, and only root needs to."""
-    if os.geteuid() == 0:
-        owner = path.parent.stat()
-        os.chown(path, owner.st_uid, owner.st_gid)

@@ -8,14 +8,12 @@ from typing import Final
 
 from django.db import connection
 
-from registry_core.access import NO_ACTIONS, PUSH, Subject, authority
+from registry_core.access import NO_ACTIONS, NO_PROJECT, PUSH, Subject, authority
 from registry_core.distribution.reads import LOCATE, Located, located_in
 from registry_core.names import InvalidName, RepositoryName
 from registry_core.tokens.jwt import Grant
 from registry_core.tokens.scopes import EVERY_ACTION, Scope
 
-NO_PROJECT: Final = 0
-"""The id of no project."""
 CATALOG: Final = ("registry", "catalog")
 
 

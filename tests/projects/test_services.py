@@ -17,7 +17,11 @@ pytestmark = pytest.mark.django_db
 def test_creator_becomes_project_admin() -> None:
     anna = arrange.user("anna").subject
     project = create_project(name="harbour", is_public=False, by=anna)
-    assert authority().repository_actions(subject=anna, project_id=project.pk) == {"pull", "push", "delete"}
+    assert authority().actions_by_project(subject=anna, project_ids=[project.pk])[project.pk] == {
+        "pull",
+        "push",
+        "delete",
+    }
 
 
 def test_name_is_taken_while_its_project_lives() -> None:
@@ -37,7 +41,7 @@ def test_wrong_name_is_refused(name: str) -> None:
 def test_closing_a_project_ends_public_pulls() -> None:
     project = arrange.project("harbour", is_public=True)
     set_public(project=project, is_public=False, by=SYSTEM)
-    assert authority().repository_actions(subject=ANONYMOUS, project_id=project.pk) == frozenset()
+    assert authority().actions_by_project(subject=ANONYMOUS, project_ids=[project.pk])[project.pk] == frozenset()
 
 
 def test_library_is_made_once_and_public() -> None:

@@ -317,7 +317,9 @@ def test_a_robot_that_was_made_lives_on_and_is_found_by_its_creator(world: World
     creator = Robot.objects.get(name="guest")
     delete_robot(robot=creator, by=SYSTEM)
     child = Robot.objects.get(pk=made["id"])
-    assert authority().repository_actions(subject=robot_subject(child), project_id=world.project.pk) == {"pull"}
+    assert authority().actions_by_project(subject=robot_subject(child), project_ids=[world.project.pk])[
+        world.project.pk
+    ] == {"pull"}
     query = f"q=Level=project,ProjectID={world.project.pk},creator_type=robot,creator_ref={creator.pk}"
     found = world.grantors["project admin"].get(f"/robots?{query}").json()
     assert [(robot["id"], robot["creator_type"], robot["creator_ref"]) for robot in found] == [

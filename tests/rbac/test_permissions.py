@@ -19,7 +19,7 @@ pytestmark = pytest.mark.django_db
 
 
 def actions(subject: Subject, project: Project) -> set[str]:
-    return set(authority().repository_actions(subject=subject, project_id=project.pk))
+    return set(authority().actions_by_project(subject=subject, project_ids=[project.pk]).get(project.pk, ()))
 
 
 @pytest.mark.parametrize(
