@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import django
 import psycopg
-from django.db import DatabaseError, connection
+from django.db import Error, connection
 
 from registry_core import logs
 from registry_core.config import get_config
@@ -29,6 +29,7 @@ PACE_S: Final = 0.2
 """Between the beginnings of two rounds: what comes meanwhile is dealt with together."""
 APPLICATION_NAME: Final = "portolan follower"
 _LOCK: Final = (0x706F7274, 2)
+_FAILED: Final = "events could not be processed, and are tried again"
 _logger = logs.get_logger("portolan.events")
 
 _IS_BEHIND: Final = """
@@ -69,7 +70,17 @@ def catch_up() -> None:
         now_s = time.monotonic()
         if now_s - consumer.ran_at_s >= consumer.pause_s:
             consumer.ran_at_s = now_s
-            consumer.consume()
+            _consume(consumer)
+
+
+def _consume(consumer: Consumer) -> None:
+    """Whatever is wrong with one is tried again in the next round, and holds up none of the others."""
+    try:
+        consumer.consume()
+    except (Error, psycopg.Error) as error:
+        _logger.warning(_FAILED, consumer=consumer.name, reason=redact_text(str(error)))
+    except Exception:
+        _logger.exception(_FAILED, consumer=consumer.name)
 
 
 class Follower:
@@ -90,12 +101,17 @@ class Follower:
         self._thread.join(get_config().shutdown_grace_s)
 
     def _run(self) -> None:
+        said = ""
         while not self._stop.is_set():
             try:
                 with self._listening() as listener:
+                    said = ""
                     self._follow(listener)
             except (psycopg.Error, OSError) as error:
-                _logger.warning("events are looked for each second: cannot listen", reason=redact_text(str(error)))
+                reason = redact_text(str(error))
+                if reason != said:
+                    _logger.warning("cannot listen for events, and looks for them once a second", reason=reason)
+                said = reason
                 self._round()
                 self._stop.wait(LOOK_S)
 
@@ -127,10 +143,10 @@ class Follower:
     def _round(self) -> None:
         try:
             catch_up()
-        except (DatabaseError, psycopg.Error) as error:
-            _logger.warning("events could not be dealt with: tried again", reason=redact_text(str(error)))
+        except (Error, psycopg.Error) as error:
+            _logger.warning(_FAILED, reason=redact_text(str(error)))
         except Exception:  # whatever it is: it is tried again, and the other rounds go on
-            _logger.exception("events could not be dealt with")
+            _logger.exception(_FAILED)
         finally:
             connection.close()  # back to the pool
 

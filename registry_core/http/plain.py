@@ -47,13 +47,15 @@ async def listen(config: Config) -> asyncio.Server | None:
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         key = network_of(str((writer.get_extra_info("peername") or [""])[0]))
-        if places.is_free_for(key):
-            places.take(key)
-            try:
-                await _converse(reader, writer, config)
-            finally:
-                places.give_back(key)
-        writer.close()
+        try:
+            if places.is_free_for(key):
+                places.take(key)
+                try:
+                    await _converse(reader, writer, config)
+                finally:
+                    places.give_back(key)
+        finally:
+            writer.close()
 
     return await asyncio.start_server(
         answer, sock=_bound[0].dup() if _bound else _socket(config.host, config.http_port), limit=_HEAD_MAX_BYTES

@@ -125,6 +125,12 @@ class StagedBytes:
 
     def _names(self) -> list[str]:
         try:
-            return [name for name in os.listdir(self._folder) if name != _LEASE]
+            return [name for name in os.listdir(self._folder) if _is_count(name)]
         except FileNotFoundError:
             return []
+
+
+def _is_count(name: str) -> bool:
+    """Not the lease, nor what others leave in a folder: NFS its `.nfs…`, a desktop its notes."""
+    size = name.removesuffix(_LEAVING).rpartition(".")[2]
+    return name != _LEASE and not name.startswith(".") and size.isascii() and size.isdigit()

@@ -44,7 +44,7 @@ class Staging:
     def projects(self) -> list[int]:
         """The projects whose bytes are counted."""
         try:
-            return [int(name) for name in os.listdir(self._counts)]
+            return [int(name) for name in os.listdir(self._counts) if name.isascii() and name.isdigit()]
         except FileNotFoundError:
             return []
 

@@ -33,6 +33,18 @@ def staged(target: RepositoryRef, size_bytes: int) -> StagedUpload:
     return StagedUpload(target.project, secrets.token_hex(16), size_bytes)
 
 
+def test_what_others_leave_in_the_folder_counts_nothing_and_stays(tmp_path: Path) -> None:
+    """NFS does, and desktops do; a name that is no number made every push to the project fail."""
+    (tmp_path / "7").mkdir()
+    for name in (".nfs000000000123", ".DS_Store", "notes", "lease.old"):
+        (tmp_path / "7" / name).touch()
+    counted = StagedBytes(tmp_path / "7")
+    assert counted.add("one", 10)
+    assert counted.count() == Staged(1, 10)
+    counted.mend({})
+    assert (tmp_path / "7" / "notes").exists()
+
+
 def test_uploads_count_until_they_leave_or_are_over(tmp_path: Path) -> None:
     counted = StagedBytes(tmp_path / "7")
     assert counted.count() == Staged(0, 0)
