@@ -181,7 +181,8 @@ class Config(BaseModel):
         default=5,
         ge=0,
         le=100,
-        description="Share of a store's objects, or of their bytes, above which a sweep of more than 10 is refused.",
+        description="A sweep of more than 10 objects is refused when they are more than this share of the store's "
+        "objects, or of their bytes.",
     )
     token_ttl_s: int = Field(default=1800, ge=60, le=86_400, description="Seconds for which a bearer token is valid.")
     refresh_tokens: bool = Field(
@@ -203,20 +204,20 @@ class Config(BaseModel):
     max_connections: int = Field(
         default=8192,
         ge=16,
-        description="Connections that one worker keeps open; further ones wait to be accepted. From three quarters of "
-        "them on, the addresses with the most lose those on which nothing happens.",
+        description="Connections that one worker keeps open; further ones wait to be accepted. Once three quarters of "
+        "them are in use, idle ones of the addresses that have most are closed.",
     )
     max_uploads_at_once: int = Field(
         default=256,
         ge=1,
         description="Upload requests whose bytes one worker writes at the same time; further ones get 429. One subject "
-        "takes at most as many as it leaves free.",
+        "may have half of them, and less the more others have.",
     )
     body_memory_bytes: int = Field(
         default=256 * 1024 * 1024,
         ge=32 * 1024 * 1024,
         description="Memory of one worker for request bodies that are read whole (manifests, API requests, short "
-        "uploads), in bytes; one client takes at most as much as it leaves free.",
+        "uploads), in bytes; one client may take half of it, and less the more others take.",
     )
     sandboxes_at_once: int = Field(
         default=2,

@@ -42,7 +42,7 @@ class HostMiddleware:
 def refusal() -> str:
     """What the client is told."""
     url = get_config().external_url
-    return f"this registry is at {url}, and not under the name that the request gives it" if url else (
+    return f"the address of this registry is {url}, and the request names another host" if url else (
         "the request's Host is not a host name"
     )  # fmt: skip
 

@@ -137,22 +137,22 @@ class MachineSlots:
     """So many at once on this machine, whatever number of processes: each slot is a locked file, free again when its
     process ends in whatever way.
 
-    Who waits for a slot stands at one door, so that a process with many waiters does not take each slot that it has
-    just given back.
+    One waiter of the machine at a time looks for a slot (`entry` is the file that it locks), so that a process with
+    many waiters does not take each slot that it has just given back.
     """
 
     def __init__(self, folder: Path, *, slots: int, wait_s: float = WAIT_S) -> None:
         make_folder(folder)
         self._wait_s = wait_s
         self._lock = threading.Lock()
-        self._door = _opened(folder / "door")
+        self._entry = _opened(folder / "entry")
         self._free = [_opened(folder / str(number)) for number in range(slots)]
 
     @contextmanager
     def slot(self) -> Iterator[None]:
         """Hold a slot. Raises TooManyAttempts when none is free for too long."""
         until_s = time.monotonic() + self._wait_s
-        with self._at_the_door(until_s):
+        with self._as_the_only_one(until_s):
             slot = _until(until_s, self._taken)
         try:
             yield
@@ -161,15 +161,15 @@ class MachineSlots:
             self._free.append(slot)
 
     @contextmanager
-    def _at_the_door(self, until_s: float) -> Iterator[None]:
+    def _as_the_only_one(self, until_s: float) -> Iterator[None]:
         if not self._lock.acquire(timeout=max(0.0, until_s - time.monotonic())):
             raise TooManyAttempts(1)
         try:
-            _until(until_s, lambda: self._door if _is_locked(self._door) else None)
+            _until(until_s, lambda: self._entry if _is_locked(self._entry) else None)
             try:
                 yield
             finally:
-                fcntl.flock(self._door, fcntl.LOCK_UN)
+                fcntl.flock(self._entry, fcntl.LOCK_UN)
         finally:
             self._lock.release()
 

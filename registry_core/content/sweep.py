@@ -56,7 +56,7 @@ def sweep(*, ttl_s: int, is_forced: bool = False, is_dry_run: bool = False) -> S
     """Remove the uploads and the objects without a row that nobody wrote for `ttl_s` seconds, and what has been in the
     trash for `trash_days`.
 
-    `is_forced`: also when more than the usual share would go, and for no other reason. `is_dry_run`: only look.
+    `is_forced`: also when more than the usual share would go, and for no other reason. `is_dry_run`: remove nothing.
     """
     report = SweepReport(is_dry_run)
     # By the clock that is behind: one that has been set forward makes nothing old.

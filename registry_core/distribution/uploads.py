@@ -186,7 +186,7 @@ def _one_more(request: Request, services: Services, identity: Identity) -> Itera
     except AllTaken:
         raise _later("the registry takes no more uploads just now: try again") from None
     except OverShare:
-        raise _later("you have as many uploads at once as leave room for others: send fewer at a time") from None
+        raise _later("you have as many uploads in progress as one client may have: send fewer at a time") from None
 
 
 def _later(message: str) -> OciError:

@@ -40,8 +40,8 @@ class TooManyBodies(Exception):
     RETRY_AFTER_S: ClassVar = 1
 
     def __init__(self, *, is_own: bool) -> None:
-        whose = "your requests" if is_own else "the requests"
-        super().__init__(f"{whose} in progress have as much content as the registry takes at once: try again")
+        whose = "your requests" if is_own else "all requests"
+        super().__init__(f"the bodies of {whose} in progress take all the memory that there is for them: try again")
         self.status = 429 if is_own else 503
 
 

@@ -8,7 +8,6 @@ several of them gives one up.
 from __future__ import annotations
 
 import fcntl
-import ipaddress
 import os
 import threading
 import time
@@ -20,6 +19,7 @@ from typing import Final
 from registry_core.access import Subject
 from registry_core.config import get_config
 from registry_core.durable import make_folder
+from registry_core.http.callers import network_of
 from registry_core.sandbox.errors import SandboxBusy, SandboxUnavailable
 
 JOBS_MAX: Final = 6  # running and waiting, in one process: half of its threads stay for others
@@ -60,7 +60,7 @@ class Queue:
         with self._changed:
             counts = Counter(job.share for job in self._jobs if not job.is_given_up)
             if counts[share] >= SHARE_MAX:
-                raise SandboxBusy("you have asked for as much at once as is read for one client: try again in a moment")
+                raise SandboxBusy("too many of your requests to read files are in progress: try again in a moment")
             if counts.total() >= JOBS_MAX:
                 self._make_room(counts, counts[share])
             job = _Job(share)
@@ -79,7 +79,7 @@ class Queue:
         waiting = [job for job in self._jobs if not job.has_place and not job.is_given_up]
         greediest = max(waiting, key=lambda job: counts[job.share], default=None)
         if greediest is None or counts[greediest.share] <= own + 1:
-            raise SandboxBusy("the registry reads as much at once as it can: try again in a moment")
+            raise SandboxBusy("the registry is reading as many files at once as it can: try again in a moment")
         last = [job for job in waiting if job.share == greediest.share][-1]
         last.is_given_up = True
         self._changed.notify_all()
@@ -99,7 +99,7 @@ class Queue:
         with self._changed:
             while True:
                 if job.is_given_up:
-                    raise SandboxBusy("others have a claim to be served before your further requests: try again")
+                    raise SandboxBusy("other clients are served before your further requests: try again in a moment")
                 is_next = self._next() is job
                 lock = _free_place() if is_next else None
                 if lock is not None:
@@ -108,7 +108,9 @@ class Queue:
                     self._changed.notify_all()
                     return lock
                 if time.monotonic() > until_s:
-                    raise SandboxUnavailable("the registry reads as much at once as it can: try again in a moment")
+                    raise SandboxUnavailable(
+                        "the registry is reading as many files at once as it can: try again in a moment"
+                    )
                 # Other processes give their places back without a word.
                 self._changed.wait(_LOOK_S if is_next else until_s - time.monotonic() + _LOOK_S)
 
@@ -122,15 +124,8 @@ _queue = Queue()
 
 
 def share_of(subject: Subject, client: str) -> str:
-    """Whose places somebody takes: a user's or robot's own, or of who is not signed in the address's (of IPv6 the
-    network's, which one customer gets)."""
-    if not subject.is_anonymous:
-        return subject.key
-    try:
-        address = ipaddress.ip_address(client)
-    except ValueError:
-        return client
-    return str(ipaddress.ip_network((address, 64), strict=False)) if address.version == 6 else client
+    """Whose places somebody takes: a user's or robot's own; without a sign-in, those of the address."""
+    return network_of(client) if subject.is_anonymous else subject.key
 
 
 def place(share: str) -> AbstractContextManager[None]:
@@ -156,4 +151,7 @@ def _lock(number: int) -> int | None:
     except BlockingIOError:
         os.close(descriptor)
         return None
+    except OSError:
+        os.close(descriptor)
+        raise
     return descriptor
