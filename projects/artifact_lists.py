@@ -2,15 +2,17 @@
 
 - Which: `artifact_newest` walks a repository; an accessory is not listed, nor is a child of an index that has no tag of
   its own (`descriptor_child`, the tags' index on `artifact_id`).
-- The rows of a page: the primary keys of artifacts and manifests.
+- The rows of a page: the primary keys of artifacts and manifests. Of their annotations and attributes no more than one
+  answer can carry, the smallest first.
 - Everything around them in one statement of as many parts as were asked for: tags by `artifact_id`, labels by the key
   of their links, accessories by `artifact_accessories`, children by the key of descriptors and
-  `artifact_digest_living`, the indexes that a child is in by `descriptor_child`.
+  `artifact_digest_living`, the indexes that a child is in by `descriptor_child`. Of each part no more than one answer
+  can carry: in turn one of each artifact, so that what one has too much of is not taken from the others.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -25,6 +27,15 @@ from registry_core.content.repositories import repository_key
 
 LABELS_KEY: Final = "labels"
 """The generation of what labels are called and look like."""
+TEXTS_MAX_BYTES: Final = 16 << 20
+"""How much of annotations and attributes a page has. A manifest can have 4 MiB of them by itself."""
+DETAILS_MAX: Final = 10_000
+"""How many tags a page has, and as many labels, accessories and children: more than one index has children. What an
+artifact can have of each has no bound of its own."""
+_LOOKED_AT_MAX: Final = 10 * DETAILS_MAX
+"""How many of a part are looked at for a page, shared equally by its artifacts."""
+PLATFORM_MAX_BYTES: Final = 1 << 10
+"""The longest platform of a child that is shown: some names."""
 _counts: Memory[tuple[int]] = Memory("artifact counts")
 
 
@@ -40,7 +51,10 @@ class With:
 
 @dataclass(frozen=True, slots=True)
 class ArtifactRow:
-    """An artifact and its manifest's description, in the order of the statement's columns."""
+    """An artifact and its manifest's description, in the order of the statement's columns.
+
+    `is_whole`: attributes and annotations are there, if it has any.
+    """
 
     id: int
     repository_id: int
@@ -57,6 +71,7 @@ class ArtifactRow:
     extra_attrs: bytes | None
     icon: bytes | None
     annotations: bytes | None
+    is_whole: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +91,16 @@ class Detail:
     more: Any
 
 
-Details = Mapping[tuple[str, int], list[Detail]]
-"""By part and artifact."""
+@dataclass(frozen=True, slots=True)
+class Details:
+    """What is around artifacts, by part and artifact; `cut`: the parts of which there is more."""
+
+    by_part: Mapping[tuple[str, int], list[Detail]]
+    cut: frozenset[str]
+
+    def of(self, part: str, artifact_id: int) -> list[Detail]:
+        """What an artifact has of a part."""
+        return self.by_part.get((part, artifact_id), [])
 
 
 def listed_artifacts() -> QuerySet[Artifact]:
@@ -128,73 +151,126 @@ def details_of(rows: list[ArtifactRow], wanted: With) -> Details:
         _CHILDREN: [row.id for row in rows if not row.config_type],
     }
     asked = {statement: ids for statement, ids in parts.items() if ids}
-    found: dict[tuple[str, int], list[Detail]] = defaultdict(list)
-    if asked:
-        with connection.cursor() as cursor:
-            cursor.execute(" UNION ALL ".join(asked), list(asked.values()))
-            for row in cursor.fetchall():
-                found[row[0], row[1]].append(Detail(*row))
-    return found
+    if not asked:
+        return Details({}, frozenset())
+    each = min(DETAILS_MAX, _LOOKED_AT_MAX // len(rows))
+    with connection.cursor() as cursor:
+        cursor.execute(" UNION ALL ".join(asked), [value for ids in asked.values() for value in (ids, each + 1)])
+        return _bounded([Detail(*row) for row in cursor.fetchall()], each)
+
+
+def _bounded(details: list[Detail], each: int) -> Details:
+    """The details without those that only say that there are more: one of an artifact, one of all."""
+    by_part: dict[tuple[str, int], list[Detail]] = defaultdict(list)
+    counts: Counter[str] = Counter()
+    cut = set()
+    for detail in details:
+        counts[detail.part] += 1
+        held = by_part[detail.part, detail.artifact_id]
+        if counts[detail.part] <= DETAILS_MAX and len(held) < each:
+            held.append(detail)
+        else:
+            cut.add(detail.part)
+    return Details(by_part, frozenset(cut))
 
 
 def accessory_details(artifact_id: int, accessory_ids: list[int]) -> list[Detail]:
     """Those of an artifact's accessories."""
     with connection.cursor() as cursor:
-        cursor.execute(_CHOSEN_ACCESSORIES, [[artifact_id], accessory_ids])
+        cursor.execute(_CHOSEN_ACCESSORIES, [artifact_id, accessory_ids])
         return [Detail(*row) for row in cursor.fetchall()]
 
 
 _ROWS: Final = f"""
-    SELECT artifact.id, artifact.repository_id, place.project_id, place.name, artifact.digest,
-           artifact.media_type, artifact.artifact_type, artifact.size_bytes,
-           {api_time_of("artifact.pushed_at")}, {api_time_of("artifact.pulled_at")},
-           manifest.kind, manifest.config_type, manifest.extra_attrs, manifest.icon, manifest.annotations
-    FROM content_artifact AS artifact
-    JOIN content_manifest AS manifest ON manifest.id = artifact.manifest_id
+    SELECT listed.id, listed.repository_id, place.project_id, place.name, listed.digest,
+           listed.media_type, listed.artifact_type, listed.size_bytes,
+           {api_time_of("listed.pushed_at")}, {api_time_of("listed.pulled_at")},
+           listed.kind, listed.config_type, CASE WHEN is_whole THEN listed.extra_attrs END, listed.icon,
+           CASE WHEN is_whole THEN listed.annotations END, is_whole
+    FROM (
+        SELECT sized.*, row_number() OVER smallest = 1 OR sum(bytes) OVER smallest <= {TEXTS_MAX_BYTES} AS is_whole
+        FROM (
+            SELECT artifact.*, manifest.kind, manifest.config_type, manifest.extra_attrs, manifest.icon,
+                   manifest.annotations,
+                   coalesce(octet_length(manifest.extra_attrs), 0) + coalesce(octet_length(manifest.annotations), 0)
+                   AS bytes
+            FROM content_artifact AS artifact JOIN content_manifest AS manifest ON manifest.id = artifact.manifest_id
+            WHERE artifact.id = ANY(%s) AND artifact.deleted_at IS NULL
+        ) AS sized WINDOW smallest AS (ORDER BY bytes, id)
+    ) AS listed
     CROSS JOIN LATERAL (
         SELECT repository.project_id, project.name || '/' || repository.name AS name
         FROM content_repository AS repository JOIN content_project AS project ON project.id = repository.project_id
-        WHERE repository.id = artifact.repository_id LIMIT 1  -- by its key for each, whatever Postgres expects
+        WHERE repository.id = listed.repository_id LIMIT 1  -- by its key for each, whatever Postgres expects
     ) AS place
-    WHERE artifact.id = ANY(%s) AND artifact.deleted_at IS NULL
 """  # noqa: S608 the parts are constants
-_TAGS: Final = f"""
-    (SELECT 'tag', artifact_id, id, name, 0, NULL::bytea, repository_id, NULL::bytea,
-            {api_time_of("pushed_at")}, {api_time_of("pulled_at")}, NULL::jsonb
-     FROM content_tag WHERE artifact_id = ANY(%s) AND deleted_at IS NULL ORDER BY id DESC)
+
+
+def _part(columns: str, rows: str, *, order: str, beside: str = "") -> str:
+    """A statement of one part: of each artifact in a list, what `rows` has for `listed.id`, in its `order`. `beside`:
+    what is joined to those that are shown."""
+    return f"""
+    (SELECT {columns} FROM (
+        SELECT listed.id AS artifact, found.* FROM unnest(%s::bigint[]) AS listed(id) CROSS JOIN LATERAL (
+            SELECT *, row_number() OVER (ORDER BY {order}) AS place FROM ({rows}) AS had
+            ORDER BY {order} LIMIT %s
+        ) AS found ORDER BY found.place LIMIT {DETAILS_MAX + 1}
+     ) AS part {beside} ORDER BY part.place)
 """  # noqa: S608 the parts are constants
-_LABELS: Final = f"""
-    (SELECT 'label', link.artifact_id, label.id, label.name, 0, NULL, coalesce(label.project_id, 0), NULL,
-            {api_time_of("label.created_at")}, {api_time_of("label.updated_at")},
-            jsonb_build_array(label.description, label.color)
-     FROM projects_artifactlabel AS link JOIN projects_label AS label ON label.id = link.label_id
-     WHERE link.artifact_id = ANY(%s) ORDER BY label.name, label.id)
-"""  # noqa: S608 the parts are constants
-_ACCESSORIES: Final = f"""
-    (SELECT 'accessory', subject.id, accessory.id, '', accessory.accessory_kind, accessory.digest, subject.id,
-            subject.digest, {api_time_of("accessory.pushed_at")}, NULL, to_jsonb(accessory.size_bytes)
-     FROM content_artifact AS subject JOIN content_artifact AS accessory
-     ON accessory.repository_id = subject.repository_id AND accessory.accessory_of = subject.digest
-        AND accessory.deleted_at IS NULL
-     WHERE subject.id = ANY(%s) ORDER BY accessory.id)
-"""  # noqa: S608 the parts are constants
-_CHOSEN_ACCESSORIES: Final = _ACCESSORIES.replace("ORDER BY", "AND accessory.id = ANY(%s) ORDER BY")
-_INHERITED: Final = f"""
-    (SELECT 'inherited', child.id, accessory.id, '', accessory.accessory_kind, accessory.digest, parent.id,
-            parent.digest, {api_time_of("accessory.pushed_at")}, NULL, to_jsonb(accessory.size_bytes)
-     FROM content_artifact AS child
-     JOIN content_manifestdescriptor AS entry ON entry.digest = child.digest AND entry.role = 3
-     JOIN content_artifact AS parent ON parent.manifest_id = entry.manifest_id
-          AND parent.repository_id = child.repository_id AND parent.deleted_at IS NULL
-     JOIN content_artifact AS accessory ON accessory.repository_id = parent.repository_id
-          AND accessory.accessory_of = parent.digest AND accessory.deleted_at IS NULL
-     WHERE child.id = ANY(%s) AND accessory.accessory_kind IN (1, 2) ORDER BY accessory.id)
-"""  # noqa: S608 the parts are constants
-_CHILDREN: Final = """
-    (SELECT 'child', parent.id, child.id, '', entry.ordinal, entry.digest, 0, NULL, NULL, NULL, entry.platform
-     FROM content_artifact AS parent
-     JOIN content_manifestdescriptor AS entry ON entry.manifest_id = parent.manifest_id AND entry.role = 3
-     LEFT JOIN content_artifact AS child ON child.repository_id = parent.repository_id
-          AND child.digest = entry.digest AND child.deleted_at IS NULL
-     WHERE parent.id = ANY(%s) ORDER BY entry.ordinal)
+
+
+_TAGS: Final = _part(
+    f"""'tag', part.artifact, part.id, part.name, 0, NULL::bytea, part.repository_id, NULL::bytea,
+        {api_time_of("part.pushed_at")}, {api_time_of("part.pulled_at")}, NULL::jsonb""",
+    "SELECT * FROM content_tag WHERE artifact_id = listed.id AND deleted_at IS NULL",
+    order="id DESC",
+)
+_LABELS: Final = _part(
+    f"""'label', part.artifact, part.id, part.name, 0, NULL, coalesce(part.project_id, 0), NULL,
+        {api_time_of("part.created_at")}, {api_time_of("part.updated_at")},
+        jsonb_build_array(part.description, part.color)""",
+    """SELECT label.* FROM projects_artifactlabel AS link JOIN projects_label AS label ON label.id = link.label_id
+        WHERE link.artifact_id = listed.id""",
+    order="name, id",
+)
+_ACCESSORY: Final = """
+    SELECT accessory.id, accessory.accessory_kind, accessory.digest, subject.id AS subject_id,
+           subject.digest AS subject_digest, accessory.pushed_at, accessory.size_bytes
+    FROM content_artifact AS subject JOIN content_artifact AS accessory
+    ON accessory.repository_id = subject.repository_id AND accessory.accessory_of = subject.digest
+       AND accessory.deleted_at IS NULL
 """
+_ACCESSORY_COLUMNS: Final = f"""
+    part.id, '', part.accessory_kind, part.digest, part.subject_id, part.subject_digest,
+    {api_time_of("part.pushed_at")}, NULL, to_jsonb(part.size_bytes)"""
+_ACCESSORIES: Final = _part(
+    f"'accessory', part.artifact, {_ACCESSORY_COLUMNS}", f"{_ACCESSORY} WHERE subject.id = listed.id", order="id"
+)
+_CHOSEN_ACCESSORIES: Final = f"""
+    SELECT 'accessory', part.subject_id, {_ACCESSORY_COLUMNS}
+    FROM ({_ACCESSORY} WHERE subject.id = %s AND accessory.id = ANY(%s)) AS part ORDER BY part.id
+"""  # noqa: S608 the parts are constants
+_INHERITED: Final = _part(
+    f"'inherited', part.artifact, {_ACCESSORY_COLUMNS}",
+    """SELECT accessory.id, accessory.accessory_kind, accessory.digest, parent.id AS subject_id,
+              parent.digest AS subject_digest, accessory.pushed_at, accessory.size_bytes
+       FROM content_artifact AS child
+       JOIN content_manifestdescriptor AS entry ON entry.digest = child.digest AND entry.role = 3
+       JOIN content_artifact AS parent ON parent.manifest_id = entry.manifest_id
+            AND parent.repository_id = child.repository_id AND parent.deleted_at IS NULL
+       JOIN content_artifact AS accessory ON accessory.repository_id = parent.repository_id
+            AND accessory.accessory_of = parent.digest AND accessory.deleted_at IS NULL
+       WHERE child.id = listed.id AND accessory.accessory_kind IN (1, 2)""",
+    order="id",
+)
+_CHILDREN: Final = _part(
+    f"""'child', part.artifact, child.id, '', part.ordinal, part.digest, 0, NULL, NULL, NULL,
+        CASE WHEN octet_length(part.platform::text) <= {PLATFORM_MAX_BYTES} THEN part.platform END""",
+    """SELECT parent.repository_id, entry.ordinal, entry.digest, entry.platform
+       FROM content_artifact AS parent
+       JOIN content_manifestdescriptor AS entry ON entry.manifest_id = parent.manifest_id AND entry.role = 3
+       WHERE parent.id = listed.id""",
+    order="ordinal",
+    beside="""LEFT JOIN content_artifact AS child ON child.repository_id = part.repository_id
+              AND child.digest = part.digest AND child.deleted_at IS NULL""",
+)

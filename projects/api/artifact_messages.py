@@ -150,6 +150,15 @@ def present_artifacts(rows: list[ArtifactRow], details: Details) -> list[Artifac
     return [_artifact(row, details) for row in rows]
 
 
+def incomplete(rows: list[ArtifactRow], details: Details) -> str:
+    """What an answer with these artifacts lacks because it would be too large, and what to do; empty when nothing."""
+    names = {"tag": "tags", "label": "labels", "accessory": "accessories", "child": "references"}
+    names["inherited"] = "inherited_accessories"
+    lacking = sorted(names[part] for part in details.cut)
+    lacking += [] if all(row.is_whole for row in rows) else ["annotations and extra_attrs"]
+    return f"not all {', '.join(lacking)} are here, as there are too many: ask for fewer at once" if lacking else ""
+
+
 def _artifact(row: ArtifactRow, details: Details) -> ArtifactAnswer:
     digest, kind = _digest(row.digest), row.kind or UNKNOWN
     return ArtifactAnswer(
@@ -169,9 +178,9 @@ def _artifact(row: ArtifactRow, details: Details) -> ArtifactAnswer:
         addition_links=_addition_links(row, kind, digest),
         extra_attrs=_json(row.extra_attrs),
         annotations=_json(row.annotations),
-        references=[_reference(detail) for detail in details.get(("child", row.id), ())] or None,
-        tags=[tag_answer(detail) for detail in details.get(("tag", row.id), ())] or None,
-        labels=[label_answer(detail) for detail in details.get(("label", row.id), ())] or None,
+        references=[_reference(detail) for detail in details.of("child", row.id)] or None,
+        tags=[tag_answer(detail) for detail in details.of("tag", row.id)] or None,
+        labels=[label_answer(detail) for detail in details.of("label", row.id)] or None,
         accessories=_accessories(row, details, "accessory") or None,
         inherited_accessories=_accessories(row, details, "inherited") or None,
     )
@@ -222,7 +231,7 @@ def accessory_answer(accessory: Detail, repository_name: str) -> Accessory:
 
 
 def _accessories(row: ArtifactRow, details: Details, part: str) -> list[Accessory]:
-    return [accessory_answer(detail, row.repository_name) for detail in details.get((part, row.id), ())]
+    return [accessory_answer(detail, row.repository_name) for detail in details.of(part, row.id)]
 
 
 def _reference(child: Detail) -> Reference:

@@ -13,7 +13,7 @@ from rest_framework.exceptions import PermissionDenied
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from projects.api.artifact_messages import Accessory, ArtifactAnswer, accessory_answer, present_artifacts
+from projects.api.artifact_messages import Accessory, ArtifactAnswer, accessory_answer, incomplete, present_artifacts
 from projects.api.content import ArtifactView, ContentView, find_artifact, is_asked
 from projects.artifact_lists import (
     LABELS_KEY,
@@ -244,7 +244,8 @@ class ArtifactOfReferenceView(ArtifactView):
         rows = artifact_rows([self.artifact.pk])
         if not rows:
             raise NotFound(f"there is no artifact {reference}")
-        return Response(present_artifacts(rows, details_of(rows, wanted))[0])
+        details = details_of(rows, wanted)
+        return Response(present_artifacts(rows, details)[0], headers=_warning(incomplete(rows, details)))
 
     @operation("deleteArtifact", TAG, errors=(400, 401, 403, 404, 412))
     def delete(self, _request: Request, project_name: str, repository_name: str, reference: str) -> Response:
@@ -331,11 +332,16 @@ def _page(request: Request, rows: QuerySet[Artifact], count: Counting = counted)
     wanted = _wanted(request)
     page = keys_listed(request, rows, RULES, count=count)
     found = artifact_rows(page.keys) if page.keys else []
-    answers: list[Any] = list(present_artifacts(found, details_of(found, wanted)))
+    details = details_of(found, wanted)
+    answers: list[Any] = list(present_artifacts(found, details))
     response = page_response(request, page, answers)
-    return Page(
-        msgspec.json.encode(answers), {name: response[name] for name in ("X-Total-Count", "Link") if name in response}
-    )
+    headers = {name: response[name] for name in ("X-Total-Count", "Link") if name in response}
+    return Page(msgspec.json.encode(answers), headers | _warning(incomplete(found, details)))
+
+
+def _warning(text: str) -> dict[str, str]:
+    """The header for what a client may show its user (as OCI distribution-spec 1.1, "Warnings")."""
+    return {"Warning": f'299 - "{text}"'} if text else {}
 
 
 def _response(page: Page) -> Response:

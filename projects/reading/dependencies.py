@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from registry_core.sandbox.child import Input
 
 YAML_MAX_BYTES = 64 << 10
-_DEPENDENCIES_MAX = 1000
 _FIELDS = ("name", "version", "repository")
 
 
@@ -22,7 +21,7 @@ def dependencies(source: Input) -> list[dict[str, str]]:
     """The dependencies in their order. Raises TooLarge or Damaged."""
     files = chart_files(source, names=["chart.yaml", "requirements.yaml"])
     listed = _listed(files.get("chart.yaml", "")) or _listed(files.get("requirements.yaml", ""))
-    return [{name: _scalar(entry.get(name)) for name in _FIELDS} for entry in listed[:_DEPENDENCIES_MAX]]
+    return [{name: _scalar(entry.get(name)) for name in _FIELDS} for entry in listed]
 
 
 def _listed(text: str) -> list[dict[str, Any]]:

@@ -34,9 +34,11 @@ def model_files(source: Input) -> bytes:
     """The tree of a model's files, as JSON, as the annotations of its layers name them. Raises as `history`."""
     root: dict[str, Any] = {}
     for layer in _layers(source):
-        folders = [part for part in _path(layer).split("/") if part not in {"", ".", ".."}]
-        if folders and len(folders) <= _DEPTH_MAX:
-            _put_file(root, folders, layer.get("size"))
+        path = [part for part in _path(layer).split("/") if part not in {"", ".", ".."}]
+        if path:
+            # What lies deeper is shown there, by the rest of its path.
+            folders, rest = path[: _DEPTH_MAX - 1], path[_DEPTH_MAX - 1 :]
+            _put_file(root, [*folders, "/".join(rest)] if rest else folders, layer.get("size"))
     return json.dumps(_tree(root)).encode()
 
 

@@ -115,14 +115,18 @@ def kind_of(manifest: ParsedManifest) -> str:
 
 
 def accessory(manifest: ParsedManifest, tags: tuple[str, ...]) -> About | None:
-    """What the manifest is about, by its subject, its nydus annotation, or the tags it is pushed with."""
+    """What the manifest is about, by its subject, its nydus annotation, or the tags it is pushed with.
+
+    A manifest is never about itself, whatever its tag says: no list would show it.
+    """
     if manifest.subject is not None:
         kind = _SUBJECT_KINDS.get(manifest.artifact_type, Artifact.Accessory.OTHER)
         return About(manifest.subject, kind)
     if manifest.accelerates is not None:
         return About(manifest.accelerates, Artifact.Accessory.NYDUS)
     by_tag = [accessory_by_tag(tag) for tag in tags]
-    return by_tag[0] if all(by_tag) and by_tag else None
+    about = by_tag[0] if all(by_tag) and by_tag else None
+    return about if about is not None and about.subject != manifest.digest else None
 
 
 def accessory_by_tag(tag: str) -> About | None:

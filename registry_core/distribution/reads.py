@@ -139,7 +139,7 @@ _REFERRERS = f"""
     FROM content_tag AS tag JOIN content_artifact AS artifact ON artifact.id = tag.artifact_id
     JOIN content_manifest AS manifest ON manifest.id = artifact.manifest_id
     WHERE %(is_first)s AND tag.repository_id = %(repository)s AND tag.name = ANY(%(by_tag)s) AND tag.deleted_at IS NULL
-      AND artifact.subject_digest IS DISTINCT FROM %(subject)s
+      AND artifact.subject_digest IS DISTINCT FROM %(subject)s AND artifact.digest <> %(subject)s
       AND (%(types)s::text[] IS NULL OR artifact.artifact_type = ANY(%(types)s))
     UNION ALL
     SELECT {_FALLBACK}, 0, NULL, artifact.media_type, 0, '', manifest.content

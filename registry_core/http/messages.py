@@ -5,6 +5,7 @@ The server adapter (`registry_core.rsgi`) makes a `Request` and plays a `Respons
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -151,6 +152,9 @@ class Response:
 
 
 def json_response(status: int, content: object, headers: list[Header] | None = None) -> Response:
-    """An answer with `content` as JSON."""
-    body = msgspec.json.encode(content)
+    """An answer with `content` as JSON; half a surrogate pair in it, as JSON that came in can have, is shown as `?`."""
+    try:
+        body = msgspec.json.encode(content)
+    except UnicodeEncodeError:
+        body = json.dumps(content, ensure_ascii=False).encode(errors="replace")
     return Response(status, [("content-type", "application/json"), *(headers or [])], body)

@@ -75,6 +75,28 @@ def test_dependencies_that_unfold_without_end_are_not_read(sysadmin: Api, reposi
     assert sysadmin.get(f"{BASE}/1.0.0/additions/dependencies").status_code == 412
 
 
+def test_every_dependency_of_a_chart_is_shown(sysadmin: Api, repository: RepositoryRef) -> None:
+    chart = "dependencies:\n" + "".join(f"- {{name: d{number}}}\n" for number in range(1500))
+    put_chart(repository, "1.0.0", {"Chart.yaml": chart})
+    shown = sysadmin.get(f"{BASE}/1.0.0/additions/dependencies").json()
+    assert [dependency["name"] for dependency in shown] == [f"d{number}" for number in range(1500)]
+
+
+def test_a_file_of_a_model_in_a_hundred_folders_is_shown_by_the_rest_of_its_path(
+    sysadmin: Api, repository: RepositoryRef
+) -> None:
+    layer = descriptor(repository, LAYER, b"weights") | {
+        "annotations": {"org.cncf.model.filepath": "/".join(map(str, range(100)))}
+    }
+    manifest = {"schemaVersion": 2, "config": descriptor(repository, MODEL_CONFIG, b"{}"), "layers": [layer]}
+    put_document(repository, manifest, "v1", media_type=OCI_MANIFEST)
+    (entry,), names = sysadmin.get(f"{BASE}/v1/additions/files").json(), []
+    while entry["type"] == "directory":
+        names.append(entry["name"])
+        (entry,) = entry["children"]
+    assert (names, entry["name"]) == ([str(n) for n in range(63)], "/".join(map(str, range(63, 100))))
+
+
 def test_a_models_files_readme_and_license(sysadmin: Api, repository: RepositoryRef) -> None:
     document = "application/vnd.cncf.model.doc.v1.tar"
     layers = [

@@ -5,11 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+from django.http import HttpRequest
+from rest_framework.request import Request
 
-from projects.services import create_project
-from rbac.models import Role
-from registry_core.access import SYSTEM
+from projects.api.projects import ProjectView
+from projects.services import create_project, delete_project
+from rbac.models import Role, User
+from registry_core.access import SYSTEM, Subject, SubjectKind
+from registry_core.api.permissions import admit
 from registry_core.content.models import Project
+from registry_core.errors import NotFound
 from tests.api.conftest import Api, api_as
 
 
@@ -95,6 +100,18 @@ def test_a_deleted_project_frees_its_name(sysadmin: Api, private: Project) -> No
     assert sysadmin.delete("/projects/private").status_code == 200
     assert sysadmin.get("/projects/private").status_code == 404
     assert sysadmin.post("/projects", {"project_name": "private"}).status_code == 201
+
+
+@pytest.mark.usefixtures("sysadmin")
+def test_a_project_that_goes_away_just_now_is_gone_for_an_administrator(private: Project) -> None:
+    administrator = Subject(SubjectKind.USER, User.objects.get(username="root-admin").pk, "root-admin")
+    view = ProjectView()
+    view.kwargs = {"project_name_or_id": "private"}
+    view.request = Request(HttpRequest())
+    assert view.found_project is not None
+    delete_project(project=private, by=SYSTEM)
+    with pytest.raises(NotFound):
+        admit(administrator, ProjectView.access["DELETE"], view)
 
 
 def test_a_guest_may_look_and_not_change(member: Callable[[Project, Role], Api], private: Project) -> None:

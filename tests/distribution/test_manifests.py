@@ -40,6 +40,12 @@ def test_unknown_fields_and_odd_white_space_are_kept_byte_for_byte(ready: Client
         assert ready.get(f"manifests/{reference}").content == content
 
 
+def test_half_a_surrogate_pair_in_what_a_refusal_quotes_is_an_error_of_the_client(ready: Client) -> None:
+    answer = ready.put_manifest(image(mediaType="a/\ud800"), "v1")
+    assert refusal(answer) == (400, "MANIFEST_INVALID")
+    assert "says it is a/?, the Content-Type says" in message(answer)
+
+
 @pytest.mark.parametrize(
     ("content", "content_type"),
     [

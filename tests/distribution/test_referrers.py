@@ -258,6 +258,12 @@ def test_a_signature_by_tag_comes_and_goes_with_its_tag(ready: Client) -> None:
     assert referrers(ready, digest_of(subject)) == []
 
 
+def test_nothing_refers_to_itself(ready: Client) -> None:
+    content = image()
+    assert ready.put_manifest(content, f"{digest_of(content).replace(':', '-')}.sig").status_code == 201
+    assert referrers(ready, digest_of(content)) == []
+
+
 def test_whatever_says_that_it_is_a_referrer_it_is_listed_once_on_one_page(ready: Client) -> None:
     """By its subject, by cosign's tag, and in the index under the fallback tag; here on the second page too."""
     subject = ready.push_image()
