@@ -13,6 +13,7 @@ import redis
 from django.core.management import call_command
 from django.core.management.base import SystemCheckError
 
+from registry_core.broker import require_broker
 from registry_core.config import Config, ConfigError, get_config, mask_url, place_of
 from registry_core.database.preflight import connected, require_current, require_usable, schema_state
 from registry_core.storage.interface import StorageError
@@ -74,6 +75,8 @@ def require_redis(config: Config) -> None:
             raise ConfigError(
                 f"{place_of('redis_url')}: the host has no address: correct its name, or the DNS of this machine"
             ) from None
+    except redis.OutOfMemoryError:
+        return
     except redis.ResponseError as error:
         raise ConfigError(f"{place_of('redis_url')}: the server refuses us ({error})") from None
     except redis.RedisError:
@@ -174,8 +177,7 @@ def _certificate_is_good(config: Config) -> None:
 def _redis_answers(config: Config) -> None:
     if config.redis_dsn is None:
         raise LookupError("no redis: set PORTOLAN_REDIS_URL, or start `portolan up`")
-    with redis.Redis.from_url(config.redis_dsn, socket_timeout=5, socket_connect_timeout=5) as client:
-        client.ping()
+    require_broker(config.redis_dsn, timeout_s=5)
 
 
 def _store_answers() -> None:

@@ -1,6 +1,7 @@
 """The command `portolan`: parses, calls one operation, presents. What an operation imports is imported when it runs."""
 
 import contextlib
+import errno
 import importlib.metadata
 import os
 import sys
@@ -23,7 +24,7 @@ from registry_core.cli_common import (
     operation,
     require,
 )
-from registry_core.config import CONFIG_PATH_VARIABLE, ConfigError, describe, get_config
+from registry_core.config import CONFIG_PATH_VARIABLE, ConfigError, describe, get_config, place_of
 from registry_core.config_sources import variables_of_kubernetes
 from registry_core.durable import make_folder
 from registry_core.errors import OperationError
@@ -31,6 +32,7 @@ from registry_core.storage.interface import StorageError
 from registry_core.supervisor.errors import AlreadyRunning, PortBusy, SupervisorError
 
 CONCURRENCY = 2
+_CANNOT_WRITE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR}
 
 _HELP = """Portolan, an enterprise container registry.
 
@@ -60,9 +62,26 @@ def _exit_after(command: Callable[[], object]) -> NoReturn:
         _leave(EXIT_ALREADY_RUNNING, error)
     except PortBusy as error:
         _leave(EXIT_PORT_BUSY, error)
-    except (SupervisorError, StorageError, OSError, psycopg.OperationalError, django.db.OperationalError) as error:
+    except OSError as error:
+        wrong = _of_our_folders(error)
+        _leave(EXIT_CONFIGURATION if wrong else EXIT_FAILED, wrong or error)
+    except (SupervisorError, StorageError, psycopg.OperationalError, django.db.OperationalError) as error:
         _leave(EXIT_FAILED, error)
     sys.exit(0)
+
+
+def _of_our_folders(error: OSError) -> ConfigError | None:
+    """An error of a folder that this account cannot make or write as one of the setting that names it; None for
+    others."""
+    if error.errno not in _CANNOT_WRITE or not isinstance(error.filename, str):
+        return None
+    for key, folder in (("machine", get_config().machine), ("data", get_config().data)):
+        if folder is not None and Path(error.filename) in {folder, *folder.parents}:
+            return ConfigError(
+                f"{place_of(key)}: cannot make or write {error.filename} ({error.strerror}): name a folder that this "
+                "account may write, or give it this one"
+            )
+    return None
 
 
 @app.callback()

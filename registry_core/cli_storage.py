@@ -15,6 +15,7 @@ app = typer.Typer(help="Look after the object store.", no_args_is_help=True)
 trash_app = typer.Typer(help="What sweeps have removed, and keep for some days.", no_args_is_help=True)
 app.add_typer(trash_app, name="trash")
 
+IDLE_MAX_S = 10 * 365 * 86_400
 IsYes = Annotated[bool, typer.Option("--yes", help="Do it without asking.")]
 
 
@@ -54,7 +55,8 @@ def scrub(
 @app.command()
 def sweep(
     idle_s: Annotated[
-        int | None, typer.Option("--idle", min=0, help="Seconds without a write; default: PORTOLAN_UPLOAD_TTL_S.")
+        int | None,
+        typer.Option("--idle", min=0, max=IDLE_MAX_S, help="Seconds without a write; default: PORTOLAN_UPLOAD_TTL_S."),
     ] = None,
     is_dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would go.")] = False,
     is_forced: Annotated[

@@ -156,7 +156,9 @@ class Config(BaseModel):
     s3_equal_parts: bool = Field(
         default=False, description="Make all parts of an object equally large, as Cloudflare R2 demands."
     )
-    s3_timeout_s: int = Field(default=60, ge=1, description="Seconds to wait for the store's answer, for each attempt.")
+    s3_timeout_s: int = Field(
+        default=60, ge=1, le=3600, description="Seconds to wait for the store's answer, for each attempt."
+    )
     s3_attempts: int = Field(default=6, ge=1, le=20, description="Attempts at a request that the store does not serve.")
 
     disk_free_min_percent: int = Field(
@@ -165,16 +167,22 @@ class Config(BaseModel):
         le=90,
         description="Per cent of the disk of DATA below which `portolan check` and the health report say so; 0: never.",
     )
-    upload_ttl_s: int = Field(default=86_400, ge=60, description="Seconds after which an idle upload is removed.")
+    upload_ttl_s: int = Field(
+        default=86_400, ge=60, le=10 * 365 * 86_400, description="Seconds after which an idle upload is removed."
+    )
     manifest_limit_bytes: int = Field(
         default=4 * 1024 * 1024, ge=1024, le=64 * 1024 * 1024, description="Largest manifest accepted, in bytes."
     )
     deleted_retention_days: int = Field(
-        default=14, ge=0, description="Days for which what was deleted can be brought back; 0: not at all."
+        default=14,
+        ge=0,
+        le=100 * 365,
+        description="Days for which what was deleted can be brought back; 0: not at all.",
     )
     trash_days: int = Field(
         default=7,
         ge=0,
+        le=100 * 365,
         description="Days for which objects that a sweep removes are kept in the store's trash; 0: they are deleted.",
     )
     sweep_max_percent: int = Field(
@@ -193,6 +201,7 @@ class Config(BaseModel):
     stale_if_down_s: int = Field(
         default=60,
         ge=0,
+        le=86_400,
         description="Seconds for which what is remembered is served while Postgres is unreachable; then all gets 503.",
     )
     password_hashes_at_once: int = Field(
@@ -204,18 +213,21 @@ class Config(BaseModel):
     max_connections: int = Field(
         default=8192,
         ge=16,
+        le=1_000_000,
         description="Connections that one worker keeps open; further ones wait to be accepted. Once three quarters of "
         "them are in use, idle ones of the addresses that have most are closed.",
     )
     max_uploads_at_once: int = Field(
         default=256,
         ge=1,
+        le=1_000_000,
         description="Upload requests whose bytes one worker writes at the same time; further ones get 429. One subject "
         "may have half of them, and less the more others have.",
     )
     body_memory_bytes: int = Field(
         default=256 * 1024 * 1024,
         ge=32 * 1024 * 1024,
+        le=1 << 40,
         description="Memory of one worker for request bodies that are read whole (manifests, API requests, short "
         "uploads), in bytes; one client may take half of it, and less the more others take.",
     )
@@ -229,20 +241,22 @@ class Config(BaseModel):
     header_timeout_s: int = Field(
         default=75,
         ge=1,
+        le=86_400,
         description="Seconds in which a request's head must have come, and after which an idle connection ends. Longer "
         "than a proxy in front keeps its own (60 s, mostly).",
     )
     body_idle_timeout_s: int = Field(
-        default=60, ge=1, description="Seconds without a byte after which a request body is given up."
+        default=60, ge=1, le=86_400, description="Seconds without a byte after which a request body is given up."
     )
     body_min_rate_bytes: int = Field(
         default=1024,
         ge=1,
+        le=1 << 30,
         description="Bytes a second below which a request body is given up, once body_idle_timeout_s of waiting are "
         "used up.",
     )
     shutdown_grace_s: int = Field(
-        default=20, ge=1, description="Seconds that requests and jobs in progress get at shutdown."
+        default=20, ge=1, le=86_400, description="Seconds that requests and jobs in progress get at shutdown."
     )
 
     settings: dict[str, Any] = Field(
@@ -256,7 +270,10 @@ class Config(BaseModel):
         default="auto", description="json, console, or auto: console when stderr is a terminal."
     )
     watch_event_loop_ms: int = Field(
-        default=0, ge=0, description="Log what holds up the event loop for longer, with its stack; 0: do not look."
+        default=0,
+        ge=0,
+        le=3_600_000,
+        description="Log what holds up the event loop for longer, with its stack; 0: do not look.",
     )
 
     @field_validator("data", "machine")
@@ -264,7 +281,7 @@ class Config(BaseModel):
     def _directory(cls, path: Path | None) -> Path | None:
         return path and forms.directory(path)
 
-    @field_validator("tls_cert", "tls_key", "s3_ca_file")
+    @field_validator("tls_cert", "tls_key")
     @classmethod
     def _absolute(cls, path: Path | None) -> Path | None:
         return path and forms.absolute(path)
@@ -306,9 +323,7 @@ class Config(BaseModel):
     @field_validator("s3_ca_file")
     @classmethod
     def _readable_file(cls, path: Path | None) -> Path | None:
-        if path is not None and not path.is_file():
-            raise ValueError("there is no such file")
-        return path
+        return path and forms.file(path)
 
     @field_validator("external_url")
     @classmethod
@@ -337,7 +352,7 @@ class Config(BaseModel):
     def _run_time_settings(cls, value: Any) -> dict[str, Any]:
         try:
             values = json.loads(value) if isinstance(value, str) else value
-        except ValueError:
+        except (ValueError, RecursionError):
             raise ValueError('must be a JSON object such as {"read_only": true}') from None
         if not isinstance(values, dict):
             raise ValueError('must be a JSON object such as {"read_only": true}')

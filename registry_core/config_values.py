@@ -15,6 +15,8 @@ _URL_PATH = re.compile(r"(?:/[A-Za-z0-9._~-]+)*/?")
 _HOST_NAME = re.compile(r"(?:\*\.)?(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9])?\.)*[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]")
 _BUCKET_FOLDER = re.compile(r"(?:[A-Za-z0-9!_.*'()-]+/)*")
+PREFIX_MAX = 800
+OWN_NAMES = {"objects", "journal", "trash", "installation.json"}  # of an installation at the top of a bucket
 _REGION = re.compile(r"[a-z0-9-]+")
 _PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _HOST_AND_PORT = re.compile(r"(?:\[[^\[\]]*\]|[^:\[\]]*)(?::([0-9]{1,5}))?")
@@ -25,19 +27,21 @@ _ENCODE = (
     "? is %3F, % is %25, a blank is %20"
 )
 _REDIS_SCHEMES = {"valkey": "redis", "valkeys": "rediss"}
-_REDIS_OPTIONS = (
-    "client_name", "db", "health_check_interval", "max_connections", "password", "protocol", "retry_on_timeout",
-    "socket_connect_timeout", "socket_keepalive", "socket_timeout", "ssl_ca_certs", "ssl_cert_reqs", "ssl_certfile",
-    "ssl_check_hostname", "ssl_keyfile", "username", "virtual_host",
+# What both of our clients take, redis-py and that of the jobs.
+_REDIS_OPTIONS = ("ssl_ca_certs", "ssl_cert_reqs", "ssl_certfile", "ssl_check_hostname", "ssl_keyfile")
+_REDIS_FILES = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
+_CERT_REQS = ("required", "optional", "none")
+_SECONDS_AND_COUNTS = (
+    "connect_timeout", "keepalives", "keepalives_count", "keepalives_idle", "keepalives_interval", "tcp_user_timeout",
 )  # fmt: skip
 
 
 def web_address(url: str) -> str:
     """`http://HOST[:PORT][/PATH]`, or the same with https, without a slash at its end."""
     parts = _plain_url(url, "http", "https", form="http://HOST[:PORT][/PATH] or https://HOST[:PORT][/PATH]")
-    if not _URL_PATH.fullmatch(parts.path):
+    if not _URL_PATH.fullmatch(parts.path) or {".", ".."} & set(parts.path.split("/")):
         raise ValueError("must be http://HOST[:PORT][/PATH] or https://HOST[:PORT][/PATH]")
-    return url.rstrip("/")
+    return parts.geturl().rstrip("/")  # with the scheme in small letters, which others compare
 
 
 def store_address(url: str) -> str:
@@ -62,6 +66,7 @@ def postgres_url(url: str) -> str:
             f"PostgreSQL knows no connection option {unknown[1]!r}: correct what stands behind the ?" if unknown
             else f"must be postgresql://USER:PASSWORD@HOST[:PORT]/DATABASE; {_ENCODE}"
         ) from None  # fmt: skip
+    _check_numbers(parts)
     _check_ssl(parts)
     return url
 
@@ -70,17 +75,27 @@ def redis_url(url: str) -> str:
     """A URL of Valkey or Redis, with the scheme that their clients know."""
     scheme, _, rest = url.partition("://")
     url = f"{_REDIS_SCHEMES.get(scheme, scheme)}://{rest}"
-    _with_scheme(url, "redis", "rediss", "unix", also=("valkey", "valkeys"))
+    _with_scheme(url, "redis", "rediss", also=("valkey", "valkeys"))
     _encoded_authority(url)
     parts = urlsplit(url)
     if not _has_port(parts):
         raise ValueError("must be redis://[:PASSWORD@]HOST[:PORT]/NUMBER, with a port from 1 to 65535")
-    if parts.scheme != "unix" and not re.fullmatch(r"/?[0-9]*", parts.path):
+    if not re.fullmatch(r"/?[0-9]*", parts.path):
         raise ValueError("the database behind the host is a number: redis://HOST[:PORT]/0")
-    unknown = [name for name, _ in parse_qsl(parts.query, keep_blank_values=True) if name not in _REDIS_OPTIONS]
-    if unknown:
-        raise ValueError(f"there is no option {unknown[0]!r}: correct what stands behind the ?")
+    for name, value in parse_qsl(parts.query, keep_blank_values=True):
+        _check_redis_option(parts.scheme, name, value)
     return url
+
+
+def _check_redis_option(scheme: str, name: str, value: str) -> None:
+    if name not in _REDIS_OPTIONS:
+        raise ValueError(f"there is no option {name!r}: correct what stands behind the ?")
+    if scheme != "rediss":
+        raise ValueError(f"{name} is for TLS: begin with rediss://, or leave it out")
+    if name == "ssl_cert_reqs" and value not in _CERT_REQS:
+        raise ValueError(f"ssl_cert_reqs must be one of {', '.join(_CERT_REQS)}")
+    if name in _REDIS_FILES:
+        _require_file(name, value)
 
 
 def items(value: Any) -> list[str]:
@@ -97,7 +112,7 @@ def host_name(text: str) -> str:
         name = text.lower() if text.isascii() else text.encode("idna").decode()
     except UnicodeError:
         name = ""
-    if not _HOST_NAME.fullmatch(name) or len(name) > 253:
+    if not _HOST_NAME.fullmatch(name) or len(name) > 253 or name.rpartition(".")[2].isdigit():
         raise ValueError(f"{text!r} is neither a host name nor an address (and has no port and no https://)")
     return name
 
@@ -110,15 +125,34 @@ def listened_on(host: str) -> str:
 
 def absolute(path: Path) -> Path:
     """The path from the root on, `~` being a home."""
-    return Path(os.path.abspath(path.expanduser()))
+    try:
+        return Path(os.path.abspath(path.expanduser()))
+    except RuntimeError:
+        raise ValueError("nobody of the name behind the ~ has a home: write the whole path") from None
 
 
 def directory(path: Path) -> Path:
     """An absolute path at which there is a directory, or nothing yet."""
     path = absolute(path)
-    blocking = next((step for step in (path, *path.parents) if step.exists()), path)
-    if blocking.exists() and not blocking.is_dir():
+    try:
+        blocking = next((step for step in (path, *path.parents) if step.exists()), path)
+        is_blocked = blocking.exists() and not blocking.is_dir()
+    except OSError as error:
+        raise ValueError(f"cannot look for this directory ({error.strerror}): name another") from None
+    if is_blocked:
         raise ValueError(f"{blocking} is a file: name a directory")
+    return path
+
+
+def file(path: Path) -> Path:
+    """The absolute path of a file that is there."""
+    path = absolute(path)
+    try:
+        is_file = path.is_file()
+    except OSError as error:
+        raise ValueError(f"cannot look for this file ({error.strerror}): name another") from None
+    if not is_file:
+        raise ValueError("there is no such file")
     return path
 
 
@@ -134,6 +168,13 @@ def folder_in_bucket(prefix: str) -> str:
     folder = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
     if not _BUCKET_FOLDER.fullmatch(folder) or {".", ".."} & set(folder.split("/")):
         raise ValueError("must be folder names of letters, digits and _.-!*'() with slashes between them")
+    if len(folder) > PREFIX_MAX:
+        raise ValueError(f"must have at most {PREFIX_MAX} characters: a key in a bucket has 1024 in all")
+    if folder.partition("/")[0] in OWN_NAMES:
+        raise ValueError(
+            f"must not begin with {folder.partition('/')[0]}, where an installation without a prefix keeps its own: "
+            "choose another"
+        )
     return folder
 
 
@@ -194,5 +235,20 @@ def _check_ssl(parts: dict[str, Any]) -> None:
         raise ValueError(f"sslmode must be one of {', '.join(_SSL_MODES)}")
     for name in _SSL_FILES:
         path = parts.get(name)
-        if path and path != "system" and not Path(path).is_file():
-            raise ValueError(f"{name}: there is no file {path}")
+        if path and path != "system":
+            _require_file(name, path)
+
+
+def _check_numbers(parts: dict[str, Any]) -> None:
+    for name in _SECONDS_AND_COUNTS:
+        if not re.fullmatch("[0-9]{1,6}", str(parts.get(name, 0))):
+            raise ValueError(f"{name} must be a number: correct what stands behind the ?")
+
+
+def _require_file(name: str, path: str) -> None:
+    try:
+        is_file = Path(path).is_file()
+    except OSError as error:
+        raise ValueError(f"{name}: cannot look for {path[:80]} ({error.strerror})") from None
+    if not is_file:
+        raise ValueError(f"{name}: there is no file {path}")

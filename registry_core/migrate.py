@@ -52,6 +52,11 @@ _END_OTHERS: Final = """
     SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity
     WHERE datname = current_database() AND application_name LIKE %s
 """
+# A role or a database may have such limits for the sake of its other users; a large table takes its time.
+_NO_LIMITS: Final = """
+    SELECT set_config('statement_timeout', '0', false), set_config('idle_session_timeout', '0', false),
+           set_config('idle_in_transaction_session_timeout', '0', false)
+"""
 _IN_THE_WAY: Final = """
     SELECT pid, application_name, extract(epoch FROM now() - xact_start)::int FROM pg_stat_activity
     WHERE datname = current_database() AND xact_start IS NOT NULL AND pid <> pg_backend_pid()
@@ -72,6 +77,7 @@ def migrate_database() -> None:
     dsn = config.database_direct_dsn
     with connected(dsn, application_name=_named(_WAITING)) as lock:
         assert dsn is not None  # noqa: S101 `connected` has asked
+        lock.execute(_NO_LIMITS)
         require_usable(lock)
         with _only_one(lock):
             _set_up_django(dsn)
@@ -177,6 +183,7 @@ def _indexes_to_be_made() -> list[str]:
 
 def _run_missing() -> None:
     with connection.cursor() as cursor:
+        cursor.execute(_NO_LIMITS)
         cursor.execute("SELECT set_config('application_name', %s, false)", [_named(_WORKING)])
         cursor.execute(f"SET client_connection_check_interval = {_LOOK_FOR_CLIENT_MS}")
     _catch_up()

@@ -5,6 +5,7 @@ import os
 import secrets
 from collections.abc import Callable, Generator, Iterator
 
+import hypothesis
 import pytest
 
 from registry_core.events import repeated
@@ -12,6 +13,10 @@ from tests.support.databases import create_database, drop_database
 from tests.support.server import Server
 
 ServerFactory = Callable[..., Server]
+
+# An example has no time limit: on a busy machine the first one, which imports modules, takes longer than any.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="module")

@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from typing import Final
 
 import psycopg
-import redis
 from django.db import connection
 
+from registry_core.broker import require_broker
 from registry_core.config import Config, get_config
 from registry_core.logs import get_logger
 from registry_core.processes.heartbeats import CLOCK, WORKER, living_roles, seen
@@ -136,18 +136,18 @@ def check_database(dsn: str | None) -> None:
     """Raises when a new connection to the Postgres at `dsn` cannot run a query."""
     if dsn is None:
         raise LookupError("no database is configured")
-    with psycopg.connect(
-        dsn, connect_timeout=TIMEOUT_S, options=f"-c statement_timeout={TIMEOUT_S * 1000}"
-    ) as database:
-        database.execute("SELECT 1")
+    with psycopg.connect(dsn, connect_timeout=TIMEOUT_S) as database:
+        database.execute(f"SET LOCAL statement_timeout = {TIMEOUT_S * 1000}")  # an option is refused by poolers
+        is_read_only = database.execute("SELECT current_setting('transaction_read_only')::boolean").fetchone()
+    if is_read_only == (True,):
+        raise Unhealthy("it takes no writes: pulls go on, and nothing can be pushed or changed")
 
 
 def check_redis(url: str | None) -> None:
-    """Raises when the Valkey at `url` does not answer a ping."""
+    """Raises when the Valkey at `url` does not take a key: away, full, or a replica."""
     if url is None:
         raise LookupError("no Redis is configured")
-    with redis.Redis.from_url(url, socket_timeout=TIMEOUT_S, socket_connect_timeout=TIMEOUT_S) as client:
-        client.ping()
+    require_broker(url, timeout_s=TIMEOUT_S)
 
 
 def check_storage() -> None:

@@ -26,12 +26,14 @@ class Acknowledged:
     """Keys by what the journal and the database say of them.
 
     `unknown`: of blobs that the database does not know. `unsure`: the same, by lines of former releases. `awaited`: of
-    blobs that are in quarantine here, and wait for these very bytes.
+    blobs that are in quarantine here, and wait for these very bytes. `latest_s`: the time of the latest line of any,
+    in seconds since the epoch.
     """
 
     unknown: set[str] = field(default_factory=set)
     unsure: set[str] = field(default_factory=set)
     awaited: set[str] = field(default_factory=set)
+    latest_s: float = 0.0
 
     @property
     def is_database_older(self) -> bool:
@@ -47,6 +49,7 @@ def acknowledged(store: ObjectStore, *, keys: Collection[str], upload_keys: Coll
         return found
     lines = _lines_of(store.journal(), set(keys), set(upload_keys))
     states = _states({digest for _, digest in lines})
+    found.latest_s = max((line.at for line, _ in lines), default=0.0)
     for line, digest in lines:
         state = states.get(digest)
         if state == Blob.State.QUARANTINED:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import secrets
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 import structlog
@@ -28,6 +28,7 @@ ADVICE = (
     "look with `portolan storage check`; if this is the right database and all that there is of it, "
     "`portolan storage adopt` says so"
 )
+COUNT_MAX = 1 << 60  # far from what a column can hold
 
 
 class Standing(Enum):
@@ -38,14 +39,18 @@ class Standing(Enum):
     STRANGERS = auto()  # they are of two installations
 
 
+_Name = Annotated[str, msgspec.Meta(max_length=32, pattern="^[0-9a-z]*$")]
+_Text = Annotated[str, msgspec.Meta(max_length=200, pattern="^[ -~]*$")]
+
+
 class Mark(msgspec.Struct, frozen=True):
     """What a store carries. `database`: of which database server and database (see `database_identity`) it was."""
 
-    installation: str
-    count: int = 0
-    token: str = ""
-    database: str = ""
-    at: str = ""
+    installation: _Name
+    count: Annotated[int, msgspec.Meta(ge=0, le=COUNT_MAX)] = 0
+    token: _Name = ""
+    database: _Text = ""
+    at: _Text = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +72,7 @@ def read_mark(store: ObjectStore) -> Mark | None:
         return None
     try:
         return msgspec.json.decode(content, type=Mark)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         return Mark(installation="")
 
 
@@ -159,21 +164,25 @@ def is_in_use(store: ObjectStore) -> bool:
 
 
 def mark_together(store: ObjectStore) -> None:
-    """Give the store and the database the next mark, and the installation's id to whichever has none."""
-    mark = read_mark(store)
+    """Give the store and the database the next mark, and the installation's id to whichever has none.
+
+    The database remembers which mark the store had until then: it still has it when it does not take the next one.
+    """
     with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("INSERT INTO content_storemark (store) VALUES (%s) ON CONFLICT DO NOTHING", [store.name])
+        cursor.execute("SELECT 1 FROM content_storemark WHERE store = %s FOR UPDATE", [store.name])
+        mark = read_mark(store)
         cursor.execute(
             "INSERT INTO content_installation (id, name) VALUES (1, %s) ON CONFLICT DO NOTHING",
             [(mark and mark.installation) or secrets.token_hex(16)],
         )
-        cursor.execute("INSERT INTO content_storemark (store) VALUES (%s) ON CONFLICT DO NOTHING", [store.name])
         cursor.execute(
             """
-            UPDATE content_storemark SET count = greatest(count, %s) + 1, token = %s, previous = token,
+            UPDATE content_storemark SET count = greatest(count, %s) + 1, token = %s, previous = %s,
                    newest_blob = %s, marked_at = clock_timestamp(), stopped = ''
             WHERE store = %s
             """,
-            [mark.count if mark else 0, secrets.token_hex(16), _newest_blob(), store.name],
+            [mark.count if mark else 0, secrets.token_hex(16), mark.token if mark else "", _newest_blob(), store.name],
         )
     _write_mark(store)
 
@@ -254,7 +263,7 @@ def _without_mark(store: ObjectStore, mark: Mark | None, known: Known) -> str:
 
 
 def _oddity(mark: Mark, known: Known) -> str:
-    is_unfinished = mark.token == known.previous and mark.count == known.count - 1  # killed between the two
+    is_unfinished = mark.token != "" and mark.token == known.previous  # killed between the two, or the disk was full
     if mark.token != known.token and not is_unfinished:
         if mark.count > known.count:
             return (

@@ -56,6 +56,9 @@ def sweep(*, ttl_s: int, is_forced: bool = False, is_dry_run: bool = False) -> S
     """Remove the uploads and the objects without a row that nobody wrote for `ttl_s` seconds, and what has been in the
     trash for `trash_days`.
 
+    The name of a short upload keeps safe the object that a request is about to make of it. So an object that a process
+    had made of one before it died goes with the sweep after the one that ends the upload.
+
     `is_forced`: also when more than the usual share would go, and for no other reason. `is_dry_run`: remove nothing.
     """
     report = SweepReport(is_dry_run)
@@ -65,8 +68,9 @@ def sweep(*, ttl_s: int, is_forced: bool = False, is_dry_run: bool = False) -> S
         try:
             _sweep_store(store, report, ttl_s=ttl_s, now_s=now_s, is_forced=is_forced)
         except StorageError as error:  # the other stores are swept all the same
-            _log.error("the sweep of a store broke off", store=store.name, reason=str(error))
-            report.stopped[store.name] = str(error)
+            reason = f"the sweep broke off: {error}"
+            installation.remember_stop(store.name, reason)
+            report.stopped[store.name] = reason
     report.uploads = _sweep_uploads(report, ttl_s=ttl_s)
     if not is_dry_run:
         _tell(report)

@@ -32,7 +32,8 @@ _REFUSED_FOR_NOW: Final = re.compile(
 _REFUSED: Final = re.compile(r"FATAL:\s*(.*)", re.DOTALL)
 _NO_HOST: Final = re.compile(r"failed to resolve host '([^']*)'|could not translate host name \"([^\"]*)\"")
 _WRONG: Final = re.compile(
-    r"certificate|SSL|invalid (?:integer )?value|invalid \w+ value|unknown authentication", re.IGNORECASE
+    r"certificate|SSL|invalid (?:integer )?value|invalid \w+ value|unknown authentication|definition of service",
+    re.IGNORECASE,
 )
 
 _log = get_logger("portolan.database")
@@ -80,14 +81,17 @@ def connected(
 
 
 def require_usable(connection: psycopg.Connection[Any]) -> None:
-    """Raises ConfigError for a server that is too old, a database of another encoding, and one that takes no writes."""
+    """Raises ConfigError for a server that is too old, a database of another encoding, one that takes no writes, and
+    one whose dates we cannot read."""
     place, version = place_of("database_url"), connection.info.server_version
     if version < MIN_VERSION * 10_000:
         raise ConfigError(
             f"{place}: the server is PostgreSQL {version // 10_000}, and {MIN_VERSION} or newer is needed: upgrade it"
         )
-    encoding, is_standby, database = _row(
-        connection, "SELECT current_setting('server_encoding'), pg_is_in_recovery(), current_database()"
+    encoding, is_standby, database, is_read_only, dates = _row(
+        connection,
+        "SELECT current_setting('server_encoding'), pg_is_in_recovery(), current_database(), "
+        "current_setting('transaction_read_only')::boolean, current_setting('DateStyle')",
     )
     if encoding != "UTF8":
         raise ConfigError(
@@ -96,6 +100,16 @@ def require_usable(connection: psycopg.Connection[Any]) -> None:
         )
     if is_standby:
         raise ConfigError(f"{place}: the server is a standby, which takes no writes: name the primary")
+    if is_read_only:
+        raise ConfigError(
+            f"{place}: the database {database} takes no writes, by the setting default_transaction_read_only: turn it "
+            "off for the server, the database and the role (hosted servers turn it on when their disk is full)"
+        )
+    if not dates.startswith("ISO"):
+        raise ConfigError(
+            f"{place}: the database {database} writes dates as {dates}: set datestyle to ISO for the server, the "
+            "database and the role"
+        )
 
 
 def require_current(state: SchemaState, *, allows_newer: bool) -> None:

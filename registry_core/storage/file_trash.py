@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -33,15 +34,14 @@ class FileTrash:
         with translated("moving an object to the trash"):
             make_folder(self._folder)
             try:
-                size_bytes = path.stat().st_size
+                trashed = parse_trash_name(name, path.stat().st_size)
+                if trashed is None:
+                    raise StorageError(f"moving an object to the trash: {key!r} is no key of this store")
                 os.rename(path, self._folder / name)
             except FileNotFoundError:
                 return None
             sync_folder(self._folder)
             sync_folder(path.parent)
-        trashed = parse_trash_name(name, size_bytes)
-        if trashed is None:
-            raise StorageError(f"moving an object to the trash: {key!r} is no key of this store")
         return trashed
 
     def list(self) -> Iterator[TrashedObject]:
@@ -50,8 +50,9 @@ class FileTrash:
             names = sorted(os.listdir(self._folder)) if self._folder.exists() else []
         for name in names:
             with suppress(FileNotFoundError):  # given back or deleted since
-                trashed = parse_trash_name(name, (self._folder / name).stat().st_size)
-                if trashed is not None:
+                status = (self._folder / name).stat()
+                trashed = parse_trash_name(name, status.st_size)
+                if trashed is not None and stat.S_ISREG(status.st_mode):
                     yield trashed
 
     def give_back(self, trashed: TrashedObject) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import stat
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
@@ -17,6 +18,7 @@ from registry_core.storage.file_trash import FileTrash
 from registry_core.storage.interface import ObjectWriter, StorageError, StoredObject, TrashedObject, UploadLost
 from registry_core.storage.journal_lines import blob_line, withdrawn_line
 from registry_core.storage.local_files import is_forgotten, translated, whose_memory
+from registry_core.storage.object_keys import FAN, FILE_NAME
 from registry_core.storage.staging import Staging
 
 READ_BYTES = 1 << 20
@@ -203,16 +205,19 @@ class FilesystemStore:
         self.delete(key)
 
     def objects(self) -> Iterator[StoredObject]:
-        for fan in sorted(self._objects.iterdir()):
-            if not fan.name.startswith("."):
+        with translated("listing the objects"):
+            if not self._objects.is_dir():
+                raise StorageError(f"the folder {self._objects} is not there: is its disk not mounted?")
+            for fan in sorted(filter(FAN.fullmatch, os.listdir(self._objects))):
                 yield from self._objects_in(fan)
 
-    def _objects_in(self, fan: Path) -> Iterator[StoredObject]:
-        for path in sorted(fan.iterdir()):
+    def _objects_in(self, fan: str) -> Iterator[StoredObject]:
+        for name in sorted(filter(FILE_NAME.fullmatch, os.listdir(self._objects / fan))):
             with suppress(FileNotFoundError):  # deleted since the folder was listed
-                status = path.stat()
-                key = f"{fan.name}/{path.name}"
-                yield StoredObject(key, key.partition("-")[0], status.st_size, status.st_mtime)
+                key = f"{fan}/{name}"
+                status = self.locate(key).stat()
+                if stat.S_ISREG(status.st_mode):
+                    yield StoredObject(key, key.partition("-")[0], status.st_size, status.st_mtime)
 
     def unfinished(self) -> Iterator[StoredObject]:
         return iter(())  # an unfinished upload is an object like any other
@@ -223,8 +228,8 @@ class FilesystemStore:
     def note(self, digest: Digest, key: str, size_bytes: int) -> None:
         self._journal.append([blob_line(digest, key, size_bytes)])
 
-    def withdraw(self, keys: Iterable[str]) -> None:
-        self._journal.append(map(withdrawn_line, keys))
+    def withdraw(self, keys: Iterable[str], *, known_at_s: float = 0.0) -> None:
+        self._journal.append(withdrawn_line(key, known_at_s=known_at_s) for key in keys)
 
     def journal(self) -> Iterator[bytes]:
         return self._journal.lines()

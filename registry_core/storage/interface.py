@@ -187,8 +187,9 @@ class ObjectStore(Protocol):
         when `flush` is called."""
         ...
 
-    def withdraw(self, keys: Iterable[str]) -> None:
-        """Write into the journal that the database need not know these keys: an operator has decided so."""
+    def withdraw(self, keys: Iterable[str], *, known_at_s: float = 0.0) -> None:
+        """Write into the journal that the database need not know these keys: an operator has decided so. It holds
+        against all lines up to now, or up to `known_at_s` if that is later (seconds since the epoch)."""
         ...
 
     def journal(self) -> Iterator[bytes]:

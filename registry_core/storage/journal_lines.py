@@ -32,15 +32,16 @@ def blob_line(digest: Digest, key: str, size_bytes: int) -> str:
     return json.dumps({"digest": str(digest), "key": key, "size": size_bytes, "at": _now_s()}) + "\n"
 
 
-def withdrawn_line(key: str) -> str:
-    """The line of a key that the database need not know."""
-    return json.dumps({"withdrawn": key, "at": _now_s()}) + "\n"
+def withdrawn_line(key: str, *, known_at_s: float) -> str:
+    """The line of a key that the database need not know. `known_at_s`: the time of the latest line that it is to hold
+    against, which a clock that was ahead may have put into the future."""
+    return json.dumps({"withdrawn": key, "at": max(_now_s(), known_at_s)}) + "\n"
 
 
 def parse_line(line: bytes) -> JournalLine | None:
-    """None for a line that was not written whole."""
+    """None for a line that was not written whole. What follows on one that was broken off stands in the same line."""
     try:
-        return _decoder.decode(line)
+        return _decoder.decode(line[max(0, line.rfind(b"{")) :])
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None
 

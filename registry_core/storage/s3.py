@@ -20,6 +20,7 @@ from registry_core.storage.interface import (
     StoredObject,
     TrashedObject,
 )
+from registry_core.storage.object_keys import FILE_NAME
 from registry_core.storage.s3_bucket import Bucket, Listed
 from registry_core.storage.s3_journal import Journal
 from registry_core.storage.s3_parts import PartPlan
@@ -97,16 +98,16 @@ class S3Store:
         self._abort_all(FOLDER + key)
 
     def objects(self) -> Iterator[StoredObject]:
-        return map(_stored, self._bucket.objects(FOLDER))
+        return (stored for stored in map(_stored, self._bucket.objects(FOLDER)) if FILE_NAME.fullmatch(stored.key))
 
     def unfinished(self) -> Iterator[StoredObject]:
-        return map(_stored, self._bucket.multiparts(FOLDER))
+        return (stored for stored in map(_stored, self._bucket.multiparts(FOLDER)) if FILE_NAME.fullmatch(stored.key))
 
     def note(self, digest: Digest, key: str, size_bytes: int) -> None:
         self._journal.note(digest, key, size_bytes)
 
-    def withdraw(self, keys: Iterable[str]) -> None:
-        self._journal.withdraw(keys)
+    def withdraw(self, keys: Iterable[str], *, known_at_s: float = 0.0) -> None:
+        self._journal.withdraw(keys, known_at_s=known_at_s)
 
     def journal(self) -> Iterator[bytes]:
         return self._journal.lines()

@@ -64,9 +64,9 @@ class Journal:
                 self._lines = lines + self._lines
                 self._timer = self._timer or self._start_timer()
 
-    def withdraw(self, keys: Iterable[str]) -> None:
+    def withdraw(self, keys: Iterable[str], *, known_at_s: float) -> None:
         """Write at once that the database need not know these keys. Raises StorageError."""
-        lines = [withdrawn_line(key) for key in keys]
+        lines = [withdrawn_line(key, known_at_s=known_at_s) for key in keys]
         for start in range(0, len(lines), LINES_MAX):
             self._bucket.put(_name(), "".join(lines[start : start + LINES_MAX]).encode())
 

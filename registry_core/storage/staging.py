@@ -14,7 +14,7 @@ from enum import Enum, auto
 from pathlib import Path
 
 from registry_core.durable import make_folder
-from registry_core.storage.interface import StorageFull, UploadLost
+from registry_core.storage.interface import StorageError, StorageFull, UploadLost
 from registry_core.storage.local_files import is_forgotten, translated, whose_memory
 from registry_core.storage.staged_bytes import StagedBytes
 
@@ -121,17 +121,23 @@ class Staging:
     def names(self) -> dict[str, bool]:
         """The uploads that are here, and (with False) those that are about to leave."""
         found: dict[str, bool] = {}
-        for entry in os.scandir(self._folder):
+        for entry in self._entries():
             with suppress(FileNotFoundError):
                 size_bytes = entry.stat().st_size
                 if size_bytes not in {0, len(_GONE)}:
                     found[entry.name] = size_bytes > len(_GONE)
         return found
 
+    def _entries(self) -> list[os.DirEntry[str]]:
+        with translated("listing the uploads that have begun"):
+            if not self._folder.is_dir():
+                raise StorageError(f"the folder {self._folder} is not there: start Portolan anew, which makes it")
+            return [entry for entry in os.scandir(self._folder) if entry.is_file(follow_symlinks=False)]
+
     def sweep(self, *, ttl_s: float, memory_s: float) -> int:
         """End what nobody touched for `ttl_s` seconds, and forget after `memory_s` what is not here; how many ended."""
         now_s, ended = time.time(), 0
-        for entry in os.scandir(self._folder):
+        for entry in self._entries():
             with suppress(FileNotFoundError):
                 status = entry.stat()
                 is_here = status.st_size > len(_GONE)

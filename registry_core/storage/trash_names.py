@@ -11,8 +11,9 @@ import secrets
 import time
 
 from registry_core.storage.interface import TrashedObject
+from registry_core.storage.object_keys import KEY
 
-_NAME = re.compile(r"(?P<key>[^@]+)@(?P<at>\d{1,12})-[0-9a-f]{8}")
+_NAME = re.compile(r"(?P<key>[^@]+)@(?P<at>[0-9]{1,12})-[0-9a-f]{8}")
 _SLASH = "+"  # in no key
 
 
@@ -29,6 +30,7 @@ def trash_prefix(key: str) -> str:
 def parse_trash_name(name: str, size_bytes: int) -> TrashedObject | None:
     """None for a name that is not one of ours."""
     found = _NAME.fullmatch(name)
-    if found is None:
+    key = found["key"].replace(_SLASH, "/") if found else ""
+    if found is None or not KEY.fullmatch(key):
         return None
-    return TrashedObject(name, found["key"].replace(_SLASH, "/"), size_bytes, float(found["at"]))
+    return TrashedObject(name, key, size_bytes, float(found["at"]))

@@ -117,11 +117,15 @@ def _kill_and_await_successor(server: Server) -> None:
 
 
 def _assert_only_abandoned_uploads(server: Server) -> None:
-    """Dead writers leave uploads, and objects that were to be deleted after a commit; the sweep removes both."""
+    """Dead writers leave uploads, and objects that were to be deleted after a commit; sweeping removes both.
+
+    The first sweep ends the uploads, the next one what those who died had made of them.
+    """
     print(storage(server, "check").stdout)
-    swept = storage(server, "sweep", "--idle=0", "--force")
-    assert swept.returncode == 0, swept.stderr
-    print(swept.stdout)
+    for _ in range(2):
+        swept = storage(server, "sweep", "--idle=0", "--force")
+        assert swept.returncode == 0, swept.stderr
+        print(swept.stdout)
     checked = storage(server, "check")
     assert checked.returncode == 0, checked.stdout
     assert "0 uploads under way" in checked.stdout

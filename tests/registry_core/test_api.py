@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
+import secrets
 import socket
+import subprocess
+import tempfile
 import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
 
 import pytest
+import redis
 from django.test import Client
 from rest_framework import exceptions
 
@@ -19,11 +28,14 @@ from registry_core.api.health import (
     LATEST_S,
     TIMEOUT_S,
     HealthProbe,
+    Unhealthy,
     check_database,
     check_redis,
     check_storage,
 )
 from registry_core.processes.heartbeats import CLOCK, WORKER, beat
+from registry_core.supervisor.ports import free_port
+from tests.support.tools import tool
 from tests.support.waiting import wait_until
 
 NOT_FOUND = {"errors": [{"code": "NOT_FOUND", "message": "there is nothing at this address"}]}
@@ -74,6 +86,54 @@ def test_health_with_silent_servers_is_200_and_unhealthy_in_time(
     assert answer.status_code == 200
     assert answer.json()["status"] == "unhealthy"
     assert [part["status"] for part in answer.json()["components"]] == ["unhealthy", "unhealthy", "healthy"]
+
+
+@contextmanager
+def pooler(url: str) -> Iterator[str]:
+    """A PgBouncer that lends its connections for a transaction, in front of the database; its URL."""
+    parts, port = urlsplit(url), free_port()
+    with tempfile.TemporaryDirectory() as folder:
+        configuration = Path(folder) / "pgbouncer.ini"
+        configuration.write_text(
+            f"[databases]\n* = host={parts.hostname} port={parts.port} "
+            f"user={parts.username} password={parts.password}\n"
+            f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nauth_type = any\npool_mode = transaction\n"
+        )
+        Path(folder).chmod(0o755)
+        command = [str(tool("pgbouncer")), *(["-u", "nobody"] if os.geteuid() == 0 else []), str(configuration)]
+        with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+            wait_until(lambda: is_listening(port), what="pgbouncer listens")
+            yield urlunsplit(parts._replace(netloc=f"{parts.username}:x@127.0.0.1:{port}"))
+            process.terminate()
+
+
+def is_listening(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def test_health_asks_through_a_pooler_too() -> None:
+    with pooler(os.environ["PORTOLAN_DATABASE_URL"]) as url:
+        check_database(url)
+
+
+def test_a_broker_that_takes_nothing_is_unhealthy() -> None:
+    url = os.environ["PORTOLAN_REDIS_URL"]
+    name = f"reader-{secrets.token_hex(4)}"
+    with redis.Redis.from_url(url) as client:
+        client.acl_setuser(name, enabled=True, passwords=["+x"], categories=["+@all"], commands=["-set"], keys=["*"])
+        parts = urlsplit(url)
+        limited = urlunsplit(parts._replace(netloc=f"{name}:x@{parts.hostname}:{parts.port}"))
+        with pytest.raises(redis.ResponseError, match="no permissions"):
+            check_redis(limited)
+        client.acl_deluser(name)
+
+
+def test_a_database_that_takes_no_writes_is_unhealthy() -> None:
+    url = os.environ["PORTOLAN_DATABASE_URL"]
+    separator = "&" if urlsplit(url).query else "?"
+    with pytest.raises(Unhealthy, match="takes no writes"):
+        check_database(f"{url}{separator}options=-c%20default_transaction_read_only%3Don")
 
 
 def test_health_of_many_callers_is_asked_once_in_its_time() -> None:

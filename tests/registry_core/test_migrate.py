@@ -131,6 +131,23 @@ def test_many_at_once_on_an_empty_database_all_succeed_and_say_that_they_wait(
     assert is_whole(empty, schema)
 
 
+def test_limits_of_the_role_or_database_do_not_end_a_migration(empty: Database, schema: list[tuple[Any, ...]]) -> None:
+    migration = not_atomic()[0]
+    needed = MigrationLoader(None).disk_migrations[migration].dependencies
+    (before,) = [name for app, name in needed if app == migration[0]]
+    empty.go_to(migration[0], before)
+    name = empty.rows("SELECT current_database()")[0][0]
+    limits = ("statement_timeout", "idle_session_timeout", "idle_in_transaction_session_timeout")
+    with psycopg.connect(empty.url) as blocker:
+        blocker.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ; SELECT 1")
+        empty.change("; ".join(f"ALTER DATABASE {name} SET {limit} = '3s'" for limit in limits))
+        process = empty.start_migrate()
+        past_limits = f"{WORKING} AND query_start < clock_timestamp() - interval '4 seconds'"
+        wait_until(lambda: empty.rows(past_limits) != [], what="it waits for longer than that", within_s=WITHIN_S)
+    assert process.wait(WITHIN_S) == 0, empty.log()
+    assert is_whole(empty, schema)
+
+
 @pytest.mark.parametrize("migration", not_atomic(), ids=".".join)
 @pytest.mark.parametrize("in_the_way", ["a snapshot", "a lock of each table"])
 def test_killed_in_a_migration_outside_of_a_transaction_it_can_be_repeated(

@@ -18,6 +18,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from registry_core.config import Config, ConfigError
 from tests.support.databases import create_database, drop_database
 from tests.support.open_python import reachable
 from tests.support.server import PORTOLAN
@@ -60,6 +61,12 @@ CASES = [
     wrong("WORKERS", "greater than or equal to 1", WORKERS="0"),
     wrong("WORKERS", "valid integer", WORKERS="many"),
     wrong("DATA", "is a file", DATA=os.devnull + "/data"),
+    wrong("DATA", "File name too long", DATA="/" + "x" * 300),
+    wrong("DATA", "has a home", DATA="~nobody-of-that-name/data"),
+    wrong("DATA", "name a folder that this account may write", "up", DATA="/proc/no/data"),
+    wrong("MACHINE", "File name too long", MACHINE="/" + "x" * 300),
+    wrong("EXTERNAL_URL", "must be http://HOST", EXTERNAL_URL="https://registry.test/a/../b"),
+    wrong("EXTERNAL_URL", "neither a host name", EXTERNAL_URL="https://10.0.0.300"),
     wrong("EXTERNAL_URL", "without a user name", EXTERNAL_URL="https://a:hunter2@registry.test"),
     wrong("EXTERNAL_URL", "without blanks", EXTERNAL_URL="https://registry .test"),
     wrong("EXTERNAL_URL", "must be http://HOST", EXTERNAL_URL="registry.test"),
@@ -84,6 +91,9 @@ CASES = [
     wrong("DATABASE_URL", "port from 1 to 65535", DATABASE_URL="postgresql://ada:hunter2@h:99999/db"),
     wrong("DATABASE_URL", "port from 1 to 65535", DATABASE_URL="postgresql://ada:hunter2@h:port/db"),
     wrong("DATABASE_URL", "sslmode must be one of", DATABASE_URL=f"{DATABASE}?sslmode=always"),
+    wrong("DATABASE_URL", "connect_timeout must be a number", DATABASE_URL=f"{DATABASE}?connect_timeout=soon"),
+    wrong("DATABASE_URL", "tcp_user_timeout must be a number", DATABASE_URL=f"{DATABASE}?tcp_user_timeout=-1"),
+    wrong("DATABASE_URL", "definition of service", "migrate", DATABASE_URL=f"{DATABASE}?service=nosuch"),
     wrong("DATABASE_URL", "there is no file", DATABASE_URL=f"{DATABASE}?sslmode=verify-full&sslrootcert=/no/ca.pem"),
     wrong("DATABASE_URL", "has no address", "migrate", DATABASE_URL="postgresql://ada:hunter2@nosuch.invalid/db"),
     wrong("DATABASE_URL", "has no address", "serve", DATABASE_URL="postgresql://ada:hunter2@nosuch.invalid/db"),
@@ -96,6 +106,11 @@ CASES = [
     wrong("REDIS_URL", "port from 1 to 65535", REDIS_URL="redis://h:99999/0"),
     wrong("REDIS_URL", "is a number", REDIS_URL="redis://h/main"),
     wrong("REDIS_URL", "no option 'nonsense'", REDIS_URL="redis://h/0?nonsense=1"),
+    wrong("REDIS_URL", "no option 'socket_timeout'", REDIS_URL="redis://h/0?socket_timeout=5"),
+    wrong("REDIS_URL", "begin with rediss://", REDIS_URL="redis://h/0?ssl_cert_reqs=none"),
+    wrong("REDIS_URL", "ssl_cert_reqs must be one of", REDIS_URL="rediss://h/0?ssl_cert_reqs=always"),
+    wrong("REDIS_URL", "there is no file", REDIS_URL="rediss://h/0?ssl_ca_certs=/no/ca.pem"),
+    wrong("REDIS_URL", "must begin with redis://", REDIS_URL="unix:///run/valkey.sock"),
     wrong("STORAGE", "'filesystem' or 's3'", STORAGE="gcs"),
     wrong("S3_BUCKET", "name the bucket", STORAGE="s3"),
     wrong("S3_BUCKET", "bucket's name alone", S3_BUCKET="s3://registry"),
@@ -104,12 +119,18 @@ CASES = [
     wrong("S3_ENDPOINT", "without a user name", S3_ENDPOINT="https://k:hunter2@minio:9000"),
     wrong("S3_REGION", "a region's name", S3_REGION="eu central 1"),
     wrong("S3_PREFIX", "folder names", S3_PREFIX="a/../b"),
+    wrong("S3_PREFIX", "choose another", S3_PREFIX="objects"),
+    wrong("S3_PREFIX", "choose another", S3_PREFIX="trash/ours/"),
+    wrong("S3_PREFIX", "at most", S3_PREFIX="x" * 1000),
     wrong("S3_CA_FILE", "there is no such file", S3_CA_FILE="/no/ca.pem"),
+    wrong("S3_CA_FILE", "File name too long", S3_CA_FILE="/" + "x" * 300),
+    wrong("TLS_CERT", "has a home", TLS_CERT="~nobody-of-that-name/x.pem", TLS_KEY="/x.pem"),
     wrong("S3_PART_BYTES", "greater than or equal", S3_PART_BYTES="1"),
     wrong("TLS", "valid boolean", TLS="perhaps"),
     wrong("LOG_LEVEL", "'debug', 'info'", LOG_LEVEL="loud"),
     wrong("DISK_FREE_MIN_PERCENT", "less than or equal", DISK_FREE_MIN_PERCENT="100"),
     wrong("SETTINGS", "JSON object", SETTINGS="read_only"),
+    wrong("SETTINGS", "JSON object", SETTINGS="[" * 5000),
     wrong("SETTINGS", "read_onyl", SETTINGS='{"read_onyl": true}'),
     Wrong("tls_cert", "belong together", {"TLS_CERT": "/x.pem"}),
     Wrong("tls_cert", "cannot read /no/x.pem", {"TLS_CERT": "/no/x.pem", "TLS_KEY": "/no/y.pem"}, command=("up",)),
@@ -127,6 +148,25 @@ CASES = [
     wrong_file("wrong.yml", "not valid YAML", "data: !!python/object:os.path {}\n"),
     wrong_file("wrong.yml", "`key: value` lines", "- port\n"),
 ]  # fmt: skip
+
+
+HUGE = "9" * 30
+NUMBERS = [key for key, field in Config.model_fields.items() if field.annotation in {int, int | None}]
+
+
+@pytest.mark.parametrize("value", ["-1", HUGE, "1.5", "ten"])
+@pytest.mark.parametrize("key", NUMBERS)
+def test_every_number_has_a_least_and_a_greatest_value(key: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PORTOLAN_CONFIG", os.devnull)
+    monkeypatch.setenv(f"PORTOLAN_{key.upper()}", value)
+    with pytest.raises(ConfigError, match=f"PORTOLAN_{key.upper()}: Input should be"):
+        Config.load()
+
+
+def test_the_scheme_of_an_address_is_the_same_in_capitals(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PORTOLAN_CONFIG", os.devnull)
+    monkeypatch.setenv("PORTOLAN_EXTERNAL_URL", "HTTPS://registry.test")
+    assert Config.load().is_https
 
 
 def portolan(*arguments: str, data: Path, **variables: str) -> tuple[int, list[str]]:
@@ -176,6 +216,20 @@ def test_database_of_another_encoding_is_refused(tmp_path: Path, command: str) -
         code, lines = portolan(command, data=tmp_path, DATABASE_URL=url)
     assert code == (1 if command == "check" else CONFIGURATION)
     assert command == "check" or (len(lines) == 1 and "LATIN1" in lines[0] and "UTF8" in lines[0]), lines
+
+
+@pytest.mark.parametrize(
+    ("setting", "says"), [("default_transaction_read_only = on", "takes no writes"), ("datestyle = German", "to ISO")]
+)
+@pytest.mark.parametrize("command", ["migrate", "serve"])
+def test_database_with_settings_that_we_cannot_work_with_is_refused(
+    tmp_path: Path, command: str, setting: str, says: str
+) -> None:
+    with database("CREATE DATABASE {}") as url:
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute(f"ALTER DATABASE {urlsplit(url).path[1:]} SET {setting}".encode())
+        outcome = portolan(command, data=tmp_path, DATABASE_URL=url)
+    assert is_refused(outcome, named="PORTOLAN_DATABASE_URL", says=says), outcome
 
 
 def test_database_in_which_we_may_make_no_tables_is_refused(tmp_path: Path) -> None:

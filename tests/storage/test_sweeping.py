@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -539,3 +540,155 @@ def _forget_marks(depot: Depot) -> None:
         depot.store._bucket.delete("installation.json")
     else:
         (get_config().data / "objects" / ".installation" / "mark.json").unlink()
+
+
+def test_what_became_of_an_abandoned_short_upload_goes_with_the_sweep_after_the_one_that_ends_it(folder: Depot) -> None:
+    staging, name = folder.store.staging, "ab" * 16
+    assert staging is not None
+    assert staging.add(name, b"promoted")
+    folder.keys[b"promoted"] = key = folder.store.key_for(name)
+    (get_config().data / "objects" / key).write_bytes(b"promoted")  # the process died before the row
+
+    first = folder.sweep()
+    assert (first.uploads, first.objects) == (1, []), "the name may be that of a blob that is being made"
+    assert [removed.key for removed in folder.sweep().objects] == [key]
+    assert check_storage().is_clean
+
+
+@pytest.mark.parametrize("thing", ["lost+found/", "README", "loop@", "ab/folder/", "ab/a@1-b", "ab/.nfs01", "ab/pipe|"])
+def test_what_is_no_object_of_ours_is_left_alone(folder: Depot, thing: str) -> None:
+    folder.push(b"kept")
+    left = folder.write(b"left behind")
+    path = get_config().data / "objects" / thing.rstrip("/@|")
+    match thing[-1]:
+        case "/":
+            path.mkdir()
+        case "@":
+            path.symlink_to(path.name)
+        case "|":
+            os.mkfifo(path)
+        case _:
+            path.write_bytes(b"of somebody else")
+
+    report = folder.sweep()
+    assert ([removed.key for removed in report.objects], report.stopped) == ([left], {})
+    assert check_storage().is_clean
+    assert repair_storage().left == 0
+    assert os.path.lexists(path)
+
+
+def test_what_lies_in_the_trash_and_is_none_of_ours_is_neither_given_back_nor_in_the_way(folder: Depot) -> None:
+    trash_folder = get_config().data / "objects" / ".trash"
+    key = folder.write(b"removed")
+    folder.sweep()
+    (trash_folder / "..+..+outside@1-00000000").write_bytes(b"x")
+    (trash_folder / f"ab+{'ab' * 16}@1-00000000").mkdir()
+    assert folder.sweep().stopped == {}
+    assert [trashed.key for trashed in trash.restore(None)] == [key]
+    assert trash.empty() == (0, 0)
+    assert not (get_config().data.parent / "outside").exists()
+
+
+def test_a_folder_of_another_installation_among_the_objects_is_left_alone(minio: Minio, configure: Configure) -> None:
+    configure(**minio.settings())
+    installation.begin()
+    outer = Depot(stores.default_store())
+    outer.push(b"kept")
+    client, bucket = minio.client(), get_config().s3_bucket
+    theirs = [
+        f"objects/objects/{'ab' * 16}-01",
+        "objects/installation.json",
+        "objects/journal/2026-01/01T000000-1.jsonl",
+    ]
+    for name in theirs:
+        client.put_object(Bucket=bucket, Key=name, Body=b"of another installation")
+    assert (outer.sweep(is_forced=True).removed, check_storage().is_clean) == (0, True)
+
+
+@pytest.mark.parametrize("folder_name", ["objects", "staging"])
+def test_a_folder_that_is_not_there_is_an_error_of_the_store(folder: Depot, folder_name: str) -> None:
+    folder.push(b"kept")
+    (get_config().data / folder_name).rename(get_config().data / "away")
+    with pytest.raises(StorageError, match="is not there"):
+        check_storage()
+    with suppress(StorageError):
+        assert "is not there" in folder.sweep().stopped["filesystem"]
+
+
+def test_a_sweep_that_broke_off_is_told_until_one_succeeds(folder: Depot) -> None:
+    folder.push(b"kept")
+    folder.write(b"left behind")
+    in_the_way = get_config().data / "objects" / ".trash"
+    in_the_way.write_bytes(b"no folder")
+    assert "Not a directory" in folder.sweep().stopped["filesystem"]
+    assert "the sweep broke off" in (installation.sweeping_stopped() or "")
+    in_the_way.unlink()
+    assert folder.sweep().removed == 1
+    assert installation.sweeping_stopped() is None
+
+
+@pytest.mark.parametrize(
+    "mark",
+    [
+        b'{"installation":"\xff"}',
+        b'{"installation":"a\\u0000b"}',
+        b'{"installation":"' + b"x" * 33 + b'"}',
+        b'{"installation":"x","count":9223372036854775807}',
+        b'{"installation":"x","count":-1}',
+        b'{"installation":"x","at":"\\u0000"}',
+    ],
+)
+@pytest.mark.parametrize("is_known", [True, False])
+def test_a_mark_that_nobody_wrote_is_damaged(depot: Depot, mark: bytes, is_known: bool) -> None:
+    depot.push(b"known")
+    if not is_known:
+        _forget_marks(depot)
+    depot.store.write_mark(mark)
+    assert ("mark is damaged" in depot.stopped()) is is_known
+    adoption.adopt(adoption.findings()[0])
+    assert depot.stopped() == ""
+
+
+def test_what_is_adopted_stays_so_when_the_clock_was_ahead(depot: Depot, monkeypatch: pytest.MonkeyPatch) -> None:
+    depot.push(b"old")
+    depot.sweep()
+    now_s = time.time()
+    with monkeypatch.context() as ahead:
+        ahead.setattr(time, "time", lambda: now_s + 400 * DAY_S)
+        lost = depot.push(b"pushed while the clock was a year ahead")
+        depot.store.flush()
+    depot.forget(lost)
+    if depot.store.name == "filesystem":
+        os.utime(get_config().data / "objects" / lost.storage_key)
+
+    assert "never known" in depot.stopped()
+    adoption.adopt(adoption.findings()[0])
+    assert depot.sweep().removed == 1
+
+
+def test_a_line_of_the_journal_behind_one_that_was_broken_off_counts(folder: Depot) -> None:
+    folder.push(b"old")
+    journal = next((get_config().data / "journal").glob("*.jsonl"))
+    with journal.open("ab") as file:
+        file.write(b'{"digest": "sha256:a disk was full')
+    folder.forget(folder.push(b"pushed after the dump"))
+    assert "never known" in folder.stopped()
+
+
+def test_marks_that_the_store_did_not_take_are_no_sign_of_another_store(
+    depot: Depot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    depot.push(b"old")
+    depot.sweep()
+
+    def full(*_: object) -> None:
+        raise StorageError("the disk is full")
+
+    with monkeypatch.context() as failing:
+        failing.setattr(type(depot.store), "write_mark", full)
+        for number in range(3):
+            depot.push(b"%d" % number)
+            with pytest.raises(StorageError):
+                installation.mark_stores()
+    depot.write(b"left behind")
+    assert depot.sweep().removed == 1
