@@ -170,7 +170,9 @@ class Config(BaseModel):
         default=4 * 1024 * 1024, ge=1024, le=64 * 1024 * 1024, description="Largest manifest accepted, in bytes."
     )
     deleted_retention_days: int = Field(
-        default=14, ge=0, description="Days for which what was deleted can be brought back; 0: not at all."
+        default=14,
+        ge=0,
+        description="Days until the rows of what was deleted may be purged; nothing purges or restores them yet.",
     )
     trash_days: int = Field(
         default=7,
