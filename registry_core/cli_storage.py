@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from registry_core.cli_common import EXIT_FAILED, operation
 from registry_core.config import get_config
+
+if TYPE_CHECKING:
+    from registry_core.content.scrub import ScrubReport
 
 app = typer.Typer(help="Look after the object store.", no_args_is_help=True)
 trash_app = typer.Typer(help="What sweeps have removed, and keep for some days.", no_args_is_help=True)
@@ -149,10 +152,10 @@ class _Progress:
     def __init__(self) -> None:
         self._said_at_s = time.monotonic()
 
-    def __call__(self, so_far: object) -> None:
+    def __call__(self, so_far: ScrubReport) -> None:
         if time.monotonic() - self._said_at_s >= PROGRESS_EVERY_S:
             self._said_at_s = time.monotonic()
-            typer.echo(f"so far: {so_far}", err=True)
+            typer.echo(f"{so_far.blobs} blobs, {so_far.read_bytes} bytes read so far", err=True)
 
 
 def _ask(question: str, *, is_yes: bool) -> None:

@@ -9,6 +9,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from registry_core import cli_storage
+from registry_core.content.scrub import ScrubReport
 from registry_core.supervisor.ports import free_port
 from tests.support.server import PORTOLAN, Server
 from tests.support.waiting import wait_until
@@ -140,6 +142,16 @@ def test_each_rotation_makes_another_key(tmp_path: Path) -> None:
     results = [portolan("keys", "rotate", data=tmp_path) for _ in range(2)]
     assert [result.returncode for result in results] == [0, 0]
     assert results[0].stdout != results[1].stdout
+
+
+def test_a_scrub_that_takes_long_says_how_far_it_is(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    progress, so_far = cli_storage._Progress(), ScrubReport(blobs=3, read_bytes=70_000)
+    progress(so_far)
+    monkeypatch.setattr(cli_storage, "PROGRESS_EVERY_S", 0.0)
+    progress(so_far)
+    assert capsys.readouterr().err == "3 blobs, 70000 bytes read so far\n"
 
 
 def test_no_key_is_made_in_a_folder_that_is_not_there(tmp_path: Path) -> None:
