@@ -18,7 +18,7 @@ from registry_core.config import Config, ConfigError, get_config, mask_url, plac
 from registry_core.database.preflight import connected, require_current, require_usable, schema_state
 from registry_core.storage.interface import StorageError
 from registry_core.tls.given import check_given
-from registry_core.tls.served import served_certificate
+from registry_core.tls.served import Note, read_note
 
 _PROBLEMS = (
     OSError,
@@ -59,8 +59,7 @@ def run_checks() -> Iterator[CheckResult]:
     yield _result(f"object store ({config.storage}) keeps an object and gives it back", _store_answers)
     if database.problem is None:
         yield from _of_installation(config)
-    if config.serves_tls:
-        yield _result("certificate can be served", lambda: _certificate_is_good(config))
+    yield from _of_certificates(config)
     yield _result("Django's deployment checks pass", _django_checks)
 
 
@@ -137,6 +136,15 @@ def _is_swept() -> None:
         raise ValueError(reason)
 
 
+def _of_certificates(config: Config) -> Iterator[CheckResult]:
+    """What the running `serve` serves, whatever the settings of this shell are, and what it would read by these."""
+    note = read_note(config)
+    if note is not None:
+        yield _result(f"certificate that process {note.pid} serves is valid", lambda: _is_valid_now(note))
+    if config.serves_tls and config.tls_cert is not None:  # one of our own CA is made and renewed by `serve`
+        yield _result("certificate of tls_cert can be served", lambda: check_given(config))
+
+
 def _write_probe(config: Config) -> None:
     if not config.data.is_dir():
         raise LookupError("it is not there: set PORTOLAN_DATA, or come to the folder that `portolan up` was started in")
@@ -167,11 +175,12 @@ def _migrated(config: Config) -> None:
         require_current(schema_state(connection), allows_newer=config.allow_newer_database)
 
 
-def _certificate_is_good(config: Config) -> None:
-    if config.tls_cert is not None:
-        check_given(config)
-    elif served_certificate(config).not_valid_after_utc < datetime.datetime.now(datetime.UTC):
-        raise LookupError("the certificate has expired: `portolan serve` renews it when it starts, and while it runs")
+def _is_valid_now(note: Note) -> None:
+    if note.certificate.not_valid_after_utc < datetime.datetime.now(datetime.UTC):
+        raise LookupError(
+            f"it expired on {note.certificate.not_valid_after_utc:%Y-%m-%d %H:%M} UTC: replace {note.path} and its "
+            "key; the log of `portolan serve` says why it has not taken another one"
+        )
 
 
 def _redis_answers(config: Config) -> None:

@@ -5,6 +5,7 @@ import errno
 import importlib.metadata
 import os
 import sys
+import tempfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -161,6 +162,8 @@ def createuser(
     ] = False,
 ) -> None:
     """Make a user, or set a user's password. The password is asked for, or read from standard input."""
+    if is_reset and (is_sysadmin or email):
+        raise typer.BadParameter("--reset sets a password and nothing else: leave out --admin and --email")
     users, password = operation("rbac.services.users"), _ask_password()
     try:
         if is_reset:
@@ -222,8 +225,11 @@ def openapi() -> None:
     """Write the OpenAPI description of the REST API to standard output."""
     from django.core.management import call_command
 
-    django.setup()
-    call_command("spectacular")
+    with tempfile.TemporaryDirectory() as folder:  # Django makes keys for itself, which DATA need not have for this
+        os.environ["PORTOLAN_DATA"] = folder
+        get_config.cache_clear()
+        django.setup()
+        call_command("spectacular")
 
 
 @keys_app.command("rotate")
@@ -231,6 +237,11 @@ def keys_rotate() -> None:
     """Sign new tokens with a new key; tokens of the old one are valid until they expire."""
     from registry_core.tokens.keys import key_ring
 
+    if not get_config().data.is_dir():  # a key made in another folder would be one that nobody signs with
+        raise ConfigError(
+            f"{get_config().data.absolute()} is not there, so it has no keys: set PORTOLAN_DATA, or come to the folder "
+            "that `portolan up` was started in"
+        )
     drop_root(get_config())
     typer.echo(f"new key: {key_ring().rotate()}")
 

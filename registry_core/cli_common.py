@@ -42,4 +42,7 @@ def drop_root(config: Config) -> None:
 def require(url: str | None, variable: str) -> None:
     """Raises ConfigError when a server is neither configured nor run by `portolan up`."""
     if url is None:
-        raise ConfigError(f"{variable} is not set and no `portolan up` runs on {get_config().data}")
+        raise ConfigError(
+            f"{variable} is not set and no `portolan up` runs on {get_config().data.absolute()}: set it, start "
+            "`portolan up`, or set PORTOLAN_DATA to the folder of the one that runs"
+        )

@@ -97,13 +97,18 @@ def untrust(
 
 @app.command()
 def show() -> None:
-    """Show the certificate that is served: for which names, by whom, until when."""
+    """Show the certificate that `portolan serve` of this machine serves: for which names, by whom, until when."""
     from registry_core.tls.authority import server_path
     from registry_core.tls.names import names_of
     from registry_core.tls.served import read_note, served_certificate
 
     config = get_config()
     note = read_note(config)
+    if note is None and not config.serves_tls:
+        raise ConfigError(
+            f"no `portolan serve` of {config.data} speaks HTTPS now, and these settings do not ask for it: set "
+            "hostname or tls_cert, or start `portolan up --tls`"
+        )
     certificate = note.certificate if note else served_certificate(config)
     left = certificate.not_valid_after_utc - datetime.datetime.now(datetime.UTC)
     typer.echo(f"names    {', '.join(names_of(certificate))}")
@@ -138,9 +143,22 @@ def _require_own(config: Config) -> None:
 
 
 def _hosts(config: Config) -> list[str]:
-    """The registry as clients write it: by the external URL, else by each of the names with the port."""
+    """The registry as clients write it: by the external URL, else by each of the names with the port.
+
+    Without `hostname`, as in a shell other than that of `serve`, the names are those of the certificate that is served.
+    """
     if config.authority:
         return [config.authority]
     port = "" if config.port == 443 else f":{config.port}"
-    names = [f"[{name}]" if ":" in name else name for name in config.hostname or ("localhost",)]
+    names = [f"[{name}]" if ":" in name else name for name in config.hostname or _served_names(config)]
     return [name + port for name in names]
+
+
+def _served_names(config: Config) -> tuple[str, ...]:
+    """The names of the running server's certificate but those that lead from each machine to itself."""
+    from registry_core.tls.names import LOCAL, names_of
+    from registry_core.tls.served import read_note
+
+    note = read_note(config)
+    names = names_of(note.certificate) if note else ()
+    return tuple(name for name in names if name not in LOCAL) or ("localhost",)

@@ -177,7 +177,7 @@ class Config(BaseModel):
         default=14,
         ge=0,
         le=100 * 365,
-        description="Days for which what was deleted can be brought back; 0: not at all.",
+        description="Days until the rows of what was deleted may be purged; nothing purges or restores them yet.",
     )
     trash_days: int = Field(
         default=7,

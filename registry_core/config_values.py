@@ -159,7 +159,7 @@ def file(path: Path) -> Path:
 def bucket(name: str) -> str:
     """The name of a bucket, and not its address."""
     if not _BUCKET.fullmatch(name):
-        raise ValueError("must be the bucket's name alone, without s3:// and folders")
+        raise ValueError("must be the bucket's name alone, of 3 characters or more, without s3:// and folders")
     return name
 
 

@@ -12,6 +12,7 @@ import re
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from http import HTTPStatus
 from typing import Any, ClassVar, TextIO
 
 import msgspec
@@ -278,8 +279,8 @@ def _route_standard_library(level: str, stream: TextIO) -> None:
 
 
 def _is_ours_to_mend(record: logging.LogRecord) -> bool:
-    """Django warns of every request that is answered with 4xx: clients' mistakes, which the access log has already."""
-    return record.levelno >= logging.ERROR
+    """Django tells of every answer with 4xx or 501: what clients ask for in vain is in the access log already."""
+    return record.levelno >= logging.ERROR and getattr(record, "status_code", None) != HTTPStatus.NOT_IMPLEMENTED
 
 
 def _without_clients_traceback(record: logging.LogRecord) -> bool:

@@ -43,15 +43,22 @@ def account_of(config: Config) -> Account | None:
 def hand_over(config: Config) -> None:
     """Give the folders of DATA to the account of `run_as` that are not its own yet, before root becomes that account.
 
-    Raises ConfigError when the account may not come to them or to our own code, OSError.
+    Raises ConfigError when the account may not come to them, to our own code or to the Python that runs it, OSError.
     """
     account = account_of(config)
     if account is None:
         return
-    for path in (config.data.parent, Path(sys.prefix), Path(__file__).parent):
+    if closed := account.first_closed(config.data.parent):
+        raise ConfigError(
+            f"run_as: the account {account.name} may not enter {closed}, which is on the way to {config.data}: set "
+            "PORTOLAN_DATA to a folder where it may, such as /var/lib/portolan"
+        )
+    # An environment's Python may lie elsewhere, as those of pyenv and uv do in the home of who made the environment.
+    for path in (Path(sys.base_prefix).resolve(), Path(sys.prefix), Path(__file__).parent):
         if closed := account.first_closed(path):
             raise ConfigError(
-                f"run_as: the account {account.name} may not enter {closed}, which is on the way to {path}"
+                f"run_as: the account {account.name} may not enter {closed}, which is on the way to {path}: install "
+                "Portolan in a folder that everybody may enter, such as /opt, with a Python that is in one as well"
             )
     for file in (config.tls_cert, config.tls_key):
         if file is not None and file.exists() and (account.first_closed(file.parent) or not account.can_read(file)):

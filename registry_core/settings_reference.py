@@ -53,7 +53,9 @@ def entries() -> Iterator[Entry]:
     """Every setting, in the order of the fields."""
     for key, field in Config.model_fields.items():
         is_secret = SecretStr in get_args(field.annotation)
-        yield Entry(key, field.description or "", _kind(key, field), _default(field.get_default()), is_secret)
+        # What a factory makes differs from one machine to the next; such a setting's description says what it is.
+        default = "" if field.default_factory else _default(field.default)
+        yield Entry(key, field.description or "", _kind(key, field), default, is_secret)
 
 
 def markdown() -> str:

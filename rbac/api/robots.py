@@ -158,8 +158,13 @@ class RobotsView(ApiView):
             admit(self.subject, in_system("robot", "create"), self)
             return None
         named = {permission.namespace for permission in asked.permissions}
-        if asked.level != PROJECT or len(named) != 1:
-            raise InvalidInput("level is system, or project with permissions in the namespace of that one project")
+        if asked.level != PROJECT:
+            raise InvalidInput("level is project or system")
+        if len(named) != 1:
+            raise InvalidInput(
+                "permissions of a robot of level project name that one project as their namespace; more than one, or "
+                "all (*), can be given to a robot of level system"
+            )
         name = named.pop()
         self.found_project = find_project(name, is_name=True)
         if self.found_project is None and is_sysadmin(self.subject):

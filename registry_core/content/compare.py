@@ -48,6 +48,7 @@ class StorageReport:
             f"{blobs} blobs in the store {name}, which is not configured"
             for name, blobs in self.stores_not_configured.items()
         ]
+        lines += ["the stores and the database fit together"] if self.is_clean else []
         lines += [f"hint: {hint}" for hint in self.hints]
         return "\n".join(lines)
 

@@ -139,7 +139,7 @@ def begin() -> None:
         if how is Standing.STRANGERS:
             _log.error("nothing is swept in this store", store=store.name, reason=with_advice(reason))
     except StorageError as error:
-        _log.warning("the store could not be marked yet", reason=str(error))
+        _log.warning("the object store does not answer as it should, so pushes and pulls will fail", reason=str(error))
 
 
 def refuse_unless_ours(store: ObjectStore) -> None:

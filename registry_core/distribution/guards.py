@@ -300,7 +300,4 @@ def _advice(name: str, action: str, allowed: frozenset[str]) -> str:
         return f"you may pull from {name} but not {action}: ask an administrator of project {project} for more rights"
     if action != PUSH:
         return f"{name} does not exist or you may not {action} it"
-    return (
-        f"project {project} does not exist or you may not push to it; "
-        "create it in the console or with POST /api/v2.0/projects"
-    )
+    return f"project {project} does not exist or you may not push to it; create it with POST /api/v2.0/projects"

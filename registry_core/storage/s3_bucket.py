@@ -12,7 +12,7 @@ import time
 from base64 import b64encode
 from collections.abc import Collection, Iterator
 from contextlib import closing, contextmanager
-from typing import IO, TYPE_CHECKING, Any, NamedTuple
+from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple
 
 import boto3
 from botocore.client import Config as ClientConfig
@@ -35,6 +35,18 @@ PAUSE_MAX_S = 10.0
 _CONTENT_TYPE = "application/octet-stream"
 _ABSENT = {"404", "NoSuchKey", "NoSuchUpload"}
 _FULL = {"XMinioStorageFull", "QuotaExceeded", "XMinioAdminBucketQuotaExceeded", "InsufficientStorage", "507"}
+_REMEDIES: Final = {
+    "NoSuchBucket": "the bucket does not exist: make it, or correct s3_bucket",
+    "InvalidAccessKeyId": "the store does not know the key: correct s3_access_key",
+    "SignatureDoesNotMatch": "the secret is not that of the key: correct s3_secret_key",
+    "AccessDenied": "the key lacks a right on the bucket: the administrator's guide lists those that it needs",
+    "PermanentRedirect": "the bucket is in another region: correct s3_region",
+    "AuthorizationHeaderMalformed": "the bucket is in another region: correct s3_region",
+    "EndpointConnectionError": "nothing answers there: correct s3_endpoint, or start the store",
+    "NoCredentialsError": "there are no credentials: set s3_access_key and s3_secret_key",
+    "SSLError": "this machine does not trust the store's certificate: set s3_ca_file, or correct s3_endpoint",
+    "RequestTimeTooSkewed": "the clock of this machine differs from the store's: set it right",
+}
 _UNSUPPORTED = {"NotImplemented", "MethodNotAllowed", "501"}
 
 
@@ -242,19 +254,22 @@ def translated(what: str, *, ignore: Collection[str] = ()) -> Iterator[None]:
         if _code(error) not in ignore:
             raise _error(what, _code(error)) from error
     except BotoCoreError as error:
-        raise StorageError(f"{what}: no usable answer from the store ({type(error).__name__})") from error
+        name = type(error).__name__
+        raise StorageError(f"{what}: no usable answer from the store ({name}){_remedy(name)}") from error
 
 
 def _error(what: str, code: str) -> StorageError:
     if code == "NoSuchUpload":
         return UploadLost(f"{what}: its parts are no longer there, upload it again")
-    if code == "NoSuchBucket":
-        return StorageError(f"{what}: the bucket does not exist")
     if code in _ABSENT:
         return ObjectMissing(f"{what}: the object is not there")
     if code in _FULL:
         return StorageFull(f"{what}: the store is full ({code})")
-    return StorageError(f"{what}: the store answers {code}")
+    return StorageError(f"{what}: the store answers {code}{_remedy(code)}")
+
+
+def _remedy(failure: str) -> str:
+    return f": {_REMEDIES[failure]}" if failure in _REMEDIES else ""
 
 
 def _code(error: ClientError) -> str:

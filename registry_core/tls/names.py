@@ -9,12 +9,12 @@ from cryptography import x509
 
 from registry_core.config import Config
 
-_LOCAL = ("localhost", "127.0.0.1", "::1")
+LOCAL = ("localhost", "127.0.0.1", "::1")
 
 
 def wanted_names(config: Config) -> tuple[str, ...]:
     """The names that our own certificate is for: what was configured, then this machine's names for itself."""
-    return tuple(dict.fromkeys([*required_names(config), *_listened(config), *_LOCAL]))
+    return tuple(dict.fromkeys([*required_names(config), *_listened(config), *LOCAL]))
 
 
 def required_names(config: Config) -> tuple[str, ...]:

@@ -104,6 +104,8 @@ def _note_path(config: Config) -> Path:
 def served_certificate(config: Config) -> x509.Certificate:
     """The certificate that would be served by these settings. Raises CertificateRefused when there is none to be
     read."""
+    if config.tls_cert is None and not server_path(config).exists():
+        raise CertificateRefused(f"there is no {server_path(config)} yet: `portolan serve` makes it when it starts")
     return read_chain(config.tls_cert or server_path(config))[0]
 
 

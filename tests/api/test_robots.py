@@ -84,6 +84,13 @@ def test_what_a_robot_cannot_be_is_refused(sysadmin: Api, project: Project, wron
     assert not Robot.objects.exists()
 
 
+def test_a_robot_of_no_level_or_without_permissions_is_told_which(sysadmin: Api, project: Project) -> None:
+    wrong: list[dict[str, Any]] = [{"level": "x"}, {"permissions": []}]
+    said = [sysadmin.post("/robots", OF_PROJECT | body).text for body in wrong]
+    assert "level is project or system" in said[0]
+    assert "name that one project as their namespace" in said[1]
+
+
 def test_a_robot_of_the_system_names_projects_that_are_there(sysadmin: Api, project: Project) -> None:
     wrong = OF_SYSTEM | {"permissions": [place("project", "nothing", "repository pull")]}
     assert sysadmin.post("/robots", wrong).status_code == 404

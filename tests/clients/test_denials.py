@@ -124,10 +124,7 @@ def push(request: pytest.FixtureRequest) -> Push:
 
 
 def _advice(project: str) -> str:
-    return (
-        f"project {project} does not exist or you may not push to it; "
-        "create it in the console or with POST /api/v2.0/projects"
-    )
+    return f"project {project} does not exist or you may not push to it; create it with POST /api/v2.0/projects"
 
 
 def test_a_push_to_a_project_that_does_not_exist(

@@ -126,6 +126,5 @@ def test_docker_s_sdk_is_told_why_a_push_is_refused(
     told = _pushed(sdk, repository, house.owner)
 
     assert (
-        f"project {unique} does not exist or you may not push to it; "
-        "create it in the console or with POST /api/v2.0/projects"
+        f"project {unique} does not exist or you may not push to it; create it with POST /api/v2.0/projects"
     ) in told

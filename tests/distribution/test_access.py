@@ -125,7 +125,7 @@ def test_who_is_about_to_push_gets_to_the_answer_that_says_what_to_do(
         assert push.json()["errors"][0]["message"] == (
             f"unauthorized to access repository: {name}, action: push: "
             f"project {name.partition('/')[0]} does not exist or you may not push to it; "
-            "create it in the console or with POST /api/v2.0/projects"
+            "create it with POST /api/v2.0/projects"
         )
 
 

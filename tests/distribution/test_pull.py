@@ -10,6 +10,7 @@ from tests.distribution.client import Client, digest_of, refusal
 UNKNOWN = "sha256:" + "0" * 64
 CONTENT = bytes(range(256)) * 8
 AGAIN = 3  # from the second time on from memory
+OF_ITS_TIME = {"x-request-id": "", "date": ""}  # headers in which two answers may differ
 
 
 @pytest.fixture
@@ -76,7 +77,7 @@ def test_a_blob_that_is_pulled_again_is_the_same_in_all_forms_and_gone_when_it_i
     for _ in range(AGAIN):
         again, part = alice.get(blob), alice.get(blob, headers={"range": "bytes=1-2"})
         assert (again.status_code, again.content) == (200, CONTENT)
-        assert {**again.headers, "x-request-id": ""} == {**first.headers, "x-request-id": ""}
+        assert {**again.headers, **OF_ITS_TIME} == {**first.headers, **OF_ITS_TIME}
         assert (part.status_code, part.content) == (206, CONTENT[1:3])
         assert alice.get(blob, headers={"if-none-match": known}).status_code == 304
         head = alice.head(blob)

@@ -223,6 +223,7 @@ def test_page_and_sample_of_all_settings_are_current() -> None:
     """`make settings` writes them."""
     assert (ROOT / "docs" / "settings.md").read_text() == settings_reference.markdown()
     assert (ROOT / "deploy" / "portolan.yml").read_text() == settings_reference.sample()
+    assert "Undefined" not in settings_reference.markdown()
 
 
 def test_default_that_is_worked_out_at_the_start_is_not_shown_as_a_value() -> None:

@@ -9,8 +9,11 @@ from pathlib import Path
 import httpx
 import pytest
 
+from registry_core import cli_storage
+from registry_core.content.scrub import ScrubReport
 from registry_core.supervisor.ports import free_port
 from tests.support.server import PORTOLAN, Server
+from tests.support.waiting import wait_until
 
 
 def portolan(*arguments: str, data: Path, stdin: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
@@ -115,8 +118,23 @@ def test_password_of_nobody_cannot_be_set(server: Server, unique: str) -> None:
     assert f"there is no user '{unique}'" in result.stderr
 
 
+def test_setting_a_password_changes_nothing_else(server: Server, unique: str) -> None:
+    """What would be ignored is refused: somebody would believe that the user is an administrator now."""
+    assert portolan_for(server, "createuser", unique, stdin="Sextant-1908\n").returncode == 0
+    result = portolan_for(server, "createuser", unique, "--reset", "--admin", stdin="Astrolabe-1909\n")
+    assert (result.returncode, "leave out --admin" in result.stderr) == (2, True)
+    unchanged = httpx.get(f"{server.url}/api/v2.0/users/current", auth=(unique, "Sextant-1908"), timeout=30)
+    assert (unchanged.status_code, unchanged.json()["sysadmin_flag"]) == (200, False)
+
+
+def test_what_is_not_in_the_trash_is_named(server: Server) -> None:
+    result = portolan_for(server, "storage", "trash", "restore", "no/such")
+    assert (result.returncode, "no/such was not restored: it is not in the trash" in result.stderr) == (1, True)
+
+
 def test_storage_of_a_sound_installation_is_clean(server: Server) -> None:
-    assert portolan_for(server, "storage", "check").returncode == 0
+    checked = portolan_for(server, "storage", "check")
+    assert (checked.returncode, "fit together" in checked.stdout) == (0, True), checked.stdout
     assert portolan_for(server, "storage", "sweep").returncode == 0
 
 
@@ -126,8 +144,35 @@ def test_each_rotation_makes_another_key(tmp_path: Path) -> None:
     assert results[0].stdout != results[1].stdout
 
 
-def test_api_is_described(server: Server) -> None:
-    assert portolan_for(server, "openapi").stdout.startswith("openapi:")
+def test_a_scrub_that_takes_long_says_how_far_it_is(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    progress, so_far = cli_storage._Progress(), ScrubReport(blobs=3, read_bytes=70_000)
+    progress(so_far)
+    monkeypatch.setattr(cli_storage, "PROGRESS_EVERY_S", 0.0)
+    progress(so_far)
+    assert capsys.readouterr().err == "3 blobs, 70000 bytes read so far\n"
+
+
+def test_no_key_is_made_in_a_folder_that_is_not_there(tmp_path: Path) -> None:
+    """The registry that was meant, whose folder is another, would go on with the key that it has."""
+    result = portolan("keys", "rotate", data=tmp_path / "none")
+    assert (result.returncode, "PORTOLAN_DATA" in result.stderr) == (3, True)
+    assert not (tmp_path / "none").exists()
+
+
+def test_api_is_described_without_a_server_or_its_folder(tmp_path: Path) -> None:
+    result = portolan("openapi", data=tmp_path / "none")
+    assert result.stdout.startswith("openapi:"), result.stderr
+    assert not (tmp_path / "none").exists()
+
+
+def test_what_this_release_cannot_do_is_no_error_in_the_log(server: Server) -> None:
+    account = ("admin", server.admin_password)
+    answer = httpx.get(f"{server.url}/api/v2.0/scanners", auth=account, timeout=30)
+    assert answer.status_code == 501
+    wait_until(lambda: "/api/v2.0/scanners" in server.log_path.read_text(), what="the access line is written")
+    assert "Not Implemented" not in server.log_path.read_text()
 
 
 def test_access_line_is_json_without_line_breaks_and_signatures(tmp_path: Path) -> None:

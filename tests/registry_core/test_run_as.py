@@ -8,6 +8,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -118,9 +119,24 @@ def test_key_of_the_certificate_that_the_account_may_not_read_is_named(folder: P
 def test_data_behind_a_closed_folder_is_refused_by_name(folder: Path) -> None:
     closed = folder / "closed"
     closed.mkdir(mode=0o700)
+    (closed / "data").mkdir()
     done = run(folder, "keys", "rotate", DATA=str(closed / "data"))
     assert done.returncode == 3
     assert f"may not enter {closed}" in done.stderr
+
+
+def test_python_behind_a_closed_folder_is_refused_by_name_before_anything_is_made(folder: Path) -> None:
+    """As of an environment that root made with a Python of its home folder: nothing could be imported later."""
+    closed = folder / "closed"
+    closed.mkdir(mode=0o700)
+    code = f"import sys; sys.base_prefix = {str(closed / 'python')!r}; from registry_core.cli import main; main()"
+    done = subprocess.run(
+        reachable([sys.executable, "-c", code, "check"], scratch=folder), env=environment(folder),
+        capture_output=True, text=True, timeout=WITHIN_S, check=False,
+    )  # fmt: skip
+    assert (done.returncode, f"may not enter {closed}" in done.stderr) == (3, True), done.stderr
+    assert "install Portolan in a folder that everybody may enter" in done.stderr
+    assert not (folder / "data").exists()
 
 
 def _answers(port: int) -> bool:

@@ -7,11 +7,13 @@ from collections.abc import Callable
 
 import pytest
 
+from registry_core.config import Config
 from registry_core.digests import Digest
 from registry_core.storage.interface import StorageError
 from registry_core.storage.s3 import S3Store
 from registry_core.storage.s3_bucket import Bucket
 from registry_core.storage.s3_journal import Journal
+from registry_core.supervisor.ports import free_port
 from tests.storage.conftest import PART_BYTES
 from tests.storage.test_driver import MIB, content_of, feed, read, stored
 from tests.support.faults import (
@@ -136,15 +138,23 @@ def test_joining_that_was_not_done_is_noticed(shaky: S3Store, faulty: FaultyStor
 
 def test_bucket_that_does_not_exist_is_said(minio: Minio) -> None:
     store = S3Store(minio.config(bucket="b-missing"))
-    with pytest.raises(StorageError, match="bucket does not exist"):
+    with pytest.raises(StorageError, match="bucket does not exist: make it, or correct s3_bucket"):
         stored(store, b"x")
 
 
 def test_wrong_key_is_said_without_showing_it(minio: Minio) -> None:
     store = S3Store(minio.config(bucket="b-any", s3_secret_key="not the secret"))
-    with pytest.raises(StorageError, match="SignatureDoesNotMatch") as caught:
+    with pytest.raises(StorageError, match=r"SignatureDoesNotMatch: .* correct s3_secret_key") as caught:
         stored(store, b"x")
     assert "not the secret" not in str(caught.value)
+    with pytest.raises(StorageError, match="correct s3_access_key"):
+        stored(S3Store(minio.config(bucket="b-any", s3_access_key="nobody")), b"x")
+
+
+def test_store_that_is_not_there_is_said_with_its_setting() -> None:
+    config = {"s3_bucket": "b-any", "s3_access_key": "k", "s3_secret_key": "s", "s3_attempts": 1}
+    with pytest.raises(StorageError, match="nothing answers there: correct s3_endpoint"):
+        stored(S3Store(Config.model_validate(config | {"s3_endpoint": f"http://127.0.0.1:{free_port()}"})), b"x")
 
 
 def test_journal_writes_many_lines_as_one_object_and_keeps_them_while_the_store_is_down(

@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from registry_core.config import Config
+from registry_core.tls.served import ServedFiles, note_served
 from tests.conftest import ServerFactory
 from tests.support.server import PORTOLAN, Server
 from tests.support.tools import run, tool
-from tests.tls.certificates import Company, write
+from tests.tls.certificates import DAY, Company, write
 
 LOCAL_FILES = {
     "docker": ["etc/docker/certs.d/{host}/ca.crt"],
@@ -102,6 +104,40 @@ def test_the_served_certificate_is_shown_in_another_shell(https: Server, company
         assert "registry.test" in done.stdout, done.stderr
         assert f"served   by process {https.pids()[0]}" in done.stdout
         assert f"file     {https.data / 'tls' / 'server.pem'}" in done.stdout
+
+
+def test_without_https_there_is_no_certificate_to_show(server: Server) -> None:
+    done = portolan(server, "tls", "show")
+    assert (done.returncode, "portolan up --tls" in done.stderr) == (3, True), done.stderr
+
+
+def test_trust_is_said_for_the_served_names_in_another_shell(https: Server) -> None:
+    """Whose settings name none."""
+    elsewhere = {**https.environment, "PORTOLAN_HOSTNAME": "", "PORTOLAN_TLS": ""}
+    command = [str(PORTOLAN), "tls", "trust", "--for", "docker"]
+    said = subprocess.run(command, env=elsewhere, capture_output=True, text=True, timeout=60, check=True).stdout
+    assert f"/etc/docker/certs.d/registry.test:{https.port}/ca.crt" in said
+    assert "certs.d/localhost" not in said
+
+
+def test_check_judges_the_served_certificate_in_another_shell(https: Server) -> None:
+    elsewhere = {**https.environment, "PORTOLAN_HOSTNAME": "", "PORTOLAN_TLS": ""}
+    command = [str(PORTOLAN), "check"]
+    said = subprocess.run(command, env=elsewhere, capture_output=True, text=True, timeout=60, check=False).stdout
+    assert f"ok      certificate that process {https.pids()[0]} serves is valid" in said
+
+
+def test_check_says_that_the_served_certificate_has_expired(company: Company, tmp_path: Path) -> None:
+    """This process notes that it serves one, as `serve` does."""
+    (tmp_path / "data" / "run").mkdir(parents=True)
+    files = write(tmp_path, [company.server(start=-9 * DAY, end=-DAY), company.intermediate])
+    note_served(Config(data=tmp_path / "data"), ServedFiles(files.cert, files.key))
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("PORTOLAN_")}
+    elsewhere = inherited | {"PORTOLAN_DATA": str(tmp_path / "data"), "PORTOLAN_CONFIG": os.devnull}
+    command = [str(PORTOLAN), "check"]
+    said = subprocess.run(command, env=elsewhere, capture_output=True, text=True, timeout=60, check=False).stdout
+    assert f"FAILED  certificate that process {os.getpid()} serves is valid: it expired on" in said
+    assert f"replace {files.cert}" in said
 
 
 def test_how_the_certificate_comes_to_the_client_is_said(https: Server, tmp_path: Path) -> None:
