@@ -53,8 +53,8 @@ format: .venv/.synced ## Format the code and apply the lint fixes that are safe
 	.venv/bin/ruff format
 	.venv/bin/ruff check --fix
 
-settings: .venv/.synced ## Write docs/settings.md and deploy/portolan.yml from registry_core/config.py
-	.venv/bin/python -m registry_core.settings_reference
+settings: .venv/.synced ## Write docs/settings.md and deploy/portolan.yml from registry_core/config/__init__.py
+	.venv/bin/python -m registry_core.wiring.settings_reference
 
 tools: ## Build the client programs that the tests use, into ~/.cache/portolan/tools (needs Go)
 	tests/tools/build.sh

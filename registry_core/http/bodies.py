@@ -14,9 +14,8 @@ from typing import Final
 from granian._granian import RSGIHTTPProtocol, RSGIProtocolClosed
 from granian.rsgi import Scope
 
-from registry_core import threads
 from registry_core.config import get_config
-from registry_core.http import callers
+from registry_core.http import callers, threads
 from registry_core.http.fairness import AllTaken, OverShare, Shared
 from registry_core.http.messages import BodyTooSlow, ClientGone, TooManyBodies, declared_length
 from registry_core.http.pace import Pace

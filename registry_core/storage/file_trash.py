@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from registry_core.durable import sync_folder
+from registry_core.machine.durable import sync_folder
 from registry_core.storage.interface import StorageError, TrashedObject
 from registry_core.storage.local_files import make_owned_folder, translated
 from registry_core.storage.trash_names import parse_trash_name, trash_name

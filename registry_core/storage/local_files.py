@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from registry_core.durable import make_folder
-from registry_core.state import boot_id, machine_id
+from registry_core.machine.durable import make_folder
+from registry_core.machine.state import boot_id, machine_id
 from registry_core.storage.interface import ObjectMissing, StorageError, StorageFull
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG}

@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from registry_core.supervisor.ports import free_port
+from registry_core.wiring.supervisor.ports import free_port
 from tests.support.server import PORTOLAN, Server
 
 

@@ -16,8 +16,8 @@ import httpx
 import psutil
 import pytest
 
-from registry_core.supervisor.ports import free_port
-from registry_core.supervisor.processes import spawn
+from registry_core.machine.processes import spawn
+from registry_core.wiring.supervisor.ports import free_port
 from tests.support.open_python import reachable
 from tests.support.server import PORTOLAN
 from tests.support.waiting import wait_until

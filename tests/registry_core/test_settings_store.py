@@ -12,10 +12,10 @@ from django.db import transaction
 
 from registry_core.access import SYSTEM
 from registry_core.config import Config, ConfigError, describe, get_config
+from registry_core.config.keys import KEYS
 from registry_core.errors import InvalidInput, NotAllowed
 from registry_core.events.models import Event
 from registry_core.settings_store.changes import change, register_obstacle
-from registry_core.settings_store.keys import KEYS
 from registry_core.settings_store.models import StoredSetting
 from registry_core.settings_store.values import current
 
