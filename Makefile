@@ -20,7 +20,7 @@ unexport PORTOLAN_REQUIRE_TOOLS
 ONLY ?=
 BENCH ?=
 
-.PHONY: help run test test-full check format settings tools bench soak clean
+.PHONY: help run test test-quick test-full check format settings tools bench soak clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 16
@@ -31,6 +31,9 @@ run: .venv/.synced ## Start the whole registry on this machine (Postgres and Val
 test: .venv/.synced ## Run all tests (ARGS="..." for pytest; PORTOLAN_REQUIRE_TOOLS=1: a missing client is an error)
 	@if [[ "$(REQUIRE_TOOLS)" == 1 ]]; then tests/tools/build.sh >/dev/null; fi
 	PORTOLAN_REQUIRE_TOOLS=$(REQUIRE_TOOLS) .venv/bin/pytest -n $(JOBS) --dist worksteal --durations 10 $(ARGS)
+
+test-quick: .venv/.synced ## Run what needs no server of its own: operations, views, parsers (under 3 minutes)
+	.venv/bin/pytest -n $(JOBS) -m "not server and not slow" $(addprefix tests/,api frontend http projects rbac registry_core storage) $(ARGS)
 
 # The checks load Django's settings but need no server: nothing listens on port 1, and the secrets that the settings
 # make for themselves do not belong in the developer's data/.
@@ -53,8 +56,8 @@ format: .venv/.synced ## Format the code and apply the lint fixes that are safe
 	.venv/bin/ruff format
 	.venv/bin/ruff check --fix
 
-settings: .venv/.synced ## Write docs/settings.md and deploy/portolan.yml from registry_core/config.py
-	.venv/bin/python -m registry_core.settings_reference
+settings: .venv/.synced ## Write docs/settings.md and deploy/portolan.yml from registry_core/config/__init__.py
+	.venv/bin/python -m registry_core.wiring.settings_reference
 
 tools: ## Build the client programs that the tests use, into ~/.cache/portolan/tools (needs Go)
 	tests/tools/build.sh

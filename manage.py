@@ -7,7 +7,7 @@ import sys
 
 def main() -> None:
     """Run one Django management command."""
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "registry_core.settings")
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "registry_core.wiring.settings")
     from django.core.management import execute_from_command_line
 
     execute_from_command_line(sys.argv)

@@ -11,8 +11,10 @@ class ProjectsConfig(AppConfig):
 
     def ready(self) -> None:
         """Have the audit log follow the events."""
+        from registry_core.database.partitions import register_partitioned
         from registry_core.events.follower import register_consumer
 
+        register_partitioned("projects_auditentry")
         register_consumer("audit", _write_audit_log)
 
 

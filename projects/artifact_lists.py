@@ -20,8 +20,8 @@ from typing import Any, Final
 from django.db import connection
 from django.db.models import Count, OuterRef, Q, QuerySet, Subquery
 
-from registry_core.api.memory import Memory
 from registry_core.api.sql import api_time_of
+from registry_core.caching.shared import Memory
 from registry_core.content.models import Artifact, ManifestDescriptor, Tag
 from registry_core.content.repositories import repository_key
 

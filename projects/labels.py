@@ -16,7 +16,7 @@ from registry_core.access import Subject
 from registry_core.content.models import Artifact, Project
 from registry_core.content.repositories import RepositoryRef
 from registry_core.errors import AlreadyExists, InvalidInput, NotFound
-from registry_core.readable_names import check_text
+from registry_core.names.readable import check_text
 
 NAME_MAX: Final = 128
 DESCRIPTION_MAX: Final = 1024

@@ -20,9 +20,9 @@ from registry_core.content.models import UNLIMITED, Project, Repository
 from registry_core.content.repositories import CATALOG_KEY, name_key
 from registry_core.errors import AlreadyExists, InvalidInput, NotAllowed, NotFound, PreconditionFailed
 from registry_core.events.outbox import emit
+from registry_core.machine.state import generations
 from registry_core.names import NAME_MAX, PROJECT_NAME
 from registry_core.settings_store.values import current
-from registry_core.state import generations
 
 STORAGE_MAX_BYTES = 1 << 60
 ONLY_ADMINISTRATORS = "Only system admin can create project"

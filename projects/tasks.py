@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from celery import shared_task
-
 from projects.audit.consumer import write_entries
+from registry_core.events.follower import FOLLOW_S
+from registry_core.jobs.periodic import periodic
 
 
-@shared_task(name="projects.tasks.write_audit_log")
+@periodic("write the audit log", every_s=FOLLOW_S)
 def write_audit_log() -> None:
     """Write down what happened since the last time."""
     write_entries()

@@ -9,7 +9,7 @@ from rbac.models import User
 from rbac.services.users import FIRST_ADMIN, create_user
 from registry_core.config import get_config
 from registry_core.errors import AlreadyExists
-from registry_core.secretfiles import read_or_create_secret
+from registry_core.machine.secretfiles import read_or_create_secret
 
 _RANDOM_BYTES: Final = 18
 

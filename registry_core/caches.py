@@ -1,8 +1,8 @@
 """What a process remembers, in one place: how much each memory may hold, and how often it knew the answer.
 
-Two kinds: caches of what can change, checked by generation at each use (`registry_core.distribution.cache`), and the
-results of pure functions of text, which never change (`remembered`). Every one has its limit here and tells its figures
-in `statistics`.
+Two kinds: caches of what can change, checked by generation at each use (`registry_core.caching.generation_cache`), and
+the results of pure functions of text, which never change (`remembered`). Every one has its limit here and reports its
+figures in `statistics`.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from typing import Any, ClassVar, TextIO
 import msgspec
 
 from registry_core.config import MASK, Config, get_config
-from registry_core.imports import without
+from registry_core.machine.imports import without
 
 with without("rich", "greenlet"):  # tracebacks in colours, 3 MiB with what they bring; another kind of threads
     import structlog

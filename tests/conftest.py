@@ -85,6 +85,14 @@ def _nothing_told_yet() -> None:
         counted._renewed(anyway=True)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests that start processes, which `make test-quick` leaves out."""
+    starting = {"server", "start_server", "start_lasting_server"}
+    for item in items:
+        if starting & set(getattr(item, "fixturenames", ())):
+            item.add_marker("server")
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """A test that failed against a server shows the end of that server's log."""

@@ -11,10 +11,10 @@ from django.shortcuts import render
 from django.template.loader import render_to_string
 
 from registry_core.api import views as api
+from registry_core.api.hosts import refusal
 from registry_core.config import get_config
-from registry_core.hosts import refusal
 from registry_core.logs import get_logger
-from registry_core.outages import Outage, outage_of
+from registry_core.storage.outages import Outage, outage_of
 
 _log = get_logger("portolan.console")
 

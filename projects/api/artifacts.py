@@ -29,7 +29,6 @@ from projects.models import ArtifactLabel
 from projects.repository_lists import named
 from registry_core.access import PULL
 from registry_core.api.base import ApiView, created, done, find_project, project_ref, repository_ref
-from registry_core.api.memory import Memory
 from registry_core.api.messages import parameters_of
 from registry_core.api.openapi import IS_NAME, PAGED, header, operation, query
 from registry_core.api.paging import Count as Counting
@@ -49,6 +48,7 @@ from registry_core.api.query import (
     text_key,
     time_key,
 )
+from registry_core.caching.shared import Memory
 from registry_core.content.manifests import delete_manifest
 from registry_core.content.models import Artifact, Repository, Tag
 from registry_core.content.repositories import RepositoryRef

@@ -17,13 +17,13 @@ from rbac.roles import ROLE_PERMISSIONS
 from rbac.services.permissions import memberships
 from registry_core.access import Subject, SubjectKind
 from registry_core.api.base import ApiView
-from registry_core.api.memory import Memory
 from registry_core.api.messages import Answer, Time, api_time
 from registry_core.api.openapi import PAGED, operation
 from registry_core.api.paging import COUNT_MAX, ListRules, counted, listed
 from registry_core.api.permissions import SIGNED_IN, Permission, in_project, may_in_system, permissions_in
 from registry_core.api.query import number_key, text_key, time_key, truth_key
 from registry_core.api.recorded_reads import AUDIT_LOG
+from registry_core.caching.shared import Memory
 from registry_core.content.counting import bounded_count
 from registry_core.content.models import Project
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 from urllib.parse import unquote
 
 from registry_core.api.base import ApiView, find_project, repository_ref
-from registry_core.api.memory import Memory
+from registry_core.caching.shared import Memory
 from registry_core.content.models import Artifact, Project, Repository
 from registry_core.content.repositories import RepositoryRef, name_key
 from registry_core.digests import Digest

@@ -12,12 +12,12 @@ from projects.api.content import ContentView
 from projects.artifact_lists import artifact_counts
 from projects.repository_lists import named, named_like, repositories_in, repository_rows
 from registry_core.api.base import ApiView, done
-from registry_core.api.memory import Memory
 from registry_core.api.messages import Answer, Body, Time, parse_body
 from registry_core.api.openapi import PAGED, operation
 from registry_core.api.paging import ListRules, counted, keys_listed, page_response
 from registry_core.api.permissions import ANYONE, in_project, pullable_projects
 from registry_core.api.query import AnyOf, Exact, Fuzzy, Match, folded, number_key, parse_q, text_key, time_key
+from registry_core.caching.shared import Memory
 from registry_core.content.models import RepositoryBlob
 from registry_core.content.repositories import CATALOG_KEY
 from registry_core.content.repository_changes import delete_repository, describe_repository

@@ -5,7 +5,7 @@ import datetime as dt
 import django.db.models.functions.datetime
 from django.db import migrations, models
 
-from registry_core.partitions import MONTHS_AHEAD, month_after, partition_statement
+from registry_core.database.partitions import MONTHS_AHEAD, month_after, partition_statement
 
 ENTRIES = """
 CREATE TABLE projects_auditentry (

@@ -28,10 +28,10 @@ from registry_core.access import Subject, SubjectKind
 from registry_core.api.authentication import CSRF_HEADER
 from registry_core.api.base import ApiView
 from registry_core.api.errors import exception_handler
+from registry_core.api.middleware import from_another_site
 from registry_core.api.permissions import ANYONE, SYSADMIN, admit
-from registry_core.cross_site import FOREIGN
 from registry_core.errors import InvalidInput, NotAllowed
-from registry_core.middleware import from_another_site
+from registry_core.http.cross_site import FOREIGN
 
 BACKEND: Final = "django.contrib.auth.backends.ModelBackend"
 View = Callable[[HttpRequest], HttpResponse]

@@ -10,7 +10,7 @@ from django.db import transaction
 
 from registry_core.access import Subject
 from registry_core.events import outbox
-from registry_core.state import generations
+from registry_core.machine.state import generations
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from rbac.services.granting import hold_grantor, require_may_give_role
 from rbac.services.members import remove_member
 from registry_core.access import Subject
 from registry_core.errors import AlreadyExists, InvalidInput, NotFound, PreconditionFailed
-from registry_core.readable_names import check_text
+from registry_core.names.readable import check_text
 
 NAME_MAX: Final = 255
 DN_MAX: Final = 512

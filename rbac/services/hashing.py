@@ -26,7 +26,7 @@ from django.db import connection
 
 from registry_core.access import TooManyAttempts
 from registry_core.config import get_config
-from registry_core.durable import make_folder
+from registry_core.machine.durable import make_folder
 
 WAITING_MAX: Final = 44
 WAITING_MAX_EACH: Final = 20

@@ -14,7 +14,7 @@ import secrets
 from typing import Final
 
 from registry_core.config import get_config
-from registry_core.secretfiles import read_or_create_secret
+from registry_core.machine.secretfiles import read_or_create_secret
 
 _GENERATED: Final = re.compile(r"pt[A-Z][a-z][0-9]_[A-Za-z0-9_-]{43}")
 

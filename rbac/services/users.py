@@ -26,7 +26,7 @@ from registry_core.access import ANONYMOUS, SYSTEM, Subject, SubjectKind
 from registry_core.config import get_config
 from registry_core.errors import AlreadyExists, InvalidInput, NotAllowed, NotFound
 from registry_core.http.callers import network_of
-from registry_core.readable_names import check_name
+from registry_core.names.readable import check_name
 from registry_core.settings_store.values import current
 
 FIRST_ADMIN: Final = "admin"

@@ -20,8 +20,8 @@ from rest_framework.exceptions import AuthenticationFailed, PermissionDenied
 from rest_framework.request import Request
 
 from registry_core.access import ANONYMOUS, Subject, SubjectKind, authority, ends_at_s, remembered_for_s
-from registry_core.api.memory import Memory
-from registry_core.tokens.endpoint import BASIC_CHALLENGE, Credentials, basic_credentials
+from registry_core.caching.shared import Memory
+from registry_core.distribution.token import BASIC_CHALLENGE, Credentials, basic_credentials
 
 CSRF_HEADER: Final = "X-Harbor-CSRF-Token"
 IN_SESSION: Final = "portolan.session"

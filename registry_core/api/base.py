@@ -31,10 +31,10 @@ from registry_core.api.messages import JsonRenderer
 from registry_core.api.permissions import MeetsRule, Rule
 from registry_core.api.recorded_reads import note_read
 from registry_core.content.models import Project, Repository
+from registry_core.content.read_only import check_writable
 from registry_core.content.repositories import ProjectRef, RepositoryRef
 from registry_core.errors import NotFound
 from registry_core.names import RepositoryName
-from registry_core.settings_store.read_only import check_writable
 
 OK: Final = 200
 

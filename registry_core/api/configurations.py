@@ -14,8 +14,8 @@ from registry_core.api.messages import Body, parse_body
 from registry_core.api.openapi import operation
 from registry_core.api.permissions import SIGNED_IN, SYSADMIN
 from registry_core.api.recorded_reads import CONFIGURATION
+from registry_core.config.keys import KEYS, Key
 from registry_core.settings_store.changes import change, is_editable
-from registry_core.settings_store.keys import KEYS, Key
 from registry_core.settings_store.values import current
 
 TAG: Final = "configure"

@@ -18,6 +18,7 @@ from rest_framework import exceptions, status
 from registry_core.access import TooManyAttempts, Unauthenticated
 from registry_core.content import errors as content
 from registry_core.digests import DigestError
+from registry_core.distribution.token import BASIC_CHALLENGE
 from registry_core.errors import (
     AlreadyExists,
     InvalidInput,
@@ -29,8 +30,7 @@ from registry_core.errors import (
     Unprocessable,
 )
 from registry_core.names import InvalidName
-from registry_core.outages import RETRY_AFTER_S, outage_of
-from registry_core.tokens.endpoint import BASIC_CHALLENGE
+from registry_core.storage.outages import RETRY_AFTER_S, outage_of
 
 CODES: Final = {
     400: "BAD_REQUEST",

@@ -19,12 +19,12 @@ from typing import Final
 import psycopg
 from django.db import connection
 
-from registry_core.broker import require_broker
 from registry_core.config import Config, get_config
+from registry_core.jobs.broker import require_broker
 from registry_core.logs import get_logger
+from registry_core.machine.state import machine_id
 from registry_core.processes.heartbeats import CLOCK, WORKER, living_roles, seen
 from registry_core.processes.keys import first_difference
-from registry_core.state import machine_id
 from registry_core.storage.stores import default_store
 
 TIMEOUT_S: Final = 2

@@ -15,8 +15,8 @@ from rest_framework.exceptions import UnsupportedMediaType
 from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 
-from registry_core.cross_site import is_from_browser
 from registry_core.errors import InvalidInput
+from registry_core.http.cross_site import is_from_browser
 from registry_core.json_limits import excess
 
 T = TypeVar("T")

@@ -16,7 +16,7 @@ from rest_framework.request import Request
 
 from registry_core.access import NO_PROJECT, Subject, authority, ends_at_s, remembered_for_s
 from registry_core.api.authentication import subject_of
-from registry_core.api.memory import Memory
+from registry_core.caching.shared import Memory
 from registry_core.content.models import Project
 from registry_core.content.repositories import CATALOG_KEY, name_key
 from registry_core.errors import NotFound

@@ -19,7 +19,7 @@ from registry_core.api.messages import JsonRenderer
 from registry_core.api.negotiation import PlainText
 from registry_core.api.openapi import described
 from registry_core.api.published_schema import MEDIA_TYPE, published_schema
-from registry_core.outages import Outage
+from registry_core.storage.outages import Outage
 
 SCHEMA_MAX_AGE_S: Final = 300
 

@@ -10,6 +10,7 @@ from psycopg.errors import UniqueViolation
 from registry_core.access import Subject
 from registry_core.content import quota
 from registry_core.content.errors import BlobUnknown, ContentInUse
+from registry_core.content.hooks import DeleteContext, MountContext, hooks
 from registry_core.content.links import GRACE, link, unlink
 from registry_core.content.models import Blob
 from registry_core.content.objects import is_lost
@@ -17,7 +18,6 @@ from registry_core.content.repositories import RepositoryRef, changing, retried
 from registry_core.content.staged_quota import lease_returned
 from registry_core.database.statements import statements
 from registry_core.digests import Digest
-from registry_core.distribution.hooks import DeleteContext, MountContext, hooks
 from registry_core.events.outbox import emit
 
 

@@ -22,7 +22,7 @@ from registry_core.content.parsing import Descriptor, ParsedManifest, Role
 from registry_core.content.repositories import RepositoryRef
 from registry_core.database.statements import statements
 from registry_core.events.bell import ring
-from registry_core.state import machine_id
+from registry_core.machine.state import machine_id
 
 # Each step is done if the one before it was. What comes in between is in the way of an insert, by the keys that digests
 # and tags have, or holds a link that is gone then, so that one is missing. What the statement does not see because it

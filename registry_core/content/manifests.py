@@ -13,6 +13,7 @@ from registry_core.content.deletions import begin_deletion
 from registry_core.content.descriptions import About, Description, accessory, described
 from registry_core.content.errors import ContentInUse, ManifestUnknown, ReferenceMissing, RepositoryUnknown
 from registry_core.content.fresh_manifests import columns, is_plain, store_fresh
+from registry_core.content.hooks import DeleteContext, PutContext, hooks
 from registry_core.content.links import GRACE, link, pay_for_manifest, unlink
 from registry_core.content.models import Blob
 from registry_core.content.parsing import Descriptor, ParsedManifest, Role
@@ -21,9 +22,8 @@ from registry_core.content.staged_quota import lease_returned
 from registry_core.content.tags import bury_tags, move_tag
 from registry_core.database.statements import statements
 from registry_core.digests import Digest
-from registry_core.distribution.hooks import DeleteContext, PutContext, hooks
 from registry_core.events.outbox import emit
-from registry_core.state import generations
+from registry_core.machine.state import generations
 
 
 @dataclass(frozen=True, slots=True)

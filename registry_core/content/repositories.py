@@ -12,8 +12,8 @@ from django.db import OperationalError, transaction
 from psycopg.errors import DeadlockDetected, SerializationFailure
 
 from registry_core.database.statements import LOSABLE, statements
+from registry_core.machine.state import generations
 from registry_core.names import RepositoryName
-from registry_core.state import generations
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -8,12 +8,12 @@ from django.db.models.functions import Now
 from registry_core.access import Subject
 from registry_core.content.deletions import begin_deletion
 from registry_core.content.errors import RepositoryUnknown
+from registry_core.content.hooks import DeleteContext, hooks
 from registry_core.content.links import unlink
 from registry_core.content.manifests import bury_artifacts, lock_artifacts
 from registry_core.content.models import Repository
 from registry_core.content.repositories import CATALOG_KEY, RepositoryRef, changing, name_key, retried
 from registry_core.digests import Digest
-from registry_core.distribution.hooks import DeleteContext, hooks
 from registry_core.errors import InvalidInput
 from registry_core.events.outbox import emit
 

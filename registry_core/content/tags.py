@@ -10,10 +10,10 @@ from django.db import connection
 from registry_core.access import Subject
 from registry_core.content.deletions import begin_deletion
 from registry_core.content.errors import ManifestUnknown
+from registry_core.content.hooks import DeleteContext, TagContext, hooks
 from registry_core.content.repositories import RepositoryRef, changing, retried
 from registry_core.database.statements import statements
 from registry_core.digests import Digest
-from registry_core.distribution.hooks import DeleteContext, TagContext, hooks
 from registry_core.errors import AlreadyExists
 from registry_core.events.outbox import emit
 

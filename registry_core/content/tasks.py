@@ -6,10 +6,11 @@ import time
 from typing import Final
 
 import structlog
-from celery import shared_task
 
 from registry_core.config import get_config
 from registry_core.content import descriptions, installation, push_times, quota_audit, sweep
+from registry_core.events.follower import FOLLOW_S
+from registry_core.jobs.periodic import periodic
 from registry_core.storage.interface import StorageError
 
 DESCRIBE_S: Final = 45
@@ -17,7 +18,7 @@ DESCRIBE_AT_ONCE: Final = 200
 _log = structlog.get_logger(__name__)
 
 
-@shared_task(name="registry_core.content.tasks.sweep_uploads")
+@periodic("sweep uploads", every_s=3600)
 def sweep_uploads() -> int:
     """Remove abandoned uploads and the objects that no row names; how many there were of both.
 
@@ -26,7 +27,7 @@ def sweep_uploads() -> int:
     return sweep.sweep(ttl_s=get_config().upload_ttl_s).removed
 
 
-@shared_task(name="registry_core.content.tasks.mark_stores")
+@periodic("mark stores", every_s=60)
 def mark_stores() -> int:
     """Let the stores know how far the database is, so that an older one is noticed; how many were marked."""
     try:
@@ -36,7 +37,7 @@ def mark_stores() -> int:
         return 0
 
 
-@shared_task(name="registry_core.content.tasks.describe_manifests")
+@periodic("describe manifests", every_s=60)
 def describe_manifests() -> int:
     """Describe manifests that were stored without: those of before, and those whose config was not to be read."""
     until, described = time.monotonic() + DESCRIBE_S, 0
@@ -48,13 +49,13 @@ def describe_manifests() -> int:
     return described
 
 
-@shared_task(name="registry_core.content.tasks.audit_quotas")
+@periodic("audit quotas", every_s=86_400)
 def audit_quotas() -> int:
     """Count anew what the projects use whose counters are wrong; how many there were, each of which is logged."""
     return quota_audit.mend_all()
 
 
-@shared_task(name="registry_core.content.tasks.note_push_times")
+@periodic("note push times", every_s=FOLLOW_S)
 def note_push_times() -> int:
     """Note in the repositories' rows when they were last pushed to; how many events there were."""
     return push_times.note_push_times()

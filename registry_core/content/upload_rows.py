@@ -16,8 +16,8 @@ from registry_core.access import Subject
 from registry_core.content.errors import TooManyUploads, UploadBusy, UploadUnknown
 from registry_core.content.repositories import RepositoryRef, retried
 from registry_core.database.statements import LOSABLE, statements
-from registry_core.generations import process_start_time
-from registry_core.state import machine_id
+from registry_core.machine.generations import process_start_time
+from registry_core.machine.state import machine_id
 
 LEASE_S = 120
 UPLOADS_MAX = 10_000  # of one repository: each is a row, even without a byte

@@ -23,13 +23,13 @@ from registry_core.content import quota, reservations, short_uploads, staged_quo
 from registry_core.content.blobs import BlobRef, store_blob, store_fresh
 from registry_core.content.errors import DigestMismatch, QuotaExceeded, UploadBusy, UploadUnknown
 from registry_core.content.healing import healed
+from registry_core.content.hooks import UploadContext, hooks
 from registry_core.content.objects import note
 from registry_core.content.repositories import RepositoryRef, retried
 from registry_core.content.short_uploads import ShortUpload
 from registry_core.content.upload_rows import Position, UploadRow
 from registry_core.database.statements import statements
 from registry_core.digests import ALGORITHMS, Digest
-from registry_core.distribution.hooks import UploadContext, hooks
 from registry_core.storage.hashing import RunningHash, new_hash, restored_hash
 from registry_core.storage.interface import StorageError, StoreNotConfigured, UploadLost
 from registry_core.storage.stores import configured_stores, default_store, store_named

@@ -17,7 +17,7 @@ import psycopg
 from psycopg import AsyncConnection, Connection
 from psycopg_pool import AsyncConnectionPool
 
-from registry_core.http.sockets import duplicate
+from registry_core.machine.sockets import duplicate
 
 REFUSE_AFTER_S: Final = 0.5
 HANG_UP_AFTER_S: Final = 1.0

@@ -9,19 +9,19 @@ from pathlib import Path
 
 import structlog
 
-from registry_core import threads
+from registry_core.caching.generation_cache import Basis
 from registry_core.config import get_config
 from registry_core.content.blobs import BlobRef, delete_blob
 from registry_core.content.errors import BlobUnknown
 from registry_core.content.repositories import RepositoryRef
 from registry_core.digests import Digest
 from registry_core.distribution import known_answers
-from registry_core.distribution.cache import Basis
 from registry_core.distribution.guards import admit_pull, deletable, readable
 from registry_core.distribution.manifests import is_known_to_client
 from registry_core.distribution.multipart import multipart
 from registry_core.distribution.ranges import Range, RangeNotSatisfiable, parse_ranges
 from registry_core.distribution.services import Services
+from registry_core.http import threads
 from registry_core.http.messages import FilePart, Header, Relay, Request, Response
 from registry_core.storage.filesystem import FilesystemStore
 from registry_core.storage.interface import ObjectMissing, ObjectStore, SignedUrl, StorageError

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from registry_core import threads
 from registry_core.access import Subject, authority
 from registry_core.content.repositories import CATALOG_KEY
 from registry_core.distribution.errors import OciError, unauthorized
@@ -10,6 +9,7 @@ from registry_core.distribution.identity import identify
 from registry_core.distribution.reads import Reach
 from registry_core.distribution.services import Services
 from registry_core.distribution.tags import next_link, page_size
+from registry_core.http import threads
 from registry_core.http.messages import Request, Response, json_response
 
 SCOPE = "registry:catalog:*"

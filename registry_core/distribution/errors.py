@@ -14,7 +14,7 @@ from registry_core.content import errors as content
 from registry_core.digests import DigestError
 from registry_core.http.messages import BodyTooLarge, Header, Request, Response, TooManyParameters, json_response
 from registry_core.names import InvalidName
-from registry_core.outages import Outage, outage_of
+from registry_core.storage.outages import Outage, outage_of
 
 NOT_KNOWN: Final = "the user name or password, or the token, is wrong or has expired"
 

@@ -10,7 +10,6 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from registry_core import threads
 from registry_core.access import (
     NO_ACTIONS,
     NO_PROJECT,
@@ -22,19 +21,20 @@ from registry_core.access import (
     ends_at_s,
     remembered_for_s,
 )
+from registry_core.caching.generation_cache import GenerationCache
 from registry_core.content.errors import RepositoryUnknown, UploadUnknown
+from registry_core.content.hooks import PullContext, hooks
+from registry_core.content.read_only import admit_writing
 from registry_core.content.repositories import ProjectRef, RepositoryRef, ensure_repository, name_key
-from registry_core.cross_site import FOREIGN, is_foreign
 from registry_core.digests import Digest
-from registry_core.distribution.cache import GenerationCache
 from registry_core.distribution.errors import NOT_KNOWN, OciError, unauthorized
-from registry_core.distribution.hooks import PullContext, hooks
 from registry_core.distribution.identity import Identity, identify
 from registry_core.distribution.reads import Located
 from registry_core.distribution.services import Services
+from registry_core.http import threads
+from registry_core.http.cross_site import FOREIGN, is_foreign
 from registry_core.http.messages import Request
 from registry_core.names import RepositoryName
-from registry_core.settings_store.read_only import admit_writing
 
 ACTIONS_REMEMBERED_S: Final = 3600.0
 NOWHERE: Final = Located(None, None, None)

@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from registry_core import threads
 from registry_core.access import ANONYMOUS, Subject, Unauthenticated, authority, ends_at_s, remembered_for_s
-from registry_core.http import callers
+from registry_core.http import callers, threads
 from registry_core.http.messages import Request
 from registry_core.tokens.jwt import Claims, TokenError, verify
 

@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from registry_core.access import PULL
+from registry_core.content.hooks import hooks
 from registry_core.content.repositories import RepositoryRef
-from registry_core.distribution.hooks import hooks
 from registry_core.distribution.identity import credentials_key
 from registry_core.http.messages import FilePart, Header, Request, Response
 
 if TYPE_CHECKING:
-    from registry_core.distribution.cache import Basis
+    from registry_core.caching.generation_cache import Basis
     from registry_core.distribution.identity import Identity
     from registry_core.distribution.pulls import Pull
     from registry_core.distribution.services import Services

@@ -7,7 +7,6 @@ import time
 from collections.abc import Iterable
 from functools import partial
 
-from registry_core import threads
 from registry_core.config import get_config
 from registry_core.content.errors import ManifestInvalid, ManifestTooLarge, ManifestUnknown
 from registry_core.content.manifests import PutResult, delete_manifest, put_manifest
@@ -22,6 +21,7 @@ from registry_core.distribution.guards import admit_pull, deletable, is_pushing,
 from registry_core.distribution.pulls import pull_of
 from registry_core.distribution.reads import StoredManifest, UsedBlob
 from registry_core.distribution.services import Services
+from registry_core.http import threads
 from registry_core.http.messages import BodyTooLarge, Request, Response
 from registry_core.names import InvalidName, is_tag, parse_reference
 

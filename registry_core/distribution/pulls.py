@@ -15,8 +15,8 @@ from psycopg_pool import AsyncConnectionPool
 
 from registry_core.access import Subject
 from registry_core.events.bell import ring
+from registry_core.machine.state import machine_id
 from registry_core.settings_store.values import Settings, known
-from registry_core.state import machine_id
 
 FLUSH_S = 5.0
 _KIND_BITS = 2

@@ -17,8 +17,8 @@ from registry_core.content.models import Blob
 from registry_core.content.repositories import ProjectRef, RepositoryRef
 from registry_core.digests import Digest
 from registry_core.distribution.joined_reads import JoinedReads
+from registry_core.machine.state import generations
 from registry_core.names import RepositoryName
-from registry_core.state import generations
 
 R = TypeVar("R", bytes, str)
 Values = Sequence[object] | Mapping[str, object]

@@ -8,7 +8,6 @@ from urllib.parse import quote, unquote
 
 import msgspec
 
-from registry_core import threads
 from registry_core.content.descriptors import presentable
 from registry_core.content.parsing import OCI_INDEX
 from registry_core.content.repositories import RepositoryRef
@@ -18,6 +17,7 @@ from registry_core.distribution.guards import readable_project
 from registry_core.distribution.reads import Referrer, ReferrersPage
 from registry_core.distribution.services import Services
 from registry_core.distribution.tags import one
+from registry_core.http import threads
 from registry_core.http.messages import Header, Request, Response
 
 READ_AT_ONCE_BYTES = 16 << 10

@@ -7,21 +7,21 @@ from typing import Any
 
 from psycopg_pool import AsyncConnectionPool
 
+from registry_core.caching.generation_cache import GenerationCache
 from registry_core.config import get_config
 from registry_core.content.blobs import BlobRef
+from registry_core.content.hooks import Verdict
 from registry_core.content.repositories import ProjectRef
 from registry_core.database.outage import RECONNECT_TIMEOUT_S, WatchedPool
-from registry_core.distribution.cache import GenerationCache
-from registry_core.distribution.hooks import Verdict
 from registry_core.distribution.identity import Holder, Identity
 from registry_core.distribution.known_answers import KnownAnswer
 from registry_core.distribution.pulls import PullCounter
 from registry_core.distribution.reads import Located, Reach, Reads, StoredManifest
 from registry_core.distribution.shared_work import SharedWork
 from registry_core.distribution.tail import Tail
-from registry_core.generations import Generations
 from registry_core.http.fairness import SharedSlots
-from registry_core.state import generations, machine_id
+from registry_core.machine.generations import Generations
+from registry_core.machine.state import generations, machine_id
 from registry_core.storage.interface import SignedUrl
 
 

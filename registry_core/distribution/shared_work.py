@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any, Generic, TypeVar
 
-from registry_core.generations import Generations
+from registry_core.machine.generations import Generations
 
 V = TypeVar("V")
 

@@ -31,8 +31,8 @@ from psycopg_pool import AsyncConnectionPool
 
 from registry_core.database.outage import hang_up
 from registry_core.events.bell import CHANNEL
-from registry_core.generations import Generations
 from registry_core.logs import redact_text
+from registry_core.machine.generations import Generations
 
 POLL_S = 0.025
 # Well below the second within which a revocation acts on every machine, and after which nothing counts as verified.

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
-from registry_core import threads
 from registry_core.access import Subject, authority
 from registry_core.content import short_uploads, uploads
 from registry_core.content.blobs import BlobRef, mount_blob
@@ -29,7 +28,7 @@ from registry_core.distribution.guards import source_of_mount, uploading, writab
 from registry_core.distribution.identity import Identity
 from registry_core.distribution.ranges import parse_content_range
 from registry_core.distribution.services import Services
-from registry_core.http import callers
+from registry_core.http import callers, threads
 from registry_core.http.fairness import AllTaken, OverShare
 from registry_core.http.messages import ClientGone, Header, Request, Response
 from registry_core.names import InvalidName, RepositoryName

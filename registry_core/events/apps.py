@@ -1,7 +1,17 @@
+"""How Django knows this app."""
+
 from django.apps import AppConfig
 
 
 class EventsConfig(AppConfig):
+    """The outbox."""
+
     name = "registry_core.events"
     label = "events"
     verbose_name = "Events"
+
+    def ready(self) -> None:
+        """Declare what is partitioned."""
+        from registry_core.database.partitions import register_partitioned
+
+        register_partitioned("events_event")

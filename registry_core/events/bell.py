@@ -17,7 +17,7 @@ import psycopg
 from psycopg.pq import ExecStatus
 
 from registry_core.config import get_config
-from registry_core.state import machine_id
+from registry_core.machine.state import machine_id
 
 CHANNEL: Final = "portolan_events"
 INTERVAL_S: Final = 0.04

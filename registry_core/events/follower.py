@@ -27,6 +27,8 @@ from registry_core.logs import redact_text
 LOOK_S: Final = 1.0
 PACE_S: Final = 0.2
 """Between the beginnings of two rounds: what comes meanwhile is dealt with together."""
+FOLLOW_S: Final = 10.0
+"""How often periodic jobs do the same, for workers of the release before, which do not follow."""
 APPLICATION_NAME: Final = "portolan follower"
 _LOCK: Final = (0x706F7274, 2)
 _FAILED: Final = "events could not be processed, and are tried again"

@@ -11,7 +11,7 @@ from psycopg.types.json import Jsonb
 from registry_core.access import Subject
 from registry_core.database.statements import statements
 from registry_core.events.bell import ring
-from registry_core.state import machine_id
+from registry_core.machine.state import machine_id
 
 _INSERT = """
     INSERT INTO events_event (kind, project_id, repository_id, subject_kind, subject_id, payload, changed, origin)

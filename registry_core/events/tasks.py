@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from celery import shared_task
 from django.utils import timezone
 
+from registry_core.database.partitions import ensure_partitions
+from registry_core.events.follower import FOLLOW_S
 from registry_core.events.relay import relay
-from registry_core.partitions import ensure_partitions
+from registry_core.jobs.periodic import periodic
 
 
-@shared_task(name="registry_core.events.tasks.relay_events")
+@periodic("relay events", every_s=FOLLOW_S)
 def relay_events() -> None:
     """Number the events that were committed since the last time."""
     relay()
 
 
-@shared_task(name="registry_core.events.tasks.make_partitions")
+@periodic("make partitions", every_s=86_400)
 def make_partitions() -> None:
     """Make next months' partitions before their first row comes."""
     ensure_partitions(timezone.now().date())

@@ -14,13 +14,12 @@ from typing import Final
 from granian._granian import RSGIHTTPProtocol, RSGIProtocolClosed
 from granian.rsgi import Scope
 
-from registry_core import threads
 from registry_core.config import get_config
-from registry_core.http import callers
+from registry_core.http import callers, threads
 from registry_core.http.fairness import AllTaken, OverShare, Shared
 from registry_core.http.messages import BodyTooSlow, ClientGone, TooManyBodies, declared_length
 from registry_core.http.pace import Pace
-from registry_core.http.sockets import is_peer_there
+from registry_core.machine.sockets import is_peer_there
 
 AT_ONCE_BYTES: Final = 64 << 10
 CLOSE_WITHIN_S: Final = 0.1

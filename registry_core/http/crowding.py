@@ -18,8 +18,8 @@ from typing import Final
 from registry_core.config import Network, get_config
 from registry_core.http.callers import network_of
 from registry_core.http.forwarded import is_within, parse_node
-from registry_core.http.sockets import Connection, connections
 from registry_core.logs import get_logger
+from registry_core.machine.sockets import Connection, connections
 
 CROWDED: Final = 0.75
 LOOK_EVERY_S: Final = 1.0

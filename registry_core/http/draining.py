@@ -1,8 +1,8 @@
 """A worker that is being replaced stops taking new connections, while those that it has go on.
 
-The sockets that it listens on belong to the parent (`registry_core.workers`) and live on there: who waits in them is
-taken by the new worker. Closing them here is not ours to do, the server's runtime holds them; so each is replaced,
-under its number, by one that nobody connects to.
+The sockets that it listens on belong to the parent (`registry_core.wiring.workers`) and live on there: a connection
+that waits in one of them is accepted by the new worker. They are the server's, so they cannot be closed here: each
+descriptor is replaced by a socket that nobody connects to.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import signal
 import socket
 from typing import Final
 
-from registry_core.http.sockets import duplicate
+from registry_core.machine.sockets import duplicate
 
 SIGNAL: Final = signal.SIGUSR1
 _DESCRIPTORS: Final = "/dev/fd"

@@ -1,6 +1,7 @@
 """Our own request and response: what the data path sees of HTTP, whatever the server's interface is.
 
-The server adapter (`registry_core.rsgi`) makes a `Request` and plays a `Response`; nothing else knows the interface.
+The server adapter (`registry_core.wiring.rsgi`) makes a `Request` and sends a `Response`; nothing else knows the
+interface.
 """
 
 from __future__ import annotations

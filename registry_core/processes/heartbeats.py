@@ -22,8 +22,8 @@ from psycopg.types.json import Jsonb
 from psycopg_pool import AsyncConnectionPool
 
 from registry_core.logs import get_logger
+from registry_core.machine.state import machine_id
 from registry_core.processes.keys import fingerprints
-from registry_core.state import machine_id
 
 SERVE: Final = "serve"
 WORKER: Final = "worker"

@@ -15,9 +15,9 @@ import psycopg
 from registry_core.config import Config, ConfigError
 from registry_core.database.preflight import connected
 from registry_core.logs import get_logger
+from registry_core.machine.state import machine_id
 from registry_core.processes.heartbeats import Seen, seen_by
 from registry_core.processes.keys import first_difference, require_readable
-from registry_core.state import machine_id
 from registry_core.storage.filesystem import FilesystemStore
 from registry_core.storage.interface import StorageError
 from registry_core.storage.stores import store_named

@@ -18,8 +18,8 @@ from typing import Final
 
 from registry_core.access import Subject
 from registry_core.config import get_config
-from registry_core.durable import make_folder
 from registry_core.http.callers import network_of
+from registry_core.machine.durable import make_folder
 from registry_core.sandbox.errors import SandboxBusy, SandboxUnavailable
 
 JOBS_MAX: Final = 6  # running and waiting, in one process: half of its threads stay for others

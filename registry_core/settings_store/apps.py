@@ -8,10 +8,3 @@ class SettingsStoreConfig(AppConfig):
 
     name = "registry_core.settings_store"
     label = "settings_store"
-
-    def ready(self) -> None:
-        """Have a say about every change of content."""
-        from registry_core.distribution.hooks import hooks
-        from registry_core.settings_store import read_only
-
-        read_only.register(hooks)

@@ -9,12 +9,12 @@ from django.db import connection, transaction
 from psycopg.types.json import Jsonb
 
 from registry_core.access import Subject
+from registry_core.config.keys import KEYS, Value, key_named, parsed
 from registry_core.errors import InvalidInput, NotAllowed
 from registry_core.events.outbox import emit
+from registry_core.machine.state import generations
 from registry_core.settings_store.encryption import encrypt
-from registry_core.settings_store.keys import KEYS, Value, key_named, parsed
 from registry_core.settings_store.values import GENERATION, Settings, current
-from registry_core.state import generations
 
 SKIP: Final = "skip_audit_log_database"
 DISABLED: Final = "disabled_audit_log_event_types"

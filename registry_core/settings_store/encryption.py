@@ -12,7 +12,7 @@ from cryptography.fernet import Fernet, InvalidToken
 
 from registry_core.config import get_config
 from registry_core.logs import get_logger
-from registry_core.secretfiles import read_or_create_secret
+from registry_core.machine.secretfiles import read_or_create_secret
 
 KEY_FILE: Final = "settings.key"
 _log = get_logger(__name__)

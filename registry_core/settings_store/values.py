@@ -10,11 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from registry_core import threads
-from registry_core.api.memory import Memory
+from registry_core.caching.shared import Memory
 from registry_core.config import get_config
+from registry_core.config.keys import KEYS, Value
+from registry_core.http import threads
 from registry_core.settings_store.encryption import decrypt
-from registry_core.settings_store.keys import KEYS, Value
 from registry_core.settings_store.models import StoredSetting
 
 GENERATION: Final = "settings"

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from registry_core.durable import give_to_owner, make_folder
+from registry_core.machine.durable import give_to_owner, make_folder
 from registry_core.storage.local_files import translated
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from registry_core.durable import make_folder, sync_folder
+from registry_core.machine.durable import make_folder, sync_folder
 from registry_core.storage.interface import StorageError, TrashedObject
 from registry_core.storage.local_files import translated
 from registry_core.storage.trash_names import parse_trash_name, trash_name

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from registry_core.digests import Digest
-from registry_core.durable import begin_flush, give_to_owner, make_folder, sync_folder
+from registry_core.machine.durable import begin_flush, give_to_owner, make_folder, sync_folder
 from registry_core.storage.file_journal import FileJournal
 from registry_core.storage.file_trash import FileTrash
 from registry_core.storage.interface import ObjectWriter, StorageError, StoredObject, TrashedObject, UploadLost

@@ -7,8 +7,8 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from registry_core.durable import FULL
-from registry_core.state import boot_id, machine_id
+from registry_core.machine.durable import FULL
+from registry_core.machine.state import boot_id, machine_id
 from registry_core.storage.interface import ObjectMissing, StorageError, StorageFull
 
 _FULL = FULL | {errno.EFBIG}

@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from registry_core.durable import make_folder
+from registry_core.machine.durable import make_folder
 from registry_core.storage.local_files import translated
 
 _LEASE = "lease"

@@ -13,7 +13,7 @@ from contextlib import suppress
 from enum import Enum, auto
 from pathlib import Path
 
-from registry_core.durable import make_folder
+from registry_core.machine.durable import make_folder
 from registry_core.storage.interface import StorageError, StorageFull, UploadLost
 from registry_core.storage.local_files import is_forgotten, translated, whose_memory
 from registry_core.storage.staged_bytes import StagedBytes

@@ -21,8 +21,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from registry_core.config import Config
-from registry_core.durable import make_folder
-from registry_core.secretfiles import write_secret
+from registry_core.machine.durable import make_folder
+from registry_core.machine.secretfiles import write_secret
 from registry_core.tls.errors import CertificateRefused
 from registry_core.tls.names import general_name, names_of, wanted_names
 

@@ -1,6 +1,6 @@
 """The certificate that is served: ready before the first request, and replaced while requests run.
 
-The server reads it when a worker starts, so a new one means new workers (`registry_core.workers`).
+The server reads it when a worker starts, so a new one means new workers (`registry_core.wiring.workers`).
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from registry_core import logs
 from registry_core.config import Config
-from registry_core.durable import give_to_owner
-from registry_core.generations import process_start_time
+from registry_core.machine.durable import give_to_owner
+from registry_core.machine.generations import process_start_time
 from registry_core.tls.authority import ensure_certificate, server_path
 from registry_core.tls.errors import CertificateRefused
 from registry_core.tls.given import check_given, read_chain, unknown_issuer

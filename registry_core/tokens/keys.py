@@ -25,9 +25,9 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from registry_core.config import get_config
-from registry_core.durable import give_to_owner, make_folder
 from registry_core.logs import get_logger
-from registry_core.secretfiles import SECRET_DIRECTORY_MODE, write_secret
+from registry_core.machine.durable import give_to_owner, make_folder
+from registry_core.machine.secretfiles import SECRET_DIRECTORY_MODE, write_secret
 
 TOKEN_LIFE_MAX_S: Final = 86_400
 _NS: Final = 1_000_000_000

@@ -12,8 +12,8 @@ from rbac.services.robots import create_robot, full_name
 from rbac.services.users import create_user
 from registry_core.access import SYSTEM
 from registry_core.content.errors import Refused
+from registry_core.content.hooks import hooks
 from registry_core.content.models import Project
-from registry_core.distribution.hooks import hooks
 from registry_core.settings_store.changes import change
 from tests.api.conftest import PASSWORD, Api, api_as
 

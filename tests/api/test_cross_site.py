@@ -9,7 +9,7 @@ import pytest
 from django.test import Client
 
 from rbac.models import User
-from registry_core.cross_site import is_foreign
+from registry_core.http.cross_site import is_foreign
 from tests.api.conftest import PASSWORD, Api
 from tests.api.routes import routes
 from tests.conftest import ServerFactory

@@ -12,9 +12,9 @@ from rbac.models import Role
 from registry_core.access import SYSTEM
 from registry_core.content import staged_quota
 from registry_core.content.errors import Refused
+from registry_core.content.hooks import DeleteContext, hooks
 from registry_core.content.models import Artifact, Deletion, Project, RepositoryBlob, Tag
 from registry_core.content.push_times import note_push_times
-from registry_core.distribution.hooks import DeleteContext, hooks
 from registry_core.events.relay import relay
 from tests.api.conftest import Api
 from tests.api.content import put, put_about, put_blob, put_index, repository_of

@@ -18,8 +18,8 @@ from typing import Any
 import httpx
 import psutil
 
-from registry_core.supervisor.ports import free_port
-from registry_core.supervisor.processes import end, spawn
+from registry_core.machine.processes import end, spawn
+from registry_core.wiring.supervisor.ports import free_port
 from tests.benchmarks import measuring, programs
 from tests.support.minio import Minio
 from tests.support.waiting import wait_until
@@ -191,7 +191,7 @@ class Portolan(Contestant):
 
     def _environment(self) -> dict[str, str]:
         return super()._environment() | {
-            "DJANGO_SETTINGS_MODULE": "registry_core.settings",
+            "DJANGO_SETTINGS_MODULE": "registry_core.wiring.settings",
             "PORTOLAN_DATA": str(self.folder),
             "PORTOLAN_PORT": str(self.port),
             "PORTOLAN_ADMIN_PASSWORD": self._password,

@@ -142,7 +142,7 @@ def _set_up_django(database_url: str, data: str) -> None:
         "PORTOLAN_CONFIG": os.devnull,
         "PORTOLAN_DATABASE_URL": database_url,
         "PORTOLAN_DATA": data,
-        "DJANGO_SETTINGS_MODULE": "registry_core.settings",
+        "DJANGO_SETTINGS_MODULE": "registry_core.wiring.settings",
     }
     django.setup()
 

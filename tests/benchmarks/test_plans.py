@@ -98,7 +98,7 @@ def _catch_up(server: Server) -> None:
     with psycopg.connect(server.database_url) as database:
         row = database.execute("SELECT max(xact)::text::bigint FROM events_event").fetchone()
     newest: int = row[0] if row else 0
-    followed = "from registry_core.state import generations\nprint(generations().last_followed())"
+    followed = "from registry_core.machine.state import generations\nprint(generations().last_followed())"
     server.start()
     wait_until(lambda: int(server.manage(followed)) > newest, what="the load is known", within_s=60)
     server.stop()

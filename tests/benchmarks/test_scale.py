@@ -16,8 +16,8 @@ from registry_core.content.blobs import BlobRef, store_blob
 from registry_core.content.manifests import put_manifest
 from registry_core.content.repositories import ProjectRef, RepositoryRef, ensure_repository
 from registry_core.events.relay import relay
+from registry_core.machine.state import machine_id
 from registry_core.names import RepositoryName
-from registry_core.state import machine_id
 from registry_core.storage.filesystem import FilesystemStore
 from registry_core.storage.stores import default_store
 from tests.benchmarks.bulk_content import BulkContent, LoadedArtifact

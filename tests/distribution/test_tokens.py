@@ -12,8 +12,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from registry_core.supervisor.ports import free_port
 from registry_core.tokens.jwt import TOKEN_MAX_CHARS
+from registry_core.wiring.supervisor.ports import free_port
 from tests.distribution.client import Client, refusal
 from tests.distribution.conftest import ALICE
 from tests.support.server import Server

@@ -20,8 +20,8 @@ from urllib.parse import urlsplit
 import psycopg
 import pytest
 
-from registry_core import settings_reference
-from registry_core.supervisor.ports import free_port
+from registry_core.wiring import settings_reference
+from registry_core.wiring.supervisor.ports import free_port
 from tests.support.databases import drop_database
 from tests.support.minio import Minio
 from tests.support.server import PORTOLAN

@@ -16,7 +16,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from registry_core.supervisor.pgbinaries import server_programs
+from registry_core.wiring.supervisor.pgbinaries import server_programs
 from tests.registry_core.test_up import Up
 from tests.support.registry import MANIFEST_TYPE, Image, digest_of, make_image, push_blob
 from tests.support.server import PORTOLAN

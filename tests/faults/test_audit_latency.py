@@ -18,7 +18,7 @@ import redis
 
 from registry_core.events.bell import APPLICATION_NAME as BELL
 from registry_core.events.follower import APPLICATION_NAME as FOLLOWER
-from registry_core.supervisor.processes import spawn
+from registry_core.machine.processes import spawn
 from tests.conftest import ServerFactory
 from tests.support.people import admin, create_project
 from tests.support.registry import make_image, push_blob, put_manifest, sign_in
@@ -48,7 +48,7 @@ def working(server: Server, folder: Path, *commands: list[str]) -> Iterator[None
     with (folder / "log").open("wb") as log:
         processes = [
             spawn(
-                [sys.executable, "-m", "registry_core.cli", *command],
+                [sys.executable, "-m", "registry_core.wiring.cli", *command],
                 death_signal=signal.SIGTERM,
                 env=environment,
                 log=log,

@@ -14,7 +14,7 @@ import httpx
 import pytest
 import redis
 
-from registry_core.supervisor.valkey import EmbeddedValkey
+from registry_core.wiring.supervisor.valkey import EmbeddedValkey
 from tests.support.databases import create_database, drop_database
 from tests.support.people import admin
 from tests.support.registry import Image, digest_of, make_image, push_blob, put_manifest, sign_in

@@ -16,7 +16,7 @@ import httpx
 import psycopg
 import pytest
 
-from registry_core.supervisor.postgres import EmbeddedPostgres
+from registry_core.wiring.supervisor.postgres import EmbeddedPostgres
 from tests.support.people import Account, admin
 from tests.support.registry import Image, digest_of, make_image, push_blob, put_manifest, sign_in
 from tests.support.server import Server

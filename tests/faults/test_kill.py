@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import httpx
 import pytest
 
-from registry_core.workers import YOUNG_DEATHS
+from registry_core.wiring.workers import YOUNG_DEATHS
 from tests.conftest import ServerFactory
 from tests.faults.pushing import Log, assert_all_or_nothing, push_until
 from tests.faults.test_sweep import storage

@@ -18,7 +18,7 @@ import httpx
 import psutil
 import pytest
 
-from registry_core.supervisor.postgres import EmbeddedPostgres
+from registry_core.wiring.supervisor.postgres import EmbeddedPostgres
 from tests.api.routes import Route, names_in, routes
 from tests.support.people import admin, create_project
 from tests.support.registry import digest_of, make_image, push_blob, put_manifest, sign_in

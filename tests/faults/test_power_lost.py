@@ -25,7 +25,7 @@ from urllib.parse import urljoin
 import httpx
 import pytest
 
-from registry_core.supervisor.postgres import EmbeddedPostgres
+from registry_core.wiring.supervisor.postgres import EmbeddedPostgres
 from tests.faults.pushing import Log, assert_all_or_nothing, push_until
 from tests.faults.test_sweep import storage
 from tests.support.people import admin

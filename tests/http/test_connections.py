@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from registry_core.config import Config
-from registry_core.http.sockets import connections, is_peer_there
+from registry_core.machine.sockets import connections, is_peer_there
 from tests.conftest import ServerFactory
 from tests.http.raw import connect, head, read_answer
 from tests.support.server import Server

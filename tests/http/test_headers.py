@@ -13,7 +13,7 @@ from django.urls import URLPattern, URLResolver, get_resolver
 
 from registry_core.distribution.router import ROUTES
 from registry_core.http.bodies import AT_ONCE_BYTES
-from registry_core.supervisor.ports import free_port
+from registry_core.wiring.supervisor.ports import free_port
 from tests.conftest import ServerFactory
 from tests.http.raw import Answer, chunked, head, read_answer, talk
 from tests.support.people import admin, create_project

@@ -12,7 +12,7 @@ from rbac.services.users import set_active, set_sysadmin
 from registry_core.access import ANONYMOUS, SYSTEM, Subject, authority
 from registry_core.content.models import Project
 from registry_core.errors import InvalidInput, NotAllowed
-from registry_core.state import generations
+from registry_core.machine.state import generations
 from tests.rbac import arrange
 
 pytestmark = pytest.mark.django_db

@@ -6,20 +6,15 @@ import json
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from rbac.models import Role
 from rbac.robot_permissions import PROJECT_PERMISSIONS, SYSTEM_PERMISSIONS
 from rbac.roles import ROLE_PERMISSIONS
 
-CONTRACT = Path(__file__).parents[2].parent / "shared" / "contract"
+CONTRACT = Path(__file__).parents[1] / "contract"
 
 
 def contract(name: str) -> Any:
-    path = CONTRACT / name
-    if not path.is_file():
-        pytest.skip(f"the contract {name} is not beside this clone")
-    return json.loads(path.read_text())
+    return json.loads((CONTRACT / name).read_text())
 
 
 def test_roles_have_the_numbers_and_permissions_of_the_contract() -> None:

@@ -34,7 +34,7 @@ from registry_core.api.health import (
     check_storage,
 )
 from registry_core.processes.heartbeats import CLOCK, WORKER, beat
-from registry_core.supervisor.ports import free_port
+from registry_core.wiring.supervisor.ports import free_port
 from tests.support.tools import tool
 from tests.support.waiting import wait_until
 

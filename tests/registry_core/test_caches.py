@@ -20,17 +20,17 @@ from registry_core import caches
 from registry_core.access import Subject, SubjectKind
 from registry_core.api.permissions import permissions_bytes
 from registry_core.caches import LIMITS_BYTES, CacheStatistics, remembered
+from registry_core.caching.generation_cache import GenerationCache
 from registry_core.content.blobs import BlobRef
 from registry_core.content.models import Project
 from registry_core.content.repositories import ProjectRef, RepositoryRef
 from registry_core.digests import Digest
-from registry_core.distribution.cache import GenerationCache
 from registry_core.distribution.identity import Identity
 from registry_core.distribution.known_answers import ANSWER_BYTES, KnownAnswer
 from registry_core.distribution.reads import Located, StoredManifest
 from registry_core.distribution.router import NotFound, find
-from registry_core.generations import Generations
 from registry_core.http.messages import FilePart
+from registry_core.machine.generations import Generations
 from registry_core.names import RepositoryName
 from registry_core.tokens.jwt import Claims, Grant
 

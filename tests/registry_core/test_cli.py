@@ -9,9 +9,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from registry_core import cli_storage
 from registry_core.content.scrub import ScrubReport
-from registry_core.supervisor.ports import free_port
+from registry_core.wiring import cli_storage
+from registry_core.wiring.supervisor.ports import free_port
 from tests.support.server import PORTOLAN, Server
 from tests.support.waiting import wait_until
 

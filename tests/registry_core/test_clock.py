@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from celery import Celery
 
-from registry_core.celery import PunctualScheduler
+from registry_core.jobs import periodic
+from registry_core.wiring.celery import PunctualScheduler
 
 EVERY_S = 1.0
 TIMES = 3
@@ -19,7 +20,7 @@ def test_the_clock_sleeps_until_a_job_is_due_and_does_not_ask_again_and_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     app = Celery("clock", broker="memory://")
-    app.conf.beat_schedule = {"often": {"task": "often", "schedule": EVERY_S}}
+    monkeypatch.setattr(periodic, "schedule", lambda: {"often": {"task": "often", "schedule": EVERY_S}})
     clock = PunctualScheduler(app, schedule_filename=str(tmp_path / "schedule"))
     sent_s: list[float] = []
     monkeypatch.setattr(clock, "apply_entry", lambda entry, producer: sent_s.append(time.monotonic()))

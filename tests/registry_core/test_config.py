@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from psycopg.conninfo import conninfo_to_dict
 
 from registry_core.config import MASK, Config, ConfigError, describe, mask_url
-from registry_core.config_values import postgres_url, redis_url
+from registry_core.config.values import postgres_url, redis_url
 from registry_core.logs import redact, redact_text
-from registry_core.secretfiles import read_or_create_secret, write_secret
+from registry_core.machine.secretfiles import read_or_create_secret, write_secret
 
 
 @pytest.fixture(autouse=True)

@@ -11,13 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from registry_core import threads
 from registry_core.access import ANONYMOUS, Subject, SubjectKind
-from registry_core.http import callers
+from registry_core.http import callers, threads
 from registry_core.http.callers import Caller, network_of
 from registry_core.http.crowding import equal_part, quiet_ones
 from registry_core.http.fairness import AllTaken, OverShare, Shared, SharedSlots, Turns
-from registry_core.http.sockets import Connection
+from registry_core.machine.sockets import Connection
 
 LIMIT = 24
 KEYS = st.sampled_from("abcd")

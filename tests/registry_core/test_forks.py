@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from registry_core.supervisor.processes import wait_gone
+from registry_core.machine.processes import wait_gone
 
 FORKED = """
 import os, signal, sys
-from registry_core.supervisor.forks import Fork
-from registry_core.supervisor.processes import end
+from registry_core.wiring.supervisor.forks import Fork
+from registry_core.machine.processes import end
 
 held = open(sys.argv[1], "w")
 signal.signal(signal.SIGTERM, signal.SIG_IGN)

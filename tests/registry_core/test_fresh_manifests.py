@@ -14,11 +14,11 @@ from registry_core.access import SYSTEM
 from registry_core.content import fresh_manifests
 from registry_core.content.blobs import BlobRef, store_blob
 from registry_core.content.errors import ReferenceMissing
+from registry_core.content.hooks import hooks
 from registry_core.content.manifests import put_manifest
 from registry_core.content.parsing import OCI_MANIFEST, ParsedManifest, parse_manifest
 from registry_core.content.repositories import ProjectRef, RepositoryRef, ensure_repository
 from registry_core.digests import Digest
-from registry_core.distribution.hooks import hooks
 from registry_core.names import RepositoryName
 
 pytestmark = pytest.mark.django_db

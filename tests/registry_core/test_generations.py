@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from registry_core.distribution.cache import ENTRY_BYTES, GenerationCache
-from registry_core.generations import MARKS, SLOTS, Generations, process_start_time
+from registry_core.caching.generation_cache import ENTRY_BYTES, GenerationCache
+from registry_core.machine.generations import MARKS, SLOTS, Generations, process_start_time
 from tests.support.waiting import wait_until
 
 KEY = "repository:1"
@@ -34,7 +34,7 @@ def generations(path: Path) -> Generations:
 def dead_mark(path: Path) -> None:
     """A mark on KEY by a process that was killed while it changed things."""
     code = (
-        "import sys, time, pathlib\nfrom registry_core.generations import Generations\n"
+        "import sys, time, pathlib\nfrom registry_core.machine.generations import Generations\n"
         f"with Generations(pathlib.Path(sys.argv[1])).changing([{KEY!r}]):\n"
         "    print('marked', flush=True); time.sleep(600)"
     )

@@ -10,13 +10,13 @@ import pytest
 from projects.services import create_project
 from registry_core.access import SYSTEM
 from registry_core.content.errors import Refused
+from registry_core.content.hooks import DeleteContext, PutContext, TagContext, UploadContext, hooks
 from registry_core.content.manifests import delete_manifest, put_manifest
 from registry_core.content.models import Artifact, Tag
 from registry_core.content.parsing import OCI_INDEX, parse_manifest
 from registry_core.content.repositories import ProjectRef, RepositoryRef, ensure_repository
 from registry_core.content.tags import delete_tag
 from registry_core.content.uploads import start_upload
-from registry_core.distribution.hooks import DeleteContext, PutContext, TagContext, UploadContext, hooks
 from registry_core.names import RepositoryName
 
 EMPTY_INDEX = b'{"schemaVersion":2,"manifests":[]}'

@@ -13,16 +13,16 @@ from typing import Any
 import pytest
 
 from registry_core.access import Subject, SubjectKind
+from registry_core.caching.generation_cache import GenerationCache
 from registry_core.content.blobs import BlobRef
 from registry_core.content.repositories import ProjectRef, RepositoryRef
 from registry_core.digests import Digest
 from registry_core.distribution import blobs, known_answers
-from registry_core.distribution.cache import GenerationCache
 from registry_core.distribution.identity import Identity, credentials_key
 from registry_core.distribution.known_answers import KnownAnswer
 from registry_core.distribution.reads import Located
-from registry_core.generations import Generations
 from registry_core.http.messages import Request
+from registry_core.machine.generations import Generations
 from registry_core.names import RepositoryName
 from registry_core.storage.interface import SignedUrl
 from registry_core.tokens.jwt import Claims, Grant

@@ -19,9 +19,9 @@ import psycopg
 import pytest
 import redis
 
-from registry_core.celery import app
-from registry_core.clock import LocalScheduler
-from registry_core.supervisor.processes import spawn
+from registry_core.machine.processes import spawn
+from registry_core.wiring.celery import app
+from registry_core.wiring.clock import LocalScheduler
 from tests.support.people import create_project
 from tests.support.server import Server
 from tests.support.waiting import wait_until
@@ -44,7 +44,7 @@ def worker(server: Server, broker_url: str, tmp_path: Path) -> Iterator[tuple[su
     log_path = tmp_path / "log"
     with log_path.open("wb") as log:
         process = spawn(
-            [sys.executable, "-m", "registry_core.cli", "worker", "--beat"],
+            [sys.executable, "-m", "registry_core.wiring.cli", "worker", "--beat"],
             death_signal=signal.SIGTERM,
             env=server.environment | {"PORTOLAN_MACHINE": str(tmp_path), "PORTOLAN_REDIS_URL": broker_url},
             log=log,
@@ -98,7 +98,7 @@ def test_a_worker_that_waits_for_a_job_ends_when_it_is_told_to(
 
 def test_periodic_jobs_run_without_a_broker(server: Server, tmp_path: Path) -> None:
     environment = {"PORTOLAN_MACHINE": str(tmp_path), "PORTOLAN_REDIS_URL": "redis://127.0.0.1:1/0"}
-    command = [sys.executable, "-m", "registry_core.cli", "worker", "--beat"]
+    command = [sys.executable, "-m", "registry_core.wiring.cli", "worker", "--beat"]
     with (tmp_path / "log").open("wb") as log:
         process = spawn(command, death_signal=signal.SIGTERM, env=server.environment | environment, log=log)
     try:

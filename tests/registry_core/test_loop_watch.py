@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from registry_core.loop_watch import EVENT, LoopWatch
+from registry_core.wiring.loop_watch import EVENT, LoopWatch
 
 LIMIT_S = 0.05
 

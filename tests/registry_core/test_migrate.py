@@ -17,8 +17,8 @@ import psycopg
 import pytest
 from django.db.migrations.loader import MigrationLoader
 
-from registry_core.supervisor.ports import free_port
-from registry_core.supervisor.processes import spawn
+from registry_core.machine.processes import spawn
+from registry_core.wiring.supervisor.ports import free_port
 from tests.support.databases import create_database, create_empty_database, drop_database
 from tests.support.server import PORTOLAN
 from tests.support.waiting import wait_until
@@ -70,7 +70,7 @@ class Database(NamedTuple):
 
     def go_to(self, app: str, migration: str) -> None:
         """Apply what comes before and with one migration."""
-        environment = self.environment() | {"DJANGO_SETTINGS_MODULE": "registry_core.settings"}
+        environment = self.environment() | {"DJANGO_SETTINGS_MODULE": "registry_core.wiring.settings"}
         command = [sys.executable, "-m", "django", "migrate", app, migration, "--verbosity", "0"]
         subprocess.run(command, env=environment, check=True, timeout=WITHIN_S)
 

@@ -9,8 +9,8 @@ import pytest
 from django.db import DataError, IntegrityError, InterfaceError, InternalError, OperationalError
 from psycopg_pool import PoolTimeout
 
-from registry_core.outages import RETRY_AFTER_S, Outage, outage_of
 from registry_core.storage.interface import StorageError, StorageFull
+from registry_core.storage.outages import RETRY_AFTER_S, Outage, outage_of
 
 
 def of_django(kind: type[Exception], cause: Exception) -> Exception:

@@ -32,7 +32,7 @@ LONGEST = 1 << 16
 """Characters of the longest text that a client can have us look at in one piece: a request target, or a header."""
 SHORTER = {
     "registry_core.api.query": 4096,  # api.query refuses a longer `q` before
-    "registry_core.config_values": 4096,  # from the administrator's configuration
+    "registry_core.config.values": 4096,  # from the administrator's configuration
     "registry_core.tls.names": 4096,
 }
 WITHIN_S = 0.05
@@ -66,7 +66,7 @@ def modules() -> Iterator[tuple[str, ast.Module]]:
 
 @cache
 def uses() -> list[Use]:
-    importlib.import_module("registry_core.urls")  # makes the path converters known
+    importlib.import_module("registry_core.wiring.urls")  # makes the path converters known
     return [use for name, tree in modules() for use in [*_calls(name, tree), *_declared(name, tree)]]
 
 

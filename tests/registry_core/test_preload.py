@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from registry_core.imports import without
+from registry_core.machine.imports import without
 
 SELDOM_NEEDED = {"drf_spectacular.generators", "django.test", "unittest", "rich", "pygments", "requests", "psutil"}
 NEEDED_AT_ONCE = {
     "argon2", "celery.worker.consumer", "celery.worker.strategy", "kombu.transport.redis", "projects.tasks",
-    "registry_core.api.views", "registry_core.rsgi",
+    "registry_core.api.views", "registry_core.wiring.rsgi",
 }  # fmt: skip
 
 
@@ -23,8 +23,8 @@ NEEDED_AT_ONCE = {
 def imported(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
     """The modules of a process that did what `portolan up` does before it forks."""
     program = (
-        "import sys, registry_core.cli, registry_core.supervisor.up\n"
-        "from registry_core.preload import preload\n"
+        "import sys, registry_core.wiring.cli, registry_core.wiring.supervisor.up\n"
+        "from registry_core.wiring.preload import preload\n"
         "preload(is_worker=True)\n"
         "print(*sys.modules)"
     )

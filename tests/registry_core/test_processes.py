@@ -15,7 +15,7 @@ import httpx
 import psycopg
 import pytest
 
-from registry_core.supervisor.processes import spawn
+from registry_core.machine.processes import spawn
 from tests.conftest import ServerFactory
 from tests.support.people import admin
 from tests.support.registry import push_blob, sign_in

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from registry_core.errors import InvalidInput
-from registry_core.readable_names import check_name, check_text
+from registry_core.names.readable import check_name, check_text
 
 GOOD = [
     "josé", "müller-2", "Ελένη", "иван.петров", "ґалина", "דוד", "محمد", "سعید۱۲", "राम", "สมคำ", "நிலா", "ქეთი",

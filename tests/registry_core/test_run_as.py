@@ -17,8 +17,8 @@ import httpx
 import psutil
 import pytest
 
-from registry_core.supervisor.ports import free_port
-from registry_core.supervisor.processes import spawn
+from registry_core.machine.processes import spawn
+from registry_core.wiring.supervisor.ports import free_port
 from tests.support.open_python import reachable
 from tests.support.server import PORTOLAN
 from tests.support.waiting import wait_until
@@ -129,7 +129,9 @@ def test_python_behind_a_closed_folder_is_refused_by_name_before_anything_is_mad
     """As of an environment that root made with a Python of its home folder: nothing could be imported later."""
     closed = folder / "closed"
     closed.mkdir(mode=0o700)
-    code = f"import sys; sys.base_prefix = {str(closed / 'python')!r}; from registry_core.cli import main; main()"
+    code = (
+        f"import sys; sys.base_prefix = {str(closed / 'python')!r}; from registry_core.wiring.cli import main; main()"
+    )
     done = subprocess.run(
         reachable([sys.executable, "-c", code, "check"], scratch=folder), env=environment(folder),
         capture_output=True, text=True, timeout=WITHIN_S, check=False,

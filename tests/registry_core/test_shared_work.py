@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from registry_core.distribution.shared_work import SharedWork
-from registry_core.generations import Generations
+from registry_core.machine.generations import Generations
 
 
 class Work:

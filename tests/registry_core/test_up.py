@@ -15,15 +15,16 @@ import psycopg
 import pytest
 import redis
 
-from registry_core.secretfiles import write_secret
-from registry_core.supervisor.accounts import Account, require_reachable, unprivileged_account
-from registry_core.supervisor.errors import AlreadyRunning, PortBusy, SupervisorError, WrongPassword
-from registry_core.supervisor.pidfile import PidFile
-from registry_core.supervisor.ports import free_port, require_free
-from registry_core.supervisor.postgres import EmbeddedPostgres
-from registry_core.supervisor.processes import spawn
-from registry_core.supervisor.up import answers
-from registry_core.supervisor.valkey import EmbeddedValkey
+from registry_core.config.accounts import Account
+from registry_core.machine.processes import spawn
+from registry_core.machine.secretfiles import write_secret
+from registry_core.wiring.supervisor.accounts import require_reachable, unprivileged_account
+from registry_core.wiring.supervisor.errors import AlreadyRunning, PortBusy, SupervisorError, WrongPassword
+from registry_core.wiring.supervisor.pidfile import PidFile
+from registry_core.wiring.supervisor.ports import free_port, require_free
+from registry_core.wiring.supervisor.postgres import EmbeddedPostgres
+from registry_core.wiring.supervisor.up import answers
+from registry_core.wiring.supervisor.valkey import EmbeddedValkey
 from tests.support.server import PORTOLAN
 from tests.support.waiting import wait_until
 

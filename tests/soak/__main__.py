@@ -26,7 +26,7 @@ import httpx
 import psutil
 import psycopg
 
-from registry_core.supervisor.ports import free_port
+from registry_core.wiring.supervisor.ports import free_port
 from tests.support.registry import digest_of, make_image, push_blob, put_manifest
 from tests.support.server import PORTOLAN
 from tests.support.waiting import wait_until

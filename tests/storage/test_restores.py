@@ -18,7 +18,7 @@ import httpx
 import psycopg
 import pytest
 
-from registry_core.supervisor.pgbinaries import server_programs
+from registry_core.wiring.supervisor.pgbinaries import server_programs
 from tests.conftest import ServerFactory
 from tests.support.databases import create_database, drop_database
 from tests.support.minio import Minio

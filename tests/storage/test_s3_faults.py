@@ -13,7 +13,7 @@ from registry_core.storage.interface import StorageError
 from registry_core.storage.s3 import S3Store
 from registry_core.storage.s3_bucket import Bucket
 from registry_core.storage.s3_journal import Journal
-from registry_core.supervisor.ports import free_port
+from registry_core.wiring.supervisor.ports import free_port
 from tests.storage.conftest import PART_BYTES
 from tests.storage.test_driver import MIB, content_of, feed, read, stored
 from tests.support.faults import (

@@ -43,7 +43,7 @@ def _make_migrated(server_url: str) -> None:
         url = _create(server_url, _MIGRATED, template="template0")
         subprocess.run(
             [sys.executable, "-m", "django", "migrate", "--verbosity", "0"],
-            env=os.environ | {"PORTOLAN_DATABASE_URL": url, "DJANGO_SETTINGS_MODULE": "registry_core.settings"},
+            env=os.environ | {"PORTOLAN_DATABASE_URL": url, "DJANGO_SETTINGS_MODULE": "registry_core.wiring.settings"},
             check=True,
             timeout=120,
         )

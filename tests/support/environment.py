@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from registry_core.supervisor.postgres import EmbeddedPostgres
-from registry_core.supervisor.valkey import EmbeddedValkey
+from registry_core.wiring.supervisor.postgres import EmbeddedPostgres
+from registry_core.wiring.supervisor.valkey import EmbeddedValkey
 
 _running: list[EmbeddedPostgres | EmbeddedValkey] = []
 _folders: list[Path] = []

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from registry_core.supervisor.processes import spawn
+from registry_core.machine.processes import spawn
 from tests.support.server import Server
 
 _EACH_SECOND = """

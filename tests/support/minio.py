@@ -10,8 +10,8 @@ from typing import Any, Literal
 import httpx
 
 from registry_core.config import Config
-from registry_core.supervisor.ports import free_port
-from registry_core.supervisor.processes import end, spawn
+from registry_core.machine.processes import end, spawn
+from registry_core.wiring.supervisor.ports import free_port
 from tests.support.waiting import wait_until
 
 START_WITHIN_S = 60.0

@@ -11,9 +11,9 @@ from pathlib import Path
 import httpx
 import psutil
 
-from registry_core import loop_watch
-from registry_core.supervisor.ports import free_port
-from registry_core.supervisor.processes import spawn
+from registry_core.machine.processes import spawn
+from registry_core.wiring import loop_watch
+from registry_core.wiring.supervisor.ports import free_port
 from tests.support.waiting import wait_until
 
 PORTOLAN = Path(sys.executable).with_name("portolan")
@@ -134,7 +134,7 @@ class Server:
     def _environment(self, redis_url: str, more: Mapping[str, str]) -> dict[str, str]:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("PORTOLAN_")}
         return inherited | {
-            "DJANGO_SETTINGS_MODULE": "registry_core.settings",
+            "DJANGO_SETTINGS_MODULE": "registry_core.wiring.settings",
             "PORTOLAN_DATA": str(self.data),
             "PORTOLAN_DATABASE_URL": self.database_url,
             "PORTOLAN_REDIS_URL": redis_url,

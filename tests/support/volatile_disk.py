@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, NoReturn
 
-from registry_core.supervisor.processes import spawn
+from registry_core.machine.processes import spawn
 from tests.support.waiting import wait_until
 
 PAGE_BYTES = 4096

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from registry_core.supervisor.ports import free_port
+from registry_core.wiring.supervisor.ports import free_port
 from tests.conftest import ServerFactory
 from tests.support.server import Server
 from tests.support.tools import Outcome, run, tool

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from registry_core.supervisor.ports import free_port
 from registry_core.tls.check import Report, check
+from registry_core.wiring.supervisor.ports import free_port
 from tests.support.server import Server
 from tests.support.tools import tool
 from tests.support.waiting import wait_until

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives import serialization
 
-from registry_core.supervisor.ports import free_port
+from registry_core.wiring.supervisor.ports import free_port
 from tests.support.server import PORTOLAN
 from tests.tls.certificates import DAY, Company, Files, issue, write
 

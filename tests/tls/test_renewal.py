@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from registry_core.supervisor.processes import wait_gone
+from registry_core.machine.processes import wait_gone
 from tests.conftest import ServerFactory
 from tests.support.server import Server
 from tests.support.waiting import wait_until

@@ -18,7 +18,7 @@ import httpx
 import psycopg
 import pytest
 
-from registry_core.supervisor.pgbinaries import server_programs
+from registry_core.wiring.supervisor.pgbinaries import server_programs
 from tests.support.databases import create_database, create_empty_database, drop_database
 from tests.support.people import Account
 from tests.support.registry import digest_of, make_image, push_blob, put_manifest, sign_in

@@ -4,7 +4,7 @@ import datetime as dt
 
 from django.db import migrations
 
-from registry_core.partitions import MONTHS_AHEAD, month_after, partition_statement
+from registry_core.database.partitions import MONTHS_AHEAD, month_after, partition_statement
 
 EVENTS = """
 CREATE TABLE events_event (

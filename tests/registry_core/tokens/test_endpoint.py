@@ -21,9 +21,9 @@ from rbac.services.users import delete_user, revoke_sessions, set_password
 from registry_core.access import SYSTEM, authority, refresh_tokens
 from registry_core.config import get_config
 from registry_core.content.models import Project, Repository
+from registry_core.distribution import token as endpoint
+from registry_core.distribution.token import FIELDS_MAX, FORM_MAX_BYTES, service_token
 from registry_core.http.messages import Request, Response
-from registry_core.tokens import endpoint
-from registry_core.tokens.endpoint import FIELDS_MAX, FORM_MAX_BYTES, service_token
 from registry_core.tokens.jwt import Grant, verify
 from tests.rbac import arrange
 

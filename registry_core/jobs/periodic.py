@@ -1,0 +1,29 @@
+"""Periodic jobs: each app declares its own, in its `tasks.py`, beside the function that does the work."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from celery import shared_task
+
+_schedule: Final[dict[str, dict[str, Any]]] = {}
+
+
+def periodic(name: str, *, every_s: float) -> Callable[[Callable[[], object]], Any]:
+    """Declare a function as a job that is due every `every_s` seconds; `name` is what logs and status pages show.
+
+    A run that no worker took before it is due again is dropped: only the latest matters.
+    """
+
+    def declare(function: Callable[[], object]) -> Any:
+        task = f"{function.__module__}.{function.__qualname__}"
+        _schedule[name] = {"task": task, "schedule": every_s, "options": {"expires": every_s}}
+        return shared_task(name=task)(function)
+
+    return declare
+
+
+def schedule() -> dict[str, dict[str, Any]]:
+    """All declared jobs, in the form of Celery's `beat_schedule`. Complete once every `tasks` module is imported."""
+    return dict(_schedule)

@@ -1,0 +1,59 @@
+"""What an administrator has to repair, as clients are told of it: a database that is away, a disk that is full.
+
+Each endpoint gives it the form of its own errors; what is one, and its status, is decided here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import psycopg
+from django.db import DatabaseError, InterfaceError, OperationalError
+
+from registry_core.machine.durable import FULL
+from registry_core.storage.interface import StorageError, StorageFull
+
+RETRY_AFTER_S: Final = 5
+_DISK_FULL: Final = "53100"
+_READ_ONLY: Final = "25006"
+_CANCELLED: Final = "57014"
+_DATABASE_AWAY: Final = "the registry's database is not available: try again"
+
+
+@dataclass(frozen=True, slots=True)
+class Outage:
+    """Status 503 or 507, what is said of it, and after how many seconds it may be over (None: somebody must act)."""
+
+    status: int
+    message: str
+    retry_after_s: int | None = None
+
+
+def outage_of(error: BaseException | None) -> Outage | None:
+    """The outage that an error comes from; None when it has another reason."""
+    match error:
+        case StorageFull():
+            return Outage(507, f"the registry's storage takes no more data ({error}): tell its operator")
+        case StorageError():
+            return Outage(503, f"the registry's storage failed ({error})", RETRY_AFTER_S)
+        case DatabaseError() | InterfaceError() | psycopg.Error():
+            return _of_database(error)
+        case OSError(errno=number) if number in FULL:
+            return Outage(507, f"the registry's disk takes no more data ({error.strerror}): tell its operator")
+    return None
+
+
+def _of_database(error: Exception) -> Outage | None:
+    state = getattr(error, "sqlstate", None) or getattr(error.__cause__, "sqlstate", None)
+    if state == _DISK_FULL:
+        return Outage(507, "the disk of the registry's database is full: tell its operator")
+    if state == _READ_ONLY:
+        return Outage(503, "the registry's database takes no writes just now: try again", RETRY_AFTER_S)
+    if state == _CANCELLED:
+        return Outage(
+            503, "this took too long, and was ended: ask for fewer rows, narrow the search, or try again", RETRY_AFTER_S
+        )
+    if isinstance(error, OperationalError | InterfaceError | psycopg.OperationalError | psycopg.InterfaceError):
+        return Outage(503, _DATABASE_AWAY, RETRY_AFTER_S)
+    return None

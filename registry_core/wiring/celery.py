@@ -1,0 +1,156 @@
+"""The Celery application: how jobs reach their workers. What a job does is in the `tasks.py` of each app.
+
+The broker may lose everything; whatever must happen is found again in Postgres by the periodic tasks below.
+"""
+
+import contextlib
+import functools
+import os
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+from typing import Any, NoReturn
+
+import redis.utils
+from celery import Celery
+from celery.beat import PersistentScheduler
+from celery.signals import setup_logging
+
+from registry_core import logs
+from registry_core.config import get_config
+from registry_core.jobs import periodic
+from registry_core.machine.durable import FULL
+from registry_core.machine.imports import without
+
+_logger = logs.get_logger("portolan.clock")
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "registry_core.wiring.settings")
+# `portolan check` does those. Celery would do them at each start, and they look at every model and every address.
+os.environ.setdefault("CELERY_SKIP_CHECKS", "1")
+
+
+@setup_logging.connect
+def _use_our_logging(**_: Any) -> None:
+    logs.configure()
+
+
+# What Celery imports by name when a worker starts.
+_WORKER = (
+    "billiard.pool", "celery.concurrency.thread", "celery.events", "celery.events.receiver", "celery.worker.strategy",
+    "dbm.dumb", "encodings.latin_1", "kombu.transport.redis",
+)  # fmt: skip
+
+app = Celery("portolan")
+app.conf.update(
+    broker_url=get_config().redis_dsn or "redis://127.0.0.1:6379/0",
+    broker_connection_retry_on_startup=True,
+    broker_transport_options={"socket_timeout": 5, "socket_connect_timeout": 2, "visibility_timeout": 3600},
+    task_publish_retry=False,  # a request never waits for the broker: the row is written, a sweep re-sends
+    task_ignore_result=True,
+    result_expires=None,  # or the clock would look for a store of results among all packages that are installed
+    task_acks_late=True,
+    task_reject_on_worker_lost=True,
+    worker_prefetch_multiplier=1,
+    worker_hijack_root_logger=False,
+    worker_redirect_stdouts=False,
+    task_serializer="json",
+    accept_content=["json"],
+    timezone="UTC",
+    enable_utc=True,
+)
+app.autodiscover_tasks()
+
+
+@functools.cache
+def import_worker() -> None:
+    """Import what a worker is made of, and all tasks: what is imported before the fork is not written by each worker.
+
+    A worker that finds this done does not go through Django's setup and its settings of logging again.
+    """
+    app.loader.init_worker()
+    app.finalize()
+    with without("psutil"):  # for the memory of a process, which Celery tells only when it is asked for it
+        for module in _WORKER:
+            import_module(module)
+        from celery.worker.consumer import Consumer
+
+        for step in (*app.Worker.Blueprint.default_steps, *Consumer.Blueprint.default_steps):
+            import_module(step.partition(":")[0])
+    _ = app.control, app.events, app.amqp, app.backend, app.log  # made when they are first looked at
+    _know_version_of_redis()
+
+
+def _know_version_of_redis() -> None:
+    """Each connection tells the server the version of redis-py, and looks for it in the package's papers each time."""
+    redis.utils.get_lib_version = functools.cache(redis.utils.get_lib_version)
+    redis.utils.get_lib_version()
+
+
+class PunctualScheduler(PersistentScheduler):
+    """Celery's clock, which otherwise wakes 10 ms before a job is due and asks without a pause until it is.
+
+    Its notes of when each job last was are a help after a restart: a disk that does not take them does not stop it.
+    """
+
+    def setup_schedule(self) -> None:
+        """Take what the apps declared; their tasks are imported by now."""
+        self.app.conf.beat_schedule = periodic.schedule()
+        super().setup_schedule()
+
+    def adjust(self, n: float, drift: float = 0.0) -> float:
+        return n + drift
+
+    def _open_schedule(self) -> Any:
+        try:
+            return super()._open_schedule()  # type: ignore[misc]  # the stubs leave it out
+        except OSError as error:
+            _logger.warning("when each periodic job last was cannot be noted, only remembered", reason=str(error))
+            return _Unwritten()
+
+    def sync(self) -> None:
+        with self._excusing_a_full_disk():
+            super().sync()
+
+    def close(self) -> None:
+        with self._excusing_a_full_disk():
+            super().close()
+
+    @contextlib.contextmanager
+    def _excusing_a_full_disk(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            if error.errno not in FULL:
+                raise
+            _logger.warning("when each periodic job last was cannot be noted", reason=str(error))
+
+
+class _Unwritten(dict[str, Any]):
+    """In place of the file of notes, where there can be none."""
+
+    def sync(self) -> None:
+        """There is nowhere to write to."""
+
+    def close(self) -> None:
+        """There is nothing open."""
+
+
+def run_worker(*, concurrency: int) -> NoReturn:
+    """Run jobs, each in a thread, until a signal; those in progress end first. Raises SystemExit with the outcome."""
+    # Not by Celery's own command: it brings a shell, and with it ten MiB.
+    worker = app.Worker(
+        pool="threads", concurrency=concurrency, without_gossip=True, without_mingle=True, quiet=True,
+        loglevel=get_config().log_level.upper(),
+    )  # fmt: skip
+    worker.start()
+    raise SystemExit(worker.exitcode)
+
+
+def run_beat(*, schedule: Path) -> None:
+    """Tell the workers when periodic jobs are due, until a signal. `schedule`: notes of when each last was."""
+    app.Beat(
+        schedule=str(schedule),
+        scheduler=f"{__name__}:{PunctualScheduler.__name__}",
+        quiet=True,
+        loglevel=get_config().log_level.upper(),
+    ).run()

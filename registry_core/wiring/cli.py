@@ -1,0 +1,326 @@
+"""The command `portolan`: parses, calls one operation, presents. What an operation imports is imported when it runs."""
+
+import contextlib
+import errno
+import importlib.metadata
+import os
+import sys
+import tempfile
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import django.db
+import psycopg
+import typer
+
+from registry_core.config import CONFIG_PATH_VARIABLE, ConfigError, describe, get_config, place_of
+from registry_core.config.sources import variables_of_kubernetes
+from registry_core.errors import OperationError
+from registry_core.machine.durable import make_folder
+from registry_core.storage.interface import StorageError
+from registry_core.wiring import cli_storage, cli_tls
+from registry_core.wiring.cli_common import (
+    EXIT_ALREADY_RUNNING,
+    EXIT_CONFIGURATION,
+    EXIT_FAILED,
+    EXIT_PORT_BUSY,
+    drop_root,
+    operation,
+    require,
+)
+from registry_core.wiring.supervisor.errors import AlreadyRunning, PortBusy, SupervisorError
+
+CONCURRENCY = 2
+_CANNOT_WRITE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR}
+
+_HELP = """Portolan, an enterprise container registry.
+
+Settings come from PORTOLAN_* variables, then the configuration file, then defaults: see `portolan settings`.
+
+Exit codes: 0 ok, 1 failed, 2 wrong usage, 3 wrong configuration, 4 already running, 5 port busy.
+"""
+
+app = typer.Typer(help=_HELP, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+keys_app = typer.Typer(help="Look after the keys that sign tokens.", no_args_is_help=True)
+app.add_typer(cli_storage.app, name="storage")
+app.add_typer(keys_app, name="keys")
+app.add_typer(cli_tls.app, name="tls")
+
+
+def main() -> NoReturn:
+    """Entry point of the console script: runs a command and turns what is known to go wrong into an exit code."""
+    _exit_after(app)
+
+
+def _exit_after(command: Callable[[], object]) -> NoReturn:
+    try:
+        command()
+    except ConfigError as error:
+        _leave(EXIT_CONFIGURATION, error)
+    except AlreadyRunning as error:
+        _leave(EXIT_ALREADY_RUNNING, error)
+    except PortBusy as error:
+        _leave(EXIT_PORT_BUSY, error)
+    except OSError as error:
+        wrong = _of_our_folders(error)
+        _leave(EXIT_CONFIGURATION if wrong else EXIT_FAILED, wrong or error)
+    except (SupervisorError, StorageError, psycopg.OperationalError, django.db.OperationalError) as error:
+        _leave(EXIT_FAILED, error)
+    sys.exit(0)
+
+
+def _of_our_folders(error: OSError) -> ConfigError | None:
+    """An error of a folder that this account cannot make or write as one of the setting that names it; None for
+    others."""
+    if error.errno not in _CANNOT_WRITE or not isinstance(error.filename, str):
+        return None
+    for key, folder in (("machine", get_config().machine), ("data", get_config().data)):
+        if folder is not None and Path(error.filename) in {folder, *folder.parents}:
+            return ConfigError(
+                f"{place_of(key)}: cannot make or write {error.filename} ({error.strerror}): name a folder that this "
+                "account may write, or give it this one"
+            )
+    return None
+
+
+@app.callback()
+def _global_options(
+    config: Annotated[
+        Path | None,
+        typer.Option(help="Configuration file; default: $PORTOLAN_CONFIG, else ./portolan.yml if it is there."),
+    ] = None,
+) -> None:
+    if config is not None:
+        os.environ[CONFIG_PATH_VARIABLE] = str(config.absolute())
+        get_config.cache_clear()
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "registry_core.wiring.settings")
+
+
+@app.command()
+def up(is_tls: cli_tls.IsTls = False, cert: cli_tls.CertPath = None, key: cli_tls.KeyPath = None) -> None:
+    """Run everything on this machine: embedded Postgres and Valkey (unless configured), serve, worker --beat."""
+    from registry_core import logs
+    from registry_core.wiring.supervisor.up import run_up
+
+    config = cli_tls.with_options(is_tls=is_tls, cert=cert, key=key)
+    logs.configure(config)
+    work = partial(_work, concurrency=CONCURRENCY, is_beating=True, is_alone=False)
+    commands = {"serve": partial(_exit_after, _serve), "worker": partial(_exit_after, work)}
+    raise typer.Exit(run_up(config, commands=commands))
+
+
+@app.command()
+def serve(is_tls: cli_tls.IsTls = False, cert: cli_tls.CertPath = None, key: cli_tls.KeyPath = None) -> None:
+    """Answer requests: the OCI endpoint, the REST API and the console."""
+    cli_tls.with_options(is_tls=is_tls, cert=cert, key=key)
+    _serve()
+
+
+@app.command()
+def worker(
+    concurrency: Annotated[int, typer.Option(min=1, help="Jobs at a time, each in a thread.")] = CONCURRENCY,
+    is_beating: Annotated[
+        bool,
+        typer.Option("--beat", help="Do the periodic jobs as well, in place of `portolan beat`; one per installation."),
+    ] = False,
+) -> None:
+    """Run the jobs that are due by the clock, and those that requests ask for."""
+    _work(concurrency=concurrency, is_beating=is_beating)
+
+
+@app.command()
+def beat() -> None:
+    """Tell the workers when periodic jobs are due. One per installation."""
+    _prepare_jobs()
+    from registry_core.processes.heartbeats import CLOCK, beating
+    from registry_core.wiring import celery
+
+    with beating([CLOCK]):
+        celery.run_beat(schedule=_beat_schedule())
+
+
+@app.command()
+def migrate() -> None:
+    """Bring the database up to date; at the first time make the account admin and the project library."""
+    from registry_core import logs
+    from registry_core.wiring.migrate import migrate_database
+
+    logs.configure()
+    drop_root(get_config())
+    migrate_database()
+
+
+@app.command()
+def createuser(
+    username: Annotated[str, typer.Argument(help="Name to sign in with.")],
+    email: Annotated[str, typer.Option(help="Address of the user.")] = "",
+    is_sysadmin: Annotated[bool, typer.Option("--admin", help="May do everything.")] = False,
+    is_reset: Annotated[
+        bool, typer.Option("--reset", "--set-password", help="Set the password of a user who exists.")
+    ] = False,
+) -> None:
+    """Make a user, or set a user's password. The password is asked for, or read from standard input."""
+    if is_reset and (is_sysadmin or email):
+        raise typer.BadParameter("--reset sets a password and nothing else: leave out --admin and --email")
+    users, password = operation("rbac.services.users"), _ask_password()
+    try:
+        if is_reset:
+            users.set_password(user=_user(username), password=password)
+        else:
+            users.create_user(username=username, password=password, email=email, is_sysadmin=is_sysadmin)
+    except OperationError as error:
+        _leave(EXIT_FAILED, error)
+    typer.echo(f"set the password of {username}" if is_reset else f"made the user {username}")
+
+
+@app.command()
+def check() -> None:
+    """Tell whether this installation is fit to serve; exit code 1 when something is wrong."""
+    from registry_core.wiring.checks import run_checks
+
+    drop_root(get_config())
+    has_failed = False
+    for what, problem in run_checks():
+        typer.echo(f"{'ok    ' if problem is None else 'FAILED'}  {what}{f': {problem}' if problem else ''}")
+        has_failed = has_failed or problem is not None
+    raise typer.Exit(EXIT_FAILED if has_failed else 0)
+
+
+@app.command()
+def settings(
+    is_explaining: Annotated[
+        bool, typer.Option("--explain", help="Say of each what it is for, its unit, its default and its limits.")
+    ] = False,
+    is_sample: Annotated[
+        bool, typer.Option("--sample", help="Write a portolan.yml with all settings, commented out.")
+    ] = False,
+) -> None:
+    """Show every setting, its value (secrets masked) and where it comes from."""
+    from registry_core.wiring import settings_reference
+
+    if is_sample:
+        typer.echo(settings_reference.sample(), nl=False)
+        return
+    if is_explaining:
+        typer.echo(settings_reference.explained(describe(get_config())), nl=False)
+        return
+    if ignored := variables_of_kubernetes():
+        typer.echo(f"not settings but Kubernetes' variables of a Service, ignored: {', '.join(ignored)}", err=True)
+    rows = describe(get_config())
+    key_width, value_width = (max(len(row[column]) for row in rows) for column in (0, 1))
+    for key, value, source in rows:
+        typer.echo(f"{key:<{key_width}}  {value:<{value_width}}  {source}")
+
+
+@app.command()
+def version() -> None:
+    """Show the version of Portolan."""
+    typer.echo(importlib.metadata.version("portolan"))
+
+
+@app.command()
+def openapi() -> None:
+    """Write the OpenAPI description of the REST API to standard output."""
+    from django.core.management import call_command
+
+    with tempfile.TemporaryDirectory() as folder:  # Django makes keys for itself, which DATA need not have for this
+        os.environ["PORTOLAN_DATA"] = folder
+        get_config.cache_clear()
+        django.setup()
+        call_command("spectacular")
+
+
+@keys_app.command("rotate")
+def keys_rotate() -> None:
+    """Sign new tokens with a new key; tokens of the old one are valid until they expire."""
+    from registry_core.tokens.keys import key_ring
+
+    if not get_config().data.is_dir():  # a key made in another folder would be one that nobody signs with
+        raise ConfigError(
+            f"{get_config().data.absolute()} is not there, so it has no keys: set PORTOLAN_DATA, or come to the folder "
+            "that `portolan up` was started in"
+        )
+    drop_root(get_config())
+    typer.echo(f"new key: {key_ring().rotate()}")
+
+
+def _serve() -> None:
+    from registry_core.wiring import serve as server
+
+    config = get_config()
+    require(config.database_dsn, "PORTOLAN_DATABASE_URL")
+    server.serve(config)
+
+
+def _work(*, concurrency: int, is_beating: bool, is_alone: bool = True) -> None:
+    """`is_alone`: not beside a `serve` of the same `up`, which says what is odd for both."""
+    _prepare_jobs(is_telling=is_alone)
+    from registry_core.events.follower import following
+    from registry_core.processes.heartbeats import CLOCK, WORKER, beating
+    from registry_core.wiring import celery
+
+    if not is_beating:
+        with beating([WORKER]), following():
+            celery.run_worker(concurrency=concurrency)
+    from registry_core.wiring import clock
+
+    with (
+        clock.ticking(schedule=_beat_schedule()) as is_ticking,
+        beating([WORKER]),
+        beating([CLOCK], while_=is_ticking),
+        contextlib.ExitStack() as meanwhile,
+    ):
+        if clock.await_job(begin=lambda: meanwhile.enter_context(following())):
+            celery.run_worker(concurrency=concurrency)
+
+
+def _prepare_jobs(*, is_telling: bool = True) -> None:
+    """Return when jobs can be run, as the account that they are to run as."""
+    from registry_core import logs
+    from registry_core.database.preflight import require_database
+    from registry_core.processes.joining import join
+    from registry_core.wiring import oddities
+    from registry_core.wiring.checks import require_redis
+
+    config = get_config()
+    logs.configure(config)
+    require(config.redis_dsn, "PORTOLAN_REDIS_URL")
+    require(config.database_dsn, "PORTOLAN_DATABASE_URL")
+    drop_root(config)
+    require_redis(config)
+    django.setup()
+    require_database(config)
+    join(config)
+    if is_telling:
+        oddities.tell(config)
+
+
+def _beat_schedule() -> Path:
+    run_dir = get_config().run_dir
+    make_folder(run_dir)
+    return run_dir / "beat-schedule"
+
+
+def _user(username: str) -> Any:
+    from django.contrib.auth import get_user_model
+
+    users = get_user_model()._default_manager
+    user = users.filter(username__iexact=username, deleted_at=None).first()
+    return user or _leave(EXIT_FAILED, f"there is no user {username!r}")
+
+
+def _ask_password() -> str:
+    if sys.stdin.isatty():
+        return str(typer.prompt("Password", hide_input=True, confirmation_prompt=True))
+    return sys.stdin.readline().rstrip("\n")
+
+
+def _leave(code: int, reason: object) -> NoReturn:
+    typer.echo(f"portolan: {' '.join(str(reason).split())}", err=True)
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()
