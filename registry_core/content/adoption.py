@@ -62,7 +62,8 @@ def adopt(finding: Finding) -> None:
     unknown = {stored.key for stored in finding.report.objects_without_row}
     uploads = {upload.storage_key for upload in upload_rows.idle(0) if upload.store == store.name}
     known = acknowledged(store, keys=unknown, upload_keys=uploads)
-    store.withdraw(sorted(known.unknown | known.unsure), known_at_s=known.latest_s)
+    # All of them: the line of one that was pushed just now may still be on its way to the journal.
+    store.withdraw(sorted(unknown | known.unknown | known.unsure), known_at_s=known.latest_s)
     installation.mark_together(store)
     _log.warning(
         "an operator said that a store and this database belong together",

@@ -98,6 +98,8 @@ def _sweep_store(store: ObjectStore, report: SweepReport, *, ttl_s: int, now_s: 
 def _refusal(store: ObjectStore, orphans: Orphans, *, ttl_s: int, is_forced: bool) -> str:
     """Why these must not go; empty when they may. What a blob in quarantine waits for is taken from the orphans."""
     idle = {upload.storage_key for upload in upload_rows.idle(ttl_s) if upload.store == store.name}
+    if orphans.objects or idle:  # the usual `ttl_s` is far longer than that
+        time.sleep(max(0.0, store.journal_delay_s - ttl_s))
     known = acknowledged(store, keys={stored.key for stored in orphans.objects}, upload_keys=idle)
     if known.is_database_older:
         several = len(known.unknown | known.unsure)

@@ -146,6 +146,7 @@ class FilesystemStore:
     """A folder of objects, fanned out over 256 folders that are made (and flushed) once."""
 
     name = "filesystem"
+    journal_delay_s = 0.0
 
     def __init__(self, root: Path) -> None:
         self._objects = root / "objects"

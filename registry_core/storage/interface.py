@@ -123,9 +123,13 @@ class ObjectWriter(Protocol):
 
 
 class ObjectStore(Protocol):
-    """Where blobs lie. `staging`: where short uploads wait; None where each upload is begun in the database."""
+    """Where blobs lie. `staging`: where short uploads wait; None where each upload is begun in the database.
+
+    `journal_delay_s`: seconds until what a living process noted in the journal can be read there by others.
+    """
 
     name: str
+    journal_delay_s: float
 
     @property
     def staging(self) -> Staging | None: ...

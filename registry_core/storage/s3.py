@@ -22,7 +22,7 @@ from registry_core.storage.interface import (
 )
 from registry_core.storage.object_keys import FILE_NAME
 from registry_core.storage.s3_bucket import Bucket, Listed
-from registry_core.storage.s3_journal import Journal
+from registry_core.storage.s3_journal import DELAY_S, Journal
 from registry_core.storage.s3_parts import PartPlan
 from registry_core.storage.s3_trash import S3Trash
 from registry_core.storage.s3_writer import FOLDER, Notes, S3Writer
@@ -44,6 +44,7 @@ class S3Store:
 
     name = "s3"
     staging = None
+    journal_delay_s = DELAY_S
 
     def __init__(self, config: Config) -> None:
         self._bucket = Bucket(config)

@@ -21,6 +21,7 @@ from registry_core.storage.journal_lines import blob_line, withdrawn_line
 from registry_core.storage.s3_bucket import Bucket
 
 FLUSH_S = 5.0
+DELAY_S = FLUSH_S + 2.0  # with the time that the store takes
 LINES_MAX = 1_000
 READERS = 16
 FOLDER = "journal/"

@@ -125,8 +125,11 @@ def configure(monkeypatch: pytest.MonkeyPatch) -> Iterator[Configure]:
 
 
 @pytest.fixture(params=["filesystem", "s3"])
-def depot(request: pytest.FixtureRequest, tmp_path: Path, configure: Configure) -> Depot:
+def depot(
+    request: pytest.FixtureRequest, tmp_path: Path, configure: Configure, monkeypatch: pytest.MonkeyPatch
+) -> Depot:
     """A new installation on each kind of store, with its first mark."""
+    monkeypatch.setattr(S3Store, "journal_delay_s", 0.0)  # no other process writes to its journal
     configure(data=tmp_path)
     if request.param == "s3":
         minio: Minio = request.getfixturevalue("minio")
