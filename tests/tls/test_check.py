@@ -48,6 +48,7 @@ def test_a_good_server(serve: Serve, company: Company, root: Path) -> None:
     report = check(serve([company.server(), company.intermediate]), authority=root)
     assert report.is_good, report
     assert "TLSv1.3" in str(report)
+    assert str(report).endswith("ok: a client on this machine connects")
     assert not report.warnings
 
 
