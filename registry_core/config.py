@@ -204,7 +204,8 @@ class Config(BaseModel):
         default=8192,
         ge=16,
         description="Connections that one worker keeps open; further ones wait to be accepted. From three quarters of "
-        "them on, the addresses with the most lose those on which nothing happens.",
+        "them on, the addresses with the most lose those on which nothing happens, and after some seconds those that "
+        "move less than 16 KiB a second.",
     )
     max_uploads_at_once: int = Field(
         default=256,

@@ -149,6 +149,26 @@ def test_one_user_does_not_take_all_memory_for_bodies(site: Site, opened: list[s
     assert worker.memory_info().rss - before < 128 * MIB
 
 
+@pytest.mark.parametrize("path", ["/nothing", "/service/token"])
+def test_short_bodies_count_before_they_have_come(site: Site, opened: list[socket.socket], path: str) -> None:
+    """The server gathers them for us, so each takes its room from when it is announced."""
+    request = head(site.server, "POST", path, {"Content-Length": "65000"})
+    for _ in range(20 * MIB // 65_000):
+        opened.append(connect(site.server, source="127.0.0.2"))
+        opened[-1].sendall(request)
+    wait_until(lambda: any(answered(one, b" 429 ") for one in opened), what="some are told to send fewer at a time")
+    site.works(3)
+
+
+def test_first_pieces_of_uploads_count_before_they_are_whole(site: Site, opened: list[socket.socket]) -> None:
+    with site.client(site.mallory) as client:
+        begun = [client.post("/v2/hostile/a/blobs/uploads/").headers["location"] for _ in range(CONNECTIONS)]
+    headers = basic(site.mallory) | {"Content-Length": str(10 * MIB)}
+    attack(site, opened, lambda number: head(site.server, "PATCH", begun[number], headers) + bytes(400_000))
+    wait_until(lambda: any(answered(one, b" 429 ") for one in opened), what="some are told to send fewer at a time")
+    site.works(3)
+
+
 def answered(one: socket.socket, what: bytes) -> bool:
     one.setblocking(False)
     try:
