@@ -192,6 +192,27 @@ def test_a_slow_reader_of_many_connections_stops_nobody(site: Site, opened: list
     site.works(3)
 
 
+def test_slow_readers_from_many_addresses_stop_nobody(site: Site, opened: list[socket.socket]) -> None:
+    """Together they have every place for bodies that pass through, and would keep them as long as a byte moves."""
+    content = bytes(16 * MIB)
+    with site.client(site.ada) as client:
+        digest = digest_of(content)
+        client.post("/v2/good/a/blobs/uploads/", params={"digest": digest}, content=content).raise_for_status()
+    path = f"/v2/good/a/blobs/{digest}"
+    request = head(site.server, "GET", path, {"Range": "bytes=0-7999999,8000100-15999999"})
+    for number in range(CONNECTIONS):
+        one = socket.socket()
+        opened.append(one)
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        one.bind((f"127.0.1.{number + 1}", 0))
+        one.connect((site.server.address, site.server.port))
+        one.sendall(request)
+    with site.client(None) as client:
+        answer = client.get(path, headers={"range": "bytes=0-9,2000000-3999999"})
+        assert answer.status_code == 206
+        assert len(answer.content) > 2_000_000
+
+
 def test_answers_still_come_when_the_attack_is_over(site: Site) -> None:
     with connect(site.server) as connection:
         connection.sendall(head(site.server, "GET", "/v2/"))
