@@ -11,7 +11,6 @@ import hmac
 import secrets
 import threading
 import time
-import unicodedata
 from collections import OrderedDict
 from typing import Final
 
@@ -22,7 +21,7 @@ from rbac.services.robots import find_robot, robot_name_prefix, robot_subject
 from rbac.services.secret_hashes import is_generated_secret, looks_generated
 from rbac.services.throttle import Throttle
 from rbac.services.turns import Turns
-from rbac.services.users import is_possible_username
+from rbac.services.users import is_possible_username, put_together
 from registry_core.access import REMEMBERED_S, Subject, Unauthenticated
 
 _REMEMBERED_MAX: Final = 10_000
@@ -103,7 +102,7 @@ def _user(username: str, secret: str, client: str, *, is_session: bool) -> Subje
 
 def _named(username: str) -> User | None:
     """The active user of this name: as it is given or, as some keyboards take letters apart, put together (NFC)."""
-    names = dict.fromkeys([username, unicodedata.normalize("NFC", username)])
+    names = dict.fromkeys([username, put_together(username)])
     found = (User.objects.named(name).filter(is_active=True).first() for name in names)
     return next((user for user in found if user is not None), None)
 

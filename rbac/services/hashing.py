@@ -3,7 +3,8 @@
 Argon2 takes about 100 MiB and a core for a tenth of a second. All of it goes through `turn`: checks of passwords and
 new hashes, of every process. Who waits does so in a lane of its own (a client's network, or a subject), and the lanes
 take turns, so that one that is full holds up nobody in another. What is waiting is bounded per lane and in sum; when
-the sum is reached the longest lane loses its last.
+the sum is reached, who has the most waiting loses his last: a lane, or all those of one IPv6 customer, who may have
+65,536 networks (a /48, RFC 6177).
 """
 
 from __future__ import annotations
@@ -11,11 +12,12 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import functools
+import ipaddress
 import math
 import os
 import threading
 import time
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -86,17 +88,24 @@ class FairQueue:
         if len(waiting) >= self.waiting_max_each:
             raise TooManyAttempts(max(1, math.ceil(pace_s * len(waiting))))
         if sum(map(len, self._lanes.values())) >= self.waiting_max:
-            self._make_room(len(waiting))
+            self._make_room(_customer_of(lane))
         waiter = _Waiter(lane, pace_s)
         self._lanes.setdefault(lane, deque()).append(waiter)
         self._admit()
         return waiter
 
-    def _make_room(self, waiting: int) -> None:
-        longest = max(self._lanes.values(), key=len)
-        if len(longest) <= waiting + 1:
+    def _make_room(self, customer: str) -> None:
+        waiting = Counter[str]()
+        for lane, waiters in self._lanes.items():
+            waiting[_customer_of(lane)] += len(waiters)
+        most, count = waiting.most_common(1)[0]
+        if count <= waiting[customer] + 1:
             raise TooManyAttempts(1)
-        longest.pop().is_dropped = True
+        theirs = (waiters for lane, waiters in self._lanes.items() if _customer_of(lane) == most)
+        dropped = max(theirs, key=len).pop()
+        dropped.is_dropped = True
+        if not self._lanes[dropped.lane]:
+            del self._lanes[dropped.lane]
         self._condition.notify_all()
 
     def _wait(self, waiter: _Waiter) -> None:
@@ -131,6 +140,13 @@ class FairQueue:
             waiter.is_admitted = True
             self._running += 1
             self._condition.notify_all()
+
+
+def _customer_of(lane: str) -> str:
+    """Whom a lane belongs to: the /48 around a network of 64 bits; any other lane stands for itself."""
+    if not lane.endswith("/64"):
+        return lane
+    return str(ipaddress.IPv6Network(lane).supernet(new_prefix=48))
 
 
 class MachineSlots:

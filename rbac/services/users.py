@@ -31,6 +31,7 @@ from registry_core.settings_store.values import current
 
 FIRST_ADMIN: Final = "admin"
 TEXT_MAX: Final = 255
+_TAKEN_APART_MAX: Final = 4  # characters into which one is taken apart (UAX 15, section 10)
 _FORBIDDEN: Final = re.compile(r"[\s,\"~#%$:/\\\x00-\x1f\x7f]")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f\u2028\u2029\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 _EMAIL: Final = re.compile(r"[^\s@<>()\[\],;:\\\"\x00-\x1f\x7f]+@[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?")
@@ -55,7 +56,16 @@ def check_username(username: str) -> None:
 
 def is_possible_username(username: str) -> bool:
     """Whether a user may have this name."""
-    return 1 <= len(username) <= 255 and _FORBIDDEN.search(username) is None
+    return 1 <= len(username) <= TEXT_MAX and _FORBIDDEN.search(username) is None
+
+
+def put_together(username: str) -> str:
+    """A name as it is stored: letters that some keyboards take apart are put together (NFC).
+
+    What is longer than any name stays as it is: to sort marks takes time that grows with the square of their number.
+    """
+    is_too_long = len(username) > TEXT_MAX * _TAKEN_APART_MAX
+    return username if is_too_long else unicodedata.normalize("NFC", username)
 
 
 def why_auth_mode_is_fixed() -> str:
@@ -89,7 +99,7 @@ def create_user(
     `by`."""
     if is_sysadmin:
         require_sysadmin(by)
-    username = unicodedata.normalize("NFC", username)
+    username = put_together(username)
     check_username(username)
     check_profile(email=email, realname=realname, comment=comment)
     user = User(username=username, email=email, realname=realname, comment=comment, is_sysadmin=is_sysadmin)

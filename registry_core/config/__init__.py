@@ -215,7 +215,8 @@ class Config(BaseModel):
         ge=16,
         le=1_000_000,
         description="Connections that one worker keeps open; further ones wait to be accepted. Once three quarters of "
-        "them are in use, idle ones of the addresses that have most are closed.",
+        "them are in use, idle ones of the addresses that have most are closed, and after some seconds those that "
+        "move less than 16 KiB a second.",
     )
     max_uploads_at_once: int = Field(
         default=256,

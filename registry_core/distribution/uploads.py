@@ -137,7 +137,7 @@ async def _with_session(
     """Claim the upload, do the work with the pieces of the body; when it fails end the session as the error wants."""
     session = await threads.run_upload(uploads.claim_upload, repository=repository, by=identity.subject, token=token)
     try:
-        pieces = await _begun(_pieces(request.chunks()), request)
+        pieces = await _begun(_pieces(_first_kept(request)))
         with _one_more(request, services, identity):
             return await work(session, pieces)
     except BaseException as error:
@@ -145,10 +145,20 @@ async def _with_session(
         raise
 
 
-async def _begun(pieces: AsyncIterator[bytes], request: Request) -> AsyncIterator[bytes]:
+async def _first_kept(request: Request) -> AsyncIterator[bytes]:
+    """The chunks. Those of the first piece count as kept in memory from when they come: nothing else bounds how many
+    requests gather one. Raises TooManyBodies."""
+    kept_bytes = 0
+    async for chunk in request.chunks():
+        if kept_bytes < PIECE_BYTES:
+            request.keep(len(chunk))
+            kept_bytes += len(chunk)
+        yield chunk
+
+
+async def _begun(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     """The pieces, the first of which has come."""
     first = await anext(pieces, b"")
-    request.keep(len(first))
 
     async def all_of_them() -> AsyncIterator[bytes]:
         if first:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from typing import Final
 
 from granian._granian import RSGIHTTPProtocol, RSGIProtocolClosed
@@ -29,13 +30,26 @@ CLOSE_WITHIN_S: Final = 0.1
 class Body:
     """A request's body: its chunks, once, whether anybody asked for them, and whether he took them to the end.
 
-    It must not refer to the request: in a cycle the protocol would outlive the answer, and the connection with it.
+    `is_awaited`: the client is waited for now. `memory`: what is kept of it counts there. It must not refer to the
+    request: in a cycle the protocol would outlive the answer, and the connection with it.
     """
 
-    __slots__ = ("are_trailers_announced", "declared_bytes", "is_ended", "is_read", "is_there", "protocol", "scope")
+    __slots__ = (
+        "are_trailers_announced",
+        "declared_bytes",
+        "is_awaited",
+        "is_ended",
+        "is_read",
+        "is_there",
+        "memory",
+        "protocol",
+        "scope",
+    )
 
     def __init__(self, protocol: RSGIHTTPProtocol, headers: Mapping[str, str], scope: Scope) -> None:
         self.protocol = protocol
+        self.memory: BodyMemory | None = None
+        self.is_awaited = False
         self.declared_bytes = declared_length(headers)
         self.are_trailers_announced = "trailer" in headers
         self.is_there = bool(self.declared_bytes) or "transfer-encoding" in headers
@@ -68,6 +82,16 @@ class BodyMemory:
             raise TooManyBodies(is_own=False) from None
         self._taken.append((key, size_bytes))
 
+    @contextmanager
+    def while_it_comes(self, size_bytes: int) -> Iterator[None]:
+        """Hold room for what the server gathers before it hands it over. Raises TooManyBodies."""
+        self.take(size_bytes)
+        held = self._taken.pop()
+        try:
+            yield
+        finally:
+            self._all.give_back(*held)
+
     def give_back(self) -> None:
         """The request is answered."""
         while self._taken:
@@ -75,7 +99,8 @@ class BodyMemory:
 
 
 async def _chunks(body: Body) -> AsyncIterator[bytes]:
-    """The body's chunks. Raises ClientGone when the client closed before the body was whole, and BodyTooSlow.
+    """The body's chunks. Raises ClientGone when the client closed before the body was whole, BodyTooSlow, and
+    TooManyBodies.
 
     The server ends the iteration without an error then. A body with a declared length is counted. A chunked one ends
     with one empty chunk when it is whole; a second one means that there were trailers, which are discarded (RFC 9112
@@ -85,12 +110,14 @@ async def _chunks(body: Body) -> AsyncIterator[bytes]:
     received, empty = 0, 0
     config = get_config()
     pace = Pace(config.body_idle_timeout_s, config.body_min_rate_bytes)
-    chunks = _at_once(body.protocol) if declared is not None and declared <= AT_ONCE_BYTES else aiter(body.protocol)
+    chunks = _at_once(body, declared) if declared is not None and declared <= AT_ONCE_BYTES else aiter(body.protocol)
     try:
         while received != declared:
             asked_at_s = time.monotonic()
+            body.is_awaited = True
             async with asyncio.timeout(pace.left_s):
                 chunk = await anext(chunks)
+            body.is_awaited = False
             pace.count(time.monotonic() - asked_at_s, len(chunk))
             if chunk:
                 received += len(chunk)
@@ -103,7 +130,7 @@ async def _chunks(body: Body) -> AsyncIterator[bytes]:
         raise BodyTooSlow from None
     except RSGIProtocolClosed:
         raise ClientGone from None
-    body.is_ended = True
+    body.is_ended, body.is_awaited = True, False
     if declared is not None and received < declared:
         raise ClientGone
     if empty > 1 and not await _had_trailers(body):
@@ -124,6 +151,8 @@ async def _had_trailers(body: Body) -> bool:
     return await threads.run_plain(is_peer_there, body.scope.client, port)
 
 
-async def _at_once(protocol: RSGIHTTPProtocol) -> AsyncIterator[bytes]:
+async def _at_once(body: Body, size_bytes: int) -> AsyncIterator[bytes]:
     """A short body in one turn: each chunk would be another one between the server's threads and ours."""
-    yield await protocol()
+    with body.memory.while_it_comes(size_bytes) if body.memory else nullcontext():
+        content = await body.protocol()
+    yield content

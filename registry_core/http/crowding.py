@@ -4,18 +4,22 @@ A server that keeps `max_connections` accepts no further ones, so connections th
 From three quarters of them on, the addresses that hold the most lose connections on which nothing happens, longest
 quiet first, until each holds no more than an equal part of those three quarters; and connections of theirs that are in
 use end with their next response. An idle connection may end at any time (RFC 9112 §9.3), so clients behind one address
-lose nothing by that. Proxies that are trusted are left alone: their connections are those of many.
+lose nothing by that. Those that are kept busy by hardly anything (a head, a body or a reading of the answer that
+trickles) follow a little later. Proxies that are trusted are left alone: their connections are those of many.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from typing import Final
 
 from registry_core.config import Network, get_config
+from registry_core.http.bodies import Body
 from registry_core.http.callers import network_of
 from registry_core.http.forwarded import is_within, parse_node
 from registry_core.logs import get_logger
@@ -24,7 +28,12 @@ from registry_core.machine.sockets import Connection, connections
 CROWDED: Final = 0.75
 LOOK_EVERY_S: Final = 1.0
 QUIET_S: Final = 1.0
-STALLED_S: Final = 60.0
+STUCK_S: Final = 5.0
+"""How long a client may take its time, while others wait to be let in."""
+BUSY_S: Final = 60.0
+"""The same for a request that we have not answered yet."""
+SLOW_BYTES_S: Final = 16 << 10
+"""Bytes a second below which a client takes its time."""
 _OPEN_FILES: Final = "/dev/fd"
 _log = get_logger(__name__)
 
@@ -33,9 +42,10 @@ class Crowding:
     """Watches the connections of one worker."""
 
     def __init__(self) -> None:
-        self.in_progress: set[str] = set()
-        """The peers (address and port) whose requests are being answered."""
+        self.in_progress: dict[str, Body] = {}
+        """The requests that are being answered, by their peers (address and port)."""
         self._over: frozenset[str] = frozenset()
+        self._watched: dict[str, Watched] = {}
 
     def must_end(self, peer: str) -> bool:
         """Whether the connection with `peer` is to end with its next response."""
@@ -47,30 +57,75 @@ class Crowding:
             await asyncio.sleep(LOOK_EVERY_S)
             limit = int(get_config().max_connections * CROWDED)
             try:
-                is_crowded = len(os.listdir(_OPEN_FILES)) > limit
-                self._over = await asyncio.to_thread(self._make_room, limit) if is_crowded else frozenset()
+                await self._look(limit)
             except OSError as error:  # no descriptor is left to look with, just when looking matters
                 _log.warning("the connections could not be looked at", reason=str(error))
+
+    async def _look(self, limit: int) -> None:
+        if len(os.listdir(_OPEN_FILES)) > limit:
+            self._over = await asyncio.to_thread(self._make_room, limit)
+        elif self._over or self._watched:
+            self._over, self._watched = frozenset(), {}
 
     def _make_room(self, limit: int) -> frozenset[str]:
         """End quiet connections of the addresses that hold the most; which addresses these are."""
         config = get_config()
         by_network: dict[str, list[Connection]] = {}
+        proxied = 0
         for connection in connections():
-            if connection.local_port == config.port and not _is_proxy(connection.peer, config.trusted_proxies):
+            if connection.local_port != config.port:
+                continue
+            if _is_proxy(connection.peer, config.trusted_proxies):
+                proxied += 1
+            else:
                 by_network.setdefault(network_of(connection.peer), []).append(connection)
-        part = equal_part({network: len(held) for network, held in by_network.items()}, limit)
+        # What proxies hold is not there for others, who have a third of the limit in any case: probes come directly.
+        left = max(limit - proxied, limit // 3)
+        part = equal_part({network: len(held) for network, held in by_network.items()}, left)
         over = frozenset(network for network, held in by_network.items() if len(held) > part)
-        ended = Counter({network: self._end_quiet(by_network[network], part) for network in over})
+        self._watch([connection for network in over for connection in by_network[network]])
+        ended = Counter({network: self._end_idle(by_network[network], part) for network in over})
         if ended.total():
             _log.warning("connections ended to make room for others", connections=ended.total(), addresses=[*over][:10])
         return over
 
-    def _end_quiet(self, held: Collection[Connection], part: int) -> int:
-        quiet = quiet_ones(held, self.in_progress)[: len(held) - part]
-        for connection in quiet:
+    def _watch(self, held: Collection[Connection]) -> None:
+        now_s = time.monotonic()
+        self._watched = {one.peer: self._watched.get(one.peer, Watched(one, now_s)).seen(one, now_s) for one in held}
+
+    def _end_idle(self, held: Collection[Connection], part: int) -> int:
+        idle = [one for one in held if is_idle(one, self.in_progress.get(one.peer), self._watched[one.peer])]
+        chosen = sorted(idle, key=lambda connection: -connection.quiet_s)[: len(held) - part]
+        for connection in chosen:
             connection.end()
-        return len(quiet)
+        return len(chosen)
+
+
+@dataclass(slots=True)
+class Watched:
+    """A connection since when it moves less than SLOW_BYTES_S: that long is `slow_s`."""
+
+    began: Connection
+    began_at_s: float
+    slow_s: float = field(default=0.0, init=False)
+
+    def seen(self, connection: Connection, now_s: float) -> Watched:
+        """The same after another look."""
+        moved_bytes = connection.moved_bytes - self.began.moved_bytes
+        self.slow_s = now_s - self.began_at_s
+        is_another = moved_bytes < 0
+        if is_another or (self.slow_s >= STUCK_S and moved_bytes >= SLOW_BYTES_S * self.slow_s):
+            return Watched(connection, now_s)
+        return self
+
+
+def is_idle(connection: Connection, asked: Body | None, watched: Watched) -> bool:
+    """Whether a connection may be ended for others: nothing happens on it, or so little that the client keeps it busy
+    for the sake of it. `asked`: the body of the request that is being answered on it."""
+    is_for_client = asked is None or asked.is_awaited or connection.is_sending
+    if asked is None and not connection.is_sending and connection.quiet_s >= QUIET_S:
+        return True
+    return watched.slow_s >= (STUCK_S if is_for_client else BUSY_S)
 
 
 def equal_part(held: Mapping[str, int], limit: int) -> int:
@@ -83,18 +138,6 @@ def equal_part(held: Mapping[str, int], limit: int) -> int:
             return part
         left -= count
     return part if not held else max(held.values())
-
-
-def quiet_ones(held: Iterable[Connection], in_progress: Collection[str]) -> list[Connection]:
-    """The connections on which nothing happens, the longest quiet first: idle ones, heads that do not go on, and
-    responses that nobody reads."""
-    quiet = [
-        connection
-        for connection in held
-        if connection.peer not in in_progress
-        and connection.quiet_s >= (STALLED_S if connection.is_sending else QUIET_S)
-    ]
-    return sorted(quiet, key=lambda connection: -connection.quiet_s)
 
 
 def _is_proxy(peer: str, trusted: Collection[Network]) -> bool:

@@ -75,6 +75,11 @@ class Turns:
         """Whether the caller need not wait now."""
         return caller.group not in self._waiting and self._places.is_free_for(caller.group)
 
+    @property
+    def is_somebody_waiting(self) -> bool:
+        """Whether there are more callers than places for them. For any thread."""
+        return bool(self._waiting)
+
     async def enter(self, caller: Caller) -> None:
         """Wait for a place. `leave` gives it back."""
         if self.is_free_for(caller):

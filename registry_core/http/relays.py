@@ -2,7 +2,8 @@
 
 The server's own stream interface has no back-pressure, so a slow client would fill our memory (see
 docs/adr/0002-server-interface.md). A pipe holds back its writer. Each relay holds a thread here and one of the
-server's, so their number is bounded and shared fairly, and one whose client hardly reads is given up.
+server's, so their number is bounded and shared fairly, and one whose client hardly reads is given up: sooner while
+others wait for a place.
 """
 
 from __future__ import annotations
@@ -31,6 +32,10 @@ PIPE_BYTES = 1 << 20
 STALL_S = 60.0
 RATE_MIN_BYTES = 1024
 """Bytes a second below which a client is not written to any longer, once STALL_S of waiting are used up."""
+BRISK_STALL_S = 5.0
+BRISK_RATE_BYTES = 32 << 10
+"""The same while others wait for a place: a few clients that read slowly would have all places for hours."""
+LOOK_EVERY_S = 1.0
 T = TypeVar("T")
 _pool = ThreadPoolExecutor(RELAYS_MAX, thread_name_prefix="relay")
 _turns = Turns(RELAYS_MAX)
@@ -89,6 +94,7 @@ class _Pipe:
         self._poll = select.poll()
         self._poll.register(self._write_fd, select.POLLOUT)
         self._pace = Pace(STALL_S, RATE_MIN_BYTES)
+        self._brisk = Pace(BRISK_STALL_S, BRISK_RATE_BYTES)
 
     @property
     def path(self) -> str:
@@ -119,7 +125,7 @@ class _Pipe:
         while view:
             try:
                 written = os.write(self._write_fd, view)
-                self._pace.count(0.0, written)
+                self._count(0.0, written)
                 view = view[written:]
             except BlockingIOError:
                 self._wait()
@@ -129,10 +135,18 @@ class _Pipe:
 
     def _wait(self) -> None:
         """Until there is room. Raises TimeoutError."""
-        began_s = time.monotonic()
-        if not self._poll.poll(self._pace.left_s * 1000):
-            raise TimeoutError
-        self._pace.count(time.monotonic() - began_s, 0)
+        is_ready = False
+        while not is_ready:
+            is_too_slow = self._brisk.left_s == 0 and _turns.is_somebody_waiting
+            if is_too_slow or self._pace.left_s == 0:
+                raise TimeoutError
+            began_s = time.monotonic()
+            is_ready = bool(self._poll.poll(min(LOOK_EVERY_S, self._pace.left_s) * 1000))
+            self._count(time.monotonic() - began_s, 0)
+
+    def _count(self, waited_s: float, size_bytes: int) -> None:
+        for pace in (self._pace, self._brisk):
+            pace.count(waited_s, size_bytes)
 
     def _close_read_end(self) -> None:
         if self._read_fd >= 0:

@@ -15,6 +15,8 @@ _FAMILIES: Final = frozenset({socket.AF_INET, socket.AF_INET6})
 # Of Linux's `struct tcp_info`: tcpi_state, and where the 32-bit numbers lie that are looked at.
 _ESTABLISHED: Final = 1
 _UNACKED, _LAST_SENT_MS, _LAST_RECEIVED_MS, _UNSENT_BYTES, _INFO_BYTES = 24, 44, 52, 144, 148
+# The same for 64-bit numbers: tcpi_bytes_acked and tcpi_bytes_received.
+_TAKEN_BYTES, _RECEIVED_BYTES = 120, 128
 _TCP_INFO: Final[int] = getattr(socket, "TCP_INFO", 0)
 
 
@@ -22,7 +24,8 @@ _TCP_INFO: Final[int] = getattr(socket, "TCP_INFO", 0)
 class Connection:
     """A connection as it is now: its two ends as `address:port`, and how long nothing has moved on it, in seconds.
 
-    `is_open`: the other end has not closed it. `is_sending`: there are bytes that it has not taken yet.
+    `is_open`: the other end has not closed it. `is_sending`: there are bytes that it has not taken yet. `moved_bytes`:
+    how many it has sent and taken since the beginning.
     """
 
     descriptor: int
@@ -31,6 +34,7 @@ class Connection:
     is_open: bool
     is_sending: bool
     quiet_s: float
+    moved_bytes: int
 
     @property
     def local_port(self) -> int:
@@ -84,6 +88,7 @@ def _connection(descriptor: int) -> Connection | None:
         is_open=info[0] == _ESTABLISHED,
         is_sending=_number(info, _UNACKED) > 0 or _number(info, _UNSENT_BYTES) > 0,
         quiet_s=min(sent_ms, received_ms) / 1000,
+        moved_bytes=_number(info, _TAKEN_BYTES, "=Q") + _number(info, _RECEIVED_BYTES, "=Q"),
     )
 
 
@@ -100,8 +105,8 @@ def duplicate(descriptor: int) -> Iterator[socket.socket]:
         yield known
 
 
-def _number(info: bytes, offset: int) -> int:
-    number: int = struct.unpack_from("=I", info, offset)[0]
+def _number(info: bytes, offset: int, form: str = "=I") -> int:
+    number: int = struct.unpack_from(form, info, offset)[0]
     return number
 
 

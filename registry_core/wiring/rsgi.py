@@ -181,16 +181,15 @@ class Registry:
         started_s: float,
     ) -> None:
         peer = scope.client
-        self._crowding.in_progress.add(peer)
+        body = self._crowding.in_progress[peer] = Body(protocol, headers, scope)
         memory = None
         try:
-            body = Body(protocol, headers, scope)
             named, problem = _host(scope, lines, headers)
             headers["host"] = named or await _came_to(scope, peer)
             request = _request(scope, peer, lines, headers, body, new_id=f"{self._id_prefix}{next(self._ids):08x}")
             request.problem = problem
             if body.is_there:
-                memory = BodyMemory(self._body_memory)
+                memory = body.memory = BodyMemory(self._body_memory)
                 request.keep = memory.take
             callers.begin(request.address, headers.get("authorization", "") or headers.get("cookie", ""))
             response = await self._response(request)
@@ -201,7 +200,7 @@ class Registry:
         finally:
             if memory is not None:
                 memory.give_back()
-            self._crowding.in_progress.discard(peer)
+            self._crowding.in_progress.pop(peer, None)
 
     async def _response(self, request: Request) -> Response:
         """The answer, whatever happens on the way to it."""
@@ -370,7 +369,7 @@ async def _is_body_done(request: Request, body: Body) -> bool:
         async with asyncio.timeout(UNREAD_S):
             async for _ in body():
                 pass
-    except (ClientGone, TimeoutError):
+    except (ClientGone, TimeoutError, TooManyBodies):
         return False
     return True
 

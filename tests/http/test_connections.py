@@ -7,6 +7,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import httpx
 import psutil
@@ -16,6 +18,8 @@ from registry_core.config import Config
 from registry_core.machine.sockets import connections, is_peer_there
 from tests.conftest import ServerFactory
 from tests.http.raw import connect, head, read_answer
+from tests.support.people import create_project
+from tests.support.registry import digest_of
 from tests.support.server import Server
 from tests.support.waiting import wait_until
 
@@ -28,6 +32,18 @@ def crowded(start_server: ServerFactory) -> Server:
     return start_server(
         PORTOLAN_WORKERS="1",
         PORTOLAN_HEADER_TIMEOUT_S=str(TIMEOUT_S),
+        PORTOLAN_MAX_CONNECTIONS=str(MAX_CONNECTIONS),
+        PORTOLAN_EXTERNAL_URL="",
+    )
+
+
+@pytest.fixture(scope="module")
+def patient(start_server: ServerFactory) -> Server:
+    """Where what trickles ends by itself after an hour."""
+    return start_server(
+        PORTOLAN_WORKERS="1",
+        PORTOLAN_HEADER_TIMEOUT_S="3600",
+        PORTOLAN_BODY_IDLE_TIMEOUT_S="3600",
         PORTOLAN_MAX_CONNECTIONS=str(MAX_CONNECTIONS),
         PORTOLAN_EXTERNAL_URL="",
     )
@@ -87,7 +103,16 @@ def answers_within_s(server: Server, *, source: str = "127.0.0.1") -> float:
     return time.monotonic() - begin_s
 
 
-@pytest.mark.parametrize("begin", [b"", b"GET /v2/ HTTP/1.1\r\nHost: x\r\nX-Slow: "], ids=["idle", "slow heads"])
+@pytest.mark.parametrize(
+    "begin",
+    [
+        b"",
+        b"GET /v2/ HTTP/1.1\r\nHost: x\r\nX-Slow: ",
+        b"POST /service/token HTTP/1.1\r\nHost: x\r\nContent-Length: 60000\r\n\r\n",
+        b"POST /api/v2.0/users HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n",
+    ],
+    ids=["idle", "slow heads", "slow bodies", "slow streams"],
+)
 @pytest.mark.parametrize("source", ["127.0.0.3", "127.0.0.1"], ids=["others", "the same address"])
 def test_one_address_with_all_connections_keeps_nobody_out(
     crowded: Server, opened: list[socket.socket], source: str, begin: bytes
@@ -100,6 +125,50 @@ def test_one_address_with_all_connections_keeps_nobody_out(
             one.sendall(begin)
     assert answers_within_s(crowded) < 60
     wait_until(lambda: sum(map(is_ended, opened)) > MAX_CONNECTIONS // 8, what="some of the hostile ones are ended")
+
+
+@pytest.mark.parametrize("kind", ["heads", "bodies", "readers"])
+def test_connections_that_are_kept_busy_by_hardly_anything_keep_nobody_out(
+    patient: Server, opened: list[socket.socket], unique: str, kind: str
+) -> None:
+    """Something moves on each of them all the time, and none would end by itself for very long."""
+    begin = {
+        "heads": b"GET /v2/ HTTP/1.1\r\nHost: x\r\nX-Slow: ",
+        "bodies": b"POST /service/token HTTP/1.1\r\nHost: x\r\nContent-Length: 60000\r\n\r\n",
+        "readers": b"",
+    }[kind]
+    if kind == "readers":
+        begin = head(patient, "GET", _large_blob(patient, unique))
+    for _ in range(MAX_CONNECTIONS + MAX_CONNECTIONS // 4):
+        one = socket.socket()
+        opened.append(one)
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        one.bind(("127.0.0.3", 0))
+        one.connect((patient.address, patient.port))
+        one.setblocking(False)
+        one.sendall(begin)
+    with ThreadPoolExecutor(1) as pool:
+        probe = pool.submit(answers_within_s, patient)
+
+        def is_let_in() -> bool:
+            for one in opened:
+                with suppress(OSError):
+                    one.recv(16) if kind == "readers" else one.send(b"a")
+            return probe.done()
+
+        wait_until(is_let_in, what="another address is let in", within_s=120)
+        probe.result()
+
+
+def _large_blob(server: Server, unique: str) -> str:
+    """The path of a blob that anybody may pull, and that no socket's buffers hold."""
+    create_project(server, unique, is_public=True)
+    content = bytes(16 << 20)
+    digest = digest_of(content)
+    with httpx.Client(base_url=server.url, auth=("admin", server.admin_password), timeout=60) as client:
+        answer = client.post(f"/v2/{unique}/a/blobs/uploads/", params={"digest": digest}, content=content)
+        assert answer.status_code == 201
+    return f"/v2/{unique}/a/blobs/{digest}"
 
 
 def test_a_modest_address_keeps_its_connections(crowded: Server, opened: list[socket.socket]) -> None:

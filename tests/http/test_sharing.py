@@ -149,6 +149,26 @@ def test_one_user_does_not_take_all_memory_for_bodies(site: Site, opened: list[s
     assert worker.memory_info().rss - before < 128 * MIB
 
 
+@pytest.mark.parametrize("path", ["/nothing", "/service/token"])
+def test_short_bodies_count_before_they_have_come(site: Site, opened: list[socket.socket], path: str) -> None:
+    """The server gathers them for us, so each takes its room from when it is announced."""
+    request = head(site.server, "POST", path, {"Content-Length": "65000"})
+    for _ in range(20 * MIB // 65_000):
+        opened.append(connect(site.server, source="127.0.0.2"))
+        opened[-1].sendall(request)
+    wait_until(lambda: any(answered(one, b" 429 ") for one in opened), what="some are told to send fewer at a time")
+    site.works(3)
+
+
+def test_first_pieces_of_uploads_count_before_they_are_whole(site: Site, opened: list[socket.socket]) -> None:
+    with site.client(site.mallory) as client:
+        begun = [client.post("/v2/hostile/a/blobs/uploads/").headers["location"] for _ in range(CONNECTIONS)]
+    headers = basic(site.mallory) | {"Content-Length": str(10 * MIB)}
+    attack(site, opened, lambda number: head(site.server, "PATCH", begun[number], headers) + bytes(400_000))
+    wait_until(lambda: any(answered(one, b" 429 ") for one in opened), what="some are told to send fewer at a time")
+    site.works(3)
+
+
 def answered(one: socket.socket, what: bytes) -> bool:
     one.setblocking(False)
     try:
@@ -170,6 +190,27 @@ def test_a_slow_reader_of_many_connections_stops_nobody(site: Site, opened: list
         assert answer.status_code == 206
         assert len(answer.content) > 2_000_000
     site.works(3)
+
+
+def test_slow_readers_from_many_addresses_stop_nobody(site: Site, opened: list[socket.socket]) -> None:
+    """Together they have every place for bodies that pass through, and would keep them as long as a byte moves."""
+    content = bytes(16 * MIB)
+    with site.client(site.ada) as client:
+        digest = digest_of(content)
+        client.post("/v2/good/a/blobs/uploads/", params={"digest": digest}, content=content).raise_for_status()
+    path = f"/v2/good/a/blobs/{digest}"
+    request = head(site.server, "GET", path, {"Range": "bytes=0-7999999,8000100-15999999"})
+    for number in range(CONNECTIONS):
+        one = socket.socket()
+        opened.append(one)
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        one.bind((f"127.0.1.{number + 1}", 0))
+        one.connect((site.server.address, site.server.port))
+        one.sendall(request)
+    with site.client(None) as client:
+        answer = client.get(path, headers={"range": "bytes=0-9,2000000-3999999"})
+        assert answer.status_code == 206
+        assert len(answer.content) > 2_000_000
 
 
 def test_answers_still_come_when_the_attack_is_over(site: Site) -> None:

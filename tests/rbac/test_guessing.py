@@ -152,3 +152,10 @@ def test_an_office_of_many_people_is_not_paced_for_its_mistakes() -> None:
             throttle.failed(client="192.0.2.1", name=f"person{number}")
         throttle.succeeded(client="192.0.2.1", name=f"person{number}")
         assert throttle.lane(client="192.0.2.1", name="newcomer").pace_s == 0
+
+
+def test_a_name_of_many_marks_costs_no_more_than_another(server: Server) -> None:
+    """To put it into order would take minutes, in which the worker answers nobody."""
+    name = "a" + "\u0301\u0316" * 100_000
+    with httpx.Client(base_url=server.url, auth=(name.encode(), b"x"), timeout=60) as client:
+        assert client.get("/v2/").status_code == 401

@@ -103,6 +103,21 @@ def test_when_all_is_full_the_longest_lane_loses_its_last() -> None:
     assert crowd.order.count("guesser") == 5
 
 
+def test_one_customer_with_many_networks_keeps_nobody_out() -> None:
+    queue = FairQueue(at_once=1, waiting_max=6, waiting_max_each=6)
+    crowd = Crowd(queue)
+    with busy(queue):
+        guesses = [crowd.come(f"2001:db8:0:{number:x}::/64") for number in range(6)]
+        crowd.come("2001:db8:1::/64")
+        crowd.come("192.0.2.1")
+        wait_until(lambda: sum(guess.done() for guess in guesses) == 2, what="two of the many lose their places")
+        again = crowd.come("2001:db8:0:ffff::/64")
+        assert isinstance(again.exception(timeout=5), TooManyAttempts)
+    crowd.close()
+    assert {"2001:db8:1::/64", "192.0.2.1"} < set(crowd.order)
+    assert len(crowd.order) == 6
+
+
 def test_a_paced_lane_rests_between_its_turns_and_holds_up_no_other() -> None:
     queue = FairQueue(at_once=4)
     crowd = Crowd(queue)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from contextlib import ExitStack
+from typing import TYPE_CHECKING, cast
 
 import pytest
 from hypothesis import given, settings
@@ -13,10 +14,15 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from registry_core.access import ANONYMOUS, Subject, SubjectKind
 from registry_core.http import callers, threads
+from registry_core.http.bodies import Body
 from registry_core.http.callers import Caller, network_of
-from registry_core.http.crowding import equal_part, quiet_ones
+from registry_core.http.crowding import BUSY_S, SLOW_BYTES_S, STUCK_S, Watched, equal_part, is_idle
 from registry_core.http.fairness import AllTaken, OverShare, Shared, SharedSlots, Turns
 from registry_core.machine.sockets import Connection
+
+if TYPE_CHECKING:
+    from granian._granian import RSGIHTTPProtocol
+    from granian.rsgi import Scope
 
 LIMIT = 24
 KEYS = st.sampled_from("abcd")
@@ -223,16 +229,50 @@ def test_equal_parts_fit_and_take_nothing_from_the_small(held: dict[str, int], l
         assert sum(min(count, part + 1) for count in held.values()) > limit - len(held)
 
 
-def test_only_what_is_quiet_is_ended() -> None:
-    def connection(peer: str, quiet_s: float, *, is_sending: bool = False) -> Connection:
-        return Connection(3, peer, "127.0.0.1:5080", is_open=True, is_sending=is_sending, quiet_s=quiet_s)
+def connection(quiet_s: float, *, is_sending: bool = False, moved_bytes: int = 0) -> Connection:
+    return Connection(3, "peer", "127.0.0.1:5080", True, is_sending, quiet_s, moved_bytes)
 
-    held = [
-        connection("busy", 0.1),
-        connection("idle", 20.0),
-        connection("longer idle", 30.0),
-        connection("asked", 50.0),
-        connection("reading slowly", 10.0, is_sending=True),
-        connection("stalled", 70.0, is_sending=True),
-    ]
-    assert [one.peer for one in quiet_ones(held, {"asked"})] == ["stalled", "longer idle", "idle"]
+
+def body(*, is_awaited: bool) -> Body:
+    asked = Body(cast("RSGIHTTPProtocol", None), {}, cast("Scope", None))
+    asked.is_awaited = is_awaited
+    return asked
+
+
+def watched(seconds: float, moved_bytes: int = 0) -> Watched:
+    """A connection that has moved so much within so many seconds of being looked at."""
+    began = Watched(connection(0.0), 0.0)
+    return began.seen(connection(0.0, moved_bytes=moved_bytes), seconds)
+
+
+@pytest.mark.parametrize(
+    ("quiet_s", "is_sending", "asked", "seen", "is_ended"),
+    [
+        (20.0, False, None, watched(0), True),
+        (0.1, False, None, watched(STUCK_S - 1), False),
+        (0.1, False, None, watched(STUCK_S), True),
+        (0.1, False, None, watched(STUCK_S, int(STUCK_S) * SLOW_BYTES_S), False),
+        (20.0, True, None, watched(STUCK_S - 1), False),
+        (20.0, True, None, watched(STUCK_S), True),
+        (20.0, False, body(is_awaited=False), watched(BUSY_S - 1), False),
+        (20.0, False, body(is_awaited=False), watched(BUSY_S), True),
+        (20.0, False, body(is_awaited=True), watched(STUCK_S - 1), False),
+        (0.1, False, body(is_awaited=True), watched(STUCK_S), True),
+        (0.1, True, body(is_awaited=False), watched(STUCK_S), True),
+    ],
+    ids=[
+        "idle", "at work", "a head that trickles", "at good pace", "a pause in reading", "reading slowly",
+        "waiting for us", "waiting for us for very long", "a pause in sending", "a body that trickles",
+        "a relay that is read slowly",
+    ],
+)  # fmt: skip
+def test_only_what_does_nothing_for_its_client_is_ended(
+    quiet_s: float, *, is_sending: bool, asked: Body | None, seen: Watched, is_ended: bool
+) -> None:
+    assert is_idle(connection(quiet_s, is_sending=is_sending), asked, seen) is is_ended
+
+
+def test_a_connection_from_the_port_of_an_earlier_one_is_a_new_one() -> None:
+    old = Watched(connection(0.0, moved_bytes=1000), 0.0).seen(connection(0.0, moved_bytes=1000), STUCK_S)
+    assert is_idle(connection(0.0), None, old)
+    assert not is_idle(connection(0.0), None, old.seen(connection(0.0), STUCK_S + 1))
