@@ -20,6 +20,7 @@ from importlib.metadata import EntryPoints, entry_points
 from typing import TYPE_CHECKING, ClassVar, Final, Literal
 
 from registry_core.access import Cause
+from registry_core.content import refusals
 from registry_core.content.errors import Refused
 from registry_core.content.policy_contexts import Context, Moment, PullContext
 from registry_core.content.read_only import check_writable
@@ -151,7 +152,8 @@ class Policies:
 
 
 def refused(policy: Policy, context: Context, error: Refused) -> Refused:
-    """The refusal of a policy, which is noted: to be raised."""
+    """The refusal of a policy, which is noted for the audit log: to be raised."""
+    refusals.note(policy.name, context)
     return error
 
 

@@ -10,8 +10,11 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
+from projects.audit.consumer import write_entries
+from projects.audit.models import AuditEntry
 from projects.services import create_project, delete_project
 from registry_core.access import SYSTEM
+from registry_core.content import refusals
 from registry_core.content.errors import Protected, Refused
 from registry_core.content.manifests import delete_manifest, put_manifest
 from registry_core.content.models import Artifact, Project, Repository, Tag
@@ -24,7 +27,9 @@ from registry_core.content.repository_changes import delete_repository
 from registry_core.content.tags import create_tag, delete_tag
 from registry_core.content.uploads import start_upload
 from registry_core.digests import Digest
+from registry_core.events import repeated
 from registry_core.events.models import Event
+from registry_core.events.relay import relay
 from registry_core.names import RepositoryName
 from tests.api.conftest import Api, sysadmin  # noqa: F401 the fixture
 from tests.api.conftest import make_user as make_user
@@ -257,6 +262,41 @@ def test_a_policy_that_holds_one_artifact_holds_the_repository(
         policies.unregister(rule)
     assert (refused.status_code, refused.json()["errors"][0]["code"]) == (412, "PRECONDITION")
     assert Artifact.objects.filter(deleted_at=None).count() == 2
+
+
+def test_refusals_are_in_the_audit_log_the_first_by_itself_and_the_others_in_sum(
+    sysadmin: Api,  # noqa: F811 the fixture
+    repository: RepositoryRef,
+    policy: Recorder,
+) -> None:
+    policy.refused = frozenset({Moment.PUT})
+    for _ in range(3):
+        with pytest.raises(Refused):
+            push(repository, "v1")
+    assert not Event.objects.filter(kind="policy.refused").exists()
+    repeated.flush_due()
+    refusals.flush()
+
+    first, others = Event.objects.filter(kind="policy.refused").order_by("pk")
+    assert (first.project_id, first.repository_id) == (repository.project.id, repository.id)
+    assert first.payload == {
+        "policy": "recorder",
+        "moment": "put",
+        "reason": "client",
+        "client": "192.0.2.1",
+        "request": "request-of-a-test",
+        "digest": str(EMPTY.digest),
+        "tag": "v1",
+        "times": 1,
+    }
+    assert others.payload["times"] == 2
+    relay()
+    write_entries()
+    entry = AuditEntry.objects.filter(resource_type="policy").earliest("pk")
+    assert (entry.operation, entry.is_success, entry.resource) == ("refuse", False, "governed/app:v1")
+    assert "put refused by the policy recorder, request request-of-a-test" in entry.description
+    listed = sysadmin.get("/projects/governed/auditlog-exts?q=resource_type=policy").json()
+    assert len(listed) == 2
 
 
 def test_a_new_tag_of_an_artifact_is_described(repository: RepositoryRef, policy: Recorder) -> None:
