@@ -8,10 +8,10 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from registry_core.access import Cause
-from registry_core.content.models import Artifact
 from registry_core.digests import Digest
 
 if TYPE_CHECKING:
+    from registry_core.content.models import Artifact
     from registry_core.content.repositories import ProjectRef, RepositoryRef
 
 

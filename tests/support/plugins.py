@@ -5,14 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from registry_core.content.policies import GROUP
-
 ROOT: Final = Path(__file__).parents[2]
-ENTRY_POINT: Final = f"[{GROUP}]\n{{name}} = {{target}}\n"
+ENTRY_POINT: Final = "[portolan.policies]\n{name} = {target}\n"
 
 
 def with_policies(folder: Path, name: str, target: str) -> dict[str, str]:
-    """The environment of a server that loads the policies of `target` (`module:function`). `folder`: for the package."""
+    """The environment of a server that loads the policies of `target` (`module:function`); `folder` is for the
+    package."""
     info = folder / f"{name}-1.0.dist-info"
     info.mkdir(parents=True, exist_ok=True)
     (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
