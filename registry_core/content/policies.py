@@ -11,7 +11,6 @@ policy concerns keeps every fast path.
 
 from __future__ import annotations
 
-import threading
 from abc import ABC, abstractmethod
 from collections.abc import Hashable
 from dataclasses import dataclass
@@ -158,7 +157,6 @@ def refused(policy: Policy, context: Context, error: Refused) -> Refused:
 
 
 policies = Policies()
-_loading = threading.Lock()
 
 
 @cache
@@ -168,9 +166,8 @@ def plugins() -> EntryPoints:
     return entry_points(group=GROUP)
 
 
-@cache
 def load_plugins() -> None:
-    """Let the installed packages of the group register their policies, once in a process."""
-    with _loading:
-        for entry_point in plugins():
-            entry_point.load()(policies)
+    """Let the installed packages of the group register their policies. Once, when a process starts that serves or
+    changes content."""
+    for entry_point in plugins():
+        entry_point.load()(policies)

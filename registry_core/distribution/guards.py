@@ -51,7 +51,7 @@ class Standing:
     actions: frozenset[str]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Target:
     """Where something is to be pushed to; `repository` is None when there is none of that name yet."""
 
@@ -63,11 +63,15 @@ class Target:
     async def made(self, ask_for_content: Callable[[RepositoryRef], None]) -> RepositoryRef:
         """The repository, made if need be. `ask_for_content`: asks whether policies allow what is about to come into
         it. Raises Refused."""
-        if self.repository is not None:
-            return self.repository
-        return await threads.run(
-            ensure_repository, project=self.project, name=self.name, cause=self.cause, ask_for_content=ask_for_content
-        )
+        if self.repository is None:
+            self.repository = await threads.run(
+                ensure_repository,
+                project=self.project,
+                name=self.name,
+                cause=self.cause,
+                ask_for_content=ask_for_content,
+            )
+        return self.repository
 
 
 @dataclass(frozen=True, slots=True)

@@ -151,6 +151,9 @@ def run_worker(*, concurrency: int) -> NoReturn:
         pool="threads", concurrency=concurrency, without_gossip=True, without_mingle=True, quiet=True,
         loglevel=get_config().log_level.upper(),
     )  # fmt: skip
+    from registry_core.content.policies import load_plugins  # which needs Django to be set up
+
+    load_plugins()
     worker.start()
     raise SystemExit(worker.exitcode)
 
