@@ -66,7 +66,7 @@ def addition_of(
     make = _ADDITIONS.get((kind, name))
     if make is None:
         raise InvalidInput(f"artifacts of the kind {kind or 'UNKNOWN'} have no addition {name[:40]!r}")
-    before_pull(PullContext(cause, repository, artifact_content(artifact), tag))
+    before_pull(PullContext(cause, repository, artifact_content(artifact), tag, is_head=False))
     return make(_Wanted(repository, artifact, cause, share))
 
 
@@ -157,7 +157,7 @@ def _blob(wanted: _Wanted, digest: Digest) -> Source:
     if row is None:
         raise NotFound(f"this repository has no blob {digest}")
     store, key, size_bytes = row
-    before_pull(PullContext(wanted.cause, wanted.repository, blob_content(digest, size_bytes), ""))
+    before_pull(PullContext(wanted.cause, wanted.repository, blob_content(digest, size_bytes), "", is_head=False))
     return source_in(store_named(store), key)
 
 

@@ -77,9 +77,11 @@ class _Copy:
 
     def ask_to_read(self) -> None:
         """Ask whether the source may be read as for a pull. Raises Refused."""
-        before_pull(PullContext(self.cause, self.source, self.content, self.tags[0] if self.tags else ""))
+        tag = self.tags[0] if self.tags else ""
+        before_pull(PullContext(self.cause, self.source, self.content, tag, is_head=False))
         for blob in self.blobs:
-            before_pull(PullContext(self.cause, self.source, blob_content(blob.digest, blob.size_bytes), ""))
+            content = blob_content(blob.digest, blob.size_bytes)
+            before_pull(PullContext(self.cause, self.source, content, "", is_head=False))
 
     def ask_to_copy(self, target: RepositoryRef) -> None:
         """Ask whether it may be copied to the target. Raises Refused."""

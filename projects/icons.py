@@ -89,7 +89,7 @@ def _own_icon(digest: Digest, cause: Cause) -> bytes:
     refusal: Refused | None = None
     for store, key, size_bytes, *where in rows:
         try:
-            before_pull(PullContext(cause, repository_of(where), blob_content(digest, size_bytes), ""))
+            before_pull(PullContext(cause, repository_of(where), blob_content(digest, size_bytes), "", is_head=False))
         except Refused as error:
             refusal = error
             continue

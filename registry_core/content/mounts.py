@@ -87,7 +87,7 @@ def _find(statement: str, wanted: Wanted, cause: Cause) -> tuple[BlobRef, Reposi
         return None
     blob, source = BlobRef(blob_id, wanted.digest, size_bytes, store, key), repository_of(of_source)
     try:
-        before_pull(PullContext(cause, source, blob_content(blob.digest, size_bytes), ""))
+        before_pull(PullContext(cause, source, blob_content(blob.digest, size_bytes), "", is_head=False))
     except Refused:
         return None
     return blob, source

@@ -53,7 +53,8 @@ class Policy(ABC):
 
     def key(self, context: PullContext) -> Hashable:
         """What the verdict on a pull depends on in its context, but for the client's address."""
-        return context.cause.subject, context.cause.reason, context.repository.id, context.content, context.tag
+        cause, repository = context.cause, context.repository
+        return cause.subject, cause.reason, repository.id, context.content, context.tag, context.is_head
 
     def depends_on(self, context: PullContext) -> tuple[str, ...]:
         """The generations whose change ends the verdict on a pull."""

@@ -68,11 +68,13 @@ class _InRepository:
 
 @dataclass(frozen=True, slots=True)
 class PullContext(_InRepository):
-    """Content is about to be served, or to be read for somebody; `tag` is empty when it was named by digest."""
+    """Content is about to be served, or to be read for somebody; `tag` is empty when it was named by digest. `is_head`:
+    it is only asked whether it is there, as clients do before they push."""
 
     moment: ClassVar[Moment] = Moment.PULL
     content: Content
     tag: str
+    is_head: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ async def before_pull(
 ) -> list[Basis | None]:
     """Ask the policies that concern the project whether the content may be served; what the answer depends on
     therefore. Requests that ask the same at once wait for one verdict. Raises Refused."""
-    context = PullContext(cause_of(request, identity), repository, content, tag)
+    context = PullContext(cause_of(request, identity), repository, content, tag, is_head=request.method == "HEAD")
     bases = []
     for question in questions(context):
         verdict = question.cached() or await _judged(services, question)

@@ -108,6 +108,8 @@ def _is_complete(context: dict[str, Any], row: Row, repository: str) -> None:
         assert (content["media_type"] in table.MANIFEST_TYPES) == (content["kind"] == "manifest")
     if context["moment"] in {Moment.PULL, Moment.PUT, Moment.TAG, Moment.MOUNT, Moment.COPY}:
         assert content
+    if context["moment"] == Moment.PULL:
+        assert context["is_head"] == (row.served[0] == "HEAD")
     if context["moment"] in {Moment.MOUNT, Moment.COPY}:
         assert context["source"]["name"]
     if context["moment"] == Moment.DELETE and context["whole"] in {"artifact", "repository"}:

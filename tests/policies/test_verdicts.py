@@ -101,7 +101,7 @@ def test_a_verdict_holds_until_what_it_depends_on_changes(worker: Worker, policy
 
 
 def test_nobody_joins_an_evaluation_that_began_before_a_change(worker: Worker, policy: Recorder) -> None:
-    context = PullContext(None, REPOSITORY, CONTENT, "")  # type: ignore[arg-type]  # the cause is not looked at
+    context = PullContext(None, REPOSITORY, CONTENT, "", is_head=False)  # type: ignore[arg-type]  # the cause is not looked at
     (question,) = verdicts.questions(context)
     before = question.seen()
     worker.generations.bump([REPOSITORY.key])
