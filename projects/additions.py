@@ -15,8 +15,12 @@ from django.db import connection
 from django.db.models import QuerySet
 
 from projects.readers import CHART_FILES, DEPENDENCIES, DOCUMENT, HISTORY, MODEL_DOCUMENTS, MODEL_FILES, TEXT
+from registry_core.access import Cause
 from registry_core.content.descriptions import CHART, IMAGE, MODEL
 from registry_core.content.models import Artifact, Blob, ManifestDescriptor
+from registry_core.content.policy_contexts import PullContext, artifact_content, blob_content
+from registry_core.content.repositories import RepositoryRef
+from registry_core.content.verdicts import before_pull
 from registry_core.digests import Digest, DigestError
 from registry_core.errors import InvalidInput, NotFound
 from registry_core.sandbox.reading import Source, read, source_in
@@ -43,21 +47,27 @@ class Addition:
 class _Wanted:
     """An artifact of which somebody wants an addition; `share` is whose place in the sandbox it takes."""
 
+    repository: RepositoryRef
     artifact: Artifact
+    cause: Cause
     share: str
 
 
-def addition_of(artifact: Artifact, name: str, *, share: str) -> Addition:
-    """The addition of that name, for the client `share` (see `registry_core.sandbox.places`).
+def addition_of(
+    *, repository: RepositoryRef, artifact: Artifact, tag: str, name: str, cause: Cause, share: str
+) -> Addition:
+    """The addition of that name to an artifact of the repository, which was named by `tag` (empty: by digest), for the
+    client `share` (see `registry_core.sandbox.places`).
 
-    Raises InvalidInput where artifacts of its kind have no such addition, NotFound where it has none, Unreadable,
-    SandboxBusy or SandboxUnavailable.
+    Raises InvalidInput where artifacts of its kind have no such addition, NotFound where it has none, Refused by a
+    policy that does not let the content be pulled, Unreadable, SandboxBusy or SandboxUnavailable.
     """
     kind = artifact.manifest.kind
     make = _ADDITIONS.get((kind, name))
     if make is None:
         raise InvalidInput(f"artifacts of the kind {kind or 'UNKNOWN'} have no addition {name[:40]!r}")
-    return make(_Wanted(artifact, share))
+    before_pull(PullContext(cause, repository, artifact_content(artifact), tag, is_head=False))
+    return make(_Wanted(repository, artifact, cause, share))
 
 
 def _build_history(wanted: _Wanted) -> Addition:
@@ -140,17 +150,19 @@ def _parsed(digest: str) -> Digest:
 
 
 def _blob(wanted: _Wanted, digest: Digest) -> Source:
-    """The content of a blob of the artifact's repository. Raises NotFound."""
+    """The content of a blob of the artifact's repository. Raises NotFound or Refused."""
     with connection.cursor() as cursor:
-        cursor.execute(_BLOB, [digest.raw, Blob.State.LIVE, wanted.artifact.repository_id])
+        cursor.execute(_BLOB, [digest.raw, Blob.State.LIVE, wanted.repository.id])
         row = cursor.fetchone()
     if row is None:
         raise NotFound(f"this repository has no blob {digest}")
-    return source_in(store_named(row[0]), row[1])
+    store, key, size_bytes = row
+    before_pull(PullContext(wanted.cause, wanted.repository, blob_content(digest, size_bytes), "", is_head=False))
+    return source_in(store_named(store), key)
 
 
 _BLOB: Final = """
-    SELECT blob.store, blob.storage_key FROM content_blob AS blob
+    SELECT blob.store, blob.storage_key, blob.size_bytes FROM content_blob AS blob
     JOIN content_repositoryblob AS link ON link.blob_id = blob.id
     WHERE blob.digest = %s AND blob.state = %s AND link.repository_id = %s
 """

@@ -1,4 +1,4 @@
-"""Copying an artifact to another repository: the same operations, hooks and quota as a push of it.
+"""Copying an artifact to another repository: the same operations, policies and quota as a push of it.
 
 Children come before the index that refers to them, accessories after what they are about; each manifest is one
 transaction, so that an interrupted copy leaves whole artifacts and can be made again.
@@ -13,13 +13,16 @@ from typing import Final
 
 from django.db.models import QuerySet
 
-from registry_core.access import Subject
-from registry_core.content.blobs import mount_blob
+from registry_core.access import Cause
 from registry_core.content.descriptions import accessory_by_tag
-from registry_core.content.manifests import put_manifest
+from registry_core.content.manifests import ask_before_first, content_of, put_manifest
 from registry_core.content.models import Artifact, ManifestDescriptor, Tag
-from registry_core.content.parsing import ParsedManifest, Role, parse_manifest
+from registry_core.content.mounts import Wanted, mount_blob
+from registry_core.content.parsing import Descriptor, ParsedManifest, Role, parse_manifest
+from registry_core.content.policies import policies
+from registry_core.content.policy_contexts import Content, CopyContext, MountContext, PullContext, blob_content
 from registry_core.content.repositories import ProjectRef, RepositoryRef, ensure_repository
+from registry_core.content.verdicts import before_pull
 from registry_core.digests import Digest
 from registry_core.errors import InvalidInput
 from registry_core.names import RepositoryName
@@ -45,21 +48,99 @@ def parse_source(text: str) -> Source:
     return Source(RepositoryName.parse(found[1]), found[2] or found[3])
 
 
+@dataclass(frozen=True, slots=True)
+class _Copy:
+    """One manifest on its way from a repository to another."""
+
+    source: RepositoryRef
+    artifact: Artifact
+    tags: list[str]
+    manifest: ParsedManifest
+    cause: Cause
+
+    @property
+    def content(self) -> Content:
+        """The manifest as policies see it in the source."""
+        return content_of(self.manifest, self.artifact.pk)
+
+    @property
+    def blobs(self) -> list[Descriptor]:
+        """The blobs that it refers to."""
+        return [descriptor for descriptor in self.manifest.descriptors if descriptor.role != Role.MANIFEST]
+
+    def is_in(self, target: RepositoryRef) -> bool:
+        """Whether the target has it, under all of these tags."""
+        found = _living(target).filter(digest=bytes(self.artifact.digest)).first()
+        if found is None:
+            return False
+        return Tag.objects.filter(artifact=found, name__in=self.tags, deleted_at=None).count() == len(self.tags)
+
+    def ask_to_read(self) -> None:
+        """Ask whether the source may be read as for a pull. Raises Refused."""
+        tag = self.tags[0] if self.tags else ""
+        before_pull(PullContext(self.cause, self.source, self.content, tag, is_head=False))
+        for blob in self.blobs:
+            content = blob_content(blob.digest, blob.size_bytes)
+            before_pull(PullContext(self.cause, self.source, content, "", is_head=False))
+
+    def ask_to_copy(self, target: RepositoryRef) -> None:
+        """Ask whether it may be copied to the target. Raises Refused."""
+        policies.ask(CopyContext(self.cause, target, self.source, self.content, tuple(self.tags)))
+
+    def ask_before_first(self, target: RepositoryRef) -> None:
+        """Ask all that is asked while it is copied, about a target that has nothing yet. Raises Refused."""
+        self.ask_to_copy(target)
+        for blob in self.blobs:
+            content = blob_content(blob.digest, blob.size_bytes)
+            policies.ask(MountContext(self.cause, target, content, self.source))
+        ask_before_first(repository=target, manifest=self.manifest, tags=self.tags, cause=self.cause)
+
+    def make(self, target: RepositoryRef) -> None:
+        """Copy it. Raises Refused, QuotaExceeded or ReferenceMissing."""
+        for digest in dict.fromkeys(blob.digest for blob in self.blobs):
+            mount_blob(repository=target, wanted=Wanted(digest, self.source.id, None), cause=self.cause)
+        put_manifest(repository=target, manifest=self.manifest, tags=self.tags, cause=self.cause)
+
+
 def copy_artifact(
-    *, source: RepositoryRef, artifact: Artifact, project: ProjectRef, name: RepositoryName, by: Subject, client: str
+    *, source: RepositoryRef, artifact: Artifact, project: ProjectRef, name: RepositoryName, cause: Cause
 ) -> Digest:
     """Copy an artifact of `source` with its tags, children and accessories to the repository `name` of a project.
 
     What the target has already stays as it is, and gets the tags that it lacks: a copy can be made again. The caller
-    may pull from the one and push to the other. Raises Refused by a hook, QuotaExceeded, ReferenceMissing when the
-    source is deleted meanwhile, or InvalidInput when it is nested too deeply.
+    may pull from the one and push to the other. Policies are asked about all of it before anything is copied. Raises
+    Refused, QuotaExceeded, ReferenceMissing when the source is deleted meanwhile, or InvalidInput when it is nested too
+    deeply.
     """
-    target = ensure_repository(project=project, name=name)
-    for each in _in_order(source, artifact):
-        tags = _tags_of(each, is_root=each.pk == artifact.pk)
-        if not _has(target, each, tags):
-            _copy(source, target, each, tags, by, client)
+
+    def copies() -> Iterator[_Copy]:  # made anew each time: all manifests together may be too much to keep
+        for each in _in_order(source, artifact):
+            yield _copy_of(source, each, cause, is_root=each.pk == artifact.pk)
+
+    def ask_before_first(target: RepositoryRef) -> None:
+        for copy in copies():
+            copy.ask_before_first(target)
+
+    if policies.is_concerned(source.project):
+        for copy in copies():
+            copy.ask_to_read()
+    target = ensure_repository(project=project, name=name, cause=cause, ask_for_content=ask_before_first)
+    if policies.is_concerned(project):
+        for copy in copies():
+            if not copy.is_in(target):
+                copy.ask_to_copy(target)
+    for copy in copies():
+        if not copy.is_in(target):
+            copy.make(target)
     return Digest(bytes(artifact.digest))
+
+
+def _copy_of(source: RepositoryRef, artifact: Artifact, cause: Cause, *, is_root: bool) -> _Copy:
+    digest = Digest(bytes(artifact.digest))
+    manifest = parse_manifest(
+        bytes(artifact.manifest.content), content_type=artifact.media_type, algorithm=digest.algorithm
+    )
+    return _Copy(source, artifact, _tags_of(artifact, is_root=is_root), manifest, cause)
 
 
 def _in_order(source: RepositoryRef, root: Artifact) -> Iterator[Artifact]:
@@ -93,31 +174,7 @@ def _living(repository: RepositoryRef) -> QuerySet[Artifact]:
     return Artifact.objects.filter(repository_id=repository.id, deleted_at=None).order_by("pk")
 
 
-def _has(repository: RepositoryRef, artifact: Artifact, tags: list[str]) -> bool:
-    """Whether the repository has the artifact, under all of these tags."""
-    found = _living(repository).filter(digest=bytes(artifact.digest)).first()
-    if found is None:
-        return False
-    return Tag.objects.filter(artifact=found, name__in=tags, deleted_at=None).count() == len(tags)
-
-
 def _tags_of(artifact: Artifact, *, is_root: bool) -> list[str]:
     """The tags that come along: all of the artifact itself, of others those alone that make them accessories."""
     names = Tag.objects.filter(artifact=artifact, deleted_at=None).values_list("name", flat=True)
     return [name for name in names if is_root or accessory_by_tag(name)]
-
-
-def _copy(
-    source: RepositoryRef, target: RepositoryRef, artifact: Artifact, tags: list[str], by: Subject, client: str
-) -> None:
-    digest = Digest(bytes(artifact.digest))
-    manifest = parse_manifest(
-        bytes(artifact.manifest.content), content_type=artifact.media_type, algorithm=digest.algorithm
-    )
-    for blob in _blobs(manifest):
-        mount_blob(repository=target, digest=blob, source_id=source.id, readable_projects=None, by=by, client=client)
-    put_manifest(repository=target, manifest=manifest, tags=tags, by=by, client=client, reason=REASON)
-
-
-def _blobs(manifest: ParsedManifest) -> list[Digest]:
-    return list(dict.fromkeys(d.digest for d in manifest.descriptors if d.role != Role.MANIFEST))

@@ -15,15 +15,21 @@ from typing import Final
 
 from django.db import connection
 
-from registry_core.access import Subject, authority
+from registry_core.access import Cause, authority
 from registry_core.content.descriptions import CHART, CNAB, IMAGE, MODEL, SBOM, UNKNOWN, WASM
+from registry_core.content.errors import Refused
 from registry_core.content.models import Artifact, Blob
 from registry_core.content.parsing import ICON_MAX_BYTES
+from registry_core.content.policy_contexts import PullContext, blob_content
+from registry_core.content.repositories import PROJECT_COLUMNS, repository_of
+from registry_core.content.verdicts import before_pull
 from registry_core.digests import Digest
 from registry_core.errors import NotFound
 from registry_core.storage.stores import store_named
 
 SIDE: Final = 48
+PLACES_MAX: Final = 20
+"""In how many repositories a picture is looked for whose pull policies refuse."""
 _SIGNATURES: Final = {b"\x89PNG\r\n\x1a\n": "image/png", b"GIF87a": "image/gif", b"GIF89a": "image/gif",
                       b"\xff\xd8\xff": "image/jpeg"}  # fmt: skip
 Shape = Callable[[int, int], bool]
@@ -47,35 +53,50 @@ def accessory_icon_digest(kind: int) -> str:
     return _drawn_digests()[Artifact.Accessory(kind).label]
 
 
-def find_icon(*, digest: Digest, by: Subject) -> Icon:
+def find_icon(*, digest: Digest, cause: Cause) -> Icon:
     """The picture of that digest, when it is one of ours or in a repository that the subject may pull from.
 
-    Raises NotFound, also for what is no picture.
+    Raises NotFound, also for what is no picture, or Refused when policies let it be pulled from none of them.
     """
     if drawn := _drawn().get(str(digest)):
         return drawn
-    content = _own_icon(digest, authority().pullable_projects(by))
+    content = _own_icon(digest, cause)
     media_type = next((kind for signature, kind in _SIGNATURES.items() if content.startswith(signature)), "")
     if not media_type:
         raise NotFound(f"there is no icon {digest}")
     return Icon(content, media_type)
 
 
-_STORED: Final = """
-    SELECT blob.store, blob.storage_key FROM content_manifest AS manifest
+_STORED: Final = f"""
+    SELECT blob.store, blob.storage_key, blob.size_bytes, repository.id, repository.name, {PROJECT_COLUMNS}
+    FROM content_manifest AS manifest
     JOIN content_artifact AS artifact ON artifact.manifest_id = manifest.id AND artifact.deleted_at IS NULL
     JOIN content_repository AS repository ON repository.id = artifact.repository_id AND repository.deleted_at IS NULL
+    JOIN content_project AS project ON project.id = repository.project_id
     JOIN content_blob AS blob ON blob.digest = manifest.icon AND blob.state = %s AND blob.size_bytes <= %s
     JOIN content_repositoryblob AS link ON link.blob_id = blob.id AND link.repository_id = artifact.repository_id
-    WHERE manifest.icon = %s AND (%s::bigint[] IS NULL OR repository.project_id = ANY(%s)) LIMIT 1
-"""
+    WHERE manifest.icon = %s AND (%s::bigint[] IS NULL OR repository.project_id = ANY(%s)) LIMIT {PLACES_MAX}
+"""  # noqa: S608 constants
 
 
-def _own_icon(digest: Digest, projects: list[int] | None) -> bytes:
+def _own_icon(digest: Digest, cause: Cause) -> bytes:
+    """The bytes, from the first repository of which the policies let them be pulled; none when no repository has
+    them. Raises Refused."""
+    projects = authority().pullable_projects(cause.subject)
     with connection.cursor() as cursor:
         cursor.execute(_STORED, [Blob.State.LIVE, ICON_MAX_BYTES, digest.raw, projects, projects])
-        row = cursor.fetchone()
-    return b"" if row is None else b"".join(store_named(row[0]).read(row[1], end=ICON_MAX_BYTES))
+        rows = cursor.fetchall()
+    refusal: Refused | None = None
+    for store, key, size_bytes, *where in rows:
+        try:
+            before_pull(PullContext(cause, repository_of(where), blob_content(digest, size_bytes), "", is_head=False))
+        except Refused as error:
+            refusal = error
+            continue
+        return b"".join(store_named(store).read(key, end=ICON_MAX_BYTES))
+    if refusal is not None:
+        raise refusal
+    return b""
 
 
 def _box(x: int, y: int) -> bool:

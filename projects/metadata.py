@@ -13,11 +13,11 @@ from typing import Any, Final
 from django.db.models.functions import Now
 
 from projects.models import ProjectSettings
-from rbac.services.changes import project_key, rights_change
+from rbac.services.changes import rights_change
 from rbac.services.granting import require_may_publish
 from registry_core.access import Subject
 from registry_core.content.models import Project
-from registry_core.content.repositories import CATALOG_KEY
+from registry_core.content.repositories import CATALOG_KEY, project_key
 from registry_core.errors import AlreadyExists, InvalidInput
 
 PUBLIC: Final = "public"

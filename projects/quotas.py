@@ -8,11 +8,11 @@ from django.db.models import BigIntegerField, OuterRef, QuerySet, Subquery, Sum
 from django.db.models.functions import Coalesce
 
 from projects.services import check_storage_limit
-from rbac.services.changes import project_key, rights_change
+from rbac.services.changes import rights_change
 from registry_core.access import Subject
 from registry_core.content.models import Project, QuotaLease, QuotaStripe
 from registry_core.content.quota import set_limit
-from registry_core.content.repositories import name_key
+from registry_core.content.repositories import name_key, project_key
 
 
 def change_limit(*, project: Project, limit_bytes: int, by: Subject) -> None:

@@ -11,13 +11,15 @@ from django.db.models.functions import Now
 from projects import metadata
 from projects.models import ProjectSettings
 from rbac.models import User
-from rbac.services.changes import project_key, rights_change
+from rbac.services.changes import rights_change
 from rbac.services.members import make_creator_admin
 from rbac.services.permissions import has_system_permission, is_sysadmin
 from rbac.services.users import first_administrator_id
-from registry_core.access import Subject, SubjectKind
+from registry_core.access import Cause, Subject, SubjectKind
 from registry_core.content.models import UNLIMITED, Project, Repository
-from registry_core.content.repositories import CATALOG_KEY, name_key
+from registry_core.content.policies import policies
+from registry_core.content.policy_contexts import DeletePlan
+from registry_core.content.repositories import CATALOG_KEY, name_key, project_key, project_ref
 from registry_core.errors import AlreadyExists, InvalidInput, NotAllowed, NotFound, PreconditionFailed
 from registry_core.events.outbox import emit
 from registry_core.machine.state import generations
@@ -96,19 +98,20 @@ def why_not_deletable(project: Project) -> str:
     return ""
 
 
-def delete_project(*, project: Project, by: Subject) -> None:
+def delete_project(*, project: Project, cause: Cause) -> None:
     """Delete an empty project; its name is free again, what was granted in it is void.
 
-    Raises PreconditionFailed while it has repositories, NotFound when somebody else was first.
+    Raises PreconditionFailed while it has repositories, NotFound when somebody else was first, or Refused by a policy.
     """
     keys = [project_key(project.pk), name_key(project.name), CATALOG_KEY]
     payload = {"name": project.name}
-    with rights_change(*keys, kind="project.deleted", by=by, project_id=project.pk, payload=payload):
+    with rights_change(*keys, kind="project.deleted", by=cause.subject, project_id=project.pk, payload=payload):
         # Excludes pushes, which hold the row: a repository that is being made is seen, or finds no project.
         if not Project.objects.select_for_update().filter(pk=project.pk, deleted_at=None).exists():
             raise NotFound(f"there is no project {project.name}")
         if obstacle := why_not_deletable(project):
             raise PreconditionFailed(obstacle)
+        policies.ask(DeletePlan(cause, project_ref(project), None, "project"))
         Project.objects.filter(pk=project.pk).update(deleted_at=Now())
 
 

@@ -6,9 +6,10 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import IntEnum
 from math import inf
@@ -55,6 +56,33 @@ class Subject:
 
 ANONYMOUS = Subject(SubjectKind.ANONYMOUS, 0, "anonymous")
 SYSTEM = Subject(SubjectKind.SYSTEM, 0, "system")
+
+
+CLIENT: Final = "client"
+"""The reason of what somebody asks for by a request of its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """On whose behalf something happens, and why: every policy sees it.
+
+    `client` is the address of who asked (empty for jobs), `reason` says what it belongs to (`client`, `copy`,
+    `retention`), and `request_id` is the id of the request, or of the job, in the logs.
+    """
+
+    subject: Subject
+    client: str
+    reason: str
+    request_id: str
+
+    def because(self, reason: str) -> Cause:
+        """The same for another reason."""
+        return replace(self, reason=reason)
+
+
+def of_system(reason: str) -> Cause:
+    """The cause of what the registry does by itself, with an id of its own."""
+    return Cause(SYSTEM, "", reason, f"system-{secrets.token_hex(8)}")
 
 
 class AccessError(Exception):

@@ -83,6 +83,7 @@ def _nothing_told_yet() -> None:
     """An event that another test caused within the same minute would make the next one of its kind only counted."""
     for counted in repeated._all:
         counted._renewed(anyway=True)
+        counted._ready.clear()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -13,6 +13,7 @@ from projects.api.content import ArtifactView, find_artifact
 from registry_core.api.openapi import operation
 from registry_core.api.permissions import in_project
 from registry_core.errors import NotFound
+from registry_core.names import is_tag
 from registry_core.sandbox.places import share_of
 
 TAG: Final = "artifact"
@@ -31,7 +32,14 @@ class AdditionView(ArtifactView):
         of a model. Texts come as they are, never rendered."""
         if addition.lower() == "sbom":
             raise NotFound("the artifact has no SBOM: this release makes none")
-        found = addition_of(self.artifact, addition.lower(), share=share_of(self.subject, self.client))
+        found = addition_of(
+            repository=self.repository_ref,
+            artifact=self.artifact,
+            tag=self.reference if is_tag(self.reference) else "",
+            name=addition.lower(),
+            cause=self.cause,
+            share=share_of(self.subject, self.client),
+        )
         return _text(found.content, found.media_type)
 
 

@@ -24,11 +24,11 @@ from projects.artifact_lists import (
     details_of,
     listed_artifacts,
 )
-from projects.copying import Source, copy_artifact, parse_source
+from projects.copying import REASON, Source, copy_artifact, parse_source
 from projects.models import ArtifactLabel
 from projects.repository_lists import named
 from registry_core.access import PULL
-from registry_core.api.base import ApiView, created, done, find_project, project_ref, repository_ref
+from registry_core.api.base import ApiView, created, done, find_project
 from registry_core.api.messages import parameters_of
 from registry_core.api.openapi import IS_NAME, PAGED, header, operation, query
 from registry_core.api.paging import Count as Counting
@@ -51,7 +51,7 @@ from registry_core.api.query import (
 from registry_core.caching.shared import Memory
 from registry_core.content.manifests import delete_manifest
 from registry_core.content.models import Artifact, Repository, Tag
-from registry_core.content.repositories import RepositoryRef
+from registry_core.content.repositories import RepositoryRef, project_ref, repository_ref
 from registry_core.digests import Digest
 from registry_core.errors import InvalidInput, NotFound
 from registry_core.names import RepositoryName
@@ -201,8 +201,7 @@ class ArtifactsView(ContentView):
             artifact=find_artifact(found, source.reference),
             project=project_ref(self.project),
             name=RepositoryName.parse(f"{self.project.name}/{path}"),
-            by=self.subject,
-            client=self.client,
+            cause=self.cause.because(REASON),
         )
         return created(f"{request.path}/{source.reference}")
 
@@ -250,7 +249,7 @@ class ArtifactOfReferenceView(ArtifactView):
     @operation("deleteArtifact", TAG, errors=(400, 401, 403, 404, 412))
     def delete(self, _request: Request, project_name: str, repository_name: str, reference: str) -> Response:
         """Delete an artifact with its tags and accessories; not while an index refers to it."""
-        delete_manifest(repository=self.repository_ref, digest=self.digest, by=self.subject, client=self.client)
+        delete_manifest(repository=self.repository_ref, digest=self.digest, cause=self.cause)
         return done()
 
 

@@ -9,10 +9,10 @@ from functools import cached_property
 from typing import Any, Final
 from urllib.parse import unquote
 
-from registry_core.api.base import ApiView, find_project, repository_ref
+from registry_core.api.base import ApiView, find_project
 from registry_core.caching.shared import Memory
 from registry_core.content.models import Artifact, Project, Repository
-from registry_core.content.repositories import RepositoryRef, name_key
+from registry_core.content.repositories import RepositoryRef, name_key, repository_ref
 from registry_core.digests import Digest
 from registry_core.errors import NotFound
 from registry_core.names import parse_reference

@@ -161,7 +161,7 @@ class ProjectView(ApiView):
     @operation("deleteProject", TAG, parameters=[IS_NAME], errors=(400, 401, 403, 404, 412))
     def delete(self, _request: Request, project_name_or_id: str) -> Response:
         """Delete an empty project."""
-        delete_project(project=self.project, by=self.subject)
+        delete_project(project=self.project, cause=self.cause)
         return done()
 
 

@@ -150,7 +150,7 @@ class RepositoryView(ContentView):
     @operation("deleteRepository", TAG, errors=(400, 401, 403, 404, 412))
     def delete(self, _request: Request, project_name: str, repository_name: str) -> Response:
         """Delete a repository with all its artifacts."""
-        delete_repository(repository=self.repository_ref, by=self.subject, client=self.client)
+        delete_repository(repository=self.repository_ref, cause=self.cause)
         return done()
 
 

@@ -80,7 +80,7 @@ class IconView(ApiView):
     @operation("getIcon", "icon", answer=IconAnswer, errors=(400, 401, 404))
     def get(self, _request: Request, digest: str) -> Response:
         """The picture of an artifact or of a kind of artifacts."""
-        icon = find_icon(digest=Digest.parse(digest), by=self.subject)
+        icon = find_icon(digest=Digest.parse(digest), cause=self.cause)
         return Response(IconAnswer(content=base64.b64encode(icon.content).decode(), content_type=icon.media_type))
 
 

@@ -63,7 +63,7 @@ class TagsView(ArtifactView):
         name = parse_body(request, NewTag).name
         if not is_tag(name):
             raise InvalidInput("a tag has at most 128 letters, digits, _ . and -, and does not begin with . or -")
-        create_tag(repository=self.repository_ref, tag=name, digest=self.digest, by=self.subject)
+        create_tag(repository=self.repository_ref, tag=name, digest=self.digest, cause=self.cause)
         return created(f"{request.path}/{name}")
 
 
@@ -80,7 +80,7 @@ class TagView(ArtifactView):
         tags = Tag.objects.filter(artifact=self.artifact, deleted_at=None)
         if not is_tag(tag_name) or not tags.filter(name=tag_name).exists():
             raise NotFound(f"the artifact has no tag {tag_name}")
-        delete_tag(repository=self.repository_ref, tag=tag_name, by=self.subject, client=self.client)
+        delete_tag(repository=self.repository_ref, tag=tag_name, cause=self.cause)
         return done()
 
 

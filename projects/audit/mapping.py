@@ -27,7 +27,9 @@ _OPERATIONS: Final[Mapping[str, str]] = {
     "signed_in": "login",
     "signed_out": "logout",
     "sign_in_failed": "login",
+    "refused": "refuse",
 }
+_FAILED: Final = ("_failed", "refused")
 _OF_MANY_NAMES: Final = frozenset({"user.sign_in_failed", "user.read"})
 _ROLES: Final = {1: "projectAdmin", 2: "developer", 3: "guest", 4: "maintainer", 5: "limitedGuest"}
 EVENT_TYPES: Final = (
@@ -66,6 +68,7 @@ EVENT_TYPES: Final = (
     "read_configuration",
     "read_user",
     "read_audit_log",
+    "refuse_policy",
     "create_refresh_token",
     "delete_refresh_token",
 )
@@ -80,7 +83,7 @@ def entry_of(event: Event, names: Names) -> AuditEntry:
         event_id=event.pk,
         project_id=event.project_id,
         operation=_OPERATIONS.get(happened, "update"),
-        is_success=not happened.endswith("_failed"),
+        is_success=not happened.endswith(_FAILED),
         resource_type=thing,
         resource=one_line(resource),
         username=one_line(names.subject(event))[:600],
@@ -147,6 +150,7 @@ _RESOURCES: Final[Mapping[str, Callable[[Event, Names], str]]] = {
     "repository": _repository,
     "project": _project,
     "quota": _project,
+    "policy": lambda event, names: _artifact(event, names) if event.repository_id else _by_payload(event, names),
     "user": _user,
     "member": _member,
     "configuration": _configuration,
@@ -192,8 +196,14 @@ def _times(payload: Mapping[str, Any]) -> str:
     return f"{payload['times']} times within a minute" if payload.get("times", 1) > 1 else ""
 
 
+def _policy(payload: Mapping[str, Any]) -> str:
+    if "policy" not in payload:
+        return ""
+    return f"{payload['moment']} refused by the policy {payload['policy']}, request {payload['request']}"
+
+
 def _owner(payload: Mapping[str, Any]) -> str:
     return f"of {payload['user']}" if "user" in payload else ""
 
 
-_DETAILS: Final = (_role, _digest, _source, _owner, _client, _times, _pulls, _values, _storage)
+_DETAILS: Final = (_policy, _role, _digest, _source, _owner, _client, _times, _pulls, _values, _storage)

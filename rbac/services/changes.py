@@ -23,11 +23,6 @@ def rights_change(
         outbox.emit(kind=kind, subject=by, project_id=project_id, payload=payload, changed=keys)
 
 
-def project_key(project_id: int) -> str:
-    """The project as one word for the generations: `project:7`."""
-    return f"project:{project_id}"
-
-
 def user_key(user_id: int) -> str:
     """The user as one word for the generations, as `Subject.key` has it."""
     return f"user:{user_id}"

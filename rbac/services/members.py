@@ -7,10 +7,11 @@ from contextlib import AbstractContextManager
 from django.db import IntegrityError, connection
 
 from rbac.models import Group, GroupMember, ProjectMember, Role, User
-from rbac.services.changes import project_key, rights_change, user_key
+from rbac.services.changes import rights_change, user_key
 from rbac.services.granting import hold_grantor, require_may_give_role
 from registry_core.access import SYSTEM, Subject
 from registry_core.content.models import Project
+from registry_core.content.repositories import project_key
 from registry_core.errors import AlreadyExists, InvalidInput, NotFound
 
 

@@ -17,7 +17,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from registry_core.access import Subject
+from registry_core.access import CLIENT, Cause, Subject
 from registry_core.api.authentication import (
     CSRF_HEADER,
     IN_SESSION,
@@ -30,13 +30,13 @@ from registry_core.api.authentication import (
 from registry_core.api.messages import JsonRenderer
 from registry_core.api.permissions import MeetsRule, Rule
 from registry_core.api.recorded_reads import note_read
-from registry_core.content.models import Project, Repository
+from registry_core.content.models import Project
 from registry_core.content.read_only import check_writable
-from registry_core.content.repositories import ProjectRef, RepositoryRef
 from registry_core.errors import NotFound
-from registry_core.names import RepositoryName
 
 OK: Final = 200
+REQUEST_ID: Final = "portolan.request_id"
+"""Under this the server's adapter says in a request's environment under which id the logs have it."""
 
 
 class ApiView(APIView):
@@ -68,6 +68,11 @@ class ApiView(APIView):
     def client(self) -> str:
         """The address of who asks."""
         return str(self.request.META.get("REMOTE_ADDR", ""))
+
+    @property
+    def cause(self) -> Cause:
+        """On whose behalf the request is, for operations on content."""
+        return Cause(self.subject, self.client, CLIENT, str(self.request.META.get(REQUEST_ID, "")))
 
     @property
     def named_project(self) -> str:
@@ -111,18 +116,6 @@ def find_project(name_or_id: str, *, is_name: bool = False) -> Project | None:
     if not is_name and name_or_id.isascii() and name_or_id.isdigit():
         return living.filter(pk=int(name_or_id)).first() if len(name_or_id) < 19 else None
     return living.filter(name=name_or_id).first()
-
-
-def project_ref(project: Project) -> ProjectRef:
-    """The project as the operations of content take it."""
-    has_limit = project.storage_limit_bytes >= 0
-    return ProjectRef(project.pk, project.name, project.is_public, project.allows_sparse_manifests, has_limit)
-
-
-def repository_ref(repository: Repository) -> RepositoryRef:
-    """The repository, with its project at hand, as the operations of content take it."""
-    name = RepositoryName(repository.project.name, repository.name)
-    return RepositoryRef(repository.pk, name, project_ref(repository.project))
 
 
 def created(location: str) -> Response:

@@ -119,8 +119,10 @@ def failure_of(exception: Exception) -> Failure | None:
             return Failure(401, [str(exception)], headers={"WWW-Authenticate": BASIC_CHALLENGE})
         case TooManyAttempts() | TryAgain():
             return Failure(429, [str(exception)], headers={"Retry-After": str(exception.retry_after_s)})
+        case content.Protected():
+            return Failure(412, [exception.message])
         case content.Refused():
-            return Failure(exception.status, [exception.message], exception.code)
+            return Failure(403, [exception.message], "DENIED")
         case content.ContentInUse():
             return Failure(412, [exception.message], "VIOLATE_FOREIGN_KEY_CONSTRAINT")
         case content.QuotaExceeded():

@@ -13,21 +13,21 @@ from registry_core.machine.generations import Generations
 
 V = TypeVar("V")
 ENTRY_BYTES = 640  # the entry, its place in the order, the generations and the time that it was read under
-_Seen = tuple[tuple[int, int], ...]
+Seen = tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Basis:
     """The generations that a value was read under, and until when (on the monotonic clock) it is good at the most."""
 
-    seen: _Seen
+    seen: Seen
     expires_at_s: float
 
 
 @dataclass(slots=True)
 class _Entry(Generic[V]):
     value: V
-    seen: _Seen
+    seen: Seen
     size_bytes: int
     expires_at_s: float
 
@@ -68,12 +68,12 @@ class GenerationCache(Generic[V]):
         self.hits += 1
         return entry.value
 
-    def begin(self, keys: Iterable[str]) -> _Seen:
+    def begin(self, keys: Iterable[str]) -> Seen:
         """Look at the generations *before* reading what they stand for; give the result to `put`."""
         slots = [self._generations.slot(key) for key in keys]
         return tuple((slot, self._generations.value(slot)) for slot in slots)
 
-    def put(self, key: object, value: V, *, seen: _Seen, size_bytes: int = 640, ttl_s: float = 3600) -> None:
+    def put(self, key: object, value: V, *, seen: Seen, size_bytes: int = 640, ttl_s: float = 3600) -> None:
         """Remember a value that was read after `seen`; not while one of its generations is being changed.
 
         `size_bytes`: what the key and the value take; what the entry itself takes is added.

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping
 from typing import Generic, TypeVar
 
-from registry_core.caching.generation_cache import GenerationCache
+from registry_core.caching.generation_cache import Basis, GenerationCache, Seen
 from registry_core.machine.state import generations
 
 V = TypeVar("V")
@@ -51,6 +51,15 @@ class Memory(Generic[V]):
         with self._lock:
             self._cache.put(key, value, seen=seen, size_bytes=weight_bytes, ttl_s=life_s)
         return value
+
+    def begin(self, depends_on: Iterable[str]) -> Seen:
+        """The generations as they are now: other values mean that something has changed since."""
+        return self._cache.begin(depends_on)
+
+    def basis(self, key: object, is_used: Callable[[V], bool]) -> Basis | None:
+        """As `GenerationCache.basis`."""
+        with self._lock:
+            return self._cache.basis(key, is_used)
 
     def recall_each(
         self, keys: Mapping[K, str], read: Callable[[list[K]], Mapping[K, V]], *, size_bytes: int = 512

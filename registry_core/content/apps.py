@@ -11,17 +11,14 @@ class ContentConfig(AppConfig):
     verbose_name = "Content"
 
     def ready(self) -> None:
-        """Declare what is partitioned, the rule of the setting `read_only`, and what follows the events.
+        """Declare what is partitioned, and what follows the events.
 
         Times of pushes are noted some of them together.
         """
-        from registry_core.content import read_only
-        from registry_core.content.hooks import hooks
         from registry_core.database.partitions import register_partitioned
         from registry_core.events.follower import register_consumer
 
         register_partitioned("content_taghistory", "content_quotaentry")
-        read_only.register(hooks)
         register_consumer("push times", _note_push_times, pause_s=1.0)
 
 

@@ -7,15 +7,14 @@ from dataclasses import dataclass, replace
 from django.db import IntegrityError, connection
 from psycopg.errors import UniqueViolation
 
-from registry_core.access import Subject
+from registry_core.access import Cause
 from registry_core.content import quota
 from registry_core.content.errors import BlobUnknown, ContentInUse
-from registry_core.content.hooks import DeleteContext, MountContext, hooks
 from registry_core.content.links import GRACE, link, unlink
 from registry_core.content.models import Blob
-from registry_core.content.objects import is_lost
+from registry_core.content.policies import policies
+from registry_core.content.policy_contexts import DeletePlan
 from registry_core.content.repositories import RepositoryRef, changing, retried
-from registry_core.content.staged_quota import lease_returned
 from registry_core.database.statements import statements
 from registry_core.digests import Digest
 from registry_core.events.outbox import emit
@@ -148,60 +147,11 @@ def find_blob(digest: Digest) -> BlobRef | None:
     return None if row is None else BlobRef(row[0], digest, row[1], row[2], row[3])
 
 
-_MOUNTABLE = """
-    SELECT blob.id, blob.size_bytes, blob.store, blob.storage_key
-    FROM content_blob AS blob
-    JOIN content_repositoryblob AS link ON link.blob_id = blob.id
-    JOIN content_repository AS source ON source.id = link.repository_id AND source.deleted_at IS NULL
-    JOIN content_project AS project ON project.id = source.project_id AND project.deleted_at IS NULL
-    WHERE blob.digest = %s AND blob.state = %s
-      AND (%s::bigint IS NULL OR source.id = %s) AND (%s::bigint[] IS NULL OR source.project_id = ANY(%s))
-    LIMIT 1 FOR KEY SHARE OF link, blob
-"""
-
-
-@lease_returned
 @retried
-def mount_blob(
-    *,
-    repository: RepositoryRef,
-    digest: Digest,
-    source_id: int | None,
-    readable_projects: list[int] | None,
-    by: Subject,
-    client: str = "",
-    source_name: str = "",
-) -> BlobRef | None:
-    """Link a blob that the caller may read elsewhere; None when there is none, or its object is lost: the client then
-    pushes it. `source_name` is for the audit log.
-
-    `source_id` names the repository to take it from, otherwise any one of `readable_projects` (None: all of them)
-    will do. Raises QuotaExceeded.
-    """
-    with changing(), connection.cursor() as cursor:
-        cursor.execute(
-            _MOUNTABLE, [digest.raw, Blob.State.LIVE, source_id, source_id, readable_projects, readable_projects]
-        )
-        row = cursor.fetchone()
-        if row is None or is_lost(store=row[2], key=row[3], size_bytes=row[1]):
-            return None
-        hooks.before_mount(MountContext(by, client, repository, digest))
-        link(repository=repository, sizes_bytes={row[0]: row[1]}, reason="mount")
-        emit(
-            kind="blob.mounted",
-            subject=by,
-            project_id=repository.project.id,
-            repository_id=repository.id,
-            payload={"digest": str(digest), "from": source_name},
-        )
-    return BlobRef(row[0], digest, row[1], row[2], row[3])
-
-
-@retried
-def delete_blob(*, repository: RepositoryRef, digest: Digest, by: Subject, client: str = "") -> None:
+def delete_blob(*, repository: RepositoryRef, digest: Digest, cause: Cause) -> None:
     """Take the blob away from the repository.
 
-    Raises BlobUnknown, ContentInUse while a living manifest uses it, or Refused by a hook.
+    Raises BlobUnknown, ContentInUse while a living manifest uses it, or Refused by a policy.
     """
     with changing(repository.key), connection.cursor() as cursor:
         cursor.execute(
@@ -216,7 +166,7 @@ def delete_blob(*, repository: RepositoryRef, digest: Digest, by: Subject, clien
         if row is None:
             raise BlobUnknown(f"this repository has no blob {digest}", {"digest": str(digest)})
         _refuse_if_used(repository, row[0], digest)
-        hooks.before_delete(DeleteContext(by, client, repository, digest, "", "client"))
+        policies.ask(DeletePlan(cause, repository.project, repository, "blob", blob=digest))
         unlink(
             repository_id=repository.id,
             project_id=repository.project.id,
@@ -226,7 +176,7 @@ def delete_blob(*, repository: RepositoryRef, digest: Digest, by: Subject, clien
         )
         emit(
             kind="blob.deleted",
-            subject=by,
+            subject=cause.subject,
             project_id=repository.project.id,
             repository_id=repository.id,
             payload={"digest": str(digest)},

@@ -100,9 +100,11 @@ class QuotaExceeded(ContentError):
 
 
 class Refused(ContentError):
-    """A policy refuses it; the message names the policy. `status` is the HTTP status that fits."""
+    """A policy does not allow it; the message says why, and what to do next."""
 
-    def __init__(self, message: str, *, code: str = "DENIED", status: int = 403) -> None:
+    def __init__(self, message: str) -> None:
         super().__init__(message)
-        self.code = code
-        self.status = status
+
+
+class Protected(Refused):
+    """What was to be changed or deleted is protected, whoever asks: an immutable tag, an artifact that is held."""

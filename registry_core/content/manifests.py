@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass
 from typing import Any
 
-from django.db import connection
+from django.db import connection, transaction
 
-from registry_core.access import Subject
+from registry_core.access import Cause
 from registry_core.content.deletions import begin_deletion
 from registry_core.content.descriptions import About, Description, accessory, described
 from registry_core.content.errors import ContentInUse, ManifestUnknown, ReferenceMissing, RepositoryUnknown
 from registry_core.content.fresh_manifests import columns, is_plain, store_fresh
-from registry_core.content.hooks import DeleteContext, PutContext, hooks
 from registry_core.content.links import GRACE, link, pay_for_manifest, unlink
 from registry_core.content.models import Blob
 from registry_core.content.parsing import Descriptor, ParsedManifest, Role
+from registry_core.content.policies import policies
+from registry_core.content.policy_contexts import Content, DeletePlan, Moment, PutContext, TagContext
+from registry_core.content.read_only import check_writable
 from registry_core.content.repositories import RepositoryRef, changing, retried
 from registry_core.content.staged_quota import lease_returned
 from registry_core.content.tags import bury_tags, move_tag
@@ -46,23 +48,35 @@ def put_manifest(
     repository: RepositoryRef,
     manifest: ParsedManifest,
     tags: Iterable[str],
-    by: Subject,
-    client: str = "",
-    reason: str = "client",
+    cause: Cause,
 ) -> PutResult:
     """Store a manifest in a repository and point `tags` at it, all or nothing.
 
     What it refers to must be there (non-distributable layers and the subject excepted) unless the project allows sparse
-    manifests. Raises RepositoryUnknown, ReferenceMissing, QuotaExceeded, or Refused by a hook.
+    manifests. Raises RepositoryUnknown, ReferenceMissing, QuotaExceeded, or Refused by a policy.
     """
     names = tuple(dict.fromkeys(tags))
-    put = _Put(repository, manifest, described(repository, manifest), accessory(manifest, names), names, by, reason)
-    context = PutContext(by, client, repository, manifest.digest, manifest.media_type, names, reason)
-    artifact_id = _put_at_once(put, context)
+    put = _Put(repository, manifest, described(repository, manifest), accessory(manifest, names), names, cause)
+    artifact_id = _put_at_once(put)
     if artifact_id is not None:
         return PutResult(artifact_id, manifest.digest, names, manifest.media_type)
-    artifact_id, media_type = _put_step_by_step(put, context)
+    artifact_id, media_type = _put_step_by_step(put)
     return PutResult(artifact_id, manifest.digest, names, media_type)
+
+
+def ask_before_first(*, repository: RepositoryRef, manifest: ParsedManifest, tags: Iterable[str], cause: Cause) -> None:
+    """Ask the policies that `put_manifest` asks, about a repository that has nothing yet. Raises Refused."""
+    names, content = tuple(dict.fromkeys(tags)), content_of(manifest)
+    policies.ask(PutContext(cause, repository, content, names))
+    for tag in sorted(names):
+        policies.ask(TagContext(cause, repository, tag, None, content))
+
+
+def content_of(manifest: ParsedManifest, artifact_id: int | None = None) -> Content:
+    """A manifest as policies see it."""
+    return Content(
+        "manifest", manifest.digest, manifest.media_type, manifest.artifact_type, manifest.size_bytes, artifact_id
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,47 +88,59 @@ class _Put:
     description: Description | None
     about: About | None
     tags: tuple[str, ...]
-    by: Subject
-    reason: str
+    cause: Cause
 
 
-def _put_at_once(put: _Put, context: PutContext) -> int | None:
+def _put_at_once(put: _Put) -> int | None:
     """What most puts are, by one statement: the artifact's id. None, and nothing done, for all others."""
-    # Who asks for more than the guards did wants to be asked under the locks.
-    is_asked = hooks.asked_by_guards.issuperset([*hooks.put, *hooks.tag])
-    if put.about is not None or not is_asked or not is_plain(put.manifest):
+    project = put.repository.project
+    if put.about is not None or not is_plain(put.manifest) or policies.concerned(Moment.PUT, project):
         return None
-    hooks.before_put(context)
+    check_writable()
+    if put.tags and policies.concerned(Moment.TAG, project):
+        return _put_and_ask(put)
     with generations().changing([put.repository.key]):
-        return store_fresh(
-            repository=put.repository,
-            manifest=put.manifest,
-            description=put.description,
-            tags=put.tags,
-            by=put.by,
-            reason=put.reason,
-        )
+        return _store_fresh(put)
 
 
-def _put_step_by_step(put: _Put, context: PutContext) -> tuple[int, str]:
+def _put_and_ask(put: _Put) -> int | None:
+    """The same where policies want to be asked about tags: as by the steps, under the locks of the tags, which are
+    new. Raises Refused."""
+    with changing(put.repository.key):
+        artifact_id = _store_fresh(put)
+        if artifact_id is None:
+            transaction.set_rollback(True)
+            return None
+        content = content_of(put.manifest, artifact_id)
+        for tag in sorted(put.tags):
+            policies.ask(TagContext(put.cause, put.repository, tag, None, content))
+    return artifact_id
+
+
+def _store_fresh(put: _Put) -> int | None:
+    return store_fresh(
+        repository=put.repository,
+        manifest=put.manifest,
+        description=put.description,
+        tags=put.tags,
+        by=put.cause.subject,
+        reason=put.cause.reason,
+    )
+
+
+def _put_step_by_step(put: _Put) -> tuple[int, str]:
     """The artifact's id, and the media type that it has in the repository."""
     repository, manifest = put.repository, put.manifest
     with changing(repository.key):
         _hold(repository, manifest.digest)
         blob_ids = _hold_blobs(repository, manifest.descriptors)
         _hold_children(repository, manifest.descriptors)
-        hooks.before_put(context)
+        policies.ask(PutContext(put.cause, repository, content_of(manifest), put.tags))
         manifest_id = _store_manifest(manifest, put.description)
         artifact_id, media_type, is_new = _store_artifact(repository, manifest, manifest_id, blob_ids, put.about)
+        content = content_of(manifest, artifact_id)
         for tag in sorted(put.tags):
-            move_tag(
-                repository=repository,
-                tag=tag,
-                artifact_id=artifact_id,
-                digest=manifest.digest,
-                by=put.by,
-                reason=put.reason,
-            )
+            move_tag(repository=repository, tag=tag, artifact_id=artifact_id, content=content, cause=put.cause)
         _tell(put, artifact_id)
         if is_new:
             pay_for_manifest(
@@ -130,10 +156,10 @@ def _tell(put: _Put, artifact_id: int) -> None:
     digest, tags = str(put.manifest.digest), list(put.tags)
     emit(
         kind="artifact.pushed",
-        subject=put.by,
+        subject=put.cause.subject,
         project_id=put.repository.project.id,
         repository_id=put.repository.id,
-        payload={"artifact": artifact_id, "digest": digest, "tags": tags, "reason": put.reason},
+        payload={"artifact": artifact_id, "digest": digest, "tags": tags, "reason": put.cause.reason},
         changed=[put.repository.key],
     )
 
@@ -298,29 +324,95 @@ def _store_artifact(
 
 
 @retried
-def delete_manifest(
-    *, repository: RepositoryRef, digest: Digest, by: Subject, client: str = "", reason: str = "client"
-) -> None:
+def delete_manifest(*, repository: RepositoryRef, digest: Digest, cause: Cause) -> None:
     """Delete an artifact with its tags and its accessories (signatures, SBOMs), as one deletion.
 
-    Raises ManifestUnknown, ContentInUse while a living index refers to it, or Refused by a hook.
+    Raises ManifestUnknown, ContentInUse while a living index refers to it, or Refused by a policy.
     """
     with changing(repository.key):
-        if not lock_artifacts(repository, "digest = %s", [digest.raw]):
-            raise ManifestUnknown(f"this repository has no manifest {digest}", {"digest": str(digest)})
-        hooks.before_delete(DeleteContext(by, client, repository, digest, "", reason))
-        deletion_id = begin_deletion(repository=repository, by=by, reason=reason)
-        buried = _with_referrers(repository, digest)
-        touched = bury_artifacts(repository, buried, deletion_id, by, reason)
+        artifacts = _with_referrers(repository, digest)
+        tags = lock_tags(artifacts)
+        ask_before_delete(repository, artifacts, tags, cause, about=digest)
+        deletion_id = begin_deletion(repository=repository, cause=cause)
+        touched = bury_artifacts(repository, artifacts, tags, deletion_id, cause)
         _unlink_unused(repository, touched)
         emit(
             kind="artifact.deleted",
-            subject=by,
+            subject=cause.subject,
             project_id=repository.project.id,
             repository_id=repository.id,
-            payload={"digest": str(digest), "deletion": deletion_id, "artifacts": buried, "reason": reason},
+            payload={
+                "digest": str(digest),
+                "deletion": deletion_id,
+                "artifacts": sorted(artifacts),
+                "reason": cause.reason,
+            },
             changed=[repository.key],
         )
+
+
+@dataclass(frozen=True, slots=True)
+class LockedTag:
+    """A living tag of an artifact that goes."""
+
+    id: int
+    name: str
+    artifact_id: int
+
+
+def lock_tags(artifact_ids: Iterable[int]) -> list[LockedTag]:
+    """Lock the living tags of artifacts, which are locked, by name."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            SELECT id, name, artifact_id FROM content_tag
+            WHERE artifact_id = ANY(%s) AND deleted_at IS NULL ORDER BY name FOR UPDATE
+            """,
+            [list(artifact_ids)],
+        )
+        return [LockedTag(*row) for row in cursor.fetchall()]
+
+
+def ask_before_delete(
+    repository: RepositoryRef,
+    artifacts: Mapping[int, bytes],
+    tags: Sequence[LockedTag],
+    cause: Cause,
+    *,
+    about: Digest | None,
+) -> None:
+    """Ask about all that a delete takes, which is locked and not changed yet. `about`: the artifact that was named;
+    None: the repository. Raises Refused."""
+    project = repository.project
+    if not policies.concerned(Moment.DELETE, project):
+        check_writable()
+        return
+    digests = {artifact_id: Digest(raw) for artifact_id, raw in artifacts.items()}
+    plan = DeletePlan(
+        cause,
+        project,
+        repository,
+        "repository" if about is None else "artifact",
+        artifacts=digests,
+        accessories=frozenset(number for number, digest in digests.items() if about is not None and digest != about),
+        tags={tag.name: digests[tag.artifact_id] for tag in tags},
+        children=() if about is None else _children(artifacts),
+    )
+    policies.ask(plan)
+
+
+def _children(artifacts: Mapping[int, bytes]) -> tuple[Digest, ...]:
+    """The manifests that the artifacts refer to, as indexes."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            SELECT DISTINCT entry.digest FROM content_manifestdescriptor AS entry
+            JOIN content_artifact AS artifact ON artifact.manifest_id = entry.manifest_id
+            WHERE entry.role = %s AND artifact.id = ANY(%s) ORDER BY entry.digest
+            """,
+            [Role.MANIFEST, list(artifacts)],
+        )
+        return tuple(Digest(bytes(row[0])) for row in cursor.fetchall())
 
 
 def lock_artifacts(repository: RepositoryRef, condition: str, values: list[Any]) -> dict[int, bytes]:
@@ -336,9 +428,14 @@ def lock_artifacts(repository: RepositoryRef, condition: str, values: list[Any])
         return {artifact_id: bytes(raw) for artifact_id, raw in cursor.fetchall()}
 
 
-def _with_referrers(repository: RepositoryRef, digest: Digest) -> list[int]:
-    """The artifact and, level by level, what refers to it as its subject: what nothing else holds goes with it."""
+def _with_referrers(repository: RepositoryRef, digest: Digest) -> dict[int, bytes]:
+    """The artifact and, level by level, what refers to it as its subject: what nothing else holds goes with it.
+
+    Raises ManifestUnknown or ContentInUse.
+    """
     level = lock_artifacts(repository, "digest = %s", [digest.raw])
+    if not level:
+        raise ManifestUnknown(f"this repository has no manifest {digest}", {"digest": str(digest)})
     _refuse_if_child(repository, list(level.values()), raises=True)
     found: dict[int, bytes] = {}
     while level:
@@ -347,7 +444,7 @@ def _with_referrers(repository: RepositoryRef, digest: Digest) -> list[int]:
         above = lock_artifacts(repository, "(subject_digest = ANY(%s) OR accessory_of = ANY(%s))", [digests, digests])
         held = _refuse_if_child(repository, list(above.values()), raises=False)
         level = {i: raw for i, raw in above.items() if i not in found and raw not in held}
-    return sorted(found)
+    return found
 
 
 def _refuse_if_child(repository: RepositoryRef, digests: list[bytes], *, raises: bool) -> set[bytes]:
@@ -376,19 +473,15 @@ class Buried:
 
 
 def bury_artifacts(
-    repository: RepositoryRef, artifact_ids: list[int], deletion_id: int, by: Subject, reason: str
+    repository: RepositoryRef, artifacts: Iterable[int], tags: Sequence[LockedTag], deletion_id: int, cause: Cause
 ) -> Buried:
-    """Make living artifacts, which are locked, and their tags tombstones of a deletion.
+    """Make living artifacts and their tags, which are locked, tombstones of a deletion.
 
     Runs within the caller's transaction.
     """
+    artifact_ids = sorted(artifacts)
+    bury_tags(repository=repository, tag_ids=[tag.id for tag in tags], deletion_id=deletion_id, cause=cause)
     with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT id FROM content_tag WHERE artifact_id = ANY(%s) AND deleted_at IS NULL ORDER BY name FOR UPDATE",
-            [artifact_ids],
-        )
-        tag_ids = [row[0] for row in cursor.fetchall()]
-        bury_tags(repository=repository, tag_ids=tag_ids, deletion_id=deletion_id, by=by, reason=reason)
         cursor.execute(
             """
             UPDATE content_artifact SET deleted_at = clock_timestamp(), deletion_id = %s WHERE id = ANY(%s)

@@ -6,8 +6,9 @@ Digests are bytes (`registry_core.digests`). Names sort by bytes. What can be de
 
 from __future__ import annotations
 
+from django.contrib.postgres.fields import ArrayField
 from django.db import models
-from django.db.models import Q
+from django.db.models import Q, Value
 from django.db.models.functions import Now
 
 UNLIMITED = -1
@@ -20,6 +21,9 @@ class Project(models.Model):
     is_public = models.BooleanField(default=False)
     allows_sparse_manifests = models.BooleanField(default=False)
     storage_limit_bytes = models.BigIntegerField(default=UNLIMITED)
+    policies = ArrayField(
+        models.TextField(), default=list, db_default=Value([]), help_text="the names of those that apply"
+    )
     created_at = models.DateTimeField(db_default=Now())
     deleted_at = models.DateTimeField(null=True, blank=True)
 

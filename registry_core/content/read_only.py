@@ -1,6 +1,6 @@
-"""The setting `read_only`: content is served, and nothing is changed, by whatever door.
+"""The setting `read_only`: content is served, and nothing is changed, however it is asked for.
 
-The data path and the REST API ask before they begin; the hooks hold whoever changes content without a request.
+The data path and the REST API ask before they begin; `policies.ask` holds whoever changes content without a request.
 """
 
 from __future__ import annotations
@@ -8,7 +8,6 @@ from __future__ import annotations
 from typing import Final
 
 from registry_core.content.errors import Refused
-from registry_core.content.hooks import Hooks
 from registry_core.settings_store.values import current, known
 
 MESSAGE: Final = "the registry is read only at the moment: what is there can be pulled, and nothing can be changed"
@@ -24,14 +23,3 @@ async def admit_writing() -> None:
     """The same for the event loop."""
     if (await known()).truth("read_only"):
         raise Refused(MESSAGE)
-
-
-def register(hooks: Hooks) -> None:
-    """Ask before each change of content."""
-    for moment in (hooks.upload, hooks.mount, hooks.put, hooks.tag, hooks.delete):
-        moment.append(_check)
-    hooks.asked_by_guards.add(_check)
-
-
-def _check(_context: object) -> None:
-    check_writable()

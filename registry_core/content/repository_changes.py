@@ -5,15 +5,13 @@ from __future__ import annotations
 from django.db import connection
 from django.db.models.functions import Now
 
-from registry_core.access import Subject
+from registry_core.access import Cause, Subject
 from registry_core.content.deletions import begin_deletion
 from registry_core.content.errors import RepositoryUnknown
-from registry_core.content.hooks import DeleteContext, hooks
 from registry_core.content.links import unlink
-from registry_core.content.manifests import bury_artifacts, lock_artifacts
+from registry_core.content.manifests import ask_before_delete, bury_artifacts, lock_artifacts, lock_tags
 from registry_core.content.models import Repository
 from registry_core.content.repositories import CATALOG_KEY, RepositoryRef, changing, name_key, retried
-from registry_core.digests import Digest
 from registry_core.errors import InvalidInput
 from registry_core.events.outbox import emit
 
@@ -39,23 +37,24 @@ def describe_repository(*, repository: RepositoryRef, description: str, by: Subj
 
 
 @retried
-def delete_repository(*, repository: RepositoryRef, by: Subject, client: str = "", reason: str = "client") -> None:
+def delete_repository(*, repository: RepositoryRef, cause: Cause) -> None:
     """Delete a repository with all that is in it, as one deletion; its name is free again.
 
-    Raises RepositoryUnknown when somebody else was first, or Refused by a hook for one of its artifacts.
+    Raises RepositoryUnknown when somebody else was first, or Refused by a policy.
     """
     keys = [repository.key, name_key(str(repository.name)), CATALOG_KEY]
     with changing(*keys):
         _lock_repository(repository)
         artifacts = lock_artifacts(repository, "true", [])
-        for raw in artifacts.values():
-            hooks.before_delete(DeleteContext(by, client, repository, Digest(raw), "", reason))
-        deletion_id = begin_deletion(repository=repository, by=by, reason=reason)
-        buried = bury_artifacts(repository, sorted(artifacts), deletion_id, by, reason)
+        tags = lock_tags(artifacts)
+        ask_before_delete(repository, artifacts, tags, cause, about=None)
+        _bury_repository(repository)
+        deletion_id = begin_deletion(repository=repository, cause=cause)
+        buried = bury_artifacts(repository, artifacts, tags, deletion_id, cause)
         _unlink_all(repository, buried.manifest_ids)
         emit(
             kind="repository.deleted",
-            subject=by,
+            subject=cause.subject,
             project_id=repository.project.id,
             repository_id=repository.id,
             payload={"name": str(repository.name), "deletion": deletion_id, "artifacts": len(artifacts)},
@@ -64,13 +63,17 @@ def delete_repository(*, repository: RepositoryRef, by: Subject, client: str = "
 
 
 def _lock_repository(repository: RepositoryRef) -> None:
-    """Shut pushes out, which hold the row while they add to it, and make it a tombstone."""
+    """Shut pushes out, which hold the row while they add to it. Raises RepositoryUnknown."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT 1 FROM content_repository WHERE id = %s AND deleted_at IS NULL FOR UPDATE", [repository.id]
         )
         if cursor.fetchone() is None:
             raise RepositoryUnknown(f"there is no repository {repository.name}")
+
+
+def _bury_repository(repository: RepositoryRef) -> None:
+    with connection.cursor() as cursor:
         cursor.execute("UPDATE content_repository SET deleted_at = clock_timestamp() WHERE id = %s", [repository.id])
 
 

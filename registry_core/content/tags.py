@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 from django.db import connection
 
-from registry_core.access import Subject
+from registry_core.access import Cause
 from registry_core.content.deletions import begin_deletion
 from registry_core.content.errors import ManifestUnknown
-from registry_core.content.hooks import DeleteContext, TagContext, hooks
+from registry_core.content.policies import policies
+from registry_core.content.policy_contexts import Content, DeletePlan, TagContext
 from registry_core.content.repositories import RepositoryRef, changing, retried
 from registry_core.database.statements import statements
 from registry_core.digests import Digest
@@ -40,36 +41,40 @@ class TagMove:
     new: bytes | None
 
 
-def move_tag(
-    *, repository: RepositoryRef, tag: str, artifact_id: int, digest: Digest, by: Subject, reason: str
-) -> TagMove:
+def move_tag(*, repository: RepositoryRef, tag: str, artifact_id: int, content: Content, cause: Cause) -> TagMove:
     """Point a tag at an artifact and write its history, under the tag's row lock.
 
-    Runs within the caller's transaction. Raises Refused by a hook.
+    Runs within the caller's transaction. Raises Refused by a policy.
     """
-    if _make(repository, tag, artifact_id, digest, by, reason):
-        hooks.before_tag(TagContext(by, repository, tag, None, digest, reason))
+    digest = content.digest
+    if _make(repository, tag, artifact_id, digest, cause):
+        policies.ask(TagContext(cause, repository, tag, None, content))
         return TagMove(tag, None, digest.raw)
     held = _hold(repository, tag)
     if held is None:
         # The tag was deleted between the two statements: its name is free now.
-        return move_tag(repository=repository, tag=tag, artifact_id=artifact_id, digest=digest, by=by, reason=reason)
+        return move_tag(repository=repository, tag=tag, artifact_id=artifact_id, content=content, cause=cause)
     tag_id, old = held
-    hooks.before_tag(TagContext(by, repository, tag, Digest(old), digest, reason))
+    policies.ask(TagContext(cause, repository, tag, Digest(old), content))
     moved_at = _move(tag_id, artifact_id)
     if old != digest.raw:
         with statements() as cursor:
             cursor.execute(
                 f"{_HISTORY} VALUES (%s, %s, %s, %s, %s, %s, %s, %s)",
-                [repository.id, tag, old, digest.raw, int(by.kind), by.id, reason, moved_at],
+                [repository.id, tag, old, digest.raw, *_who(cause), moved_at],
             )
     return TagMove(tag, old, digest.raw)
 
 
-def _make(repository: RepositoryRef, tag: str, artifact_id: int, digest: Digest, by: Subject, reason: str) -> bool:
+def _who(cause: Cause) -> tuple[int, int, str]:
+    """The columns of the history that say who did it, and why."""
+    return int(cause.subject.kind), cause.subject.id, cause.reason
+
+
+def _make(repository: RepositoryRef, tag: str, artifact_id: int, digest: Digest, cause: Cause) -> bool:
     """Make a tag and write its history; False, and nothing done, when there is one of that name."""
     with statements() as cursor:
-        cursor.execute(_MAKE, [repository.id, tag, artifact_id, digest.raw, int(by.kind), by.id, reason])
+        cursor.execute(_MAKE, [repository.id, tag, artifact_id, digest.raw, *_who(cause)])
         return cursor.rowcount == 1
 
 
@@ -106,16 +111,16 @@ def _move(tag_id: int, artifact_id: int) -> dt.datetime:
 
 
 @retried
-def create_tag(*, repository: RepositoryRef, tag: str, digest: Digest, by: Subject, reason: str = "client") -> None:
+def create_tag(*, repository: RepositoryRef, tag: str, digest: Digest, cause: Cause) -> None:
     """Make a new tag of an artifact. The tag's grammar was checked before.
 
     Raises ManifestUnknown when the artifact is gone, AlreadyExists when the repository has the tag, or Refused by a
-    hook.
+    policy.
     """
     with changing(repository.key), connection.cursor() as cursor:
         cursor.execute(
             """
-            SELECT id FROM content_artifact
+            SELECT id, media_type, artifact_type, size_bytes FROM content_artifact
             WHERE repository_id = %s AND digest = %s AND deleted_at IS NULL FOR NO KEY UPDATE
             """,
             [repository.id, digest.raw],
@@ -123,36 +128,35 @@ def create_tag(*, repository: RepositoryRef, tag: str, digest: Digest, by: Subje
         row = cursor.fetchone()
         if row is None:
             raise ManifestUnknown(f"this repository has no manifest {digest}", {"digest": str(digest)})
-        if not _make(repository, tag, row[0], digest, by, reason):
+        artifact_id, media_type, artifact_type, size_bytes = row
+        if not _make(repository, tag, artifact_id, digest, cause):
             raise AlreadyExists(f"the repository has a tag {tag} already: push to move it")
-        hooks.before_tag(TagContext(by, repository, tag, None, digest, reason))
+        content = Content("manifest", digest, media_type, artifact_type, size_bytes, artifact_id)
+        policies.ask(TagContext(cause, repository, tag, None, content))
         emit(
             kind="tag.created",
-            subject=by,
+            subject=cause.subject,
             project_id=repository.project.id,
             repository_id=repository.id,
-            payload={"tag": tag, "digest": str(digest), "reason": reason},
+            payload={"tag": tag, "digest": str(digest), "reason": cause.reason},
             changed=[repository.key],
         )
 
 
 @retried
-def delete_tag(*, repository: RepositoryRef, tag: str, by: Subject, client: str = "", reason: str = "client") -> None:
-    """Delete a tag; its artifact stays. Raises ManifestUnknown when there is no such tag, or Refused by a hook."""
-    with changing(repository.key), connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT id FROM content_tag WHERE repository_id = %s AND name = %s AND deleted_at IS NULL FOR UPDATE",
-            [repository.id, tag],
-        )
-        row = cursor.fetchone()
-        if row is None:
+def delete_tag(*, repository: RepositoryRef, tag: str, cause: Cause) -> None:
+    """Delete a tag; its artifact stays. Raises ManifestUnknown when there is no such tag, or Refused by a policy."""
+    with changing(repository.key):
+        held = _hold(repository, tag)
+        if held is None:
             raise ManifestUnknown(f"this repository has no tag {tag}", {"tag": tag})
-        hooks.before_delete(DeleteContext(by, client, repository, None, tag, reason))
-        deletion_id = begin_deletion(repository=repository, by=by, reason=reason)
-        bury_tags(repository=repository, tag_ids=[row[0]], deletion_id=deletion_id, by=by, reason=reason)
+        tag_id, digest = held
+        policies.ask(DeletePlan(cause, repository.project, repository, "tag", tags={tag: Digest(digest)}))
+        deletion_id = begin_deletion(repository=repository, cause=cause)
+        bury_tags(repository=repository, tag_ids=[tag_id], deletion_id=deletion_id, cause=cause)
         emit(
             kind="tag.deleted",
-            subject=by,
+            subject=cause.subject,
             project_id=repository.project.id,
             repository_id=repository.id,
             payload={"tag": tag, "deletion": deletion_id},
@@ -160,7 +164,7 @@ def delete_tag(*, repository: RepositoryRef, tag: str, by: Subject, client: str 
         )
 
 
-def bury_tags(*, repository: RepositoryRef, tag_ids: list[int], deletion_id: int, by: Subject, reason: str) -> None:
+def bury_tags(*, repository: RepositoryRef, tag_ids: list[int], deletion_id: int, cause: Cause) -> None:
     """Make tags tombstones of a deletion and write their history. Runs within the caller's transaction."""
     with connection.cursor() as cursor:
         cursor.execute(
@@ -176,5 +180,5 @@ def bury_tags(*, repository: RepositoryRef, tag_ids: list[int], deletion_id: int
             reason, at)
             SELECT %s, name, digest, NULL, %s, %s, %s, deleted_at FROM buried
             """,
-            [deletion_id, tag_ids, repository.id, int(by.kind), by.id, reason],
+            [deletion_id, tag_ids, repository.id, *_who(cause)],
         )

@@ -18,13 +18,14 @@ from typing import Any
 import structlog
 from django.db import transaction
 
-from registry_core.access import Subject
+from registry_core.access import Cause, Subject
 from registry_core.content import quota, reservations, short_uploads, staged_quota, upload_rows, upload_tokens
 from registry_core.content.blobs import BlobRef, store_blob, store_fresh
 from registry_core.content.errors import DigestMismatch, QuotaExceeded, UploadBusy, UploadUnknown
 from registry_core.content.healing import healed
-from registry_core.content.hooks import UploadContext, hooks
 from registry_core.content.objects import note
+from registry_core.content.policies import policies
+from registry_core.content.policy_contexts import Moment, UploadContext
 from registry_core.content.repositories import RepositoryRef, retried
 from registry_core.content.short_uploads import ShortUpload
 from registry_core.content.upload_rows import Position, UploadRow
@@ -51,17 +52,18 @@ class UploadState:
 def start_upload(
     *,
     repository: RepositoryRef,
-    by: Subject,
+    cause: Cause,
     algorithm: str = "sha256",
-    client: str = "",
+    digest: Digest | None = None,
     size_bytes: int | None = None,
 ) -> UploadState:
-    """Begin an upload of a blob whose digest will be by `algorithm`. Raises Refused by a hook.
+    """Begin an upload of a blob whose digest will be by `algorithm`; `digest` and `size_bytes` where the client says
+    them. Raises Refused by a policy.
 
     Where short uploads are staged it is begun by its first byte, and neither a row nor a file is made before.
     """
-    hooks.before_upload(UploadContext(by, client, repository, size_bytes, "client"))
-    store = default_store()
+    policies.ask(UploadContext(cause, repository, digest, size_bytes))
+    store, by = default_store(), cause.subject
     has_row = store.staging is None
     token = upload_tokens.issue(repository_id=repository.id, by=by, algorithm=algorithm, has_row=has_row)
     if has_row:
@@ -73,7 +75,7 @@ def start_upload(
 
 def start_at_once(*, repository: RepositoryRef, by: Subject, algorithm: str) -> UploadState | None:
     """As `start_upload`, for a request that the guards have let in, when that waits for nothing; None otherwise."""
-    if default_store().staging is None or not hooks.asked_by_guards.issuperset(hooks.upload):
+    if default_store().staging is None or policies.concerned(Moment.UPLOAD, repository.project):
         return None
     return UploadState(upload_tokens.issue(repository_id=repository.id, by=by, algorithm=algorithm), 0)
 

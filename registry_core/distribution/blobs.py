@@ -13,12 +13,16 @@ from registry_core.caching.generation_cache import Basis
 from registry_core.config import get_config
 from registry_core.content.blobs import BlobRef, delete_blob
 from registry_core.content.errors import BlobUnknown
+from registry_core.content.policies import Missing, policies
+from registry_core.content.policy_contexts import blob_content
 from registry_core.content.repositories import RepositoryRef
 from registry_core.digests import Digest
 from registry_core.distribution import known_answers
-from registry_core.distribution.guards import admit_pull, deletable, readable
+from registry_core.distribution.guards import deletable, existing, readable_project
+from registry_core.distribution.identity import Identity
 from registry_core.distribution.manifests import is_known_to_client
 from registry_core.distribution.multipart import multipart
+from registry_core.distribution.pull_policies import before_pull, cause_of, is_supplied
 from registry_core.distribution.ranges import Range, RangeNotSatisfiable, parse_ranges
 from registry_core.distribution.services import Services
 from registry_core.http import threads
@@ -34,10 +38,12 @@ _log = structlog.get_logger(__name__)
 
 async def get(request: Request, services: Services, name: str, digest_text: str) -> Response:
     """GET and HEAD: the blob, or ranges of it."""
-    identity, repository = await readable(request, services, name)
+    identity, located = await readable_project(request, services, name)
     digest = Digest.parse(digest_text)
-    blob = await _load(services, repository, digest)
-    await admit_pull(request, services, identity, repository, digest, "")
+    repository = await existing(request, services, identity, located, "blob", digest)
+    blob = await _load(request, services, identity, repository, digest)
+    asked_about = blob_content(digest, blob.size_bytes)
+    verdicts = await before_pull(request, services, identity, repository, asked_about, "")
     headers = [
         ("docker-content-digest", str(digest)),
         ("etag", f'"{digest}"'),
@@ -52,8 +58,8 @@ async def get(request: Request, services: Services, name: str, digest_text: str)
         raise _lost(request, blob, error) from error
     if response.relay is None and response.status in _REMEMBERED:
         is_it = services.blobs.basis((repository.id, digest), lambda known: known is blob)
-        content = [is_it, *_standing_on_its_url(services, blob, response)]
-        known_answers.remember(request, services, response, identity=identity, repository=repository, content=content)
+        bases = [is_it, *verdicts, *_standing_on_its_url(services, blob, response)]
+        known_answers.remember(request, services, response, identity=identity, repository=repository, bases=bases)
     return response
 
 
@@ -61,18 +67,32 @@ async def delete(request: Request, services: Services, name: str, digest_text: s
     """DELETE: the repository's link to the blob."""
     identity, repository = await deletable(request, services, name)
     digest = Digest.parse(digest_text)
-    await threads.run(delete_blob, repository=repository, digest=digest, by=identity.subject, client=request.address)
+    await threads.run(delete_blob, repository=repository, digest=digest, cause=cause_of(request, identity))
     return Response(202, [("content-length", "0")])
 
 
-async def _load(services: Services, repository: RepositoryRef, digest: Digest) -> BlobRef:
+async def _load(
+    request: Request, services: Services, identity: Identity, repository: RepositoryRef, digest: Digest
+) -> BlobRef:
+    """The blob, which a provider of the project may have to get. Raises BlobUnknown."""
+    blob = await _find(services, repository, digest)
+    if blob is None and policies.providers(repository.project):
+        cause, project = cause_of(request, identity), repository.project
+        if await is_supplied(services, Missing(cause, project, repository.name, repository, "blob", digest)):
+            blob = await _find(services, repository, digest)
+    if blob is None:
+        raise BlobUnknown(f"{repository.name} has no blob {digest}", {"digest": str(digest)})
+    return blob
+
+
+async def _find(services: Services, repository: RepositoryRef, digest: Digest) -> BlobRef | None:
     key = (repository.id, digest)
     blob = services.blobs.get(key)
     if blob is None:
         seen = services.blobs.begin([repository.key])
         found = await services.reads.blob(repository.id, digest)
         if found is None:
-            raise BlobUnknown(f"{repository.name} has no blob {digest}", {"digest": str(digest)})
+            return None
         blob, is_aging = found
         if is_aging:
             await services.reads.extend_grace(repository.id, blob.id)

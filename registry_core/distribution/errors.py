@@ -48,6 +48,8 @@ _CONTENT: dict[type[content.ContentError], tuple[int, str]] = {
     content.ReferenceMissing: (400, "MANIFEST_BLOB_UNKNOWN"),
     content.ContentInUse: (409, "DENIED"),
     content.QuotaExceeded: (403, "DENIED"),
+    content.Refused: (403, "DENIED"),
+    content.Protected: (412, "DENIED"),
 }
 
 
@@ -75,10 +77,8 @@ def _translate(request: Request, error: Exception) -> OciError | None:
             return error
         case content.UploadOutOfOrder():
             return _out_of_order(request, error)
-        case content.Refused():
-            return OciError(error.status, error.code, error.message, error.detail)
         case content.ContentError():
-            status, code = _CONTENT[type(error)]
+            status, code = next(_CONTENT[kind] for kind in type(error).__mro__ if kind in _CONTENT)
             return OciError(status, code, error.message, error.detail)
         case InvalidName():
             return OciError(400, "NAME_INVALID", str(error))

@@ -6,15 +6,16 @@ have the right now.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 from registry_core.access import (
     NO_ACTIONS,
     NO_PROJECT,
     PULL,
     PUSH,
+    Cause,
     Subject,
     Unauthenticated,
     authority,
@@ -23,12 +24,13 @@ from registry_core.access import (
 )
 from registry_core.caching.generation_cache import GenerationCache
 from registry_core.content.errors import RepositoryUnknown, UploadUnknown
-from registry_core.content.hooks import PullContext, hooks
+from registry_core.content.policies import Missing, policies
 from registry_core.content.read_only import admit_writing
-from registry_core.content.repositories import ProjectRef, RepositoryRef, ensure_repository, name_key
+from registry_core.content.repositories import ProjectRef, RepositoryRef, ensure_repository, name_key, project_key
 from registry_core.digests import Digest
 from registry_core.distribution.errors import NOT_KNOWN, OciError, unauthorized
 from registry_core.distribution.identity import Identity, identify
+from registry_core.distribution.pull_policies import cause_of, is_supplied
 from registry_core.distribution.reads import Located
 from registry_core.distribution.services import Services
 from registry_core.http import threads
@@ -46,6 +48,29 @@ class Standing:
 
     project: ProjectRef | None
     actions: frozenset[str]
+
+
+@dataclass(slots=True)
+class Target:
+    """Where something is to be pushed to; `repository` is None when there is none of that name yet."""
+
+    project: ProjectRef
+    name: RepositoryName
+    repository: RepositoryRef | None
+    cause: Cause
+
+    async def made(self, ask_for_content: Callable[[RepositoryRef], None]) -> RepositoryRef:
+        """The repository, made if need be. `ask_for_content`: asks whether policies allow what is about to come into
+        it. Raises Refused."""
+        if self.repository is None:
+            self.repository = await threads.run(
+                ensure_repository,
+                project=self.project,
+                name=self.name,
+                cause=self.cause,
+                ask_for_content=ask_for_content,
+            )
+        return self.repository
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,21 +94,37 @@ async def readable(request: Request, services: Services, name: str) -> tuple[Ide
     return identity, _existing(located, name)
 
 
+async def existing(
+    request: Request,
+    services: Services,
+    identity: Identity,
+    located: Located,
+    kind: Literal["manifest", "blob"],
+    reference: str | Digest,
+) -> RepositoryRef:
+    """The repository in which content is asked for; a provider of the project may make it with that content. Raises
+    RepositoryUnknown."""
+    project, name = located.project, RepositoryName.parse(request.repository)
+    if located.repository is None and project is not None and policies.providers(project):
+        missing = Missing(cause_of(request, identity), project, name, None, kind, reference)
+        if await is_supplied(services, missing):
+            located = await locate(services, name, project)
+    return _existing(located, request.repository)
+
+
 async def deletable(request: Request, services: Services, name: str) -> tuple[Identity, RepositoryRef]:
     """The caller and the repository, when the caller may delete from it. Raises RepositoryUnknown."""
     identity, located = await _admitted(request, services, name, "delete")
     return identity, _existing(located, name)
 
 
-async def writable(request: Request, services: Services, name: str) -> tuple[Identity, RepositoryRef]:
-    """The caller and the repository, made by this if need be, when the caller may push to it."""
+async def writable(request: Request, services: Services, name: str) -> tuple[Identity, Target]:
+    """The caller and where it may push to. Raises RepositoryUnknown."""
     identity, located = await _admitted(request, services, name, PUSH)
-    if located.repository is not None:
-        return identity, located.repository
     if located.project is None:
         raise RepositoryUnknown(f"there is no project for {name}")
-    made = await threads.run(ensure_repository, project=located.project, name=RepositoryName.parse(name))
-    return identity, made
+    cause = cause_of(request, identity)
+    return identity, Target(located.project, RepositoryName.parse(name), located.repository, cause)
 
 
 async def uploading(request: Request, services: Services, name: str) -> tuple[Identity, RepositoryRef]:
@@ -105,24 +146,6 @@ async def source_of_mount(services: Services, identity: Identity, name: str) -> 
     if PULL not in standing.actions:
         return None
     return (await locate(services, parsed, standing.project)).repository
-
-
-async def admit_pull(
-    request: Request, services: Services, identity: Identity, repository: RepositoryRef, digest: Digest, tag: str
-) -> None:
-    """Ask the hooks whether this may be served; what they allowed is remembered for as long as they said. Raises
-    Refused."""
-    if not hooks.pull:
-        return
-    context = PullContext(identity.subject, request.address, repository, digest, tag)
-    if services.verdicts.get(context) is not None:
-        return
-    # What a verdict depends on is known only with it: remember it only if nothing changed while it was made.
-    before = services.generations.total()
-    verdict = await threads.run(hooks.before_pull, context)
-    seen = services.verdicts.begin([*verdict.depends_on, repository.key])
-    if services.generations.total() == before:
-        services.verdicts.put(context, verdict, seen=seen, size_bytes=1024, ttl_s=verdict.hold_s)
 
 
 async def locate(services: Services, name: RepositoryName, project: ProjectRef | None) -> Located:
@@ -214,7 +237,7 @@ async def _actions(
 def _place(services: Services, subject: Subject, name: str, project: ProjectRef | None) -> _Place:
     if project is None:
         return _Place(services.absences, (subject.kind, subject.id, name), name_key(name), NO_PROJECT)
-    return _Place(services.actions, (subject.kind, subject.id, project.id), f"project:{project.id}", project.id)
+    return _Place(services.actions, (subject.kind, subject.id, project.id), project_key(project.id), project.id)
 
 
 def _rights(subject: Subject, project_ids: Collection[int]) -> tuple[dict[int, frozenset[str]], float]:

@@ -87,7 +87,9 @@ async def _verify(header: str, key: bytes, request: Request, services: Services)
         return await _bearer(credentials.strip(), key, services)
     if scheme.lower() == "basic":
         sign_in = partial(_basic, credentials.strip(), key, request.address, services)
-        return await services.signing_in.do((key, request.address), sign_in)
+        # Whose generation that looks at is known only afterwards: all of them may matter.
+        seen = services.generations.total()
+        return await services.signing_in.do((key, request.address), sign_in, seen=seen)
     raise Unauthenticated("the Authorization header is neither Basic nor Bearer")
 
 
@@ -110,7 +112,10 @@ async def _bearer(token: str, key: bytes, services: Services) -> Identity:
 async def _holder(claimed: Subject, services: Services) -> Holder:
     """Who a token is for as he is now: clients fetch a new one for each repository. Raises Unauthenticated."""
     known = services.holders.get(claimed.key)
-    return known or await services.finding_holders.do(claimed, partial(_find_holder, claimed, services))
+    if known is not None:
+        return known
+    seen = services.holders.begin([claimed.key])
+    return await services.finding_holders.do(claimed, partial(_find_holder, claimed, services), seen=seen)
 
 
 async def _find_holder(claimed: Subject, services: Services) -> Holder:

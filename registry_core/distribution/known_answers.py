@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from registry_core.access import PULL
-from registry_core.content.hooks import hooks
 from registry_core.content.repositories import RepositoryRef
 from registry_core.distribution.identity import credentials_key
 from registry_core.http.messages import FilePart, Header, Request, Response
@@ -47,7 +46,7 @@ def recall(method: str, path: str, headers: Mapping[str, str], services: Service
     counted."""
     if method not in _METHODS or not ("/manifests/" in path or "/blobs/" in path):
         return None
-    if hooks.pull or "if-none-match" in headers or "range" in headers:
+    if "if-none-match" in headers or "range" in headers:
         return None
     rights = b""
     if authorization := headers.get("authorization", ""):
@@ -70,23 +69,22 @@ def remember(
     *,
     identity: Identity,
     repository: RepositoryRef,
-    content: list[Basis | None],
+    bases: list[Basis | None],
     pull: Pull | None = None,
 ) -> None:
-    """Keep the answer that `request` gets; the same for all who ask so, without `If-None-Match` and `Range`. `content`:
-    on what stands that this is the content, and where it lies. `pull`: what is counted each time.
+    """Keep the answer that `request` gets; the same for all who ask so, without `If-None-Match` and `Range`. `bases`:
+    what it depends on besides the name and the rights: that this is the content, where it lies, and the verdicts of
+    policies; None for what is not cached. `pull`: what is counted each time.
 
     What it was made from may have changed while it was made. So it stands on what is remembered now, and is kept only
     when that says the same.
     """
-    if hooks.pull:
-        return  # they decide each time
     subject = identity.subject
     actions_key = (subject.kind, subject.id, repository.project.id)
-    bases = [
+    whole = [
         services.names.basis(str(repository.name), lambda located: located.repository == repository),
         services.actions.basis(actions_key, lambda allowed: PULL in allowed),
-        *content,
+        *bases,
     ]
     answer = KnownAnswer(
         response.status,
@@ -100,4 +98,4 @@ def remember(
     )
     size_bytes = ANSWER_BYTES + len(response.body) + 4 * len(request.path)
     rights = identity.rights if request.headers.get("authorization", "") else b""
-    services.answers.put_on((request.method, request.path, rights), answer, bases, size_bytes=size_bytes)
+    services.answers.put_on((request.method, request.path, rights), answer, whole, size_bytes=size_bytes)

@@ -7,17 +7,22 @@ import time
 from collections.abc import Iterable
 from functools import partial
 
+from registry_core.access import Cause
 from registry_core.config import get_config
 from registry_core.content.errors import ManifestInvalid, ManifestTooLarge, ManifestUnknown
-from registry_core.content.manifests import PutResult, delete_manifest, put_manifest
+from registry_core.content.manifests import PutResult, ask_before_first, delete_manifest, put_manifest
 from registry_core.content.objects import is_lost
 from registry_core.content.parsing import ParsedManifest, parse_manifest
+from registry_core.content.policies import Missing, policies
+from registry_core.content.policy_contexts import Content
 from registry_core.content.repositories import RepositoryRef
 from registry_core.content.tags import delete_tag
 from registry_core.digests import Digest
 from registry_core.distribution import known_answers
 from registry_core.distribution.errors import OciError
-from registry_core.distribution.guards import admit_pull, deletable, is_pushing, readable, writable
+from registry_core.distribution.guards import deletable, existing, is_pushing, readable_project, writable
+from registry_core.distribution.identity import Identity
+from registry_core.distribution.pull_policies import before_pull, cause_of, is_supplied
 from registry_core.distribution.pulls import pull_of
 from registry_core.distribution.reads import StoredManifest, UsedBlob
 from registry_core.distribution.services import Services
@@ -35,11 +40,12 @@ async def get(request: Request, services: Services, name: str, reference: str) -
 
     HEAD is 404 to who may push it while a blob of it is lost: by HEAD clients find out what they need not push.
     """
-    identity, repository = await readable(request, services, name)
+    identity, located = await readable_project(request, services, name)
     wanted = _reference(reference)
-    manifest = await _load(services, repository, wanted)
+    repository = await existing(request, services, identity, located, "manifest", wanted)
+    manifest = await _load(request, services, identity, repository, wanted)
     tag = wanted if isinstance(wanted, str) else ""
-    await admit_pull(request, services, identity, repository, manifest.digest, tag)
+    verdicts = await before_pull(request, services, identity, repository, _content(manifest), tag)
     is_asked_before_push = request.method == "HEAD" and await is_pushing(services, identity, repository)
     if is_asked_before_push:
         await _refuse_incomplete(services, repository, manifest)
@@ -59,41 +65,34 @@ async def get(request: Request, services: Services, name: str, reference: str) -
         return response  # whether the blobs are there is looked up each time
     is_it = services.manifests.basis((repository.id, wanted), lambda known: known is manifest)
     known_answers.remember(
-        request, services, response, identity=identity, repository=repository, content=[is_it], pull=pull
+        request, services, response, identity=identity, repository=repository, bases=[is_it, *verdicts], pull=pull
     )
     return response
 
 
 async def put(request: Request, services: Services, name: str, reference: str) -> Response:
     """PUT: store a manifest, and let the reference and every `tag` parameter point at it."""
-    identity, repository = await writable(request, services, name)
+    _, target = await writable(request, services, name)
     wanted = _reference(reference)
     tags = _tags(request, wanted)
     content = await _read(request)
     parse = partial(_parse, content, request.headers.get("content-type", ""), wanted)
     # Up to here parsing takes less than going to a thread and back.
     manifest = parse() if len(content) <= PARSED_AT_ONCE_BYTES else await threads.run_plain(parse)
-    result = await threads.run(
-        put_manifest,
-        repository=repository,
-        manifest=manifest,
-        tags=tags,
-        by=identity.subject,
-        client=request.address,
-    )
+    ask = partial(_ask_before_first, manifest, tags, target.cause)
+    repository = await target.made(ask)
+    result = await threads.run(put_manifest, repository=repository, manifest=manifest, tags=tags, cause=target.cause)
     return _created(name, reference, manifest, result)
 
 
 async def delete(request: Request, services: Services, name: str, reference: str) -> Response:
     """DELETE: a tag alone, or by digest the manifest with its tags."""
     identity, repository = await deletable(request, services, name)
-    wanted = _reference(reference)
+    wanted, cause = _reference(reference), cause_of(request, identity)
     if isinstance(wanted, Digest):
-        await threads.run(
-            delete_manifest, repository=repository, digest=wanted, by=identity.subject, client=request.address
-        )
+        await threads.run(delete_manifest, repository=repository, digest=wanted, cause=cause)
     else:
-        await threads.run(delete_tag, repository=repository, tag=wanted, by=identity.subject, client=request.address)
+        await threads.run(delete_tag, repository=repository, tag=wanted, cause=cause)
     return Response(202, [("content-length", "0")])
 
 
@@ -106,15 +105,44 @@ def is_known_to_client(request: Request, digest: Digest) -> bool:
     return "*" in tags or str(digest) in tags
 
 
-async def _load(services: Services, repository: RepositoryRef, wanted: str | Digest) -> StoredManifest:
+def _ask_before_first(manifest: ParsedManifest, tags: tuple[str, ...], cause: Cause, repository: RepositoryRef) -> None:
+    ask_before_first(repository=repository, manifest=manifest, tags=tags, cause=cause)
+
+
+def _content(manifest: StoredManifest) -> Content:
+    """The manifest as policies see it."""
+    return Content(
+        "manifest",
+        manifest.digest,
+        manifest.media_type,
+        manifest.artifact_type,
+        manifest.size_bytes,
+        manifest.artifact_id,
+    )
+
+
+async def _load(
+    request: Request, services: Services, identity: Identity, repository: RepositoryRef, wanted: str | Digest
+) -> StoredManifest:
+    """The manifest, which a provider of the project may have to get. Raises ManifestUnknown."""
+    manifest = await _find(services, repository, wanted)
+    if manifest is None and policies.providers(repository.project):
+        cause, project = cause_of(request, identity), repository.project
+        if await is_supplied(services, Missing(cause, project, repository.name, repository, "manifest", wanted)):
+            manifest = await _find(services, repository, wanted)
+    if manifest is None:
+        raise ManifestUnknown(f"{repository.name} has no manifest {wanted}", {"reference": str(wanted)})
+    return manifest
+
+
+async def _find(services: Services, repository: RepositoryRef, wanted: str | Digest) -> StoredManifest | None:
     key = (repository.id, wanted)
     manifest = services.manifests.get(key)
     if manifest is None:
         seen = services.manifests.begin([repository.key])
         manifest = await services.reads.manifest(repository.id, wanted)
-        if manifest is None:
-            raise ManifestUnknown(f"{repository.name} has no manifest {wanted}", {"reference": str(wanted)})
-        services.manifests.put(key, manifest, seen=seen, size_bytes=512 + len(manifest.content))
+        if manifest is not None:
+            services.manifests.put(key, manifest, seen=seen, size_bytes=512 + len(manifest.content))
     return manifest
 
 

@@ -14,7 +14,7 @@ from registry_core.content.blobs import BlobRef
 from registry_core.content.descriptions import COSIGN_SUFFIXES
 from registry_core.content.errors import BlobUnknown
 from registry_core.content.models import Blob
-from registry_core.content.repositories import ProjectRef, RepositoryRef
+from registry_core.content.repositories import PROJECT_COLUMNS, ProjectRef, RepositoryRef, project_of
 from registry_core.digests import Digest
 from registry_core.distribution.joined_reads import JoinedReads
 from registry_core.machine.state import generations
@@ -22,19 +22,18 @@ from registry_core.names import RepositoryName
 
 R = TypeVar("R", bytes, str)
 Values = Sequence[object] | Mapping[str, object]
-LOCATE = """
-    SELECT wanted.project, wanted.path, project.id, project.is_public, project.allows_sparse_manifests,
-           project.has_limit, repository.id, repository.created_at
+LOCATE = f"""
+    SELECT wanted.project, wanted.path, repository.id, repository.created_at, project.*
     FROM unnest(%s::text[], %s::text[]) AS wanted (project, path)
     CROSS JOIN LATERAL (
-        SELECT id, is_public, allows_sparse_manifests, storage_limit_bytes >= 0 AS has_limit FROM content_project
-        WHERE name = wanted.project AND deleted_at IS NULL LIMIT 1
+        SELECT {PROJECT_COLUMNS} FROM content_project AS project
+        WHERE project.name = wanted.project AND project.deleted_at IS NULL LIMIT 1
     ) AS project
     LEFT JOIN LATERAL (
         SELECT id, created_at FROM content_repository
         WHERE project_id = project.id AND name = wanted.path AND deleted_at IS NULL LIMIT 1
     ) AS repository ON true
-"""
+"""  # noqa: S608 a constant
 """Rows for `located_in`, of as many names as are given: two index probes for each, whatever Postgres expects."""
 BLOBS_MAX = 1000
 
@@ -51,20 +50,22 @@ class Located:
 
 def located_in(row: Sequence[Any]) -> tuple[RepositoryName, Located]:
     """A name and what it means, from a row of LOCATE; names whose project does not live have none."""
-    project_name, path, project_id, is_public, allows_sparse, has_limit, repository_id, created_at = row
+    project_name, path, repository_id, created_at, *of_project = row
     name = RepositoryName(project_name, path)
-    project = ProjectRef(project_id, project_name, is_public, allows_sparse, has_limit)
+    project = project_of(of_project)
     repository = None if repository_id is None else RepositoryRef(repository_id, name, project)
     return name, Located(project, repository, created_at)
 
 
 @dataclass(frozen=True, slots=True)
 class StoredManifest:
-    """A manifest of a repository, ready to be served."""
+    """A manifest of a repository, ready to be served. `size_bytes`: with all that it refers to."""
 
     artifact_id: int
     digest: Digest
     media_type: str
+    artifact_type: str
+    size_bytes: int
     content: bytes
 
 
@@ -181,11 +182,13 @@ class Reads:
     async def projects(self, names: Collection[str]) -> dict[str, ProjectRef | None]:
         """The living project of each name; None where there is none."""
         rows = await self._rows(
-            """SELECT id, name, is_public, allows_sparse_manifests FROM content_project
-            WHERE name = ANY(%s) AND deleted_at IS NULL""",
+            f"""
+            SELECT {PROJECT_COLUMNS} FROM content_project AS project
+            WHERE project.name = ANY(%s) AND project.deleted_at IS NULL
+            """,  # noqa: S608 a constant
             [list(names)],
         )
-        return dict.fromkeys(names) | {row[1]: ProjectRef(*row) for row in rows}
+        return dict.fromkeys(names) | {row[1]: project_of(row) for row in rows}
 
     async def manifest(self, repository_id: int, reference: str | Digest) -> StoredManifest | None:
         """The manifest by digest, or the one that a tag points at."""
@@ -214,10 +217,10 @@ class Reads:
         rows = await self._rows(
             f"""
             SELECT wanted.repository_id, wanted.reference, artifact.id, artifact.digest, artifact.media_type,
-                   manifest.content
+                   artifact.artifact_type, artifact.size_bytes, manifest.content
             FROM unnest(%s::bigint[], %s::{type_name}[]) AS wanted (repository_id, reference) {joined}
             CROSS JOIN LATERAL (
-                SELECT id, digest, media_type, manifest_id FROM content_artifact
+                SELECT id, digest, media_type, artifact_type, size_bytes, manifest_id FROM content_artifact
                 WHERE {condition} AND deleted_at IS NULL LIMIT 1
             ) AS artifact
             CROSS JOIN LATERAL (
@@ -226,7 +229,7 @@ class Reads:
             """,  # noqa: S608 the parts are constants
             [[key[0] for key in keys], [key[1] for key in keys]],
         )
-        return {(row[0], row[1]): StoredManifest(row[2], Digest(row[3]), row[4], row[5]) for row in rows}
+        return {(row[0], row[1]): StoredManifest(row[2], Digest(row[3]), *row[4:]) for row in rows}
 
     async def blob(self, repository_id: int, digest: Digest) -> tuple[BlobRef, bool] | None:
         """The blob that the repository may read, and whether its link is about to lose its grace; None when it has no

@@ -10,8 +10,8 @@ from psycopg_pool import AsyncConnectionPool
 from registry_core.caching.generation_cache import GenerationCache
 from registry_core.config import get_config
 from registry_core.content.blobs import BlobRef
-from registry_core.content.hooks import Verdict
 from registry_core.content.repositories import ProjectRef
+from registry_core.content.verdicts import Verdict
 from registry_core.database.outage import RECONNECT_TIMEOUT_S, WatchedPool
 from registry_core.distribution.identity import Holder, Identity
 from registry_core.distribution.known_answers import KnownAnswer
@@ -44,7 +44,8 @@ class Services:
     projects: GenerationCache[ProjectRef]
     actions: GenerationCache[frozenset[str]]
     absences: GenerationCache[frozenset[str]]
-    verdicts: GenerationCache[Verdict]
+    judging: SharedWork[Verdict]
+    supplying: SharedWork[bool]
     reaches: GenerationCache[Reach]
     catalogs: GenerationCache[list[str]]
     pulls: PullCounter
@@ -76,12 +77,13 @@ def make_services() -> Services:
         names=GenerationCache(known, "names"),
         identities=GenerationCache(known, "identities"),
         holders=GenerationCache(known, "holders"),
-        signing_in=SharedWork(known),
-        finding_holders=SharedWork(known),
+        signing_in=SharedWork(),
+        finding_holders=SharedWork(),
         projects=GenerationCache(known, "projects by name"),
         actions=GenerationCache(known, "actions"),
         absences=GenerationCache(known, "absences"),
-        verdicts=GenerationCache(known, "verdicts"),
+        judging=SharedWork(),
+        supplying=SharedWork(),
         reaches=GenerationCache(known, "reaches"),
         catalogs=GenerationCache(known, "catalogs"),
         pulls=PullCounter(pool),

@@ -16,15 +16,18 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
-from registry_core.access import Subject, authority
+from registry_core.access import Cause, Subject, authority
 from registry_core.content import short_uploads, uploads
-from registry_core.content.blobs import BlobRef, mount_blob
+from registry_core.content.blobs import BlobRef
 from registry_core.content.errors import UploadOutOfOrder
-from registry_core.content.repositories import RepositoryRef
+from registry_core.content.mounts import Wanted, find_source, mount_blob
+from registry_core.content.policies import policies
+from registry_core.content.policy_contexts import MountContext, UploadContext, blob_content
+from registry_core.content.repositories import RepositoryRef, nothing_to_ask
 from registry_core.content.uploads import UploadSession
 from registry_core.digests import ALGORITHMS, Digest
 from registry_core.distribution.errors import OciError
-from registry_core.distribution.guards import source_of_mount, uploading, writable
+from registry_core.distribution.guards import Target, source_of_mount, uploading, writable
 from registry_core.distribution.identity import Identity
 from registry_core.distribution.ranges import parse_content_range
 from registry_core.distribution.services import Services
@@ -41,25 +44,27 @@ CHUNK_MIN_BYTES = 64 << 10
 
 async def start(request: Request, services: Services, name: str) -> Response:
     """POST: begin an upload, or do it at once (`digest`), or take the blob from another repository (`mount`)."""
-    identity, repository = await writable(request, services, name)
+    identity, target = await writable(request, services, name)
     query = {key: values[0] for key, values in request.query().items()}
     if "mount" in query:
         digest = Digest.parse(query["mount"])
-        mounted = await _mount(request, services, identity, repository, digest, query.get("from", ""))
+        mounted = await _mount(services, identity, target, digest, query.get("from", ""))
         if mounted is not None:
             return _created(name, mounted.digest)
     stated = _stated_digest(request)
     algorithm = stated.algorithm if stated else _algorithm(query.get("digest-algorithm", "sha256"))
+    size_bytes = request.content_length if stated else None
+    repository = await target.made(partial(_ask_before_first, stated, size_bytes, target.cause))
     threads.refuse_while_away()
     state = uploads.start_at_once(repository=repository, by=identity.subject, algorithm=algorithm)
     if state is None:
         state = await threads.run(
             uploads.start_upload,
             repository=repository,
-            by=identity.subject,
+            cause=target.cause,
             algorithm=algorithm,
-            client=request.address,
-            size_bytes=request.content_length if stated else None,
+            digest=stated,
+            size_bytes=size_bytes,
         )
     if stated is None:
         return _accepted(name, state.token, 0)
@@ -331,15 +336,17 @@ def _check_order(request: Request, token: str, offset_bytes: int) -> None:
         raise OciError(400, "SIZE_INVALID", "Content-Range and Content-Length do not say the same length")
 
 
+def _ask_before_first(digest: Digest | None, size_bytes: int | None, cause: Cause, repository: RepositoryRef) -> None:
+    policies.ask(UploadContext(cause, repository, digest, size_bytes))
+
+
 async def _mount(
-    request: Request,
-    services: Services,
-    identity: Identity,
-    repository: RepositoryRef,
-    digest: Digest,
-    source_name: str,
+    services: Services, identity: Identity, target: Target, digest: Digest, source_name: str
 ) -> BlobRef | None:
-    """The blob linked from a repository that the caller may read; None (and so a new upload) for every other reason."""
+    """The blob linked from a repository that the caller may read; None (and so a new upload) for every other reason.
+
+    Raises Refused by a policy of the target.
+    """
     source_id, projects = None, None
     if source_name:
         source = await source_of_mount(services, identity, source_name) if _is_name(source_name) else None
@@ -348,16 +355,26 @@ async def _mount(
         source_id = source.id
     else:
         projects = await threads.run(authority().pullable_projects, identity.subject)
-    return await threads.run(
-        mount_blob,
-        repository=repository,
-        digest=digest,
-        source_name=source_name,
-        source_id=source_id,
-        readable_projects=projects,
-        by=identity.subject,
-        client=request.address,
-    )
+    wanted = Wanted(digest, source_id, projects, source_name)
+    repository = target.repository or await _made_for_mount(target, wanted)
+    if repository is None:
+        return None
+    return await threads.run(mount_blob, repository=repository, wanted=wanted, cause=target.cause)
+
+
+async def _made_for_mount(target: Target, wanted: Wanted) -> RepositoryRef | None:
+    """The repository, made to mount into; None when there is nothing to mount, and so another policy to ask."""
+
+    def ask(repository: RepositoryRef) -> None:
+        policies.ask(MountContext(target.cause, repository, blob_content(blob.digest, blob.size_bytes), source))
+
+    if not policies.is_concerned(target.project):
+        return await target.made(nothing_to_ask)
+    found = await threads.run(find_source, wanted=wanted, cause=target.cause)
+    if found is None:
+        return None
+    blob, source = found
+    return await target.made(ask)
 
 
 def _is_name(text: str) -> bool:

@@ -1,8 +1,9 @@
 """Events that somebody can cause as often as he likes: failed sign-ins, reads that are to be known of.
 
-The first of each kind is written at once. Those after it are only counted, and told by one event when their minute is
-over. So a flood does not fill the outbox; nor does it hide anybody else: who floods with ever new names is told in sum,
-by himself (`origin`), and only when there are very many such origins all in one.
+The first of each kind is written at once (or, where nothing can be written, within seconds). Those after it are only
+counted, and told by one event when their minute is over. So a flood does not fill the outbox; nor does it hide anybody
+else: who floods with ever new names is told in sum, by himself (`origin`), and only when there are very many such
+origins all in one.
 """
 
 from __future__ import annotations
@@ -46,6 +47,7 @@ class Repeated:
         self._told: set[Place] = set()
         self._names = Counter[str]()
         self._untold = Counter[Place]()
+        self._ready = Counter[Place]()
         _all.append(self)
 
     def note(self, *, origin: str, name: str) -> None:
@@ -61,15 +63,28 @@ class Repeated:
                 self._untold[place] += 1
         self._tell(due, Counter([place] if is_first else []))
 
-    def is_due(self) -> bool:
-        """Whether there is something to tell whose window is over."""
-        return bool(self._untold) and self._clock() - self._began_at >= WINDOW_S
-
-    def flush(self) -> None:
-        """Tell what was counted, whether its window is over or not. Raises as `note`."""
+    def count(self, *, origin: str, name: str) -> None:
+        """As `note`, where nothing can be written: the first is told by the next `flush_due`, some seconds later."""
         with self._lock:
-            due = self._renewed(anyway=True)
-        self._tell(due)
+            self._ready.update(self._renewed())
+            place = self._place(origin, name)
+            if not place.name or place in self._told:
+                self._untold[place] += 1
+                return
+            self._told.add(place)
+            self._names[origin] += 1
+            self._ready[place] += 1
+
+    def is_due(self) -> bool:
+        """Whether there is something to tell: firsts that wait, or what was counted in a window that is over."""
+        return bool(self._ready) or (bool(self._untold) and self._clock() - self._began_at >= WINDOW_S)
+
+    def flush(self, *, anyway: bool = True) -> None:
+        """Tell what was counted, whether its window is over or (`anyway`) not. Raises as `note`."""
+        with self._lock:
+            due, ready = self._renewed(anyway=anyway), self._ready
+            self._ready = Counter()
+        self._tell(due, ready)
 
     def _renewed(self, *, anyway: bool = False) -> Counter[Place]:
         """Begin a new window when this one is over; what is to be told of the old one."""
@@ -116,7 +131,7 @@ def flush_due() -> None:
     """Tell what was counted in windows that are over."""
     for repeated in _all:
         if repeated.is_due():
-            repeated.flush()
+            repeated.flush(anyway=False)
 
 
 def flush_all() -> None:

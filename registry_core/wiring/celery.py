@@ -14,10 +14,12 @@ from typing import Any, NoReturn
 import redis.utils
 from celery import Celery
 from celery.beat import PersistentScheduler
-from celery.signals import setup_logging
+from celery.signals import setup_logging, task_postrun
+from django.db import DatabaseError
 
 from registry_core import logs
 from registry_core.config import get_config
+from registry_core.events import repeated
 from registry_core.jobs import periodic
 from registry_core.machine.durable import FULL
 from registry_core.machine.imports import without
@@ -32,6 +34,13 @@ os.environ.setdefault("CELERY_SKIP_CHECKS", "1")
 @setup_logging.connect
 def _use_our_logging(**_: Any) -> None:
     logs.configure()
+
+
+@task_postrun.connect
+def _tell_repeated_events(**_: Any) -> None:
+    if repeated.is_due():
+        with contextlib.suppress(DatabaseError):  # they are counted on, and told with the next
+            repeated.flush_due()
 
 
 # What Celery imports by name when a worker starts.
@@ -142,6 +151,9 @@ def run_worker(*, concurrency: int) -> NoReturn:
         pool="threads", concurrency=concurrency, without_gossip=True, without_mingle=True, quiet=True,
         loglevel=get_config().log_level.upper(),
     )  # fmt: skip
+    from registry_core.content.policies import load_plugins  # which needs Django to be set up
+
+    load_plugins()
     worker.start()
     raise SystemExit(worker.exitcode)
 

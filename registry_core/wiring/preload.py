@@ -50,7 +50,7 @@ def preload(*, is_worker: bool = False) -> None:
     from django.db import connection
 
     connection.get_connection_params()  # makes what converts values, for all connections
-    from registry_core.content.hooks import plugins
+    from registry_core.content.policies import plugins
 
     plugins()
     # A collection in a child writes to every object that it looks at, and so copies the page: let it look at none.

@@ -27,7 +27,7 @@ from django.db import Error as DatabaseError  # noqa: E402
 
 from registry_core import logs  # noqa: E402
 from registry_core.config import get_config  # noqa: E402
-from registry_core.content.hooks import load_plugins  # noqa: E402
+from registry_core.content.policies import load_plugins  # noqa: E402
 from registry_core.database import outage  # noqa: E402
 from registry_core.distribution import errors as oci_errors  # noqa: E402
 from registry_core.distribution import known_answers  # noqa: E402

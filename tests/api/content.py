@@ -7,17 +7,16 @@ import json
 import secrets
 from typing import Any
 
-from registry_core.access import SYSTEM
-from registry_core.api.base import project_ref
 from registry_core.content.blobs import BlobRef, store_blob
 from registry_core.content.manifests import put_manifest
 from registry_core.content.models import Project
 from registry_core.content.parsing import OCI_INDEX, OCI_MANIFEST, parse_manifest
-from registry_core.content.repositories import RepositoryRef, changing, ensure_repository
+from registry_core.content.repositories import RepositoryRef, changing, project_ref
 from registry_core.digests import Digest
 from registry_core.names import RepositoryName
 from registry_core.storage.stores import default_store
 from tests.support.layouts import archive
+from tests.support.operations import BY_SYSTEM, make_repository
 
 IMAGE_CONFIG = "application/vnd.oci.image.config.v1+json"
 LAYER = "application/vnd.oci.image.layer.v1.tar"
@@ -27,7 +26,7 @@ CHART_LAYER = "application/vnd.cncf.helm.chart.content.v1.tar+gzip"
 
 def repository_of(project: Project, name: str) -> RepositoryRef:
     """The repository, made if need be."""
-    return ensure_repository(project=project_ref(project), name=RepositoryName(project.name, name))
+    return make_repository(project_ref(project), RepositoryName(project.name, name))
 
 
 def put_blob(repository: RepositoryRef, content: bytes) -> Digest:
@@ -76,7 +75,7 @@ def put_index(repository: RepositoryRef, children: list[Digest], *tags: str, **f
 def put_document(repository: RepositoryRef, document: dict[str, Any], *tags: str, media_type: str) -> Digest:
     """A manifest as it is."""
     manifest = parse_manifest(json.dumps(document).encode(), content_type=media_type)
-    put_manifest(repository=repository, manifest=manifest, tags=tags, by=SYSTEM)
+    put_manifest(repository=repository, manifest=manifest, tags=tags, cause=BY_SYSTEM)
     return manifest.digest
 
 

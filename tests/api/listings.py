@@ -24,6 +24,7 @@ from registry_core.events.relay import relay
 from tests.api.conftest import Api
 from tests.api.content import put, put_about, repository_of
 from tests.api.routes import names_in, routes, rows
+from tests.support.operations import BY_SYSTEM
 
 ROWS: Final = 3
 PROJECT: Final = "listed"
@@ -88,7 +89,7 @@ def _project(make_user: Any) -> Project:
     for number in range(ROWS):
         create_project(name=f"{PROJECT}-{number}", is_public=True, by=SYSTEM, values={"auto_scan": "true"})
         put(app, f"a{number}")
-        create_tag(repository=app, tag=f"t{number}", digest=digest, by=SYSTEM)
+        create_tag(repository=app, tag=f"t{number}", digest=digest, cause=BY_SYSTEM)
         put_about(app, digest, "application/vnd.cncf.notary.signature")
         put(repository_of(project, f"other-{number}"), "v1")
         add_member(project=project, role=Role.GUEST, by=SYSTEM, user=make_user(f"member-{number}"))

@@ -21,9 +21,10 @@ from registry_core.access import SYSTEM
 from registry_core.content.manifests import put_manifest
 from registry_core.content.models import Project
 from registry_core.content.parsing import OCI_MANIFEST, parse_manifest
-from registry_core.content.repositories import ProjectRef, ensure_repository
+from registry_core.content.repositories import ProjectRef
 from registry_core.names import RepositoryName
 from tests.api.conftest import PASSWORD, Api, api_as
+from tests.support.operations import BY_SYSTEM, make_repository
 
 OWN, FOREIGN, PUBLIC, ABSENT = "own", "foreign", "public", "absent"
 NO_SUCH: Final = 987654321
@@ -142,9 +143,9 @@ def push_image(project: Project, name: str) -> str:
     document = {"schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": config, "layers": []}
     content = json.dumps(document | {"annotations": {"nonce": secrets.token_hex(8)}}).encode()
     sparse = ProjectRef(project.pk, project.name, project.is_public, True)
-    repository = ensure_repository(project=sparse, name=RepositoryName(project.name, name))
+    repository = make_repository(sparse, RepositoryName(project.name, name))
     manifest = parse_manifest(content, content_type=OCI_MANIFEST)
-    return str(put_manifest(repository=repository, manifest=manifest, tags=["v1"], by=SYSTEM).digest)
+    return str(put_manifest(repository=repository, manifest=manifest, tags=["v1"], cause=BY_SYSTEM).digest)
 
 
 def _label(api: Api, project: Project, reference: str) -> str:

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 from django.db import connection
 
-from registry_core.access import SYSTEM
 from registry_core.content.models import Artifact
 from registry_core.content.parsing import OCI_INDEX
 from registry_core.content.repositories import RepositoryRef
 from registry_core.content.tags import create_tag
 from tests.api.conftest import Api
 from tests.api.content import put, put_document
+from tests.support.operations import BY_SYSTEM
 
 BASE = "/projects/fleet/repositories/app/artifacts"
 MIGRATION: Any = import_module("registry_core.content.migrations.0010_accessories_by_tag")
@@ -40,7 +40,7 @@ def test_what_a_migration_took_for_accessories_is_listed_again(sysadmin: Api, re
     subject = put(repository, "v0")
     signature_tag = f"{str(subject).replace(':', '-')}.sig"
     signature, about_itself, tagged = put(repository, signature_tag), put(repository), put(repository, "v1")
-    create_tag(repository=repository, tag=f"{str(subject).replace(':', '-')}.att", digest=tagged, by=SYSTEM)
+    create_tag(repository=repository, tag=f"{str(subject).replace(':', '-')}.att", digest=tagged, cause=BY_SYSTEM)
     for digest, about in ((about_itself, about_itself), (tagged, subject)):
         Artifact.objects.filter(digest=digest.raw).update(accessory_of=about.raw, accessory_kind=5)
     assert set(listed(sysadmin.get(BASE))) == {str(subject)}

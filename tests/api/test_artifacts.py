@@ -20,6 +20,7 @@ from registry_core.content.tags import create_tag
 from registry_core.events.models import Event
 from tests.api.conftest import Api
 from tests.api.content import image_config, put, put_about, put_chart, put_index, repository_of
+from tests.support.operations import BY_SYSTEM
 
 BASE = "/projects/fleet/repositories/app/artifacts"
 NOTATION = "application/vnd.cncf.notary.signature"
@@ -219,7 +220,7 @@ class TestCopy:
         assert (made.status_code, made["Location"].rpartition("/")[2]) == (201, str(digest))
         assert sysadmin.get(made["Location"].removeprefix("/api/v2.0")).json()["digest"] == str(digest)
         put_about(repository, digest, "application/vnd.cncf.notary.signature")
-        create_tag(repository=repository, tag="stable", digest=digest, by=SYSTEM)
+        create_tag(repository=repository, tag="stable", digest=digest, cause=BY_SYSTEM)
         before = Event.objects.count()
         again = sysadmin.post(f"{self.TO}?from=fleet/app:v1")
         assert (again.status_code, again["Location"].rpartition("/")[2]) == (201, "v1")

@@ -45,15 +45,16 @@ from rbac.robot_permissions import PROJECT_PERMISSIONS
 from rbac.services.members import add_member
 from rbac.services.robots import RobotGrant, create_robot
 from rbac.services.users import create_user
-from registry_core.access import SYSTEM
-from registry_core.content.repositories import ProjectRef, ensure_repository
+from registry_core.access import SYSTEM, of_system
+from registry_core.content.repositories import ProjectRef, ensure_repository, nothing_to_ask
 from registry_core.names import RepositoryName
 kind = RobotPermission.Kind
 projects = {{name: create_project(name="v2-" + name, is_public=name == "public", by=SYSTEM)
              for name in ("own", "foreign", "public")}}
 for project in projects.values():
     ref = ProjectRef(project.pk, project.name, project.is_public, False)
-    ensure_repository(project=ref, name=RepositoryName(project.name, "app"))
+    ensure_repository(project=ref, name=RepositoryName(project.name, "app"), cause=of_system("test"),
+                      ask_for_content=nothing_to_ask)
 create_user(username="v2-stranger", password={PASSWORD!r})
 for role in Role:
     user = create_user(username="v2-" + role.label, password={PASSWORD!r})

@@ -15,6 +15,7 @@ from registry_core.access import SYSTEM
 from registry_core.content.models import Project
 from registry_core.errors import NotFound
 from tests.api.conftest import Api
+from tests.support.operations import BY_SYSTEM
 
 PATH = "/projects/fleet/members"
 
@@ -91,7 +92,7 @@ def test_nobody_becomes_a_member_of_what_was_deleted_meanwhile(
     project: Project, make_user: Callable[..., User]
 ) -> None:
     ada = make_user("ada")
-    delete_project(project=project, by=SYSTEM)
+    delete_project(project=project, cause=BY_SYSTEM)
     with pytest.raises(NotFound):
         add_member(project=project, role=Role.GUEST, user=ada, by=SYSTEM)
     assert not ProjectMember.objects.exists()

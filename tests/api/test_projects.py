@@ -16,6 +16,7 @@ from registry_core.api.permissions import admit
 from registry_core.content.models import Project
 from registry_core.errors import NotFound
 from tests.api.conftest import Api, api_as
+from tests.support.operations import BY_SYSTEM
 
 
 @pytest.fixture
@@ -109,7 +110,7 @@ def test_a_project_that_goes_away_just_now_is_gone_for_an_administrator(private:
     view.kwargs = {"project_name_or_id": "private"}
     view.request = Request(HttpRequest())
     assert view.found_project is not None
-    delete_project(project=private, by=SYSTEM)
+    delete_project(project=private, cause=BY_SYSTEM)
     with pytest.raises(NotFound):
         admit(administrator, ProjectView.access["DELETE"], view)
 

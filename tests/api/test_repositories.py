@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from urllib.parse import quote
 
 import pytest
@@ -11,19 +11,11 @@ from projects.services import create_project
 from rbac.models import Role
 from registry_core.access import SYSTEM
 from registry_core.content import staged_quota
-from registry_core.content.errors import Refused
-from registry_core.content.hooks import DeleteContext, hooks
 from registry_core.content.models import Artifact, Deletion, Project, RepositoryBlob, Tag
 from registry_core.content.push_times import note_push_times
 from registry_core.events.relay import relay
 from tests.api.conftest import Api
 from tests.api.content import put, put_about, put_blob, put_index, repository_of
-
-
-@pytest.fixture(autouse=True)
-def _no_hook_stays() -> Iterator[None]:
-    yield
-    hooks.delete.clear()
 
 
 def test_a_repository_says_what_is_in_it(sysadmin: Api, project: Project) -> None:
@@ -119,21 +111,6 @@ def test_a_deleted_repository_takes_everything_along_as_one_deletion(sysadmin: A
     assert sysadmin.delete("/projects/fleet/repositories/app").status_code == 404
     put(repository_of(project, "app"), "v1")
     assert sysadmin.get("/projects/fleet/repositories/app").json()["artifact_count"] == 1
-
-
-def test_a_policy_that_holds_one_artifact_holds_the_repository(sysadmin: Api, project: Project) -> None:
-    repository = repository_of(project, "app")
-    put(repository, "v1")
-    held = put(repository, "v2")
-
-    def refuse(context: DeleteContext) -> None:
-        if context.digest == held:
-            raise Refused("immutable", code="PRECONDITION", status=412)
-
-    hooks.delete.append(refuse)
-    refused = sysadmin.delete("/projects/fleet/repositories/app")
-    assert (refused.status_code, refused.json()["errors"][0]["code"]) == (412, "PRECONDITION")
-    assert Artifact.objects.filter(deleted_at=None).count() == 2
 
 
 def test_who_may_not_see_a_project_learns_nothing_of_its_repositories(

@@ -18,10 +18,12 @@ from typing import Any
 import httpx
 import psutil
 
+from registry_core.machine.generations import Generations
 from registry_core.machine.processes import end, spawn
 from registry_core.wiring.supervisor.ports import free_port
 from tests.benchmarks import measuring, programs
 from tests.support.minio import Minio
+from tests.support.plugins import with_policies
 from tests.support.waiting import wait_until
 
 START_WITHIN_S = 120.0
@@ -160,6 +162,10 @@ class Portolan(Contestant):
         if done.returncode != 0:
             raise RuntimeError(f"{code}\n{done.stderr[-3000:]}")
         return done.stdout.strip()
+
+    def generations(self) -> Generations:
+        """What the processes of the server tell each other of changes by."""
+        return Generations(self.folder / "run" / "generations")
 
     def pull_count(self) -> int:
         """How many pulls the registry has counted, of all artifacts."""
@@ -361,5 +367,40 @@ def _endpoint(store: Minio) -> str:
     return f"http://localhost:{store.port}"
 
 
-_ALL = (Portolan, Distribution, DebianRegistry, Nginx, PortolanOnS3, DistributionOnS3)
+class GovernedPortolan(Portolan):
+    """The same with the policies of tests/benchmarks/policies.py, which apply where `govern` says."""
+
+    name = "portolan:policy"
+    OTHER = "elsewhere"
+
+    def govern(self, project: str, policy: str) -> None:
+        """Have this policy apply in this project, and nothing anywhere else."""
+        self.manage(_GOVERN.format(project=project, policy=policy))
+
+    def _arrange(self) -> None:
+        super()._arrange()
+        self.manage(
+            "from projects.services import create_project\n"
+            "from registry_core.access import SYSTEM\n"
+            f"create_project(name={self.OTHER!r}, is_public=False, by=SYSTEM)"
+        )
+
+    def _environment(self) -> dict[str, str]:
+        packages = self.folder.with_name(f"{self.folder.name}-packages")
+        return super()._environment() | with_policies(packages, "bench_policies", "tests.benchmarks.policies:register")
+
+
+_GOVERN = """\
+from registry_core.access import of_system
+from registry_core.content.models import Project
+from registry_core.content.project_policies import policies_changing
+from registry_core.content.repositories import project_ref
+for project in Project.objects.filter(deleted_at=None):
+    applied = ["{policy}"] if project.name == "{project}" else []
+    with policies_changing(
+        project=project_ref(project), cause=of_system("bench"), add=applied, remove=set(project.policies) - set(applied)
+    ):
+        pass
+"""
+_ALL = (Portolan, Distribution, DebianRegistry, Nginx, PortolanOnS3, DistributionOnS3, GovernedPortolan)
 KINDS: dict[str, type[Contestant]] = {kind.name: kind for kind in _ALL}

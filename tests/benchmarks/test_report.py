@@ -28,7 +28,7 @@ def test_every_row_has_a_name_of_its_own_and_goals_about_who_is_measured() -> No
     assert len({row.name for row in ROWS}) == len(ROWS)
     for row in ROWS:
         assert all(goal.against is None or goal.against in row.who for goal in row.goals), row.name
-        assert row.who[0] in {"portolan", "portolan:s3"}, row.name
+        assert row.who[0] in {"portolan", "portolan:s3", "portolan:policy"}, row.name
 
 
 def test_of_several_runs_each_row_is_told_as_it_was_at_its_worst() -> None:

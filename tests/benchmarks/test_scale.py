@@ -14,7 +14,7 @@ from projects.services import create_project
 from registry_core.access import SYSTEM
 from registry_core.content.blobs import BlobRef, store_blob
 from registry_core.content.manifests import put_manifest
-from registry_core.content.repositories import ProjectRef, RepositoryRef, ensure_repository
+from registry_core.content.repositories import ProjectRef, RepositoryRef
 from registry_core.events.relay import relay
 from registry_core.machine.state import machine_id
 from registry_core.names import RepositoryName
@@ -23,6 +23,7 @@ from registry_core.storage.stores import default_store
 from tests.benchmarks.bulk_content import BulkContent, LoadedArtifact
 from tests.benchmarks.bulk_load import TABLES, BulkLoader
 from tests.benchmarks.scale import DATA_SETS, DataSet
+from tests.support.operations import BY_SYSTEM, make_repository
 
 THOUSAND = DataSet("thousand", projects=4, repositories=5, artifacts=50, tags=3)
 
@@ -157,7 +158,7 @@ def _push_all(content: BulkContent) -> None:
         made = create_project(name=name, is_public=False, by=SYSTEM)
         project = ProjectRef(made.pk, made.name, made.is_public, made.allows_sparse_manifests)
         for path in content.repositories():
-            repository = ensure_repository(project=project, name=RepositoryName.parse(f"{name}/{path}"))
+            repository = make_repository(project, RepositoryName.parse(f"{name}/{path}"))
             for artifact in content.artifacts(name, path):
                 _push(repository, artifact)
     while relay():
@@ -168,7 +169,7 @@ def _push(repository: RepositoryRef, artifact: LoadedArtifact) -> None:
     for blob in artifact.blobs:
         where = (FilesystemStore.name, _stored(blob.content) if blob.content == artifact.config else _nowhere())
         store_blob(repository=repository, blob=BlobRef(0, blob.digest, len(blob.content), *where))
-    put_manifest(repository=repository, manifest=artifact.manifest, tags=artifact.tags, by=SYSTEM)
+    put_manifest(repository=repository, manifest=artifact.manifest, tags=artifact.tags, cause=BY_SYSTEM)
 
 
 def _stored(content: bytes) -> str:

@@ -10,19 +10,20 @@ _SLOW = """
 import errno, os, threading
 from django.db import connection
 from rbac.models import User
-from registry_core.access import Subject, SubjectKind
+from registry_core.access import Cause, Subject, SubjectKind, of_system
 from registry_core.content import uploads
 from registry_core.content.models import Project
-from registry_core.content.repositories import ProjectRef, ensure_repository
+from registry_core.content.repositories import ProjectRef, ensure_repository, nothing_to_ask
 from registry_core.names import RepositoryName
 from registry_core.storage.interface import StorageError
 MIB = 1 << 20
 project = Project.objects.get(name={project!r})
 repository = ensure_repository(
-    project=ProjectRef(project.pk, project.name, False, False), name=RepositoryName.parse({project!r} + "/app")
+    project=ProjectRef(project.pk, project.name, False, False), name=RepositoryName.parse({project!r} + "/app"),
+    cause=of_system("test"), ask_for_content=nothing_to_ask,
 )
 by = Subject(SubjectKind.USER, User.objects.get(username="admin").pk, "admin")
-token = uploads.start_upload(repository=repository, by=by).token
+token = uploads.start_upload(repository=repository, cause=Cause(by, "", "client", "test")).token
 session = uploads.claim_upload(repository=repository, by=by, token=token)
 may_end, is_broken, flush = threading.Event(), False, os.fdatasync
 def slow_flush(descriptor):

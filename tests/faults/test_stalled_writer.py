@@ -10,19 +10,20 @@ from tests.support.server import Server
 _STALL = """
 from django.db import connection
 from rbac.models import User
-from registry_core.access import Subject, SubjectKind
+from registry_core.access import Cause, Subject, SubjectKind, of_system
 from registry_core.content import upload_rows, uploads
 from registry_core.content.errors import UploadBusy
 from registry_core.content.models import Project
-from registry_core.content.repositories import ProjectRef, ensure_repository
+from registry_core.content.repositories import ProjectRef, ensure_repository, nothing_to_ask
 from registry_core.digests import Digest
 from registry_core.names import RepositoryName
 project = Project.objects.get(name={project!r})
 repository = ensure_repository(
-    project=ProjectRef(project.pk, project.name, False, False), name=RepositoryName.parse({repository!r})
+    project=ProjectRef(project.pk, project.name, False, False), name=RepositoryName.parse({repository!r}),
+    cause=of_system("test"), ask_for_content=nothing_to_ask,
 )
 by = Subject(SubjectKind.USER, User.objects.get(username="admin").pk, "admin")
-token = uploads.start_upload(repository=repository, by=by).token
+token = uploads.start_upload(repository=repository, cause=Cause(by, "", "client", "test")).token
 late = uploads.claim_upload(repository=repository, by=by, token=token)
 late._saved_at_s -= 2 * upload_rows.LEASE_S
 with connection.cursor() as cursor:

@@ -55,7 +55,7 @@ def _name(number: int) -> RepositoryName:
 
 def _manifest(number: int) -> tuple[object, Any, dict[str, Any]]:
     content = secrets.token_bytes(700)
-    manifest = StoredManifest(number, _digest(number), f"application/vnd.{number}", content)
+    manifest = StoredManifest(number, _digest(number), f"application/vnd.{number}", f"kind/{number}", number, content)
     return (number, f"v1.{number}"), manifest, {"size_bytes": 512 + len(content)}
 
 

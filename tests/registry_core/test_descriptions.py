@@ -24,6 +24,7 @@ from tests.api.content import (
     put_index,
     repository_of,
 )
+from tests.support.operations import BY_SYSTEM
 
 pytestmark = pytest.mark.django_db
 NYDUS = {"containerd.io/snapshot/nydus-bootstrap": "true"}
@@ -119,7 +120,7 @@ def test_cosigns_tags_make_accessories(repository: RepositoryRef, suffix: str, k
     subject = put(repository, "v1")
     signature = put(repository, f"{str(subject).replace(':', '-')}.{suffix}")
     assert accessory(signature) == (kind, str(subject))
-    delete_manifest(repository=repository, digest=subject, by=SYSTEM)
+    delete_manifest(repository=repository, digest=subject, cause=BY_SYSTEM)
     assert not Artifact.objects.filter(deleted_at=None).exists()
 
 

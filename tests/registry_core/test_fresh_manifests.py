@@ -14,12 +14,14 @@ from registry_core.access import SYSTEM
 from registry_core.content import fresh_manifests
 from registry_core.content.blobs import BlobRef, store_blob
 from registry_core.content.errors import ReferenceMissing
-from registry_core.content.hooks import hooks
 from registry_core.content.manifests import put_manifest
 from registry_core.content.parsing import OCI_MANIFEST, ParsedManifest, parse_manifest
-from registry_core.content.repositories import ProjectRef, RepositoryRef, ensure_repository
+from registry_core.content.policies import Policy, policies
+from registry_core.content.policy_contexts import Context, Moment
+from registry_core.content.repositories import ProjectRef, RepositoryRef
 from registry_core.digests import Digest
 from registry_core.names import RepositoryName
+from tests.support.operations import BY_SYSTEM, make_repository
 
 pytestmark = pytest.mark.django_db
 # What of each table does not depend on when, in which order and under which content's digest something was stored.
@@ -54,18 +56,28 @@ ROWS = {
 def repository() -> RepositoryRef:
     project = create_project(name="fresh", is_public=False, by=SYSTEM)
     reference = ProjectRef(project.pk, "fresh", is_public=False, allows_sparse_manifests=False)
-    return ensure_repository(project=reference, name=RepositoryName("fresh", "app"))
+    return make_repository(reference, RepositoryName("fresh", "app"))
+
+
+class _Asked(Policy):
+    """Concerns every project, and refuses nothing."""
+
+    name = "asked"
+    moments = frozenset({Moment.PUT})
+
+    def concerns(self, project: ProjectRef) -> bool:
+        return True
+
+    def check(self, context: Context) -> None:
+        """Nothing is refused."""
 
 
 @pytest.fixture
 def asked() -> Iterator[Callable[[], None]]:
-    """Somebody wants to be asked under the locks from then on, so that manifests are stored step by step."""
-
-    def ask(_context: object) -> None:
-        """Nothing is refused."""
-
-    yield lambda: hooks.put.append(ask)
-    hooks.put.remove(ask)
+    """A policy wants to be asked under the locks from then on, so that manifests are stored step by step."""
+    policy = _Asked()
+    yield lambda: policies.register(policy)
+    policies.unregister(policy)
 
 
 def made(repository: RepositoryRef, content: bytes) -> dict[str, Any]:
@@ -111,7 +123,7 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> list[int | None]:
 
 
 def put(repository: RepositoryRef, manifest: ParsedManifest, *tags: str) -> int:
-    return put_manifest(repository=repository, manifest=manifest, tags=tags, by=SYSTEM).artifact_id
+    return put_manifest(repository=repository, manifest=manifest, tags=tags, cause=BY_SYSTEM).artifact_id
 
 
 @pytest.mark.parametrize("layers", [[], [b"one"], [b"one", b"two", b"one"]], ids=len)
@@ -125,7 +137,7 @@ def test_its_rows_are_those_of_the_steps(
 ) -> None:
     stored = put(repository, manifest_of(repository, layers, 1), *tags)
     asked()
-    other = ensure_repository(project=repository.project, name=RepositoryName("fresh", "other"))
+    other = make_repository(repository.project, RepositoryName("fresh", "other"))
     by_steps = put(other, manifest_of(other, layers, 2), *tags)
     assert at_once == [stored]
     expected, found = rows(by_steps), rows(stored)
@@ -138,7 +150,7 @@ def test_its_rows_are_those_of_the_steps(
 
 def test_what_is_not_fresh_is_stored_by_the_steps(repository: RepositoryRef, at_once: list[int | None]) -> None:
     first, second = (manifest_of(repository, [b"one"], number) for number in (1, 2))
-    other = ensure_repository(project=repository.project, name=RepositoryName("fresh", "other"))
+    other = make_repository(repository.project, RepositoryName("fresh", "other"))
     manifest_of(other, [b"one"])
     stored = put(repository, first, "v1")
     again = put(repository, first, "v2")
@@ -150,7 +162,7 @@ def test_what_is_not_fresh_is_stored_by_the_steps(repository: RepositoryRef, at_
 
 
 def test_a_manifest_whose_blob_is_not_there_is_refused(repository: RepositoryRef, at_once: list[int | None]) -> None:
-    other = ensure_repository(project=repository.project, name=RepositoryName("fresh", "other"))
+    other = make_repository(repository.project, RepositoryName("fresh", "other"))
     manifest = manifest_of(repository, [b"one"])
     with pytest.raises(ReferenceMissing):
         put(other, manifest, "v1")

@@ -7,7 +7,6 @@ import importlib
 import pytest
 from django.db import connection
 
-from registry_core.access import SYSTEM
 from registry_core.content import quota_audit, staged_quota
 from registry_core.content.manifests import delete_manifest
 from registry_core.content.models import Project
@@ -15,6 +14,7 @@ from registry_core.content.repositories import RepositoryRef
 from registry_core.content.repository_changes import delete_repository
 from tests.api.conftest import project, repository  # noqa: F401 fixtures
 from tests.api.content import put, put_index, repository_of
+from tests.support.operations import BY_SYSTEM
 
 
 def execute(statement: str) -> None:
@@ -28,7 +28,7 @@ def filled(project: Project, repository: RepositoryRef) -> Project:  # noqa: F81
     first = put(repository, "v1", config=b'{"architecture":"amd64"}')
     put(repository_of(project, "other"), "v1", config=b'{"architecture":"amd64"}')
     put_index(repository, [first], "multi")
-    delete_manifest(repository=repository, digest=put(repository, "gone"), by=SYSTEM)
+    delete_manifest(repository=repository, digest=put(repository, "gone"), cause=BY_SYSTEM)
     found = quota_audit.audit(project.pk)
     assert found.is_exact, found
     assert found.manifests_bytes > 0
@@ -42,7 +42,7 @@ def test_used_is_what_is_there_and_nothing_when_all_is_deleted(
     found = quota_audit.audit(filled.pk)
     assert staged_quota.used_bytes(filled.pk) == found.blobs_bytes + found.manifests_bytes
     for each in (repository, repository_of(filled, "other")):
-        delete_repository(repository=each, by=SYSTEM)
+        delete_repository(repository=each, cause=BY_SYSTEM)
     assert quota_audit.audit(filled.pk).is_exact
     assert staged_quota.used_bytes(filled.pk) == 0
 

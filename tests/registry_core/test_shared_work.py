@@ -15,7 +15,8 @@ class Work:
     """Work that goes on until it is told to end, and counts how often it was begun."""
 
     def __init__(self, generations: Generations) -> None:
-        self.shared: SharedWork[int] = SharedWork(generations)
+        self.generations = generations
+        self.shared: SharedWork[int] = SharedWork()
         self.begun = 0
         self.end = asyncio.Event()
 
@@ -29,7 +30,7 @@ class Work:
 
     async def ask(self, key: str = "key") -> asyncio.Task[int]:
         """Ask, and go on once the work has begun."""
-        asked = asyncio.create_task(self.shared.do(key, self))
+        asked = asyncio.create_task(self.shared.do(key, self, seen=self.generations.total()))
         await asyncio.sleep(0.01)
         return asked
 

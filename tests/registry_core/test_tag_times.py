@@ -15,10 +15,11 @@ from registry_core.access import SYSTEM
 from registry_core.content.manifests import put_manifest
 from registry_core.content.models import Artifact, Project
 from registry_core.content.parsing import OCI_INDEX, parse_manifest
-from registry_core.content.repositories import ProjectRef, RepositoryRef, ensure_repository
+from registry_core.content.policy_contexts import artifact_content
+from registry_core.content.repositories import ProjectRef, RepositoryRef
 from registry_core.content.tags import delete_tag, move_tag
-from registry_core.digests import Digest
 from registry_core.names import RepositoryName
+from tests.support.operations import BY_SYSTEM, make_repository
 from tests.support.waiting import wait_until
 
 _GATE = 4711
@@ -32,8 +33,8 @@ def test_a_tag_made_again_by_a_push_that_began_before_its_delete_is_younger_than
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("SELECT now()")  # the push's transaction has begun
         _elsewhere(repository)
-        digest = Digest(bytes(artifact.digest))
-        move_tag(repository=repository, tag="v1", artifact_id=artifact.pk, digest=digest, by=SYSTEM, reason="client")
+        content = artifact_content(artifact)
+        move_tag(repository=repository, tag="v1", artifact_id=artifact.pk, content=content, cause=BY_SYSTEM)
 
     assert _history(repository) == ["made", "deleted", "made"]
 
@@ -41,19 +42,17 @@ def test_a_tag_made_again_by_a_push_that_began_before_its_delete_is_younger_than
 @pytest.mark.django_db(transaction=True)
 def test_a_tag_made_again_by_a_statement_that_began_before_a_delete_is_younger_than_the_delete(unique: str) -> None:
     repository, artifact = _with_tag(unique)
-    digest = Digest(bytes(artifact.digest))
+    content = artifact_content(artifact)
 
     def push() -> None:
         with transaction.atomic():
-            move_tag(
-                repository=repository, tag="v1", artifact_id=artifact.pk, digest=digest, by=SYSTEM, reason="client"
-            )
+            move_tag(repository=repository, tag="v1", artifact_id=artifact.pk, content=content, cause=BY_SYSTEM)
         connections.close_all()
 
     with ThreadPoolExecutor(1) as pool, connection.cursor() as cursor, _inserts_wait(cursor):
         pushed = pool.submit(push)
         wait_until(lambda: _is_somebody_waiting(cursor), what="the push is about to make the tag")
-        delete_tag(repository=repository, tag="v1", by=SYSTEM)
+        delete_tag(repository=repository, tag="v1", cause=BY_SYSTEM)
         cursor.execute("SELECT pg_advisory_unlock(%s)", [_GATE])
         pushed.result()
 
@@ -86,14 +85,14 @@ def _is_somebody_waiting(cursor: CursorWrapper) -> bool:
 def _with_tag(unique: str) -> tuple[RepositoryRef, Artifact]:
     project: Project = create_project(name=unique, is_public=False, by=SYSTEM)
     reference = ProjectRef(project.pk, unique, False, False)
-    repository = ensure_repository(project=reference, name=RepositoryName.parse(f"{unique}/app"))
-    put_manifest(repository=repository, manifest=EMPTY, tags=["v1"], by=SYSTEM)
+    repository = make_repository(reference, RepositoryName.parse(f"{unique}/app"))
+    put_manifest(repository=repository, manifest=EMPTY, tags=["v1"], cause=BY_SYSTEM)
     return repository, Artifact.objects.get(repository_id=repository.id)
 
 
 def _elsewhere(repository: RepositoryRef) -> None:
     def delete() -> None:
-        delete_tag(repository=repository, tag="v1", by=SYSTEM)
+        delete_tag(repository=repository, tag="v1", cause=BY_SYSTEM)
         connections.close_all()
 
     with ThreadPoolExecutor(1) as pool:

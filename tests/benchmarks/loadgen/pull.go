@@ -83,9 +83,11 @@ func get(flags *flag.FlagSet, arguments []string) (*Outcome, error) {
 	registry := registryFlags(flags)
 	repository := flags.String("repository", "", "what the paths belong to")
 	parallel := flags.Int("parallel", 16, "how many at a time")
+	addresses := flags.Int("addresses", 0, "how many loopback addresses to ask from; 0: one")
 	if err := flags.Parse(arguments); err != nil {
 		return nil, err
 	}
+	registry.ConnectFrom(*addresses)
 	var paths []string
 	for lines := bufio.NewScanner(os.Stdin); lines.Scan(); {
 		paths = append(paths, lines.Text())

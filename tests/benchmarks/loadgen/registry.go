@@ -2,15 +2,18 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -43,6 +46,19 @@ func registryFlags(flags *flag.FlagSet) *Registry {
 	}
 	registry.client = &http.Client{Transport: transport, Timeout: timeout}
 	return registry
+}
+
+// ConnectFrom has the connections come from so many loopback addresses in turn; 0: from one.
+func (r *Registry) ConnectFrom(addresses int) {
+	if addresses == 0 {
+		return
+	}
+	var opened atomic.Uint32
+	r.client.Transport.(*http.Transport).DialContext = func(ctx context.Context, network, host string) (net.Conn, error) {
+		number := int(opened.Add(1)) % addresses
+		dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 1, byte(number/250), byte(number%250+1))}}
+		return dialer.DialContext(ctx, network, host)
+	}
 }
 
 // Body makes a request's body anew each time that it is read.

@@ -65,7 +65,7 @@ class SmallPushRow:
 
     def measure(self, bench: Bench, who: str) -> Sample:
         seed = bench.seed()
-        return _push_small(bench, who, f"{PROJECT}/small-{seed}-%d", "latest", self.parallel, seed)
+        return push_small(bench, who, f"{PROJECT}/small-{seed}-%d", "latest", self.parallel, seed)
 
 
 @dataclass(frozen=True)
@@ -84,11 +84,12 @@ class SamePushRow:
     def measure(self, bench: Bench, who: str) -> Sample:
         seed = bench.seed()
         if not who.endswith(":apart"):
-            return _push_small(bench, who, f"{PROJECT}/same-{seed}", "latest", 8, seed)
-        return _push_small(bench, who, f"{PROJECT}/apart-{seed}-%m", "latest", 8, seed)
+            return push_small(bench, who, f"{PROJECT}/same-{seed}", "latest", 8, seed)
+        return push_small(bench, who, f"{PROJECT}/apart-{seed}-%m", "latest", 8, seed)
 
 
-def _push_small(bench: Bench, who: str, repository: str, tag: str, parallel: int, seed: str) -> Sample:
+def push_small(bench: Bench, who: str, repository: str, tag: str, parallel: int, seed: str) -> Sample:
+    """Push images of three layers of 64 KiB; `repository` has the seed in its name."""
     target = ["-repository", repository, "-tag", tag, "-seed", seed]
     count = ["-images", str(bench.scale.pushed_images), "-parallel", str(parallel)]
     return bench.load(who, lambda: loadgen("push", *bench.on(who).sign_in(), *target, *count, *_SMALL))

@@ -1,0 +1,133 @@
+"""Refusals of policies as events: the first of each kind is told within seconds, those after it in sum.
+
+They are counted where they happen, which may be on the event loop or in a transaction that is about to be rolled back,
+and written later.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Any, Final
+
+from registry_core.access import SYSTEM, Cause, Subject, SubjectKind
+from registry_core.content.policy_contexts import (
+    Context,
+    CopyContext,
+    DeletePlan,
+    MountContext,
+    PullContext,
+    PutContext,
+    TagContext,
+    UploadContext,
+)
+from registry_core.events.outbox import emit
+from registry_core.events.repeated import PLACES_MAX, Place, Repeated
+
+KIND: Final = "policy.refused"
+
+
+@dataclass(frozen=True, slots=True)
+class _Refusal:
+    """The last of those that are told together."""
+
+    subject: Subject
+    project_id: int
+    repository_id: int | None
+    payload: dict[str, Any]
+
+
+KEPT_MAX: Final = 4 * PLACES_MAX
+_last: OrderedDict[Place, _Refusal] = OrderedDict()
+_lock = threading.Lock()
+
+
+def note(policy: str, context: Context) -> None:
+    """Count that the policy refused this; nothing is waited for."""
+    refusal = _refusal(policy, context)
+    digest_or_tag = refusal.payload.get("tag") or refusal.payload.get("digest", "")
+    place = Place(
+        _origin(context.cause),
+        f"{policy} {context.moment} {refusal.project_id} {refusal.repository_id} {digest_or_tag}",
+    )
+    with _lock:
+        _last[place] = refusal
+        _last.move_to_end(place)
+        if len(_last) > KEPT_MAX:
+            _last.popitem(last=False)
+    _refusals.count(origin=place.origin, name=place.name)
+
+
+def flush() -> None:
+    """Write what was counted. Raises DatabaseError; then it is counted on."""
+    _refusals.flush()
+
+
+def _write(place: Place, times: int) -> None:
+    with _lock:
+        last = _last.get(place)
+    if last is None:  # of many things, told in sum
+        payload = {"name": "many things" if not place.name else place.name, "times": times}
+        emit(kind=KIND, subject=_subject(place.origin), payload=payload)
+        return
+    emit(
+        kind=KIND,
+        subject=last.subject,
+        project_id=last.project_id,
+        repository_id=last.repository_id,
+        payload=last.payload | {"times": times},
+    )
+
+
+_refusals: Final = Repeated(_write)
+
+
+def _refusal(policy: str, context: Context) -> _Refusal:
+    cause, repository = context.cause, context.repository
+    payload = {
+        "policy": policy,
+        "moment": str(context.moment),
+        "reason": cause.reason,
+        "client": cause.client,
+        "request": cause.request_id,
+        **_named(context),
+    }
+    return _Refusal(cause.subject, context.project.id, repository.id if repository else None, payload)
+
+
+def _named(context: Context) -> dict[str, str]:
+    """What was to be served or changed: its digest, and its tag."""
+    match context:
+        case PullContext(content=content, tag=tag) | TagContext(content=content, tag=tag):
+            found = {"digest": str(content.digest), "tag": tag}
+        case PutContext(content=content, tags=tags) | CopyContext(content=content, tags=tags):
+            found = {"digest": str(content.digest), "tag": tags[0] if tags else ""}
+        case MountContext(content=content):
+            found = {"digest": str(content.digest)}
+        case UploadContext(digest=digest):
+            found = {"digest": str(digest or "")}
+        case DeletePlan():
+            found = _planned(context)
+        case _:
+            found = {}
+    return {name: value for name, value in found.items() if value}
+
+
+def _planned(plan: DeletePlan) -> dict[str, str]:
+    """Of a tag, its name; of an artifact or a blob, the digest."""
+    if plan.whole == "tag":
+        return {"tag": next(iter(plan.tags))}
+    named = (digest for number, digest in plan.artifacts.items() if number not in plan.accessories)
+    digest = plan.blob if plan.whole == "blob" else next(named, None) if plan.whole == "artifact" else None
+    return {"digest": str(digest or "")}
+
+
+def _origin(cause: Cause) -> str:
+    """Who is told of apart: each subject, and of those that did not sign in each address."""
+    return f"{cause.subject.key} {cause.client}" if cause.subject.is_anonymous else cause.subject.key
+
+
+def _subject(origin: str) -> Subject:
+    kind, _, number = origin.partition(" ")[0].partition(":")
+    return Subject(SubjectKind[kind.upper()], int(number), "") if number else SYSTEM
