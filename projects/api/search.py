@@ -77,7 +77,7 @@ class IconView(ApiView):
 
     access = {"GET": ANYONE}
 
-    @operation("getIcon", "icon", answer=IconAnswer, errors=(400, 401, 404))
+    @operation("getIcon", "icon", answer=IconAnswer, errors=(400, 401, 403, 404))
     def get(self, _request: Request, digest: str) -> Response:
         """The picture of an artifact or of a kind of artifacts."""
         icon = find_icon(digest=Digest.parse(digest), cause=self.cause)
