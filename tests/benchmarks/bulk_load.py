@@ -34,8 +34,9 @@ _COLUMNS: dict[str, tuple[str, ...]] = {
     "content_repositoryblob": ("repository_id", "blob_id", "grace_until"),
     "content_projectblob": ("project_id", "blob_id", "links"),
     "content_quotastripe": ("project_id", "stripe", "used_bytes", "allowance_bytes"),
-    "content_quotaentry": ("project_id", "blob_id", "delta_bytes", "reason"),
     "content_manifest": ("id", "digest", "content", "annotations", "kind", "config_type", "extra_attrs", "icon"),
+    "content_projectmanifest": ("project_id", "manifest_id", "artifacts"),
+    "content_quotaentry": ("project_id", "blob_id", "manifest_id", "delta_bytes", "reason"),
     "content_manifestdescriptor": (
         "manifest_id", "ordinal", "role", "digest", "media_type", "size_bytes", "platform", "is_foreign",
     ),
@@ -91,11 +92,18 @@ class _Project:
     id: int
     rows: dict[str, list[Sequence[Any]]] = field(default_factory=lambda: {table: [] for table in TABLES})
     links: Counter[int] = field(default_factory=Counter)
+    artifacts: Counter[int] = field(default_factory=Counter)
+    """By manifest."""
     used_bytes: int = 0
     first_bytes: int = 0
 
     def add(self, table: str, *values: Any) -> None:
         self.rows[table].append(values)
+
+    def pay(self, size_bytes: int, *, blob_id: int | None = None, manifest_id: int | None = None) -> None:
+        self.add("content_quotaentry", self.id, blob_id, manifest_id, size_bytes, "push")
+        self.first_bytes = self.first_bytes or size_bytes
+        self.used_bytes += size_bytes
 
 
 class BulkLoader:
@@ -127,13 +135,15 @@ class BulkLoader:
     def _project(self, name: str) -> _Project:
         project = _Project(self._ids["project"].next())
         project.add("content_project", project.id, name, False, False, UNLIMITED)
-        self._event(project, "project.created", None, None, {"name": name}, [name_key(name), CATALOG_KEY])
+        self._event(project, "project.created", project.id, None, {"name": name}, [name_key(name), CATALOG_KEY])
         for path in self._content.repositories():
             repository_id = self._ids["repository"].next()
             project.add("content_repository", repository_id, project.id, path)
             self._repository(project, repository_id, self._content.artifacts(name, path))
         for blob_id, links in project.links.items():
             project.add("content_projectblob", project.id, blob_id, links)
+        for manifest_id, artifacts in project.artifacts.items():
+            project.add("content_projectmanifest", project.id, manifest_id, artifacts)
         self._stripes(project)
         return project
 
@@ -161,9 +171,7 @@ class BulkLoader:
         project.add("content_repositoryblob", repository_id, blob_id, dt.datetime.now(dt.UTC) + _GRACE)
         project.links[blob_id] += 1
         if project.links[blob_id] == 1:
-            project.add("content_quotaentry", project.id, blob_id, size_bytes, "push")
-            project.first_bytes = project.first_bytes or size_bytes
-            project.used_bytes += size_bytes
+            project.pay(size_bytes, blob_id=blob_id)
 
     def _stripes(self, project: _Project) -> None:
         """All is charged to one stripe, as by one thread; the first charge dealt out what there is."""
@@ -176,8 +184,12 @@ class BulkLoader:
     ) -> None:
         manifest, artifact_id = artifact.manifest, self._ids["artifact"].next()
         digest, about = manifest.digest.raw, accessory(manifest, artifact.tags)
+        manifest_id = self._manifest(project, artifact)
+        project.artifacts[manifest_id] += 1
+        if project.artifacts[manifest_id] == 1:
+            project.pay(len(manifest.content), manifest_id=manifest_id)
         project.add(
-            "content_artifact", artifact_id, repository_id, self._manifest(project, artifact), digest,
+            "content_artifact", artifact_id, repository_id, manifest_id, digest,
             manifest.media_type, manifest.artifact_type, manifest.subject.raw if manifest.subject else None,
             about.subject.raw if about else None, about.kind if about else None, manifest.size_bytes, 0,
         )  # fmt: skip

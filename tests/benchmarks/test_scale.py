@@ -145,6 +145,8 @@ def _value(column: str, value: Any, names: Names) -> Any:
         if "artifact" in payload:
             payload["artifact"] = names["content_artifact"][payload["artifact"]]
         return json.dumps(payload, sort_keys=True)
+    if isinstance(value, list):
+        return tuple(value)
     return bytes(value) if isinstance(value, memoryview) else value
 
 
