@@ -39,9 +39,12 @@ class Pushed:
     digest: str
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
-    """One browser for all tests; each gets a profile of its own."""
+    """One browser for the tests of a module; each gets a profile of its own.
+
+    Playwright keeps an event loop running in this thread, in which no other test could run one of its own.
+    """
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=str(tool("chromium")), args=ARGUMENTS)
         yield browser

@@ -12,6 +12,7 @@ import pytest
 from registry_core.content.scrub import ScrubReport
 from registry_core.wiring import cli_storage
 from registry_core.wiring.supervisor.ports import free_port
+from tests.conftest import ServerFactory
 from tests.support.server import PORTOLAN, Server
 from tests.support.waiting import wait_until
 
@@ -83,7 +84,7 @@ def test_check_of_a_sound_installation_passes(server: Server) -> None:
 def test_settings_are_explained_with_unit_default_and_variable(tmp_path: Path) -> None:
     explained = portolan("settings", "--explain", data=tmp_path, PORTOLAN_UPLOAD_TTL_S="7200").stdout
     assert "upload_ttl_s = 7200  (environment PORTOLAN_UPLOAD_TTL_S)" in explained
-    assert "seconds, at least 60; default: 86400" in explained
+    assert "seconds, at least 60, at most 315360000; default: 86400" in explained
 
 
 def test_sample_file_is_one_that_can_be_used(tmp_path: Path) -> None:
@@ -132,7 +133,8 @@ def test_what_is_not_in_the_trash_is_named(server: Server) -> None:
     assert (result.returncode, "no/such was not restored: it is not in the trash" in result.stderr) == (1, True)
 
 
-def test_storage_of_a_sound_installation_is_clean(server: Server) -> None:
+def test_storage_of_a_sound_installation_is_clean(start_server: ServerFactory) -> None:
+    server = start_server()  # what tests of the shared one broke off lies there until a sweep
     checked = portolan_for(server, "storage", "check")
     assert (checked.returncode, "fit together" in checked.stdout) == (0, True), checked.stdout
     assert portolan_for(server, "storage", "sweep").returncode == 0

@@ -592,8 +592,10 @@ def test_what_lies_in_the_trash_and_is_none_of_ours_is_neither_given_back_nor_in
     assert not (get_config().data.parent / "outside").exists()
 
 
-def test_a_folder_of_another_installation_among_the_objects_is_left_alone(minio: Minio, configure: Configure) -> None:
-    configure(**minio.settings())
+def test_a_folder_of_another_installation_among_the_objects_is_left_alone(
+    minio: Minio, configure: Configure, tmp_path: Path
+) -> None:
+    configure(data=tmp_path, **minio.settings())
     installation.begin()
     outer = Depot(stores.default_store())
     outer.push(b"kept")
