@@ -87,10 +87,11 @@ def _nothing_told_yet() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests that start processes, which `make test-quick` leaves out."""
-    starting = {"server", "start_server", "start_lasting_server"}
+    """Mark the tests that start processes, which `make test-quick` leaves out: by a fixture, or as their module can."""
+    starting = {"server", "start_server", "start_lasting_server", "minio"}
     for item in items:
-        if starting & set(getattr(item, "fixturenames", ())):
+        module = getattr(item, "module", None)
+        if starting & set(getattr(item, "fixturenames", ())) or {"subprocess", "in_sandbox"} & vars(module).keys():
             item.add_marker("server")
 
 

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from rbac.models import User
 from tests.api.conftest import Api
 from tests.api.routes import names_in, routes, rows
 from tests.api.tenants import OWN
 from tests.api.world import World, ask, world
+
+pytestmark = pytest.mark.slow
 
 __all__ = ["world"]
 

@@ -25,6 +25,8 @@ from tests.api.routes import Route, names_in, routes, rows
 from tests.api.tenants import FOREIGN, NO_SUCH, OWN, PUBLIC, push_image
 from tests.api.world import World, ask, world
 
+pytestmark = pytest.mark.slow
+
 __all__ = ["world"]
 
 SCRIPT: Final = "\"'><script>alert(1)</script><img src=x onerror=alert(2)>"

@@ -19,6 +19,8 @@ from tests.api.routes import Need, Route, names_in, routes, rows
 from tests.api.tenants import ABSENT, CALLERS, FOREIGN, NO_SUCH, OWN, PUBLIC, Caller, Tenant
 from tests.api.world import World, ask, world
 
+pytestmark = pytest.mark.slow
+
 __all__ = ["world"]
 
 REFUSED: Final = frozenset({401, 403})

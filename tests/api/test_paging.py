@@ -21,6 +21,8 @@ from registry_core.errors import InvalidInput
 from tests.api.conftest import ROOT, Api
 from tests.api.listings import EMPTY, ROWS, Listing, listings
 
+pytestmark = pytest.mark.slow
+
 __all__ = ["listings"]
 
 HOSTILE = (

@@ -34,6 +34,8 @@ from registry_core.machine.generations import Generations
 from registry_core.names import RepositoryName
 from registry_core.tokens.jwt import Claims, Grant
 
+pytestmark = pytest.mark.slow
+
 MIB = 1 << 20
 TOLERANCE = 1.1  # of the measured size through the limit
 

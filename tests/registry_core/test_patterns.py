@@ -25,6 +25,8 @@ from hypothesis import strategies as st
 from registry_core.errors import InvalidInput
 from registry_core.patterns import PATTERN_MAX, Pattern
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("registry_core", "rbac", "projects", "replication", "scanning", "frontend")
 METHODS = {"fullmatch", "match", "search", "sub", "subn", "split", "findall", "finditer"}
