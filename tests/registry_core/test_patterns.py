@@ -140,7 +140,7 @@ def _name_of(node: ast.expr) -> str:
 
 
 def hostile(use: Use, length: int) -> Iterator[str]:
-    parsed = re._parser.parse(use.source, use.flags)
+    parsed = vars(re)["_parser"].parse(use.source, use.flags)
     some = sorted({*_characters(parsed)}, key=lambda piece: (not piece.isalnum(), piece))[:14]
     rounds = {body for _, body in _repetitions(parsed, "")} | {"a", "://", ":", " ", "-", "/"}
     prefixes = {"", *(prefix for prefix, _ in _repetitions(parsed, ""))}
