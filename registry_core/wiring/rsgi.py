@@ -62,7 +62,7 @@ from registry_core.http.refusals import refusal  # noqa: E402
 from registry_core.machine.sockets import local_end  # noqa: E402
 from registry_core.processes import heartbeats  # noqa: E402
 from registry_core.storage.stores import default_store, flush_stores  # noqa: E402
-from registry_core.wiring import django_mount as wsgi_mount  # noqa: E402
+from registry_core.wiring import django_mount  # noqa: E402
 from registry_core.wiring.loop_watch import LoopWatch  # noqa: E402
 
 _django = get_wsgi_application()  # here, for all workers to share
@@ -247,7 +247,7 @@ class Registry:
         if request.path == "/service/token":
             request.action = "token"
             return await service_token(request, self._services)
-        return await wsgi_mount.call(self._django, request, self._services, prefix=get_config().url_prefix)
+        return await django_mount.call(self._django, request, self._services, prefix=get_config().url_prefix)
 
     async def _open(self) -> None:
         await threads.run_plain(default_store)
