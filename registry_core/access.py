@@ -36,6 +36,9 @@ class SubjectKind(IntEnum):
     SYSTEM = 3
 
 
+_KIND_WORDS: Final = {kind: kind.name.lower() for kind in SubjectKind}
+
+
 @dataclass(frozen=True, slots=True)
 class Subject:
     """Someone or something that asks: identified by kind and id, never by name."""
@@ -51,7 +54,7 @@ class Subject:
     @property
     def key(self) -> str:
         """The subject as one word, for the generations and the logs: `user:12`."""
-        return f"{self.kind.name.lower()}:{self.id}"
+        return f"{_KIND_WORDS[self.kind]}:{self.id}"
 
 
 ANONYMOUS = Subject(SubjectKind.ANONYMOUS, 0, "anonymous")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final, ParamSpec, TypeVar, cast
+from typing import Any, Final, ParamSpec, TypeVar
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -92,12 +92,11 @@ def remembered(name: str, *, entry_bytes: int, longest: int) -> Callable[[Callab
         @functools.wraps(function)
         def call(*texts: P.args, **named: P.kwargs) -> R:
             # The last one is the variable one, the only that a client makes up.
-            text = cast("str", texts[-1])
-            return (
-                cast("R", known(*texts, **named))
-                if len(text) <= longest and text.isascii()
-                else function(*texts, **named)
-            )
+            text: Any = texts[-1]
+            if len(text) > longest or not text.isascii():
+                return function(*texts, **named)
+            result: R = known(*texts, **named)
+            return result
 
         return call
 

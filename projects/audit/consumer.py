@@ -58,8 +58,13 @@ class _Silence:
         return is_silent or (kind in self.kinds and _is_since(event, self.kinds_since))
 
 
+_NO_SILENCE: Final = _Silence(is_total=False, total_since=None, kinds=frozenset(), kinds_since=None)
+
+
 def _silence() -> _Silence:
     settings = current()
+    if not settings.truth(SKIP) and not settings.text(DISABLED).strip():
+        return _NO_SILENCE
     since = dict(StoredSetting.objects.filter(key__in=[SKIP, DISABLED]).values_list("key", "updated_at"))
     kinds = frozenset(word.strip() for word in settings.text(DISABLED).split(","))
     return _Silence(settings.truth(SKIP), since.get(SKIP), kinds, since.get(DISABLED))

@@ -4,13 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
-from rbac.models import Group, Robot, User
+from django.db import connection
+
+from rbac.models import Robot
 from rbac.services.robots import full_name
 from registry_core.access import SubjectKind
-from registry_core.content.models import Artifact, Project, Repository
 from registry_core.digests import Digest
 from registry_core.events.models import Event
+
+_NAMES: Final = """
+    SELECT 'users', id, username FROM rbac_user WHERE id = ANY(%(users)s)
+    UNION ALL SELECT 'groups', id, name FROM rbac_group WHERE id = ANY(%(groups)s)
+    UNION ALL SELECT 'projects', id, name FROM content_project WHERE id = ANY(%(projects)s)
+    UNION ALL SELECT 'repositories', id, name FROM content_repository WHERE id = ANY(%(repositories)s)
+    UNION ALL SELECT 'artifacts', id, encode(digest, 'hex') FROM content_artifact WHERE id = ANY(%(artifacts)s)
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,16 +51,20 @@ def names_in(events: Sequence[Event]) -> Names:
     robots = {event.subject_id for event in events if event.subject_kind == SubjectKind.ROBOT}
     groups = _ids(event.payload.get("group_id") for event in events)
     artifacts = _ids(event.payload.get("artifact") for event in events)
+    found = _named(
+        users=users,
+        groups=groups,
+        projects=_ids(event.project_id for event in events),
+        repositories=_ids(event.repository_id for event in events),
+        artifacts=artifacts,
+    )
     return Names(
-        users={pk: _as_was(name, pk) for pk, name in _named(User, "username", users)},
+        users={pk: _as_was(name, pk) for pk, name in found["users"].items()},
         robots={robot.pk: full_name(robot) for robot in Robot.objects.filter(pk__in=robots).select_related("project")},
-        groups=dict(_named(Group, "name", groups)),
-        projects=dict(_named(Project, "name", _ids(event.project_id for event in events))),
-        repositories=dict(_named(Repository, "name", _ids(event.repository_id for event in events))),
-        artifacts={
-            pk: str(Digest(bytes(raw)))
-            for pk, raw in Artifact.objects.filter(pk__in=artifacts).values_list("pk", "digest")
-        },
+        groups=found["groups"],
+        projects=found["projects"],
+        repositories=found["repositories"],
+        artifacts={pk: str(Digest(bytes.fromhex(raw))) for pk, raw in found["artifacts"].items()},
     )
 
 
@@ -64,10 +78,14 @@ def _ids(values: Iterable[object]) -> set[int]:
     return {value for value in values if isinstance(value, int)}
 
 
-def _named(model: type, column: str, ids: set[int]) -> list[tuple[int, str]]:
-    if not ids:
-        return []
-    return list(model.objects.filter(pk__in=ids).values_list("pk", column))  # type: ignore[attr-defined]
+def _named(**ids: set[int]) -> dict[str, dict[int, str]]:
+    """The names of all kinds by id, by one statement: this runs several times a second while there are pushes."""
+    found: dict[str, dict[int, str]] = {kind: {} for kind in ids}
+    with connection.cursor() as cursor:
+        cursor.execute(_NAMES, {kind: list(wanted) for kind, wanted in ids.items()})
+        for kind, pk, name in cursor.fetchall():
+            found[kind][pk] = name
+    return found
 
 
 def _as_was(name: str, pk: int) -> str:

@@ -97,6 +97,7 @@ _STORE = f"""
     )
     SELECT id / (SELECT count(*) FROM charged) FROM artifact
 """  # noqa: S608 a constant
+_STORE = " ".join(_STORE.split())  # psycopg parses a statement of more than 4096 characters anew each time
 
 
 def is_plain(manifest: ParsedManifest) -> bool:

@@ -9,7 +9,7 @@ from typing import Final
 from django.db import connection
 
 from registry_core.access import NO_ACTIONS, NO_PROJECT, PUSH, Subject, authority
-from registry_core.distribution.reads import LOCATE, Located, located_in
+from registry_core.distribution.reads import Located, columns_of, locate_statement, located_in
 from registry_core.names import InvalidName, RepositoryName
 from registry_core.tokens.jwt import Grant
 from registry_core.tokens.scopes import EVERY_ACTION, Scope
@@ -92,5 +92,5 @@ def _locate(names: Iterable[RepositoryName]) -> dict[RepositoryName, Located]:
     if not wanted:
         return {}
     with connection.cursor() as cursor:
-        cursor.execute(LOCATE, [[name.project for name in wanted], [name.path for name in wanted]])
+        cursor.execute(locate_statement(len(wanted)), columns_of([(name.project, name.path) for name in wanted]))
         return dict(map(located_in, cursor.fetchall()))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 from registry_core.access import (
     NO_ACTIONS,
@@ -73,8 +73,7 @@ class Target:
         return self.repository
 
 
-@dataclass(frozen=True, slots=True)
-class _Place:
+class _Place(NamedTuple):
     """Where it is remembered what a subject may do in a project, and which generation that depends on."""
 
     cache: GenerationCache[frozenset[str]]
@@ -153,7 +152,10 @@ async def locate(services: Services, name: RepositoryName, project: ProjectRef |
 
     Nothing when the name belongs to another project by now: the rights are not for that one.
     """
-    return (await locate_all(services, {name: project}))[name]
+    known = services.names.get(str(name))
+    if known is None:
+        return (await locate_all(services, {name: project}))[name]
+    return known if _is_in(known, project) else NOWHERE
 
 
 async def locate_all(
@@ -182,7 +184,12 @@ async def standing_in(services: Services, identity: Identity, project: str) -> S
     nothing there. Nothing below the project is looked up for those who may do nothing: how long the answer takes tells
     them no name.
     """
-    return (await standings_in(services, identity, [project]))[project]
+    known = services.projects.get(project)
+    place = _place(services, identity.subject, project, known)
+    actions = place.cache.get(place.key)
+    if actions is None:
+        return (await standings_in(services, identity, [project]))[project]
+    return Standing(known, actions)
 
 
 async def standings_in(services: Services, identity: Identity, projects: Collection[str]) -> dict[str, Standing]:

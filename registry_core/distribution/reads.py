@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import functools
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -22,19 +23,6 @@ from registry_core.names import RepositoryName
 
 R = TypeVar("R", bytes, str)
 Values = Sequence[object] | Mapping[str, object]
-LOCATE = f"""
-    SELECT wanted.project, wanted.path, repository.id, repository.created_at, project.*
-    FROM unnest(%s::text[], %s::text[]) AS wanted (project, path)
-    CROSS JOIN LATERAL (
-        SELECT {PROJECT_COLUMNS} FROM content_project AS project
-        WHERE project.name = wanted.project AND project.deleted_at IS NULL LIMIT 1
-    ) AS project
-    LEFT JOIN LATERAL (
-        SELECT id, created_at FROM content_repository
-        WHERE project_id = project.id AND name = wanted.path AND deleted_at IS NULL LIMIT 1
-    ) AS repository ON true
-"""  # noqa: S608 a constant
-"""Rows for `located_in`, of as many names as are given: two index probes for each, whatever Postgres expects."""
 BLOBS_MAX = 1000
 
 
@@ -48,8 +36,43 @@ class Located:
     created_at: dt.datetime | None
 
 
+@functools.cache
+def locate_statement(count: int) -> str:
+    """Rows for `located_in`, of the projects and paths of `count` names (two arrays): two index probes for each."""
+    return f"""
+        SELECT wanted.project, wanted.path, repository.id, repository.created_at, project.*
+        FROM ({asked_for("project text, path text", count)}) AS wanted
+        CROSS JOIN LATERAL (
+            SELECT {PROJECT_COLUMNS} FROM content_project AS project
+            WHERE project.name = wanted.project AND project.deleted_at IS NULL LIMIT 1
+        ) AS project
+        LEFT JOIN LATERAL (
+            SELECT id, created_at FROM content_repository
+            WHERE project_id = project.id AND name = wanted.path AND deleted_at IS NULL LIMIT 1
+        ) AS repository ON true
+    """  # noqa: S608 constants
+
+
+def asked_for(columns: str, count: int) -> str:
+    """Rows from an array of `count` values for each of the columns (`name type, name type`); for one row, its values.
+
+    Postgres expects ten rows of an array that it does not know, and for fewer would plan the statement anew each time;
+    hence a limit, in steps so that there are few statements to prepare.
+    """
+    if count == 1:
+        return "SELECT " + ", ".join("%s::{1} AS {0}".format(*column.split()) for column in columns.split(", "))
+    names, types = zip(*(column.split() for column in columns.split(", ")), strict=True)
+    arrays = ", ".join(f"%s::{type_name}[]" for type_name in types)
+    return f"SELECT * FROM unnest({arrays}) AS given ({', '.join(names)}) LIMIT {1 << (count - 1).bit_length()}"  # noqa: S608
+
+
+def columns_of(rows: Sequence[Sequence[Any]]) -> Sequence[Any]:
+    """What `asked_for` takes for the rows."""
+    return rows[0] if len(rows) == 1 else [list(column) for column in zip(*rows, strict=True)]
+
+
 def located_in(row: Sequence[Any]) -> tuple[RepositoryName, Located]:
-    """A name and what it means, from a row of LOCATE; names whose project does not live have none."""
+    """A name and what it means, from a row of `locate_statement`; names whose project does not live have none."""
     project_name, path, repository_id, created_at, *of_project = row
     name = RepositoryName(project_name, path)
     project = project_of(of_project)
@@ -176,7 +199,7 @@ class Reads:
 
     async def locate_all(self, names: Collection[RepositoryName]) -> dict[RepositoryName, Located]:
         """What each of the names means, by one statement."""
-        rows = await self._rows(LOCATE, [[name.project for name in names], [name.path for name in names]])
+        rows = await self._rows(locate_statement(len(names)), columns_of([(name.project, name.path) for name in names]))
         return dict.fromkeys(names, Located(None, None, None)) | dict(map(located_in, rows))
 
     async def projects(self, names: Collection[str]) -> dict[str, ProjectRef | None]:
@@ -218,7 +241,7 @@ class Reads:
             f"""
             SELECT wanted.repository_id, wanted.reference, artifact.id, artifact.digest, artifact.media_type,
                    artifact.artifact_type, artifact.size_bytes, manifest.content
-            FROM unnest(%s::bigint[], %s::{type_name}[]) AS wanted (repository_id, reference) {joined}
+            FROM ({asked_for(f"repository_id bigint, reference {type_name}", len(keys))}) AS wanted {joined}
             CROSS JOIN LATERAL (
                 SELECT id, digest, media_type, artifact_type, size_bytes, manifest_id FROM content_artifact
                 WHERE {condition} AND deleted_at IS NULL LIMIT 1
@@ -227,7 +250,7 @@ class Reads:
                 SELECT content FROM content_manifest WHERE id = artifact.manifest_id LIMIT 1
             ) AS manifest
             """,  # noqa: S608 the parts are constants
-            [[key[0] for key in keys], [key[1] for key in keys]],
+            columns_of(keys),
         )
         return {(row[0], row[1]): StoredManifest(row[2], Digest(row[3]), *row[4:]) for row in rows}
 

@@ -20,8 +20,9 @@ from registry_core.config import get_config
 from registry_core.machine.state import machine_id
 
 CHANNEL: Final = "portolan_events"
-INTERVAL_S: Final = 0.04
-"""So many notifications a second are 25; who waits for one is late by as much."""
+INTERVAL_S: Final = 0.1
+"""At most ten notifications a second of each process: everybody who listens wakes for each of them. What follows the
+first is late by as much."""
 IDLE_S: Final = 30.0
 """After so long without an event the connection is closed."""
 APPLICATION_NAME: Final = "portolan bell"
@@ -75,7 +76,7 @@ class Bell:
             # A notification that is lost with the machine's power is missed by nobody, and holds the lock for less.
             self._connection.execute("SET synchronous_commit = off")
             self._statement = f"NOTIFY {CHANNEL}, '{machine_id()}'".encode()
-        # Straight to libpq: a cursor for each would take ten times the processor time, up to 25 times a second.
+        # Straight to libpq: a cursor for each would take ten times the processor time.
         result = self._connection.pgconn.exec_(self._statement)
         if result.status != ExecStatus.COMMAND_OK:
             raise psycopg.OperationalError("the bell could not be rung")

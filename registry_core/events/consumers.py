@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from django.db import connection, transaction
+from django.db.backends.utils import CursorWrapper
 
 from registry_core.events.models import Cursor, Event
 
@@ -13,6 +14,7 @@ _PLACE = """
     SELECT seq FROM events_cursor
     WHERE name = %s AND seq < (SELECT seq FROM events_cursor WHERE name = 'relay') FOR UPDATE SKIP LOCKED
 """
+_FIRST = "INSERT INTO events_cursor (name, seq) VALUES (%s, 0) ON CONFLICT DO NOTHING RETURNING seq"
 
 
 def consume(name: str, deal_with: Callable[[list[Event]], None], *, batch: int) -> int:
@@ -28,7 +30,8 @@ def consume(name: str, deal_with: Callable[[list[Event]], None], *, batch: int) 
 
 @transaction.atomic
 def _consume_batch(name: str, deal_with: Callable[[list[Event]], None], batch: int) -> int:
-    seq = _locked_place(name)
+    with connection.cursor() as cursor:
+        seq = locked_place(cursor, name, _PLACE)
     if seq is None:
         return 0
     events = list(Event.objects.filter(seq__gt=seq).order_by("seq")[:batch])
@@ -39,11 +42,12 @@ def _consume_batch(name: str, deal_with: Callable[[list[Event]], None], batch: i
     return len(events)
 
 
-def _locked_place(name: str) -> int | None:
-    """The `seq` of the last event that the consumer has dealt with, locked; None when there are no others, or while
-    another process is at it."""
-    with connection.cursor() as cursor:
-        cursor.execute("INSERT INTO events_cursor (name, seq) VALUES (%s, 0) ON CONFLICT DO NOTHING", [name])
-        cursor.execute(_PLACE, [name])
+def locked_place(cursor: CursorWrapper, name: str, statement: str) -> int | None:
+    """How far the cursor `name` has come, locked by `statement`, which takes its name; None when that finds nothing to
+    do, or while another process is at it. The first time there is no row yet: then it is made."""
+    cursor.execute(statement, [name])
+    row = cursor.fetchone()
+    if row is None:
+        cursor.execute(_FIRST, [name])
         row = cursor.fetchone()
     return row[0] if row else None

@@ -21,11 +21,11 @@ from django.db import Error, connection
 from registry_core import logs
 from registry_core.config import get_config
 from registry_core.events.bell import CHANNEL
-from registry_core.events.relay import relay
+from registry_core.events.relay import BATCH, relay
 from registry_core.logs import redact_text
 
 LOOK_S: Final = 1.0
-PACE_S: Final = 0.2
+PACE_S: Final = 0.3
 """Between the beginnings of two rounds: what comes meanwhile is dealt with together."""
 FOLLOW_S: Final = 10.0
 """How often periodic jobs do the same, for workers of the release before, which do not follow."""
@@ -66,7 +66,7 @@ def catch_up() -> None:
         is_behind = cursor.fetchone()[0]
     if not is_behind:
         return
-    while relay():
+    while relay() == BATCH:
         pass
     for consumer in _consumers.values():
         now_s = time.monotonic()

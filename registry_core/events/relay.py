@@ -6,9 +6,15 @@ it), numbers what is committed and not yet numbered, and moves on in the same tr
 
 from __future__ import annotations
 
+from typing import Final
+
 from django.db import connection, transaction
 
-BATCH = 5000
+from registry_core.events.consumers import locked_place
+
+BATCH: Final = 5000
+CURSOR: Final = "relay"
+_PLACE: Final = "SELECT seq FROM events_cursor WHERE name = %s FOR UPDATE SKIP LOCKED"
 
 _STAMP = """
     WITH fresh AS (
@@ -28,12 +34,10 @@ def relay() -> int:
         cursor.execute("SELECT id FROM events_event WHERE seq IS NULL ORDER BY id LIMIT 1")
         if cursor.fetchone() is None:
             return 0
-        cursor.execute("INSERT INTO events_cursor (name, seq) VALUES ('relay', 0) ON CONFLICT DO NOTHING")
-        cursor.execute("SELECT seq FROM events_cursor WHERE name = 'relay' FOR UPDATE SKIP LOCKED")
-        row = cursor.fetchone()
-        if row is None:
+        seq = locked_place(cursor, CURSOR, _PLACE)
+        if seq is None:
             return 0
-        cursor.execute(_STAMP, [BATCH, row[0]])
+        cursor.execute(_STAMP, [BATCH, seq])
         stamped: int = cursor.rowcount
         cursor.execute("UPDATE events_cursor SET seq = seq + %s WHERE name = 'relay'", [stamped])
     return stamped

@@ -49,10 +49,17 @@ class Shared:
 
     def take(self, key: str, amount: int = 1) -> None:
         """Hand out `amount`. Raises OverShare or AllTaken."""
-        if not self.is_free_for(key, amount):
+        if not self.is_taken(key, amount):
             raise OverShare if self.free >= amount else AllTaken
+
+    def is_taken(self, key: str, amount: int = 1) -> bool:
+        """Hand out `amount` if the caller may take it; whether it was."""
+        free, held = self.limit - self._taken - amount, self._held.get(key, 0)
+        if free < 0 or (held and held + amount > self._ratio * free):
+            return False
         self._taken += amount
-        self._held[key] = self._held.get(key, 0) + amount
+        self._held[key] = held + amount
+        return True
 
     def give_back(self, key: str, amount: int = 1) -> None:
         """Take back what `take` handed out."""
@@ -71,10 +78,6 @@ class Turns:
         self._places = Shared(limit, ratio=ratio)
         self._waiting: dict[str, dict[str, deque[asyncio.Future[None]]]] = {}
 
-    def is_free_for(self, caller: Caller) -> bool:
-        """Whether the caller need not wait now."""
-        return caller.group not in self._waiting and self._places.is_free_for(caller.group)
-
     @property
     def is_somebody_waiting(self) -> bool:
         """Whether there are more callers than places for them. For any thread."""
@@ -82,8 +85,7 @@ class Turns:
 
     async def enter(self, caller: Caller) -> None:
         """Wait for a place. `leave` gives it back."""
-        if self.is_free_for(caller):
-            self._places.take(caller.group)
+        if caller.group not in self._waiting and self._places.is_taken(caller.group):
             return
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(caller.group, {}).setdefault(caller.member, deque()).append(turn)

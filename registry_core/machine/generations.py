@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import functools
 import itertools
 import mmap
 import os
@@ -52,6 +53,12 @@ def process_start_time(pid: int) -> int:
         return 0
     fields = stat.rpartition(")")[2].split()
     return 0 if fields[0] in _ENDED else int(fields[19])
+
+
+@functools.cache
+def _own_start_time(pid: int) -> int:
+    """When this process started, whose number is `pid`: a child has another one."""
+    return process_start_time(pid)
 
 
 class Generations:
@@ -160,7 +167,7 @@ class Generations:
 
     def _mark(self, slots: list[int]) -> list[int]:
         pid = os.getpid()
-        started = process_start_time(pid)
+        started = _own_start_time(pid)
         with self._locked():
             free = list(itertools.islice(self._free_entries(pid), len(slots)))
             if len(free) < len(slots):

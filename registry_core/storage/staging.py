@@ -35,6 +35,7 @@ class Staging:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._folder_name = str(folder)
         self._counts = folder.with_name("staged-bytes")
 
     def of_project(self, project_id: int) -> StagedBytes:
@@ -63,7 +64,7 @@ class Staging:
         return self._make(name, [_LEAVING])
 
     def _make(self, name: str, parts: list[bytes]) -> bool:
-        path = self._folder / name
+        path = self._path(name)
         with translated("beginning an upload"):
             try:
                 fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
@@ -73,17 +74,22 @@ class Staging:
                 if os.writev(fd, parts) < sum(map(len, parts)):
                     raise StorageFull("beginning an upload: no space is left")
             except BaseException:
-                path.unlink(missing_ok=True)
+                with suppress(FileNotFoundError):
+                    os.unlink(path)
                 raise
             finally:
                 os.close(fd)
         return True
 
+    def _path(self, name: str) -> str:
+        return f"{self._folder_name}/{name}"  # a Path would take longer to make than the file to open
+
     def read(self, name: str) -> bytes | Place:
         """What the upload has so far. Raises UploadLost when the machine was started anew since, or StorageError."""
         with translated("reading an upload"):
             try:
-                whole = (self._folder / name).read_bytes()
+                with open(self._path(name), "rb", buffering=0) as file:
+                    whole = file.read()
             except FileNotFoundError:
                 return Place.NOWHERE
         if whole in {b"", _LEAVING}:
@@ -106,7 +112,7 @@ class Staging:
     def end(self, name: str) -> None:
         """Note that the upload is elsewhere, or over. Raises StorageError."""
         with translated("ending an upload"):
-            fd = os.open(self._folder / name, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            fd = os.open(self._path(name), os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:
                 os.pwrite(fd, _GONE, 0)
                 os.ftruncate(fd, len(_GONE))

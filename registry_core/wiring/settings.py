@@ -13,6 +13,10 @@ from registry_core.machine.secretfiles import read_or_create_secret
 
 _config = get_config()
 
+# What is prepared on Django's connections finds rows by their keys, whatever the values. Left to itself, Postgres plans
+# many of these statements anew each time, because it expects more from an array that it does not know.
+_GENERIC_PLANS = "-c plan_cache_mode=force_generic_plan"
+
 
 def _database(dsn: str | None) -> dict[str, Any]:
     """Django's description of the database at `dsn`; without one, a name that only fails when it is used."""
@@ -20,6 +24,8 @@ def _database(dsn: str | None) -> dict[str, Any]:
     pool = {
         "min_size": 1, "max_size": _config.database_pool_max, "timeout": 5, "reconnect_timeout": RECONNECT_TIMEOUT_S,
     }  # fmt: skip
+    if _config.prepared_after is not None:
+        parts["options"] = f"{parts.get('options', '')} {_GENERIC_PLANS}".strip()
     return {
         "ENGINE": "registry_core.database",
         "NAME": parts.pop("dbname", "portolan"),
