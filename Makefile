@@ -56,8 +56,9 @@ format: .venv/.synced ## Format the code and apply the lint fixes that are safe
 	.venv/bin/ruff format
 	.venv/bin/ruff check --fix
 
-settings: .venv/.synced ## Write docs/settings.md and deploy/portolan.yml from registry_core/config/__init__.py
+settings: .venv/.synced ## Write docs/settings.md, deploy/portolan.yml and docs/events.md from the code
 	.venv/bin/python -m registry_core.wiring.settings_reference
+	DJANGO_SETTINGS_MODULE=registry_core.wiring.settings .venv/bin/python -m registry_core.wiring.event_reference
 
 tools: ## Build the client programs that the tests use, into ~/.cache/portolan/tools (needs Go)
 	tests/tools/build.sh

@@ -88,6 +88,17 @@ def of_system(reason: str) -> Cause:
     return Cause(SYSTEM, "", reason, f"system-{secrets.token_hex(8)}")
 
 
+def of_many(subject: Subject, client: str = "") -> Cause:
+    """The cause of what a subject did many times, told in sum: no single request stands for it."""
+    return Cause(subject, client, CLIENT, "")
+
+
+def subject_of(key: str) -> Subject:
+    """The subject with that `key`, without its name; the system for a key that is empty or has no number."""
+    kind, _, number = key.partition(":")
+    return Subject(SubjectKind[kind.upper()], int(number), "") if number else SYSTEM
+
+
 class AccessError(Exception):
     """Base of what an authority may refuse; the message is for the person who asked."""
 

@@ -10,8 +10,9 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from projects.api.projects import TAG as PROJECT_TAG
-from projects.audit.mapping import EVENT_TYPES
+from projects.audit.mapping import event_types
 from projects.audit.models import AuditEntry
+from projects.events import AuditLogRead
 from rbac.models import RobotPermission
 from rbac.roles import ROLE_PERMISSIONS
 from rbac.services.permissions import memberships
@@ -22,7 +23,6 @@ from registry_core.api.openapi import PAGED, operation
 from registry_core.api.paging import COUNT_MAX, ListRules, counted, listed
 from registry_core.api.permissions import SIGNED_IN, Permission, in_project, may_in_system, permissions_in
 from registry_core.api.query import number_key, text_key, time_key, truth_key
-from registry_core.api.recorded_reads import AUDIT_LOG
 from registry_core.caching.shared import Memory
 from registry_core.content.counting import bounded_count
 from registry_core.content.models import Project
@@ -90,9 +90,9 @@ class AuditLogsView(ApiView):
 
     access = {"GET": SIGNED_IN}
 
-    def recorded_read(self) -> tuple[str, str]:
+    def recorded_read(self) -> AuditLogRead:
         """The log of all that the caller may see."""
-        return AUDIT_LOG, "the audit log"
+        return AuditLogRead(name="the audit log")
 
     @operation("listAuditLogs", TAG, parameters=PAGED, answer=list[AuditLog], errors=(400, 401))
     def get(self, request: Request) -> Response:
@@ -105,9 +105,9 @@ class AuditLogExtsView(ApiView):
 
     access = {"GET": SIGNED_IN}
 
-    def recorded_read(self) -> tuple[str, str]:
+    def recorded_read(self) -> AuditLogRead:
         """The log of all that the caller may see."""
-        return AUDIT_LOG, "the audit log"
+        return AuditLogRead(name="the audit log")
 
     @operation("listAuditLogExts", TAG, parameters=PAGED, answer=list[AuditLogExt], errors=(400, 401))
     def get(self, request: Request) -> Response:
@@ -123,7 +123,7 @@ class EventTypesView(ApiView):
     @operation("listAuditLogEventTypes", TAG, answer=list[AuditLogEventType], errors=(401, 403))
     def get(self, _request: Request) -> Response:
         """List the kinds of entries."""
-        return Response([AuditLogEventType(event_type=name) for name in EVENT_TYPES])
+        return Response([AuditLogEventType(event_type=name) for name in event_types()])
 
 
 class ProjectLogsView(ApiView):
@@ -131,9 +131,9 @@ class ProjectLogsView(ApiView):
 
     access = {"GET": in_project(*LOG_LIST)}
 
-    def recorded_read(self) -> tuple[str, str]:
+    def recorded_read(self) -> AuditLogRead:
         """The log of the project."""
-        return AUDIT_LOG, f"the audit log of {self.named_project}"
+        return AuditLogRead(name=f"the audit log of {self.named_project}")
 
     @operation("getLogs", PROJECT_TAG, parameters=PAGED, answer=list[AuditLog], errors=(400, 401, 403))
     def get(self, request: Request, project_name: str) -> Response:
@@ -146,9 +146,9 @@ class ProjectLogExtsView(ApiView):
 
     access = {"GET": in_project(*LOG_LIST)}
 
-    def recorded_read(self) -> tuple[str, str]:
+    def recorded_read(self) -> AuditLogRead:
         """The log of the project."""
-        return AUDIT_LOG, f"the audit log of {self.named_project}"
+        return AuditLogRead(name=f"the audit log of {self.named_project}")
 
     @operation("getLogExts", PROJECT_TAG, parameters=PAGED, answer=list[AuditLogExt], errors=(400, 401, 403))
     def get(self, request: Request, project_name: str) -> Response:

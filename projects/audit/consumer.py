@@ -14,13 +14,14 @@ from projects.audit.mapping import entry_of, event_type
 from projects.audit.models import AuditEntry
 from projects.audit.names import names_in
 from registry_core.events.consumers import consume
+from registry_core.events.kinds import payload_of
 from registry_core.events.models import Event
 from registry_core.settings_store.changes import DISABLED, LOG_SETTINGS, SKIP
+from registry_core.settings_store.events import ConfigurationUpdated
 from registry_core.settings_store.models import StoredSetting
 from registry_core.settings_store.values import current
 
 CURSOR: Final = "audit"
-CHANGED: Final = "configuration.updated"
 BATCH: Final = 1000
 
 
@@ -52,7 +53,8 @@ class _Silence:
         It always tells of a change of what it leaves out, and of all that happened before it: who silences it neither
         hides that, nor what he did just before.
         """
-        if event.kind == CHANGED and not LOG_SETTINGS.isdisjoint(event.payload.get("values", {})):
+        changed = payload_of(event.kind, event.payload)
+        if isinstance(changed, ConfigurationUpdated) and not LOG_SETTINGS.isdisjoint(changed.values):
             return False
         is_silent = self.is_total and _is_since(event, self.total_since)
         return is_silent or (kind in self.kinds and _is_since(event, self.kinds_since))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Final
 
 from django.db import connection
@@ -12,6 +13,7 @@ from rbac.models import Robot
 from rbac.services.robots import full_name
 from registry_core.access import SubjectKind
 from registry_core.digests import Digest
+from registry_core.events.kinds import payload_of
 from registry_core.events.models import Event
 
 _NAMES: Final = """
@@ -43,20 +45,46 @@ class Names:
         return SubjectKind(event.subject_kind).name.lower()
 
 
+@dataclass(frozen=True, slots=True)
+class EventNames:
+    """The names behind the ids of one event: what its payload asks for (`registry_core.events.kinds.Names`)."""
+
+    _event: Event
+    _names: Names
+
+    @property
+    def project(self) -> str:
+        number = self._event.project_id
+        return "" if number is None else self._names.projects.get(number, f"project {number}")
+
+    @property
+    def repository(self) -> str:
+        number = self._event.repository_id
+        if number is None:
+            return ""
+        return f"{self.project}/{self._names.repositories.get(number, f'repository {number}')}"
+
+    def user(self, number: int) -> str:
+        return self._names.users.get(number, f"user {number}")
+
+    def group(self, number: int) -> str:
+        return self._names.groups.get(number, f"group {number}")
+
+    def artifact(self, number: int) -> str:
+        return self._names.artifacts.get(number, "")
+
+
 def names_in(events: Sequence[Event]) -> Names:
     """Look up every name that the events need."""
-    users = {event.subject_id for event in events if event.subject_kind == SubjectKind.USER}
-    users |= {user_id for event in events if (user_id := changed_user_id(event))}
-    users |= _ids(event.payload.get("user_id") for event in events)
-    robots = {event.subject_id for event in events if event.subject_kind == SubjectKind.ROBOT}
-    groups = _ids(event.payload.get("group_id") for event in events)
-    artifacts = _ids(event.payload.get("artifact") for event in events)
+    asked = [payload.ids() for event in events if (payload := payload_of(event.kind, event.payload))]
+    robots = [event.subject_id for event in events if event.subject_kind == SubjectKind.ROBOT]
+    acting = [event.subject_id for event in events if event.subject_kind == SubjectKind.USER]
     found = _named(
-        users=users,
-        groups=groups,
-        projects=_ids(event.project_id for event in events),
-        repositories=_ids(event.repository_id for event in events),
-        artifacts=artifacts,
+        users={*acting, *chain.from_iterable(ids.users for ids in asked)},
+        groups=set(chain.from_iterable(ids.groups for ids in asked)),
+        projects={event.project_id for event in events if event.project_id is not None},
+        repositories={event.repository_id for event in events if event.repository_id is not None},
+        artifacts=set(chain.from_iterable(ids.artifacts for ids in asked)),
     )
     return Names(
         users={pk: _as_was(name, pk) for pk, name in found["users"].items()},
@@ -66,16 +94,6 @@ def names_in(events: Sequence[Event]) -> Names:
         repositories=found["repositories"],
         artifacts={pk: str(Digest(bytes.fromhex(raw))) for pk, raw in found["artifacts"].items()},
     )
-
-
-def changed_user_id(event: Event) -> int | None:
-    """The id of the user that an event changed, by the generation that it made stale."""
-    keys = [key.removeprefix("user:") for key in event.changed if key.startswith("user:")]
-    return int(keys[0]) if keys else None
-
-
-def _ids(values: Iterable[object]) -> set[int]:
-    return {value for value in values if isinstance(value, int)}
 
 
 def _named(**ids: set[int]) -> dict[str, dict[int, str]]:

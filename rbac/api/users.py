@@ -21,6 +21,7 @@ from rbac.api.user_messages import (
     UserSysAdminFlag,
     user_answer,
 )
+from rbac.events import UserRead
 from rbac.models import User
 from rbac.services import users
 from rbac.services.authentication import is_password
@@ -34,7 +35,6 @@ from registry_core.api.openapi import CURSOR, PAGE, PAGE_SIZE, PAGED, operation,
 from registry_core.api.paging import ListRules, listed
 from registry_core.api.permissions import ANYONE, SIGNED_IN, SYSADMIN, admit, in_system, may_in_system
 from registry_core.api.query import Fuzzy, number_key, parse_q, text_key, time_key, truth_key
-from registry_core.api.recorded_reads import USER as RECORDED
 from registry_core.distribution.token import basic_credentials
 from registry_core.errors import InvalidInput, NotAllowed, NotFound
 from registry_core.settings_store.values import current
@@ -77,9 +77,9 @@ class UsersView(ApiView):
 
     access = {"GET": in_system("user", "list"), "POST": ANYONE}
 
-    def recorded_read(self) -> tuple[str, str]:
+    def recorded_read(self) -> UserRead:
         """All people at once."""
-        return RECORDED, "the list of users"
+        return UserRead(name="the list of users")
 
     @operation("listUsers", TAG, parameters=PAGED, answer=list[UserResp], errors=(400, 401, 403))
     def get(self, request: Request) -> Response:
@@ -134,9 +134,9 @@ class OneUserView(ApiView):
 
     access = {"GET": SIGNED_IN, "PUT": SIGNED_IN, "DELETE": SIGNED_IN}
 
-    def recorded_read(self) -> tuple[str, str] | None:
+    def recorded_read(self) -> UserRead | None:
         """Another's data."""
-        return None if self.is_own else (RECORDED, self.user.username)
+        return None if self.is_own else UserRead(name=self.user.username)
 
     @property
     def is_own(self) -> bool:

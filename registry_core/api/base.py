@@ -33,6 +33,7 @@ from registry_core.api.recorded_reads import note_read
 from registry_core.content.models import Project
 from registry_core.content.read_only import check_writable
 from registry_core.errors import NotFound
+from registry_core.events.reads import Read
 
 OK: Final = 200
 REQUEST_ID: Final = "portolan.request_id"
@@ -55,8 +56,8 @@ class ApiView(APIView):
         if request.method not in SAFE_METHODS and not self.works_read_only:
             check_writable()
 
-    def recorded_read(self) -> tuple[str, str] | None:
-        """What the audit log is told of who reads here: a kind of thing, and which. None: nothing."""
+    def recorded_read(self) -> Read | None:
+        """The event of a read here, for the audit log; None: it tells of none."""
         return None
 
     @property
@@ -98,7 +99,7 @@ class ApiView(APIView):
         """Nobody in between keeps what was answered to one caller; a session gets its next CSRF token."""
         final = super().finalize_response(request, response, *args, **kwargs)  # type: ignore[arg-type]
         if request.method in SAFE_METHODS and final.status_code == OK and (read := self.recorded_read()):
-            note_read(self.subject, *read)
+            note_read(self.subject, read)
         patch_cache_control(final, no_store=True)
         if IN_SESSION in self.request.META:
             final[CSRF_HEADER] = csrf_token(self.request)

@@ -13,9 +13,9 @@ from registry_core.api.base import ApiView, done
 from registry_core.api.messages import Body, parse_body
 from registry_core.api.openapi import operation
 from registry_core.api.permissions import SIGNED_IN, SYSADMIN
-from registry_core.api.recorded_reads import CONFIGURATION
 from registry_core.config.keys import KEYS, Key
 from registry_core.settings_store.changes import change, is_editable
+from registry_core.settings_store.events import ConfigurationRead
 from registry_core.settings_store.values import current
 
 TAG: Final = "configure"
@@ -85,9 +85,9 @@ class ConfigurationsView(ApiView):
     access = {"GET": SYSADMIN, "PUT": SYSADMIN}
     works_read_only = True
 
-    def recorded_read(self) -> tuple[str, str]:
+    def recorded_read(self) -> ConfigurationRead:
         """All settings at once."""
-        return CONFIGURATION, "all settings"
+        return ConfigurationRead(name="all settings")
 
     @operation("getConfigurations", TAG, answer=ConfigurationsResponse, errors=(401, 403))
     def get(self, _request: Request) -> Response:

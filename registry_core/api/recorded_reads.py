@@ -3,31 +3,27 @@ minute."""
 
 from __future__ import annotations
 
-from typing import Final
+from typing import cast
 
-from registry_core.access import SYSTEM, Subject, SubjectKind
+from registry_core.access import Subject, of_many, subject_of
+from registry_core.events.kinds import kind_named, kind_of
 from registry_core.events.outbox import emit
+from registry_core.events.reads import Read, RecordsRead
 from registry_core.events.repeated import Place, Repeated
 
-CONFIGURATION: Final = "configuration"
-USER: Final = "user"
-AUDIT_LOG: Final = "audit_log"
+_MANY = "many things"
 
 
-def note_read(subject: Subject, thing: str, name: str) -> None:
-    """Note that the subject read something: a kind of thing, and which."""
-    _reads.note(origin=subject.key, name=f"{thing} {name}")
+def note_read(subject: Subject, read: Read) -> None:
+    """Note that the subject read something."""
+    _reads.note(origin=subject.key, name=f"{kind_of(type(read)).name} {read.name}")
 
 
 def _write(place: Place, times: int) -> None:
-    thing, _, name = place.name.partition(" ")
-    payload = {"name": name or "many things", "times": times}
-    emit(kind=f"{thing or AUDIT_LOG}.read", subject=_subject(place.origin), payload=payload)
-
-
-def _subject(key: str) -> Subject:
-    kind, _, number = key.partition(":")
-    return Subject(SubjectKind[kind.upper()], int(number), "") if number else SYSTEM
+    kind_name, _, name = place.name.partition(" ")
+    kind = kind_named(kind_name)
+    event = cast("type[Read]", kind.payload) if kind else RecordsRead
+    emit(event(name=name or _MANY, times=times), cause=of_many(subject_of(place.origin)))
 
 
 _reads = Repeated(_write)

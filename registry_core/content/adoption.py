@@ -10,10 +10,11 @@ from dataclasses import dataclass
 
 import structlog
 
-from registry_core.access import SYSTEM
+from registry_core.access import of_system
 from registry_core.content import installation, upload_rows
 from registry_core.content.acknowledged import acknowledged
 from registry_core.content.compare import StorageReport, compare
+from registry_core.content.events import StorageAdopted
 from registry_core.content.installation import Standing
 from registry_core.content.trash import give_back_missing
 from registry_core.events.outbox import emit
@@ -73,9 +74,8 @@ def adopt(finding: Finding) -> None:
         reason=finding.reason,
     )
     emit(
-        kind="storage.adopted",
-        subject=SYSTEM,
-        payload={"store": store.name, "objects_without_row": len(unknown), "reason": finding.reason},
+        StorageAdopted(store=store.name, objects_without_row=len(unknown), reason=finding.reason),
+        cause=of_system("adoption"),
     )
 
 

@@ -10,6 +10,7 @@ from psycopg.errors import UniqueViolation
 from registry_core.access import Cause
 from registry_core.content import quota
 from registry_core.content.errors import BlobUnknown, ContentInUse
+from registry_core.content.events import BlobDeleted
 from registry_core.content.links import GRACE, link, unlink
 from registry_core.content.models import Blob
 from registry_core.content.policies import policies
@@ -175,11 +176,10 @@ def delete_blob(*, repository: RepositoryRef, digest: Digest, cause: Cause) -> N
             reason="delete",
         )
         emit(
-            kind="blob.deleted",
-            subject=cause.subject,
+            BlobDeleted(digest=str(digest)),
+            cause=cause,
             project_id=repository.project.id,
             repository_id=repository.id,
-            payload={"digest": str(digest)},
             changed=[repository.key],
         )
 

@@ -14,15 +14,16 @@ from django.db import DataError, IntegrityError, transaction
 from psycopg.errors import DivisionByZero, UniqueViolation
 from psycopg.types.json import Jsonb
 
-from registry_core.access import Subject
+from registry_core.access import Cause
 from registry_core.content import quota
 from registry_core.content.descriptions import Description
+from registry_core.content.events import ArtifactPushed
 from registry_core.content.models import Blob
 from registry_core.content.parsing import Descriptor, ParsedManifest, Role
 from registry_core.content.repositories import RepositoryRef
 from registry_core.database.statements import statements
 from registry_core.events.bell import ring
-from registry_core.machine.state import machine_id
+from registry_core.events.outbox import event_values, insert_event
 
 # Each step is done if the one before it was. What comes in between is in the way of an insert, by the keys that digests
 # and tags have, or holds a link that is gone then, so that one is missing. What the statement does not see because it
@@ -78,12 +79,10 @@ _STORE = f"""
     ), moved AS (
         INSERT INTO content_taghistory
         (repository_id, tag, old_digest, new_digest, subject_kind, subject_id, reason, at)
-        SELECT %(repository)s, name, NULL, %(digest)s, %(by_kind)s, %(by)s, %(reason)s, made_at FROM tag
+        SELECT %(repository)s, name, NULL, %(digest)s, %(event_subject_kind)s, %(event_subject)s, %(reason)s, made_at
+        FROM tag
     ), told AS (
-        INSERT INTO events_event (kind, project_id, repository_id, subject_kind, subject_id, payload, changed, origin)
-        SELECT 'artifact.pushed', %(project)s, %(repository)s, %(by_kind)s, %(by)s,
-               %(payload)s || jsonb_build_object('artifact', id), %(changed)s::text[], %(origin)s
-        FROM artifact
+        {insert_event("FROM artifact", payload="%(event_payload)s || jsonb_build_object('artifact', id)")}
     ), paid AS (
         INSERT INTO content_projectmanifest (project_id, manifest_id, artifacts) SELECT %(project)s, id, 1 FROM manifest
     ), entered AS (
@@ -113,14 +112,13 @@ def store_fresh(
     manifest: ParsedManifest,
     description: Description | None,
     tags: tuple[str, ...],
-    by: Subject,
-    reason: str,
+    cause: Cause,
 ) -> int | None:
     """Store a plain manifest that is no accessory, under new tags: the artifact's id. None, and nothing done, when the
     manifest, the artifact or a tag is there, a blob or its link is not, the repository is gone, or the project's
     counter has to be dealt out anew."""
     kind, config_type, extra_attrs, icon = astuple(description) if description else ("", "", None, None)
-    payload = {"digest": str(manifest.digest), "tags": list(tags), "reason": reason}
+    pushed = ArtifactPushed(digest=str(manifest.digest), tags=list(tags), reason=cause.reason)
     values: dict[str, Any] = {
         "repository": repository.id,
         "project": repository.project.id,
@@ -136,15 +134,17 @@ def store_fresh(
         "size": manifest.size_bytes,
         "blobs": sorted({descriptor.digest.raw for descriptor in manifest.descriptors}),
         "tags": sorted(tags),
-        "by_kind": int(by.kind),
-        "by": by.id,
-        "reason": reason,
-        "payload": Jsonb(payload),
-        "changed": [repository.key],
+        "reason": cause.reason,
         "stripe": quota.own_stripe(),
         "bytes": len(manifest.content),
-        "origin": machine_id(),
         **columns(manifest.descriptors),
+        **event_values(
+            pushed,
+            cause=cause,
+            project_id=repository.project.id,
+            repository_id=repository.id,
+            changed=[repository.key],
+        ),
     }
     try:
         with statements() as cursor:

@@ -12,6 +12,7 @@ from registry_core.access import Cause
 from registry_core.content.deletions import begin_deletion
 from registry_core.content.descriptions import About, Description, accessory, described
 from registry_core.content.errors import ContentInUse, ManifestUnknown, ReferenceMissing, RepositoryUnknown
+from registry_core.content.events import ArtifactDeleted, ArtifactPushed
 from registry_core.content.fresh_manifests import columns, is_plain, store_fresh
 from registry_core.content.links import GRACE, link, pay_for_manifest, unlink
 from registry_core.content.models import Blob
@@ -123,8 +124,7 @@ def _store_fresh(put: _Put) -> int | None:
         manifest=put.manifest,
         description=put.description,
         tags=put.tags,
-        by=put.cause.subject,
-        reason=put.cause.reason,
+        cause=put.cause,
     )
 
 
@@ -155,11 +155,10 @@ def _put_step_by_step(put: _Put) -> tuple[int, str]:
 def _tell(put: _Put, artifact_id: int) -> None:
     digest, tags = str(put.manifest.digest), list(put.tags)
     emit(
-        kind="artifact.pushed",
-        subject=put.cause.subject,
+        ArtifactPushed(artifact=artifact_id, digest=digest, tags=tags, reason=put.cause.reason),
+        cause=put.cause,
         project_id=put.repository.project.id,
         repository_id=put.repository.id,
-        payload={"artifact": artifact_id, "digest": digest, "tags": tags, "reason": put.cause.reason},
         changed=[put.repository.key],
     )
 
@@ -337,16 +336,10 @@ def delete_manifest(*, repository: RepositoryRef, digest: Digest, cause: Cause) 
         touched = bury_artifacts(repository, artifacts, tags, deletion_id, cause)
         _unlink_unused(repository, touched)
         emit(
-            kind="artifact.deleted",
-            subject=cause.subject,
+            ArtifactDeleted(digest=str(digest), deletion=deletion_id, artifacts=sorted(artifacts), reason=cause.reason),
+            cause=cause,
             project_id=repository.project.id,
             repository_id=repository.id,
-            payload={
-                "digest": str(digest),
-                "deletion": deletion_id,
-                "artifacts": sorted(artifacts),
-                "reason": cause.reason,
-            },
             changed=[repository.key],
         )
 

@@ -10,6 +10,7 @@ from django.db import connection
 from registry_core.access import Cause
 from registry_core.content.blobs import BlobRef
 from registry_core.content.errors import Refused
+from registry_core.content.events import BlobMounted
 from registry_core.content.links import link
 from registry_core.content.models import Blob
 from registry_core.content.objects import is_lost
@@ -58,11 +59,10 @@ def mount_blob(*, repository: RepositoryRef, wanted: Wanted, cause: Cause) -> Bl
         policies.ask(MountContext(cause, repository, blob_content(blob.digest, blob.size_bytes), source))
         link(repository=repository, sizes_bytes={blob.id: blob.size_bytes}, reason="mount")
         emit(
-            kind="blob.mounted",
-            subject=cause.subject,
+            BlobMounted(digest=str(blob.digest), source=wanted.source_name),
+            cause=cause,
             project_id=repository.project.id,
             repository_id=repository.id,
-            payload={"digest": str(blob.digest), "from": wanted.source_name},
         )
     return blob
 

@@ -9,6 +9,7 @@ from typing import Final
 from django.db import connection
 
 from registry_core.access import Cause
+from registry_core.content.events import ProjectPoliciesChanged
 from registry_core.content.repositories import ProjectRef, changing, name_key, project_key
 from registry_core.errors import NotFound
 from registry_core.events.outbox import emit
@@ -38,5 +39,5 @@ def policies_changing(
             row = cursor.fetchone()
         if row is None:
             raise NotFound(f"there is no project {project.name}")
-        payload = {"name": project.name, "values": {"policies": ", ".join(row[0]) or "none"}}
-        emit(kind="project.updated", subject=cause.subject, project_id=project.id, payload=payload, changed=keys)
+        changed = ProjectPoliciesChanged(name=project.name, policies=row[0])
+        emit(changed, cause=cause, project_id=project.id, changed=keys)

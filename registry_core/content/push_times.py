@@ -10,11 +10,14 @@ from typing import Final
 
 from django.db import connection
 
+from registry_core.content.events import ArtifactPushed
 from registry_core.events.consumers import consume
+from registry_core.events.kinds import kind_of
 from registry_core.events.models import Event
 
 CURSOR: Final = "push times"
 BATCH: Final = 5000
+PUSHED: Final = kind_of(ArtifactPushed).name
 
 _NOTE = """
     WITH locked AS (SELECT id FROM content_repository WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE)
@@ -32,7 +35,7 @@ def note_push_times() -> int:
 
 
 def _note(events: list[Event]) -> None:
-    pushed = {event.repository_id for event in events if event.kind == "artifact.pushed"}
+    pushed = {event.repository_id for event in events if event.kind == PUSHED}
     if pushed:
         with connection.cursor() as cursor:
             cursor.execute(_NOTE, [sorted(filter(None, pushed))])

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from django.db import connection
 
-from registry_core.access import SYSTEM
+from registry_core.access import of_system
+from registry_core.content.events import BlobHealed, BlobQuarantined
 from registry_core.content.models import Blob
 from registry_core.content.repositories import changing, repository_key, retried
 from registry_core.digests import Digest
@@ -30,9 +31,8 @@ def quarantine(*, store: str, key: str, reason: str) -> Digest | None:
             return None
         digest = Digest(bytes(row[0]))
         emit(
-            kind="blob.quarantined",
-            subject=SYSTEM,
-            payload={"digest": str(digest), "reason": reason, "repositories": repository_ids},
+            BlobQuarantined(digest=str(digest), reason=reason, repositories=repository_ids),
+            cause=of_system("quarantine"),
             changed=keys,
         )
     return digest
@@ -53,7 +53,7 @@ def relink(*, digests: list[Digest], store: str, key: str, size_bytes: int) -> D
         if row is None:
             return None
         healed = Digest(bytes(row[0]))
-        emit(kind="blob.healed", subject=SYSTEM, payload={"digest": str(healed), "key": key})
+        emit(BlobHealed(digest=str(healed), key=key), cause=of_system("healing"))
     return healed
 
 

@@ -9,9 +9,12 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
-from registry_core.access import SYSTEM, Cause, Subject, SubjectKind
+import msgspec
+
+from registry_core.access import Cause, of_many, subject_of
+from registry_core.content.events import PolicyRefused
 from registry_core.content.policy_contexts import (
     Context,
     CopyContext,
@@ -25,17 +28,15 @@ from registry_core.content.policy_contexts import (
 from registry_core.events.outbox import emit
 from registry_core.events.repeated import PLACES_MAX, Place, Repeated
 
-KIND: Final = "policy.refused"
-
 
 @dataclass(frozen=True, slots=True)
 class _Refusal:
     """The last of those that are told together."""
 
-    subject: Subject
+    cause: Cause
     project_id: int
     repository_id: int | None
-    payload: dict[str, Any]
+    event: PolicyRefused
 
 
 KEPT_MAX: Final = 4 * PLACES_MAX
@@ -46,7 +47,7 @@ _lock = threading.Lock()
 def note(policy: str, context: Context) -> None:
     """Count that the policy refused this; nothing is waited for."""
     refusal = _refusal(policy, context)
-    digest_or_tag = refusal.payload.get("tag") or refusal.payload.get("digest", "")
+    digest_or_tag = refusal.event.tag or refusal.event.digest
     place = Place(
         _origin(context.cause),
         f"{policy} {context.moment} {refusal.project_id} {refusal.repository_id} {digest_or_tag}",
@@ -68,15 +69,13 @@ def _write(place: Place, times: int) -> None:
     with _lock:
         last = _last.get(place)
     if last is None:  # of many things, told in sum
-        payload = {"name": "many things" if not place.name else place.name, "times": times}
-        emit(kind=KIND, subject=_subject(place.origin), payload=payload)
+        emit(PolicyRefused(name=place.name or "many things", times=times), cause=_cause(place.origin))
         return
     emit(
-        kind=KIND,
-        subject=last.subject,
+        msgspec.structs.replace(last.event, times=times),
+        cause=last.cause,
         project_id=last.project_id,
         repository_id=last.repository_id,
-        payload=last.payload | {"times": times},
     )
 
 
@@ -85,15 +84,9 @@ _refusals: Final = Repeated(_write)
 
 def _refusal(policy: str, context: Context) -> _Refusal:
     cause, repository = context.cause, context.repository
-    payload = {
-        "policy": policy,
-        "moment": str(context.moment),
-        "reason": cause.reason,
-        "client": cause.client,
-        "request": cause.request_id,
-        **_named(context),
-    }
-    return _Refusal(cause.subject, context.project.id, repository.id if repository else None, payload)
+    plain = PolicyRefused(policy=policy, moment=str(context.moment), reason=cause.reason)
+    event = msgspec.structs.replace(plain, **_named(context))
+    return _Refusal(cause, context.project.id, repository.id if repository else None, event)
 
 
 def _named(context: Context) -> dict[str, str]:
@@ -128,6 +121,7 @@ def _origin(cause: Cause) -> str:
     return f"{cause.subject.key} {cause.client}" if cause.subject.is_anonymous else cause.subject.key
 
 
-def _subject(origin: str) -> Subject:
-    kind, _, number = origin.partition(" ")[0].partition(":")
-    return Subject(SubjectKind[kind.upper()], int(number), "") if number else SYSTEM
+def _cause(origin: str) -> Cause:
+    """The cause of many refusals: of one subject, or (an empty origin) of several."""
+    subject, _, client = origin.partition(" ")
+    return of_many(subject_of(subject), client)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from django.db import connection
 from django.db.models.functions import Now
 
-from registry_core.access import Cause, Subject
+from registry_core.access import Cause
 from registry_core.content.deletions import begin_deletion
 from registry_core.content.errors import RepositoryUnknown
+from registry_core.content.events import RepositoryDeleted, RepositoryUpdated
 from registry_core.content.links import unlink
 from registry_core.content.manifests import ask_before_delete, bury_artifacts, lock_artifacts, lock_tags
 from registry_core.content.models import Repository
@@ -18,7 +19,7 @@ from registry_core.events.outbox import emit
 DESCRIPTION_MAX = 65_536
 
 
-def describe_repository(*, repository: RepositoryRef, description: str, by: Subject) -> None:
+def describe_repository(*, repository: RepositoryRef, description: str, cause: Cause) -> None:
     """Say what a repository is for, in plain text or Markdown. Raises InvalidInput or RepositoryUnknown."""
     if len(description) > DESCRIPTION_MAX or "\x00" in description:
         raise InvalidInput(f"a description has at most {DESCRIPTION_MAX} characters")
@@ -27,11 +28,10 @@ def describe_repository(*, repository: RepositoryRef, description: str, by: Subj
         if not living.update(description=description, updated_at=Now(), changed_at=Now()):
             raise RepositoryUnknown(f"there is no repository {repository.name}")
         emit(
-            kind="repository.updated",
-            subject=by,
+            RepositoryUpdated(name=str(repository.name)),
+            cause=cause,
             project_id=repository.project.id,
             repository_id=repository.id,
-            payload={"name": str(repository.name)},
             changed=[repository.key],
         )
 
@@ -53,11 +53,10 @@ def delete_repository(*, repository: RepositoryRef, cause: Cause) -> None:
         buried = bury_artifacts(repository, artifacts, tags, deletion_id, cause)
         _unlink_all(repository, buried.manifest_ids)
         emit(
-            kind="repository.deleted",
-            subject=cause.subject,
+            RepositoryDeleted(name=str(repository.name), deletion=deletion_id, artifacts=len(artifacts)),
+            cause=cause,
             project_id=repository.project.id,
             repository_id=repository.id,
-            payload={"name": str(repository.name), "deletion": deletion_id, "artifacts": len(artifacts)},
             changed=keys,
         )
 

@@ -10,13 +10,15 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 
+import msgspec
 import structlog
 from django.db import transaction
 
-from registry_core.access import SYSTEM
+from registry_core.access import of_system
 from registry_core.config import get_config
 from registry_core.content import installation, trash, upload_rows, uploads
 from registry_core.content.acknowledged import acknowledged
+from registry_core.content.events import StorageSwept
 from registry_core.content.orphans import Orphans, find_orphans, remove_orphan, remove_unfinished
 from registry_core.events.outbox import emit
 from registry_core.storage.interface import ObjectStore, StorageError, StoredObject
@@ -149,14 +151,14 @@ def _sweep_uploads(report: SweepReport, *, ttl_s: int) -> int:
 
 @transaction.atomic
 def _tell(report: SweepReport) -> None:
-    counts = {
-        "uploads": report.uploads,
-        "objects": len(report.objects),
-        "bytes": sum(stored.size_bytes for stored in report.objects),
-        "unfinished": report.unfinished,
-        "purged": report.purged,
-        "given_back": report.given_back,
-    }
-    if any(counts.values()):
-        _log.info("the stores were swept", **counts)
-        emit(kind="storage.swept", subject=SYSTEM, payload=counts)
+    swept = StorageSwept(
+        uploads=report.uploads,
+        objects=len(report.objects),
+        bytes=sum(stored.size_bytes for stored in report.objects),
+        unfinished=report.unfinished,
+        purged=report.purged,
+        given_back=report.given_back,
+    )
+    if swept != StorageSwept():
+        _log.info("the stores were swept", **msgspec.structs.asdict(swept))
+        emit(swept, cause=of_system("sweep"))

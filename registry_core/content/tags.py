@@ -10,6 +10,7 @@ from django.db import connection
 from registry_core.access import Cause
 from registry_core.content.deletions import begin_deletion
 from registry_core.content.errors import ManifestUnknown
+from registry_core.content.events import TagCreated, TagDeleted
 from registry_core.content.policies import policies
 from registry_core.content.policy_contexts import Content, DeletePlan, TagContext
 from registry_core.content.repositories import RepositoryRef, changing, retried
@@ -134,11 +135,10 @@ def create_tag(*, repository: RepositoryRef, tag: str, digest: Digest, cause: Ca
         content = Content("manifest", digest, media_type, artifact_type, size_bytes, artifact_id)
         policies.ask(TagContext(cause, repository, tag, None, content))
         emit(
-            kind="tag.created",
-            subject=cause.subject,
+            TagCreated(tag=tag, digest=str(digest), reason=cause.reason),
+            cause=cause,
             project_id=repository.project.id,
             repository_id=repository.id,
-            payload={"tag": tag, "digest": str(digest), "reason": cause.reason},
             changed=[repository.key],
         )
 
@@ -155,11 +155,10 @@ def delete_tag(*, repository: RepositoryRef, tag: str, cause: Cause) -> None:
         deletion_id = begin_deletion(repository=repository, cause=cause)
         bury_tags(repository=repository, tag_ids=[tag_id], deletion_id=deletion_id, cause=cause)
         emit(
-            kind="tag.deleted",
-            subject=cause.subject,
+            TagDeleted(tag=tag, deletion=deletion_id),
+            cause=cause,
             project_id=repository.project.id,
             repository_id=repository.id,
-            payload={"tag": tag, "deletion": deletion_id},
             changed=[repository.key],
         )
 

@@ -14,7 +14,10 @@ import structlog
 from psycopg_pool import AsyncConnectionPool
 
 from registry_core.access import Subject
+from registry_core.content.events import ArtifactPulled
 from registry_core.events.bell import ring
+from registry_core.events.kinds import kind_of
+from registry_core.events.outbox import as_json
 from registry_core.machine.state import machine_id
 from registry_core.settings_store.values import Settings, known
 
@@ -46,10 +49,9 @@ _FLUSH = """
 """
 _TELL = """
     INSERT INTO events_event (kind, project_id, repository_id, subject_kind, subject_id, payload, changed, origin)
-    SELECT 'artifact.pulled', repository.project_id, repository.id, pulled.subject_kind, pulled.subject_id,
-           jsonb_build_object('artifact', artifact.id, 'tag', pulled.tag, 'pulls', pulled.pulls), '{}', %s
-    FROM unnest(%s::bigint[], %s::text[], %s::smallint[], %s::bigint[], %s::bigint[])
-         AS pulled (id, tag, subject_kind, subject_id, pulls)
+    SELECT %s, repository.project_id, repository.id, pulled.subject_kind, pulled.subject_id, pulled.payload, '{}', %s
+    FROM unnest(%s::bigint[], %s::smallint[], %s::bigint[], %s::jsonb[])
+         AS pulled (id, subject_kind, subject_id, payload)
     JOIN content_artifact AS artifact ON artifact.id = pulled.id
     JOIN content_repository AS repository ON repository.id = artifact.repository_id
 """
@@ -84,7 +86,7 @@ class PullCounter:
             if has_counts or has_times:
                 await connection.execute(_FLUSH, [*_by_reference(pulls), has_counts, has_times, has_counts, has_times])
             if not settings.truth("pull_audit_log_disable"):
-                await connection.execute(_TELL, [machine_id(), *_by_subject(pulls)])
+                await connection.execute(_TELL, [kind_of(ArtifactPulled).name, machine_id(), *_by_subject(pulls)])
         ring()
 
     async def run(self) -> None:
@@ -112,4 +114,5 @@ def _by_subject(pulls: Counter[Pull]) -> list[list[Any]]:
     keys = sorted(pulls)
     kinds = [key[2] & (1 << _KIND_BITS) - 1 for key in keys]
     subject_ids = [key[2] >> _KIND_BITS for key in keys]
-    return [[key[0] for key in keys], [key[1] for key in keys], kinds, subject_ids, [pulls[key] for key in keys]]
+    events = [as_json(ArtifactPulled(artifact=key[0], tag=key[1], pulls=pulls[key])) for key in keys]
+    return [[key[0] for key in keys], kinds, subject_ids, events]

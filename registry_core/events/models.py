@@ -6,12 +6,16 @@ from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models.functions import Now
 
+from registry_core.events.kinds import Result
+
 
 class Event(models.Model):
     """Something that happened. `seq` is dense and in commit order; it is stamped after the commit, by the relay.
 
     `changed` names the generations that other machines must bump (`repository:12`); `origin` is the machine that
-    wrote the event and has already bumped its own.
+    wrote the event and has already bumped its own. `client` is the address of who caused it and `request_id` the id of
+    its request or job in the logs; both are empty where there is none, or for what is reported in sum. `payload` is one
+    of the structs in `registry_core.events.kinds`, by `kind`.
     """
 
     id = models.BigAutoField(primary_key=True)
@@ -21,6 +25,9 @@ class Event(models.Model):
     repository_id = models.BigIntegerField(null=True)
     subject_kind = models.PositiveSmallIntegerField()
     subject_id = models.BigIntegerField()
+    client = models.TextField(default="")
+    request_id = models.TextField(default="")
+    result = models.TextField(default=Result.SUCCESS)
     payload = models.JSONField(default=dict)
     changed = ArrayField(models.TextField(), default=list)
     origin = models.TextField(default="")

@@ -1,0 +1,110 @@
+"""The events of projects: their settings, quotas and labels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from registry_core.content.events import artifact_in
+from registry_core.events.kinds import Ids, Names, Operation, Payload, event_kind
+from registry_core.events.reads import Read
+
+
+class _ProjectEvent(Payload):
+    """`name`: the project's name at the time."""
+
+    name: str = ""
+
+    def resource(self, names: Names) -> str:
+        return self.name or names.project
+
+
+@event_kind("project.created", Operation.CREATE)
+class ProjectCreated(_ProjectEvent):
+    """A project was made."""
+
+
+@event_kind("project.updated", Operation.UPDATE)
+class ProjectUpdated(_ProjectEvent):
+    """The settings of a project were changed to the values in `metadata`. `deleted_metadata`: one that has its default
+    again."""
+
+    metadata: Mapping[str, str] = {}
+    deleted_metadata: str = ""
+
+    def details(self, names: Names) -> Iterable[str]:
+        del names
+        yield from (f"{name} is {value}" for name, value in self.metadata.items())
+        if self.deleted_metadata:
+            yield f"{self.deleted_metadata} has its default again"
+
+
+@event_kind("project.deleted", Operation.DELETE)
+class ProjectDeleted(_ProjectEvent):
+    """A project was deleted."""
+
+
+@event_kind("quota.updated", Operation.UPDATE)
+class QuotaUpdated(_ProjectEvent):
+    """A project may have `storage` bytes from now on; -1: as many as there are."""
+
+    storage: int = -1
+
+    def details(self, names: Names) -> Iterable[str]:
+        del names
+        yield f"limit {self.storage} bytes"
+
+
+class _LabelEvent(Payload):
+    """`label`: its id; `name`: the label's name at the time."""
+
+    label: int = 0
+    name: str = ""
+
+    def resource(self, names: Names) -> str:
+        del names
+        return self.name
+
+
+@event_kind("label.created", Operation.CREATE)
+class LabelCreated(_LabelEvent):
+    """A label was made, for one project or for all."""
+
+
+@event_kind("label.updated", Operation.UPDATE)
+class LabelUpdated(_LabelEvent):
+    """A label was changed."""
+
+
+@event_kind("label.deleted", Operation.DELETE)
+class LabelDeleted(_LabelEvent):
+    """A label was deleted, and taken off all artifacts."""
+
+
+class _Labelling(Payload):
+    artifact: int = 0
+    label: int = 0
+
+    def ids(self) -> Ids:
+        return Ids(artifacts=[self.artifact])
+
+    def resource(self, names: Names) -> str:
+        return artifact_in(names, digest=names.artifact(self.artifact))
+
+    def details(self, names: Names) -> Iterable[str]:
+        del names
+        yield f"label {self.label}"
+
+
+@event_kind("artifact.labelled", Operation.UPDATE)
+class ArtifactLabelled(_Labelling):
+    """A label was put on an artifact."""
+
+
+@event_kind("artifact.unlabelled", Operation.UPDATE)
+class ArtifactUnlabelled(_Labelling):
+    """A label was taken off an artifact."""
+
+
+@event_kind("audit_log.read", Operation.READ)
+class AuditLogRead(Read):
+    """The audit log was read."""
