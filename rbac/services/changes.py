@@ -8,19 +8,19 @@ from typing import Any
 
 from django.db import transaction
 
-from registry_core.access import Subject
+from registry_core.access import Cause
 from registry_core.events import outbox
 from registry_core.machine.state import generations
 
 
 @contextmanager
 def rights_change(
-    *keys: str, kind: str, by: Subject, project_id: int | None = None, payload: dict[str, Any] | None = None
+    *keys: str, kind: str, cause: Cause, project_id: int | None = None, payload: dict[str, Any] | None = None
 ) -> Iterator[None]:
     """Run the block in a transaction that makes what is remembered under `keys` stale and writes the event `kind`."""
     with generations().changing(keys), transaction.atomic():
         yield
-        outbox.emit(kind=kind, subject=by, project_id=project_id, payload=payload, changed=keys)
+        outbox.emit(kind=kind, subject=cause.subject, project_id=project_id, payload=payload, changed=keys)
 
 
 def user_key(user_id: int) -> str:

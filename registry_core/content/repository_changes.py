@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.db import connection
 from django.db.models.functions import Now
 
-from registry_core.access import Cause, Subject
+from registry_core.access import Cause
 from registry_core.content.deletions import begin_deletion
 from registry_core.content.errors import RepositoryUnknown
 from registry_core.content.links import unlink
@@ -18,7 +18,7 @@ from registry_core.events.outbox import emit
 DESCRIPTION_MAX = 65_536
 
 
-def describe_repository(*, repository: RepositoryRef, description: str, by: Subject) -> None:
+def describe_repository(*, repository: RepositoryRef, description: str, cause: Cause) -> None:
     """Say what a repository is for, in plain text or Markdown. Raises InvalidInput or RepositoryUnknown."""
     if len(description) > DESCRIPTION_MAX or "\x00" in description:
         raise InvalidInput(f"a description has at most {DESCRIPTION_MAX} characters")
@@ -28,7 +28,7 @@ def describe_repository(*, repository: RepositoryRef, description: str, by: Subj
             raise RepositoryUnknown(f"there is no repository {repository.name}")
         emit(
             kind="repository.updated",
-            subject=by,
+            subject=cause.subject,
             project_id=repository.project.id,
             repository_id=repository.id,
             payload={"name": str(repository.name)},

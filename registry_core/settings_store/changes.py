@@ -8,7 +8,7 @@ from typing import Any, Final
 from django.db import connection, transaction
 from psycopg.types.json import Jsonb
 
-from registry_core.access import Subject
+from registry_core.access import Cause
 from registry_core.config.keys import KEYS, Value, key_named, parsed
 from registry_core.errors import InvalidInput, NotAllowed
 from registry_core.events.outbox import emit
@@ -39,7 +39,7 @@ def is_editable(name: str, settings: Settings) -> bool:
     return name not in settings.locked and not _obstacle(name)
 
 
-def change(*, values: Mapping[str, object], by: Subject) -> None:
+def change(*, values: Mapping[str, object], cause: Cause) -> None:
     """Set settings by name; what is not named stays, and what is given as it is already is no change.
 
     Raises InvalidInput, or NotAllowed for a setting that the environment sets.
@@ -54,7 +54,7 @@ def change(*, values: Mapping[str, object], by: Subject) -> None:
         _check_log_is_somewhere(settings, wanted)
         _write(wanted)
         if wanted:
-            emit(kind="configuration.updated", subject=by, payload=_told(wanted), changed=[GENERATION])
+            emit(kind="configuration.updated", subject=cause.subject, payload=_told(wanted), changed=[GENERATION])
 
 
 def _is_as_it_is(name: str, value: object, settings: Settings) -> bool:

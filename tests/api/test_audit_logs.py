@@ -23,6 +23,7 @@ from registry_core.events.relay import relay
 from registry_core.settings_store.changes import change
 from registry_core.settings_store.models import StoredSetting
 from tests.api.conftest import PASSWORD, Api, api_as
+from tests.support.operations import BY_SYSTEM
 
 
 def written() -> None:
@@ -33,7 +34,7 @@ def written() -> None:
 
 @pytest.fixture
 def project(db: None) -> Project:
-    return create_project(name="logged", is_public=False, by=SYSTEM)
+    return create_project(name="logged", is_public=False, cause=BY_SYSTEM)
 
 
 def test_what_somebody_did_is_in_the_log_under_his_name(user: Api, sysadmin: Api) -> None:
@@ -56,7 +57,7 @@ def test_an_event_makes_one_entry_however_often_it_is_read(project: Project) -> 
 def test_each_reads_the_log_of_what_is_his(
     sysadmin: Api, user: Api, anonymous: Api, member: Callable[[Project, Role], Api], project: Project
 ) -> None:
-    create_project(name="foreign", is_public=True, by=SYSTEM)
+    create_project(name="foreign", is_public=True, cause=BY_SYSTEM)
     admin, guest = member(project, Role.PROJECT_ADMIN), member(project, Role.GUEST)
     written()
     emit(kind="project.updated", subject=SYSTEM, project_id=project.pk, payload={"name": "logged"})
@@ -75,9 +76,9 @@ def test_robots_read_what_they_were_given(project: Project) -> None:
     written()
     everything = RobotGrant(RobotPermission.Kind.SYSTEM, "audit-log", "list")
     own = RobotGrant(RobotPermission.Kind.PROJECT, "log", "list", project_id=project.pk)
-    _, auditor = create_robot(name="auditor", grants=[everything], by=SYSTEM)
-    _, ours = create_robot(name="ours", grants=[own], by=SYSTEM, project=project)
-    _, nobody = create_robot(name="nobody", grants=[], by=SYSTEM)
+    _, auditor = create_robot(name="auditor", grants=[everything], cause=BY_SYSTEM)
+    _, ours = create_robot(name="ours", grants=[own], cause=BY_SYSTEM, project=project)
+    _, nobody = create_robot(name="nobody", grants=[], cause=BY_SYSTEM)
     assert int(api_as("robot$auditor", auditor).get("/auditlog-exts")["X-Total-Count"]) >= 2
     assert api_as("robot$logged+ours", ours).get("/auditlog-exts")["X-Total-Count"] == "2"
     assert api_as("robot$nobody", nobody).get("/auditlog-exts").json() == []
@@ -85,7 +86,7 @@ def test_robots_read_what_they_were_given(project: Project) -> None:
 
 def test_pages_go_on_where_the_one_before_ended(sysadmin: Api) -> None:
     for number in range(5):
-        create_project(name=f"p{number}", is_public=True, by=SYSTEM)
+        create_project(name=f"p{number}", is_public=True, cause=BY_SYSTEM)
     written()
     page, seen = sysadmin.get("/auditlog-exts?q=operation=create,resource_type=project&page_size=2"), []
     while True:
@@ -123,12 +124,12 @@ def test_a_line_break_does_not_make_one_entry_look_like_two(sysadmin: Api) -> No
 
 
 def test_what_the_settings_leave_out_is_not_in_the_log(sysadmin: Api) -> None:
-    change(values={"disabled_audit_log_event_types": "create_project, delete_user"}, by=SYSTEM)
+    change(values={"disabled_audit_log_event_types": "create_project, delete_user"}, cause=BY_SYSTEM)
     _long_ago()
-    create_project(name="silent", is_public=True, by=SYSTEM)
+    create_project(name="silent", is_public=True, cause=BY_SYSTEM)
     written()
     assert sysadmin.get("/auditlog-exts?q=resource=silent").json() == []
-    change(values={"skip_audit_log_database": True, "audit_log_forward_endpoint": "tcp://log:514"}, by=SYSTEM)
+    change(values={"skip_audit_log_database": True, "audit_log_forward_endpoint": "tcp://log:514"}, cause=BY_SYSTEM)
     _long_ago()
     written()
     before = AuditEntry.objects.count()
@@ -145,7 +146,7 @@ def _long_ago() -> None:
 def test_a_deleted_user_is_named_as_he_was_called(make_user: Callable[..., User], sysadmin: Api) -> None:
     gone = make_user("leaving")
     emit(kind="project.updated", subject=gone.subject, payload={"name": "x"})
-    delete_user(user=gone, by=SYSTEM)
+    delete_user(user=gone, cause=BY_SYSTEM)
     written()
     assert sysadmin.get("/auditlog-exts?q=resource=x").json()[0]["username"] == "leaving"
     assert sysadmin.get("/auditlog-exts?q=operation=delete,resource_type=user").json()[0]["resource"] == "leaving"

@@ -13,7 +13,6 @@ from django.test.utils import CaptureQueriesContext
 from projects.audit.consumer import write_entries
 from projects.audit.models import AuditEntry
 from projects.services import create_project, delete_project
-from registry_core.access import SYSTEM
 from registry_core.content import refusals
 from registry_core.content.errors import Protected, Refused
 from registry_core.content.manifests import delete_manifest, put_manifest
@@ -45,7 +44,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def project() -> Project:
-    return create_project(name="governed", is_public=False, by=SYSTEM)
+    return create_project(name="governed", is_public=False, cause=BY_SYSTEM)
 
 
 @pytest.fixture
@@ -211,7 +210,7 @@ EMPTY_CONTENT: Any = None
 
 def test_a_policy_applies_where_the_project_says_so_and_is_not_asked_elsewhere(project: Project) -> None:
     with registered(Recorder()) as policy:
-        other = project_ref(create_project(name="free", is_public=False, by=SYSTEM))
+        other = project_ref(create_project(name="free", is_public=False, cause=BY_SYSTEM))
         with policies_changing(project=project_ref(project), cause=BY_SYSTEM, add=["recorder", "another"]):
             """What the policy goes by would be written here."""
         project.refresh_from_db()

@@ -9,6 +9,7 @@ from rbac.services.robots import RobotGrant, create_robot
 from rbac.services.users import create_user
 from registry_core.access import SYSTEM, Subject
 from registry_core.content.models import Project
+from tests.support.operations import BY_SYSTEM
 
 PASSWORD = "Harbour12Lights"
 
@@ -23,7 +24,7 @@ def project(name: str, *, is_public: bool = False, by: Subject = SYSTEM) -> Proj
 
 def member(name: str, of: Project, role: Role) -> User:
     person = user(name)
-    add_member(project=of, role=role, by=SYSTEM, user=person)
+    add_member(project=of, role=role, cause=BY_SYSTEM, user=person)
     return person
 
 
@@ -32,4 +33,4 @@ def allow(action: str, *, resource: str = "repository", on: Project | None = Non
 
 
 def robot(name: str, *grants: RobotGrant, of: Project | None = None) -> tuple[Robot, str]:
-    return create_robot(name=name, grants=grants, by=SYSTEM, project=of)
+    return create_robot(name=name, grants=grants, cause=BY_SYSTEM, project=of)

@@ -20,8 +20,9 @@ from rbac.services.robots import (
 )
 from rbac.services.throttle import Throttle
 from rbac.services.users import delete_user, set_active, set_cli_secret, set_password
-from registry_core.access import SYSTEM, SubjectKind, TooManyAttempts, Unauthenticated, authority
+from registry_core.access import SubjectKind, TooManyAttempts, Unauthenticated, authority
 from tests.rbac import arrange
+from tests.support.operations import BY_SYSTEM
 
 pytestmark = pytest.mark.django_db
 
@@ -54,7 +55,7 @@ def test_names_that_differ_in_case_only_cannot_both_exist() -> None:
 
 def test_wrong_password_and_unknown_name_are_answered_alike() -> None:
     arrange.user("anna")
-    set_active(user=arrange.user("gone"), is_active=False, by=SYSTEM)
+    set_active(user=arrange.user("gone"), is_active=False, cause=BY_SYSTEM)
     answers = {refusal(name, "Wrong1Password") for name in ("anna", "nobody", "gone", "robot$none", "nul\x00")}
     assert len(answers) == 1
 
@@ -91,7 +92,7 @@ def test_remembered_password_costs_no_hash(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_deleted_user_is_out_and_the_name_is_free_for_another_identity() -> None:
     first = arrange.user("anna")
-    delete_user(user=first, by=SYSTEM)
+    delete_user(user=first, cause=BY_SYSTEM)
     refusal("anna", arrange.PASSWORD)
     second = arrange.user("anna")
     assert sign_in("anna", arrange.PASSWORD) == second.subject.key != f"user:{first.pk}"
@@ -121,7 +122,7 @@ def test_robots_of_system_and_project_sign_in_by_their_full_names() -> None:
 
 
 def test_robot_with_a_chosen_secret_signs_in() -> None:
-    robot, _ = create_robot(name="ci", grants=[], by=SYSTEM, secret="Chosen1Secret")
+    robot, _ = create_robot(name="ci", grants=[], cause=BY_SYSTEM, secret="Chosen1Secret")
     assert sign_in("robot$ci", "Chosen1Secret") == f"robot:{robot.pk}"
     refusal("robot$ci", "Chosen1Secreu")
 
@@ -140,28 +141,28 @@ def test_secret_of_a_robot_opens_no_name_that_is_like_it(name: str) -> None:
 
 def test_robot_that_is_disabled_deleted_or_refreshed_is_out() -> None:
     disabled, its_secret = arrange.robot("disabled")
-    set_disabled(robot=disabled, is_disabled=True, by=SYSTEM)
+    set_disabled(robot=disabled, is_disabled=True, cause=BY_SYSTEM)
     refusal("robot$disabled", its_secret)
     deleted, its_secret = arrange.robot("deleted")
-    delete_robot(robot=deleted, by=SYSTEM)
+    delete_robot(robot=deleted, cause=BY_SYSTEM)
     refusal("robot$deleted", its_secret)
     refreshed, its_secret = arrange.robot("refreshed")
-    renewed = refresh_robot_secret(robot=refreshed, by=SYSTEM)
+    renewed = refresh_robot_secret(robot=refreshed, cause=BY_SYSTEM)
     refusal("robot$refreshed", its_secret)
     assert sign_in("robot$refreshed", renewed) == f"robot:{refreshed.pk}"
 
 
 def test_expired_robot_is_out() -> None:
     yesterday = timezone.now() - timedelta(days=1)
-    robot, secret = create_robot(name="old", grants=[], by=SYSTEM, expires_at=yesterday)
+    robot, secret = create_robot(name="old", grants=[], cause=BY_SYSTEM, expires_at=yesterday)
     refusal("robot$old", secret)
     assert authority().subject(kind=SubjectKind.ROBOT, id=robot.pk) is None
 
 
 def test_when_a_robot_expires_is_told_to_who_remembers_it() -> None:
     tomorrow = timezone.now() + timedelta(days=1)
-    passing, _ = create_robot(name="passing", grants=[], by=SYSTEM, expires_at=tomorrow)
-    lasting, _ = create_robot(name="lasting", grants=[], by=SYSTEM)
+    passing, _ = create_robot(name="passing", grants=[], cause=BY_SYSTEM, expires_at=tomorrow)
+    lasting, _ = create_robot(name="lasting", grants=[], cause=BY_SYSTEM)
     subjects = (robot_subject(passing), robot_subject(lasting), arrange.user("anna").subject)
     assert [authority().expires_at(subject) for subject in subjects] == [tomorrow, None, None]
 

@@ -10,7 +10,6 @@ import pytest
 from django.db import connection
 
 from projects.services import create_project
-from registry_core.access import SYSTEM
 from registry_core.content import fresh_manifests
 from registry_core.content.blobs import BlobRef, store_blob
 from registry_core.content.errors import ReferenceMissing
@@ -54,7 +53,7 @@ ROWS = {
 
 @pytest.fixture
 def repository() -> RepositoryRef:
-    project = create_project(name="fresh", is_public=False, by=SYSTEM)
+    project = create_project(name="fresh", is_public=False, cause=BY_SYSTEM)
     reference = ProjectRef(project.pk, "fresh", is_public=False, allows_sparse_manifests=False)
     return make_repository(reference, RepositoryName("fresh", "app"))
 
