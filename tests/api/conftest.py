@@ -75,7 +75,7 @@ def make_user(db: None) -> Callable[..., User]:
     """Make a user with `PASSWORD`."""
 
     def make(name: str, **values: Any) -> User:
-        return create_user(username=name, password=PASSWORD, email=f"{name}@example.org", **values)
+        return create_user(username=name, password=PASSWORD, email=f"{name}@example.org", cause=BY_SYSTEM, **values)
 
     return make
 

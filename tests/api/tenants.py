@@ -125,7 +125,9 @@ def _member(role: Role, own: Project) -> Caller:
 
 
 def _user(name: str, *, is_sysadmin: bool = False) -> User:
-    return create_user(username=name, password=PASSWORD, email=f"{name}@example.org", is_sysadmin=is_sysadmin)
+    return create_user(
+        username=name, password=PASSWORD, email=f"{name}@example.org", is_sysadmin=is_sysadmin, cause=BY_SYSTEM
+    )
 
 
 def _robot_api(robot: Robot, secret: str) -> Api:

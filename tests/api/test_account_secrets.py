@@ -15,7 +15,7 @@ from rbac.services.users import set_cli_secret
 from registry_core.access import Unauthenticated, authority
 from registry_core.events.models import Event
 from tests.api.conftest import PASSWORD, Api, api_as
-from tests.support.operations import BY_SYSTEM
+from tests.support.operations import BY_SYSTEM, on_behalf_of
 
 CLI = "For-the-cli-1"
 NEW = "Changed-2-word"
@@ -49,7 +49,7 @@ def send(browser: Client, method: str, path: str, body: Any = None) -> int:
 
 
 def refresh_token_of(user: User) -> str:
-    return refresh_tokens.issue(authority=authority(), subject=user.subject, device="docker", client="192.0.2.1")
+    return refresh_tokens.issue(authority=authority(), device="docker", cause=on_behalf_of(user.subject))
 
 
 def is_good(token: str) -> bool:

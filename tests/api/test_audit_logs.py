@@ -133,7 +133,7 @@ def test_what_the_settings_leave_out_is_not_in_the_log(sysadmin: Api) -> None:
     _long_ago()
     written()
     before = AuditEntry.objects.count()
-    create_user(username="unseen", password=PASSWORD)
+    create_user(username="unseen", password=PASSWORD, cause=BY_SYSTEM)
     written()
     assert AuditEntry.objects.count() == before
 

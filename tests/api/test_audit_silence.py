@@ -22,7 +22,7 @@ from registry_core.settings_store.changes import change
 from registry_core.settings_store.models import StoredSetting
 from tests.api.conftest import PASSWORD, Api, api_as
 from tests.api.test_audit_logs import written
-from tests.support.operations import BY_SYSTEM
+from tests.support.operations import BY_SYSTEM, on_behalf_of
 
 ENDPOINT = {"audit_log_forward_endpoint": "tcp://log.example.org:514"}
 
@@ -102,7 +102,7 @@ def test_a_refresh_token_that_is_no_good_is_a_failed_sign_in(user: Api) -> None:
 
 def test_issuing_a_refresh_token_is_in_the_log(user: Api) -> None:
     subject = User.objects.get(username="somebody").subject
-    refresh_tokens.issue(authority=authority(), subject=subject, device="docker", client="192.0.2.1")
+    refresh_tokens.issue(authority=authority(), device="docker", cause=on_behalf_of(subject))
     written()
     entry = AuditEntry.objects.get(resource_type="refresh_token")
     assert (entry.username, entry.operation, entry.resource) == ("somebody", "create", "docker")

@@ -21,7 +21,7 @@ from registry_core.events.relay import relay
 from registry_core.settings_store.changes import change
 from tests.api.conftest import PASSWORD, Api, api_as
 from tests.api.content import put, repository_of
-from tests.support.operations import BY_SYSTEM
+from tests.support.operations import BY_SYSTEM, on_behalf_of
 
 
 def robot_with(*rights: str, project: Project | None = None) -> Api:
@@ -83,7 +83,7 @@ def test_what_a_robot_or_the_registry_creates_belongs_to_the_first_administrator
 def test_the_oldest_administrator_owns_them_where_the_first_is_gone(first: User, make_user: Any) -> None:
     second: User = make_user("second", is_sysadmin=True)
     make_user("third", is_sysadmin=True)
-    delete_user(user=first, by=second.subject)
+    delete_user(user=first, cause=on_behalf_of(second.subject))
     project = create_project(name="made", is_public=False, cause=BY_SYSTEM)
     assert ProjectSettings.objects.get(project=project).owner == second
 

@@ -15,7 +15,7 @@ from registry_core.content.models import Project
 from registry_core.content.policies import policies
 from registry_core.settings_store.changes import change
 from tests.api.conftest import PASSWORD, Api, api_as
-from tests.support.operations import BY_SYSTEM
+from tests.support.operations import BY_SYSTEM, on_behalf_of
 
 
 def test_only_administrators_see_and_change_the_settings(sysadmin: Api, user: Api, anonymous: Api) -> None:
@@ -42,10 +42,10 @@ def test_an_impossible_setting_is_refused_with_the_reason(sysadmin: Api, body: o
 
 
 def test_the_way_of_signing_in_is_fixed_while_there_are_users(db: None) -> None:
-    admin_user = create_user(username="admin", password=PASSWORD, is_sysadmin=True)
+    admin_user = create_user(username="admin", password=PASSWORD, is_sysadmin=True, cause=BY_SYSTEM)
     admin = api_as("admin", PASSWORD)
     assert admin.get("/configurations").json()["auth_mode"] == {"value": "db_auth", "editable": True}
-    create_user(username="second", password=PASSWORD, by=admin_user.subject)
+    create_user(username="second", password=PASSWORD, cause=on_behalf_of(admin_user.subject))
     assert admin.get("/configurations").json()["auth_mode"]["editable"] is False
     assert admin.put("/configurations", {"auth_mode": "ldap_auth"}).status_code == 400
     assert admin.put("/configurations", {"auth_mode": "db_auth"}).status_code == 200

@@ -40,7 +40,7 @@ def browser(address: str) -> Client:
 @pytest.fixture
 def ada(db: None) -> User:
     """A user without any membership."""
-    return create_user(username="ada", password=PASSWORD)
+    return create_user(username="ada", password=PASSWORD, cause=BY_SYSTEM)
 
 
 @pytest.fixture

@@ -10,14 +10,14 @@ from registry_core.access import ANONYMOUS, authority
 from registry_core.content.models import Project
 from registry_core.errors import AlreadyExists, InvalidInput
 from tests.rbac import arrange
-from tests.support.operations import BY_SYSTEM
+from tests.support.operations import BY_SYSTEM, on_behalf_of
 
 pytestmark = pytest.mark.django_db
 
 
 def test_creator_becomes_project_admin() -> None:
     anna = arrange.user("anna").subject
-    project = create_project(name="harbour", is_public=False, by=anna)
+    project = create_project(name="harbour", is_public=False, cause=on_behalf_of(anna))
     assert authority().actions_by_project(subject=anna, project_ids=[project.pk])[project.pk] == {
         "pull",
         "push",

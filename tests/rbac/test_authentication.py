@@ -22,7 +22,7 @@ from rbac.services.throttle import Throttle
 from rbac.services.users import delete_user, set_active, set_cli_secret, set_password
 from registry_core.access import SubjectKind, TooManyAttempts, Unauthenticated, authority
 from tests.rbac import arrange
-from tests.support.operations import BY_SYSTEM
+from tests.support.operations import BY_SYSTEM, on_behalf_of
 
 pytestmark = pytest.mark.django_db
 
@@ -78,7 +78,7 @@ def test_unknown_name_costs_the_same_hash_as_a_wrong_password(monkeypatch: pytes
 def test_old_password_is_refused_at_once_after_a_change() -> None:
     anna = arrange.user("anna")
     sign_in("anna", arrange.PASSWORD)
-    set_password(user=anna, password="Another1Password")
+    set_password(user=anna, password="Another1Password", cause=on_behalf_of(anna.subject))
     refusal("anna", arrange.PASSWORD)
     assert sign_in("anna", "Another1Password") == anna.subject.key
 
@@ -101,14 +101,15 @@ def test_deleted_user_is_out_and_the_name_is_free_for_another_identity() -> None
 @pytest.mark.parametrize("chosen", ["", "Chosen1Secret"])
 def test_cli_secret_works_beside_the_password(chosen: str) -> None:
     anna = arrange.user("anna")
-    secret = set_cli_secret(user=anna, secret=chosen, by=anna.subject)
+    secret = set_cli_secret(user=anna, secret=chosen, cause=on_behalf_of(anna.subject))
     assert sign_in("anna", secret) == sign_in("anna", arrange.PASSWORD) == anna.subject.key
 
 
 @pytest.mark.parametrize("password", ["short1A", "alllower1", "ALLUPPER1", "NoDigitsHere", "Aa1" * 43])
 def test_weak_password_is_refused(password: str) -> None:
+    anna = arrange.user("anna")
     with pytest.raises(Exception, match="characters"):
-        set_password(user=arrange.user("anna"), password=password)
+        set_password(user=anna, password=password, cause=on_behalf_of(anna.subject))
 
 
 def test_robots_of_system_and_project_sign_in_by_their_full_names() -> None:

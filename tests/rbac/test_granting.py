@@ -23,7 +23,7 @@ from registry_core.access import Subject, authority
 from registry_core.content.models import Project
 from registry_core.errors import NotAllowed
 from tests.api.conftest import PASSWORD, Api, api_as
-from tests.support.operations import BY_SYSTEM
+from tests.support.operations import BY_SYSTEM, on_behalf_of
 
 PROJECT, EVERYWHERE, OF_SYSTEM = "project", "everywhere", "system"
 _KIND: Final = RobotPermission.Kind
@@ -58,7 +58,7 @@ def _in(project: Project | None, permissions: Any) -> list[RobotGrant]:
 
 
 def _user(name: str, **options: Any) -> User:
-    return create_user(username=name, password=PASSWORD, email=f"{name}@example.org", **options)
+    return create_user(username=name, password=PASSWORD, email=f"{name}@example.org", cause=BY_SYSTEM, **options)
 
 
 def _member(name: str, of: Project, role: Role) -> Api:
@@ -333,6 +333,11 @@ def test_who_was_stopped_meanwhile_gives_nothing(world: World) -> None:
     subject: Subject = robot_subject(creator)
     delete_robot(robot=creator, cause=BY_SYSTEM)
     with pytest.raises(NotAllowed):
-        create_robot(name="late", grants=[], by=subject, project=world.project)
+        create_robot(name="late", grants=[], cause=on_behalf_of(subject), project=world.project)
     with pytest.raises(NotAllowed):
-        add_member(project=world.project, role=Role.GUEST, by=subject, user=User.objects.get(username="newcomer"))
+        add_member(
+            project=world.project,
+            role=Role.GUEST,
+            cause=on_behalf_of(subject),
+            user=User.objects.get(username="newcomer"),
+        )

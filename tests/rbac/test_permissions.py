@@ -14,7 +14,7 @@ from registry_core.content.models import Project
 from registry_core.errors import InvalidInput, NotAllowed
 from registry_core.machine.state import generations
 from tests.rbac import arrange
-from tests.support.operations import BY_SYSTEM
+from tests.support.operations import BY_SYSTEM, on_behalf_of
 
 pytestmark = pytest.mark.django_db
 
@@ -77,9 +77,9 @@ def test_user_has_the_union_of_own_and_group_roles() -> None:
     anna = arrange.member("anna", own, Role.GUEST)
     crew = Group.objects.create(name="crew", kind=Group.Kind.HTTP)
     add_member(project=own, role=Role.DEVELOPER, cause=BY_SYSTEM, group=crew)
-    set_groups(user=anna, groups=[crew])
+    set_groups(user=anna, groups=[crew], cause=BY_SYSTEM)
     assert actions(anna.subject, own) == {"pull", "push"}
-    set_groups(user=anna, groups=[])
+    set_groups(user=anna, groups=[], cause=BY_SYSTEM)
     assert actions(anna.subject, own) == {"pull"}
 
 
@@ -151,9 +151,9 @@ def test_robot_makes_no_robot_with_more_rights_than_its_own() -> None:
         "maker", arrange.allow("pull", on=own), arrange.allow("create", resource="robot", on=own)
     )
     maker = robot_subject(maker_row)
-    create_robot(name="child", grants=[arrange.allow("pull", on=own)], by=maker, project=own)
+    create_robot(name="child", grants=[arrange.allow("pull", on=own)], cause=on_behalf_of(maker), project=own)
     for grant in (arrange.allow("push", on=own), arrange.allow("pull")):
         with pytest.raises(NotAllowed):
-            create_robot(name="big", grants=[grant], by=maker)
+            create_robot(name="big", grants=[grant], cause=on_behalf_of(maker))
     with pytest.raises(NotAllowed):
-        set_grants(robot=maker_row, grants=[arrange.allow("push", on=own)], by=maker)
+        set_grants(robot=maker_row, grants=[arrange.allow("push", on=own)], cause=on_behalf_of(maker))

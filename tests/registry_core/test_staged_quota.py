@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from registry_core.access import SYSTEM
 from registry_core.content import quota, quota_audit, staged_quota, upload_rows
 from registry_core.content.errors import QuotaExceeded, TooManyUploads
 from registry_core.content.models import Project
@@ -17,7 +18,6 @@ from registry_core.storage import staged_bytes
 from registry_core.storage.staged_bytes import Staged, StagedBytes
 from registry_core.storage.stores import default_store
 from tests.api.conftest import project, repository  # noqa: F401 fixtures
-from tests.support.operations import BY_SYSTEM
 
 MIB = 1 << 20
 
@@ -124,7 +124,7 @@ def test_no_more_uploads_are_begun_than_are_kept(limited: RepositoryRef, monkeyp
     def insert(token: str) -> None:
         store = default_store()
         upload_rows.insert(
-            repository=limited, cause=BY_SYSTEM, token=token, store=store.name, key=store.new_key(), algorithm="sha256"
+            repository=limited, by=SYSTEM, token=token, store=store.name, key=store.new_key(), algorithm="sha256"
         )
 
     for token in ("a", "b"):
