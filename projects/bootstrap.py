@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from projects.services import create_project
-from registry_core.access import SYSTEM
+from registry_core.access import of_system
 from registry_core.content.models import Project
 from registry_core.errors import AlreadyExists
 
@@ -17,6 +17,6 @@ def ensure_library() -> None:
     if Project.objects.filter(name=LIBRARY).exists():
         return
     try:
-        create_project(name=LIBRARY, is_public=True, by=SYSTEM)
+        create_project(name=LIBRARY, is_public=True, cause=of_system("first-start"))
     except AlreadyExists:
         return  # another process was first

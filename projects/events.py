@@ -80,7 +80,7 @@ class LabelDeleted(_LabelEvent):
     """A label was deleted, and taken off all artifacts."""
 
 
-class _Labelling(Payload):
+class Labelling(Payload):
     artifact: int = 0
     label: int = 0
 
@@ -96,12 +96,12 @@ class _Labelling(Payload):
 
 
 @event_kind("artifact.labelled", Operation.UPDATE)
-class ArtifactLabelled(_Labelling):
+class ArtifactLabelled(Labelling):
     """A label was put on an artifact."""
 
 
 @event_kind("artifact.unlabelled", Operation.UPDATE)
-class ArtifactUnlabelled(_Labelling):
+class ArtifactUnlabelled(Labelling):
     """A label was taken off an artifact."""
 
 

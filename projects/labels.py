@@ -10,9 +10,17 @@ from django.db.models import Q
 from django.db.models.functions import Now
 
 from projects.artifact_lists import LABELS_KEY
+from projects.events import (
+    ArtifactLabelled,
+    ArtifactUnlabelled,
+    LabelCreated,
+    LabelDeleted,
+    Labelling,
+    LabelUpdated,
+)
 from projects.models import ArtifactLabel, Label
 from rbac.services.changes import rights_change
-from registry_core.access import Subject
+from registry_core.access import Cause
 from registry_core.content.models import Artifact, Project
 from registry_core.content.repositories import RepositoryRef
 from registry_core.errors import AlreadyExists, InvalidInput, NotFound
@@ -24,25 +32,27 @@ COLOR_MAX: Final = 64
 """The color is what clients make of it, and written into no page: any text will do."""
 
 
-def create_label(*, project: Project | None, name: str, description: str, color: str, by: Subject) -> Label:
+def create_label(*, project: Project | None, name: str, description: str, color: str, cause: Cause) -> Label:
     """Make a label of a project, or (None) of everybody's. Raises InvalidInput or AlreadyExists."""
     _check(name, description, color)
     label = Label(project=project, name=name, description=description, color=color)
     project_id = project.pk if project else None
     try:
-        with rights_change(LABELS_KEY, kind="label.created", by=by, project_id=project_id, payload={"name": name}):
+        with rights_change(
+            lambda: LabelCreated(label=label.pk, name=name), LABELS_KEY, cause=cause, project_id=project_id
+        ):
             label.save(force_insert=True)
     except IntegrityError:
         raise _taken(name) from None
     return label
 
 
-def update_label(*, label: Label, name: str, description: str, color: str, by: Subject) -> None:
+def update_label(*, label: Label, name: str, description: str, color: str, cause: Cause) -> None:
     """Change what a label is called and how it looks. Raises InvalidInput, AlreadyExists or NotFound."""
     _check(name, description, color)
-    payload = {"label": label.pk, "name": name}
     try:
-        with rights_change(LABELS_KEY, kind="label.updated", by=by, project_id=label.project_id, payload=payload):
+        event = LabelUpdated(label=label.pk, name=name)
+        with rights_change(event, LABELS_KEY, cause=cause, project_id=label.project_id):
             values = {"name": name, "description": description, "color": color, "updated_at": Now()}
             if not Label.objects.filter(pk=label.pk).update(**values):
                 raise NotFound(f"there is no label {label.pk}")
@@ -50,22 +60,22 @@ def update_label(*, label: Label, name: str, description: str, color: str, by: S
         raise _taken(name) from None
 
 
-def delete_label(*, label: Label, by: Subject) -> None:
+def delete_label(*, label: Label, cause: Cause) -> None:
     """Delete a label; it leaves the artifacts that have it. Raises NotFound."""
-    payload = {"label": label.pk, "name": label.name}
-    with rights_change(LABELS_KEY, kind="label.deleted", by=by, project_id=label.project_id, payload=payload):
+    event = LabelDeleted(label=label.pk, name=label.name)
+    with rights_change(event, LABELS_KEY, cause=cause, project_id=label.project_id):
         ArtifactLabel.objects.filter(label_id=label.pk).delete()
         deleted, _ = Label.objects.filter(pk=label.pk).delete()
         if not deleted:
             raise NotFound(f"there is no label {label.pk}")
 
 
-def add_label(*, repository: RepositoryRef, artifact: Artifact, label_id: int, by: Subject) -> None:
+def add_label(*, repository: RepositoryRef, artifact: Artifact, label_id: int, cause: Cause) -> None:
     """Put a label on an artifact: one of everybody's or of the same project.
 
     Raises NotFound or, when the artifact has it, AlreadyExists.
     """
-    with _labelling(repository, artifact, label_id, "artifact.labelled", by):
+    with _labelling(repository, artifact, label_id, ArtifactLabelled, cause):
         # Held until the end, so that it is not deleted meanwhile.
         usable = Label.objects.select_for_update().filter(Q(project=None) | Q(project_id=repository.project.id))
         if not usable.filter(pk=label_id).exists():
@@ -75,19 +85,19 @@ def add_label(*, repository: RepositoryRef, artifact: Artifact, label_id: int, b
         ArtifactLabel.objects.create(artifact_id=artifact.pk, label_id=label_id)
 
 
-def remove_label(*, repository: RepositoryRef, artifact: Artifact, label_id: int, by: Subject) -> None:
+def remove_label(*, repository: RepositoryRef, artifact: Artifact, label_id: int, cause: Cause) -> None:
     """Take a label off an artifact. Raises NotFound when it has it not."""
-    with _labelling(repository, artifact, label_id, "artifact.unlabelled", by):
+    with _labelling(repository, artifact, label_id, ArtifactUnlabelled, cause):
         removed, _ = ArtifactLabel.objects.filter(artifact_id=artifact.pk, label_id=label_id).delete()
         if not removed:
             raise NotFound(f"the artifact has no label {label_id}")
 
 
 def _labelling(
-    repository: RepositoryRef, artifact: Artifact, label_id: int, kind: str, by: Subject
+    repository: RepositoryRef, artifact: Artifact, label_id: int, happened: type[Labelling], cause: Cause
 ) -> AbstractContextManager[None]:
-    payload = {"artifact": artifact.pk, "label": label_id}
-    return rights_change(repository.key, kind=kind, by=by, project_id=repository.project.id, payload=payload)
+    event = happened(artifact=artifact.pk, label=label_id)
+    return rights_change(event, repository.key, cause=cause, project_id=repository.project.id)
 
 
 def _taken(name: str) -> AlreadyExists:

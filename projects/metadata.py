@@ -12,10 +12,11 @@ from typing import Any, Final
 
 from django.db.models.functions import Now
 
+from projects.events import ProjectUpdated
 from projects.models import ProjectSettings
 from rbac.services.changes import rights_change
 from rbac.services.granting import require_may_publish
-from registry_core.access import Subject
+from registry_core.access import Cause, Subject
 from registry_core.content.models import Project
 from registry_core.content.repositories import CATALOG_KEY, project_key
 from registry_core.errors import AlreadyExists, InvalidInput
@@ -76,19 +77,20 @@ def checked(values: Mapping[str, str]) -> dict[str, str]:
 
 
 def change_metadata(
-    *, project: Project, values: Mapping[str, str], by: Subject, cve_allowlist: dict[str, Any] | None = None
+    *, project: Project, values: Mapping[str, str], cause: Cause, cve_allowlist: dict[str, Any] | None = None
 ) -> None:
     """Set metadata by name, and the CVE allowlist; what is not named stays.
 
-    Raises InvalidInput, or NotAllowed when `by` makes a project public and has not all the rights that everybody gets.
+    Raises InvalidInput, or NotAllowed when the subject of `cause` makes a project public and has not all the rights
+    that everybody gets.
     """
     wanted = checked(values)
-    payload = {"name": project.name, "metadata": wanted}
+    event = ProjectUpdated(name=project.name, metadata=wanted)
     keys = [project_key(project.pk), *([CATALOG_KEY] if PUBLIC in wanted else [])]
-    with rights_change(*keys, kind="project.updated", by=by, project_id=project.pk, payload=payload):
+    with rights_change(event, *keys, cause=cause, project_id=project.pk):
         settings = _locked(project)
         if PUBLIC in wanted:
-            _require_may_set_public(project, wanted[PUBLIC] == "true", by)
+            _require_may_set_public(project, wanted[PUBLIC] == "true", cause.subject)
             Project.objects.filter(pk=project.pk).update(is_public=wanted[PUBLIC] == "true")
         settings.metadata |= {name: value for name, value in wanted.items() if name != PUBLIC}
         if cve_allowlist is not None:
@@ -97,21 +99,21 @@ def change_metadata(
     project.refresh_from_db()
 
 
-def add_metadata(*, project: Project, name: str, value: str, by: Subject) -> None:
+def add_metadata(*, project: Project, name: str, value: str, cause: Cause) -> None:
     """Set a name that was not set. Raises InvalidInput or AlreadyExists."""
     checked({name: value})
     settings = ProjectSettings.objects.filter(project=project).first()
     if name in metadata_of(project, settings):
         raise AlreadyExists(f"the metadata {name} are set already: change them instead")
-    change_metadata(project=project, values={name: value}, by=by)
+    change_metadata(project=project, values={name: value}, cause=cause)
 
 
-def delete_metadata(*, project: Project, name: str, by: Subject) -> None:
+def delete_metadata(*, project: Project, name: str, cause: Cause) -> None:
     """Forget what was set under a name, if anything was. Raises InvalidInput for `public`, which is always set."""
     if name == PUBLIC:
         raise InvalidInput("a project is always public or not: set public instead of deleting it")
-    payload = {"name": project.name, "deleted_metadata": name}
-    with rights_change(project_key(project.pk), kind="project.updated", by=by, project_id=project.pk, payload=payload):
+    event = ProjectUpdated(name=project.name, deleted_metadata=name)
+    with rights_change(event, project_key(project.pk), cause=cause, project_id=project.pk):
         settings = _locked(project)
         settings.metadata.pop(name, None)
         _save(settings)

@@ -7,20 +7,21 @@ from typing import cast
 from django.db.models import BigIntegerField, OuterRef, QuerySet, Subquery, Sum
 from django.db.models.functions import Coalesce
 
+from projects.events import QuotaUpdated
 from projects.services import check_storage_limit
 from rbac.services.changes import rights_change
-from registry_core.access import Subject
+from registry_core.access import Cause
 from registry_core.content.models import Project, QuotaLease, QuotaStripe
 from registry_core.content.quota import set_limit
 from registry_core.content.repositories import name_key, project_key
 
 
-def change_limit(*, project: Project, limit_bytes: int, by: Subject) -> None:
+def change_limit(*, project: Project, limit_bytes: int, cause: Cause) -> None:
     """Set a project's limit (-1: none). What is over it stays, nothing more comes in. Raises InvalidInput."""
     check_storage_limit(limit_bytes)
-    payload = {"name": project.name, "storage": limit_bytes}
+    event = QuotaUpdated(name=project.name, storage=limit_bytes)
     keys = [project_key(project.pk), name_key(project.name)]  # what is remembered of a name says whether it has a limit
-    with rights_change(*keys, kind="quota.updated", by=by, project_id=project.pk, payload=payload):
+    with rights_change(event, *keys, cause=cause, project_id=project.pk):
         set_limit(project_id=project.pk, limit_bytes=limit_bytes)
 
 

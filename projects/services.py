@@ -9,6 +9,7 @@ from django.db import IntegrityError, transaction
 from django.db.models.functions import Now
 
 from projects import metadata
+from projects.events import ProjectCreated, ProjectDeleted
 from projects.models import ProjectSettings
 from rbac.models import User
 from rbac.services.changes import rights_change
@@ -35,7 +36,7 @@ def create_project(
     *,
     name: str,
     is_public: bool,
-    by: Subject,
+    cause: Cause,
     storage_limit_bytes: int | None = None,
     values: Mapping[str, str] | None = None,
     cve_allowlist: dict[str, Any] | None = None,
@@ -45,7 +46,7 @@ def create_project(
     `storage_limit_bytes` -1: unlimited; None: what the settings say. `values` are its metadata. Raises InvalidInput,
     NotAllowed where the settings leave it to others, or AlreadyExists when a living project has the name.
     """
-    _check_may_create(by)
+    _check_may_create(cause.subject)
     if len(name) > NAME_MAX or PROJECT_NAME.fullmatch(name) is None:
         raise InvalidInput("a project's name has lower-case letters, digits and single . _ or - between them")
     limit_bytes = default_storage_limit_bytes() if storage_limit_bytes is None else storage_limit_bytes
@@ -58,11 +59,11 @@ def create_project(
         with generations().changing(changed), transaction.atomic():
             project.save(force_insert=True)
             ProjectSettings.objects.create(
-                project=project, owner_id=_owner_id(by), metadata=wanted, cve_allowlist=cve_allowlist
+                project=project, owner_id=_owner_id(cause.subject), metadata=wanted, cve_allowlist=cve_allowlist
             )
-            _make_creator_admin(project, by)
+            _make_creator_admin(project, cause)
             # The id is known only now, and with it the event is in the project's own log.
-            emit(kind="project.created", subject=by, project_id=project.pk, payload={"name": name}, changed=changed)
+            emit(ProjectCreated(name=name), cause=cause, project_id=project.pk, changed=changed)
     except IntegrityError:
         raise AlreadyExists(f"a project named {name} exists already: choose another name") from None
     return project
@@ -86,9 +87,9 @@ def check_storage_limit(limit_bytes: int) -> None:
         raise InvalidInput(f"a storage limit is a number of bytes from 1 to {STORAGE_MAX_BYTES}, or -1 for none")
 
 
-def set_public(*, project: Project, is_public: bool, by: Subject) -> None:
+def set_public(*, project: Project, is_public: bool, cause: Cause) -> None:
     """Let everyone pull from a project, or members only."""
-    metadata.change_metadata(project=project, values={metadata.PUBLIC: str(is_public).lower()}, by=by)
+    metadata.change_metadata(project=project, values={metadata.PUBLIC: str(is_public).lower()}, cause=cause)
 
 
 def why_not_deletable(project: Project) -> str:
@@ -104,8 +105,8 @@ def delete_project(*, project: Project, cause: Cause) -> None:
     Raises PreconditionFailed while it has repositories, NotFound when somebody else was first, or Refused by a policy.
     """
     keys = [project_key(project.pk), name_key(project.name), CATALOG_KEY]
-    payload = {"name": project.name}
-    with rights_change(*keys, kind="project.deleted", by=cause.subject, project_id=project.pk, payload=payload):
+    event = ProjectDeleted(name=project.name)
+    with rights_change(event, *keys, cause=cause, project_id=project.pk):
         # Excludes pushes, which hold the row: a repository that is being made is seen, or finds no project.
         if not Project.objects.select_for_update().filter(pk=project.pk, deleted_at=None).exists():
             raise NotFound(f"there is no project {project.name}")
@@ -126,6 +127,6 @@ def _check_may_create(by: Subject) -> None:
         raise NotAllowed(ONLY_ADMINISTRATORS)
 
 
-def _make_creator_admin(project: Project, by: Subject) -> None:
-    if by.kind is SubjectKind.USER:
-        make_creator_admin(project=project, user=User.objects.get(pk=by.id))
+def _make_creator_admin(project: Project, cause: Cause) -> None:
+    if cause.subject.kind is SubjectKind.USER:
+        make_creator_admin(project=project, user=User.objects.get(pk=cause.subject.id), cause=cause)

@@ -7,8 +7,9 @@ from typing import Any, Final
 from django.db import transaction
 from django.db.models.functions import Now
 
-from registry_core.access import Subject
+from registry_core.access import Cause
 from registry_core.events.outbox import emit
+from registry_core.settings_store.events import ConfigurationUpdated
 from registry_core.settings_store.models import StoredSetting
 
 KEY: Final = "cve_allowlist"
@@ -20,12 +21,12 @@ def system_allowlist() -> StoredSetting | None:
     return StoredSetting.objects.filter(key=KEY).first()
 
 
-def set_system_allowlist(*, allowlist: dict[str, Any], by: Subject) -> None:
+def set_system_allowlist(*, allowlist: dict[str, Any], cause: Cause) -> None:
     """Replace the allowlist by `items` and `expires_at`."""
     with transaction.atomic():
         values = {"value": allowlist, "updated_at": Now()}
         StoredSetting.objects.update_or_create(key=KEY, defaults=values)
-        emit(kind="configuration.updated", subject=by, payload={"values": {KEY: _described(allowlist)}})
+        emit(ConfigurationUpdated(values={KEY: _described(allowlist)}), cause=cause)
 
 
 def _described(allowlist: dict[str, Any]) -> str:

@@ -18,6 +18,7 @@ from registry_core.access import (
     PULL,
     PUSH,
     SYSTEM,
+    Cause,
     Subject,
     SubjectKind,
 )
@@ -84,9 +85,9 @@ class RbacAuthority:
         """Whether the subject may ask for the catalog: administrators, and robots with the permission."""
         return permissions.has_system_permission(subject=subject, resource="catalog", action="read")
 
-    def issue_refresh_token(self, *, subject: Subject, device: str, client: str) -> str:
-        """A new refresh token for a subject that has just authenticated."""
-        return refresh_tokens.issue(authority=self, subject=subject, device=device, client=client)
+    def issue_refresh_token(self, *, device: str, cause: Cause) -> str:
+        """A new refresh token for the subject of `cause`, which has just authenticated."""
+        return refresh_tokens.issue(authority=self, device=device, cause=cause)
 
     def redeem_refresh_token(self, *, token: str, client: str) -> Subject:
         """The subject of a living refresh token, presented at the address `client`. Raises Unauthenticated."""

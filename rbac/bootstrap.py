@@ -7,6 +7,7 @@ from typing import Final
 
 from rbac.models import User
 from rbac.services.users import FIRST_ADMIN, create_user
+from registry_core.access import of_system
 from registry_core.config import get_config
 from registry_core.errors import AlreadyExists
 from registry_core.machine.secretfiles import read_or_create_secret
@@ -25,7 +26,13 @@ def ensure_admin() -> str | None:
     configured = get_config().admin_password
     password = configured.get_secret_value() if configured else _random_password()
     try:
-        create_user(username=FIRST_ADMIN, password=password, realname="system admin", is_sysadmin=True)
+        create_user(
+            username=FIRST_ADMIN,
+            password=password,
+            realname="system admin",
+            is_sysadmin=True,
+            cause=of_system("first-start"),
+        )
     except AlreadyExists:
         return None  # another process was first
     return password

@@ -11,7 +11,7 @@ from registry_core.events.reads import Read
 _ROLES: Final = {1: "projectAdmin", 2: "developer", 3: "guest", 4: "maintainer", 5: "limitedGuest"}
 
 
-class _UserEvent(Payload):
+class UserEvent(Payload):
     """`user_id` and `username`: whom it is about, with the name at the time."""
 
     user_id: int = 0
@@ -25,12 +25,12 @@ class _UserEvent(Payload):
 
 
 @event_kind("user.created", Operation.CREATE)
-class UserCreated(_UserEvent):
+class UserCreated(UserEvent):
     """An account was made."""
 
 
 @event_kind("user.updated", Operation.UPDATE)
-class UserUpdated(_UserEvent):
+class UserUpdated(UserEvent):
     """The profile of a user was changed, or whether it is an administrator or may sign in (None: unchanged)."""
 
     is_sysadmin: bool | None = None
@@ -45,42 +45,42 @@ class UserUpdated(_UserEvent):
 
 
 @event_kind("user.password_changed", Operation.UPDATE)
-class UserPasswordChanged(_UserEvent):
+class UserPasswordChanged(UserEvent):
     """The password of a user was changed; its sessions and tokens ended."""
 
 
 @event_kind("user.sessions_revoked", Operation.UPDATE)
-class UserSessionsRevoked(_UserEvent):
+class UserSessionsRevoked(UserEvent):
     """All sessions and tokens of a user were ended."""
 
 
 @event_kind("user.cli_secret_changed", Operation.UPDATE)
-class UserCliSecretChanged(_UserEvent):
+class UserCliSecretChanged(UserEvent):
     """A user has a new secret for command-line clients."""
 
 
 @event_kind("user.cli_secret_deleted", Operation.UPDATE)
-class UserCliSecretDeleted(_UserEvent):
+class UserCliSecretDeleted(UserEvent):
     """The secret of a user for command-line clients was deleted."""
 
 
 @event_kind("user.groups_changed", Operation.UPDATE)
-class UserGroupsChanged(_UserEvent):
+class UserGroupsChanged(UserEvent):
     """A sign-in at an identity provider said that a user is in other groups now."""
 
 
 @event_kind("user.deleted", Operation.DELETE)
-class UserDeleted(_UserEvent):
+class UserDeleted(UserEvent):
     """An account was deleted."""
 
 
 @event_kind("user.signed_in", Operation.LOGIN)
-class UserSignedIn(_UserEvent):
+class UserSignedIn(UserEvent):
     """A session of the console began."""
 
 
 @event_kind("user.signed_out", Operation.LOGOUT)
-class UserSignedOut(_UserEvent):
+class UserSignedOut(UserEvent):
     """A session of the console was ended by its user."""
 
 
@@ -89,7 +89,6 @@ class UserSignInFailed(Payload):
     """Somebody tried to sign in as `username`, `times` times within a minute; empty: under many names."""
 
     username: str = ""
-    client: str = ""
     times: int = 1
 
     def resource(self, names: Names) -> str:
@@ -98,13 +97,11 @@ class UserSignInFailed(Payload):
 
     def details(self, names: Names) -> Iterable[str]:
         del names
-        if self.client:
-            yield f"from {self.client}"
         if self.times > 1:
             yield f"{self.times} times within a minute"
 
 
-class _GroupEvent(Payload):
+class GroupEvent(Payload):
     name: str = ""
 
     def resource(self, names: Names) -> str:
@@ -113,14 +110,14 @@ class _GroupEvent(Payload):
 
 
 @event_kind("group.created", Operation.CREATE)
-class GroupCreated(_GroupEvent):
+class GroupCreated(GroupEvent):
     """A user group was made. `group_type`: 1 LDAP, 2 HTTP, 3 OIDC."""
 
     group_type: int = 0
 
 
 @event_kind("group.updated", Operation.UPDATE)
-class GroupUpdated(_GroupEvent):
+class GroupUpdated(GroupEvent):
     """A user group has another name; `was`: the one before."""
 
     was: str = ""
@@ -132,11 +129,11 @@ class GroupUpdated(_GroupEvent):
 
 
 @event_kind("group.deleted", Operation.DELETE)
-class GroupDeleted(_GroupEvent):
+class GroupDeleted(GroupEvent):
     """A user group was deleted, and the roles that it gave."""
 
 
-class _MemberEvent(Payload):
+class MemberEvent(Payload):
     """Either a user or a group is the member. `role`: by its number in the API."""
 
     user_id: int | None = None
@@ -158,21 +155,21 @@ class _MemberEvent(Payload):
 
 
 @event_kind("project.member.added", Operation.CREATE, of="member", former_names=("member.created",))
-class MemberAdded(_MemberEvent):
+class MemberAdded(MemberEvent):
     """A user or a group became a member of a project."""
 
 
 @event_kind("project.member.updated", Operation.UPDATE, of="member", former_names=("member.updated",))
-class MemberUpdated(_MemberEvent):
+class MemberUpdated(MemberEvent):
     """A member of a project has another role."""
 
 
 @event_kind("project.member.removed", Operation.DELETE, of="member", former_names=("member.deleted",))
-class MemberRemoved(_MemberEvent):
+class MemberRemoved(MemberEvent):
     """A user or a group is no member of a project any longer."""
 
 
-class _RobotEvent(Payload):
+class RobotEvent(Payload):
     """`name`: the full name, with which the robot account signs in."""
 
     name: str = ""
@@ -183,26 +180,26 @@ class _RobotEvent(Payload):
 
 
 @event_kind("robot.created", Operation.CREATE)
-class RobotCreated(_RobotEvent):
+class RobotCreated(RobotEvent):
     """A robot account was made."""
 
 
 @event_kind("robot.updated", Operation.UPDATE)
-class RobotUpdated(_RobotEvent):
+class RobotUpdated(RobotEvent):
     """A robot account was changed: its description, permissions, expiry, or whether it is disabled."""
 
 
 @event_kind("robot.secret_changed", Operation.UPDATE)
-class RobotSecretChanged(_RobotEvent):
+class RobotSecretChanged(RobotEvent):
     """A robot account has a new secret; the old one is worthless."""
 
 
 @event_kind("robot.deleted", Operation.DELETE)
-class RobotDeleted(_RobotEvent):
+class RobotDeleted(RobotEvent):
     """A robot account was deleted."""
 
 
-class _RefreshTokenEvent(Payload):
+class RefreshTokenEvent(Payload):
     """`name`: the client or device that holds it. `user`: whose it is, when that is not who acts."""
 
     name: str = ""
@@ -219,14 +216,14 @@ class _RefreshTokenEvent(Payload):
 
 
 @event_kind("refresh_token.created", Operation.CREATE)
-class RefreshTokenCreated(_RefreshTokenEvent):
+class RefreshTokenCreated(RefreshTokenEvent):
     """A client was given a refresh token, good for `days` days."""
 
     days: int = 0
 
 
 @event_kind("refresh_token.revoked", Operation.DELETE)
-class RefreshTokenRevoked(_RefreshTokenEvent):
+class RefreshTokenRevoked(RefreshTokenEvent):
     """One or all refresh tokens of a user were ended."""
 
 

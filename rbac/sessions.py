@@ -9,7 +9,9 @@ from django.contrib.auth.signals import user_logged_in, user_logged_out
 from django.contrib.sessions.backends.base import SessionBase
 from django.http import HttpRequest
 
+from rbac.events import UserSignedIn, UserSignedOut
 from rbac.models import User
+from registry_core.api.causes import cause_of
 from registry_core.events.outbox import emit
 from registry_core.settings_store.values import current
 
@@ -39,13 +41,11 @@ def follow() -> None:
 
 def _began(request: HttpRequest, user: User, **_: Any) -> None:
     prolong(request.session)
-    emit(kind="user.signed_in", subject=user.subject, payload=_told(request, user))
+    cause = cause_of(request, user.subject)
+    emit(UserSignedIn(user_id=user.pk, username=user.username), cause=cause)
 
 
 def _ended(request: HttpRequest, user: User | None, **_: Any) -> None:
     if user is not None:
-        emit(kind="user.signed_out", subject=user.subject, payload=_told(request, user))
-
-
-def _told(request: HttpRequest, user: User) -> dict[str, str]:
-    return {"username": user.username, "client": str(request.META.get("REMOTE_ADDR", ""))[:64]}
+        cause = cause_of(request, user.subject)
+        emit(UserSignedOut(user_id=user.pk, username=user.username), cause=cause)

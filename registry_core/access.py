@@ -195,8 +195,8 @@ def remembered_for_s(ends_at_s: float, *, at_most_s: float = REMEMBERED_S) -> fl
 class RefreshTokens(Protocol):
     """What an authority may offer besides: logins of command-line clients that outlive a bearer token."""
 
-    def issue_refresh_token(self, *, subject: Subject, device: str, client: str) -> str:
-        """A new refresh token for a subject that has just authenticated."""
+    def issue_refresh_token(self, *, device: str, cause: Cause) -> str:
+        """A new refresh token for the subject of `cause`, which has just authenticated."""
         ...
 
     def redeem_refresh_token(self, *, token: str, client: str) -> Subject:

@@ -19,6 +19,7 @@ from frontend.views.shared import NEXT
 from rbac.models import User
 from rbac.services.sign_ins import sign_in as authenticated
 from registry_core.access import TooManyAttempts, Unauthenticated
+from registry_core.api.causes import client_of
 from registry_core.errors import NotAllowed
 
 WRONG: Final = "The user name or password is wrong."
@@ -88,7 +89,7 @@ def _authenticated(request: HttpRequest) -> User | Refusal:
         return authenticated(
             username=request.POST.get("username", "").strip(),
             password=request.POST.get("password", ""),
-            client=_client(request),
+            client=client_of(request),
         )
     except Unauthenticated:
         return Refusal(WRONG, 401)

@@ -106,7 +106,7 @@ class LabelsView(ApiView):
         project = None if asked.scope == GLOBAL else self._project(str(asked.project_id or ""))
         _demand(self, project, "create")
         made = labels.create_label(
-            project=project, name=asked.name, description=asked.description, color=asked.color, by=self.subject
+            project=project, name=asked.name, description=asked.description, color=asked.color, cause=self.cause
         )
         return created(f"{request.path}/{made.pk}")
 
@@ -147,14 +147,14 @@ class LabelView(ApiView):
         """Change a label's name, description and colour."""
         label, asked = self._label(label_id, "update"), parse_body(request, LabelRequest)
         labels.update_label(
-            label=label, name=asked.name, description=asked.description, color=asked.color, by=self.subject
+            label=label, name=asked.name, description=asked.description, color=asked.color, cause=self.cause
         )
         return done()
 
     @operation("DeleteLabel", TAG)
     def delete(self, _request: Request, label_id: int) -> Response:
         """Delete a label, and take it off all artifacts."""
-        labels.delete_label(label=self._label(label_id, "delete"), by=self.subject)
+        labels.delete_label(label=self._label(label_id, "delete"), cause=self.cause)
         return done()
 
     def _label(self, label_id: int, action: str) -> Label:
@@ -178,7 +178,7 @@ class ArtifactLabelsView(ArtifactView):
         label_id = parse_body(request, LabelId).id
         if label_id < 1:
             raise InvalidInput("say which label: its id")
-        labels.add_label(repository=self.repository_ref, artifact=self.artifact, label_id=label_id, by=self.subject)
+        labels.add_label(repository=self.repository_ref, artifact=self.artifact, label_id=label_id, cause=self.cause)
         return done()
 
 
@@ -194,7 +194,7 @@ class ArtifactLabelView(ArtifactView):
         """Take a label off the artifact."""
         if label_id >= 1 << 63:
             raise NotFound(f"the artifact has no label {label_id}")
-        labels.remove_label(repository=self.repository_ref, artifact=self.artifact, label_id=label_id, by=self.subject)
+        labels.remove_label(repository=self.repository_ref, artifact=self.artifact, label_id=label_id, cause=self.cause)
         return done()
 
 

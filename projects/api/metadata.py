@@ -34,7 +34,7 @@ class MetadatasView(ApiView):
     def post(self, request: Request, project_name_or_id: str) -> Response:
         """Set one name that was not set."""
         name, value = _only_pair(request)
-        add_metadata(project=self.project, name=name, value=value, by=self.subject)
+        add_metadata(project=self.project, name=name, value=value, cause=self.cause)
         return done()
 
 
@@ -61,13 +61,13 @@ class MetadataView(ApiView):
             raise InvalidInput(f"the address names {meta_name[:64]}, the body {name[:64]}: name the same")
         if name not in _metadata(self.project):
             raise NotFound(f"the metadata {name[:64]} are not set: add them")
-        change_metadata(project=self.project, values={name: value}, by=self.subject)
+        change_metadata(project=self.project, values={name: value}, cause=self.cause)
         return done()
 
     @operation("deleteProjectMetadata", TAG, parameters=[IS_NAME])
     def delete(self, _request: Request, project_name_or_id: str, meta_name: str) -> Response:
         """Forget one of the metadata, if it is set."""
-        delete_metadata(project=self.project, name=meta_name, by=self.subject)
+        delete_metadata(project=self.project, name=meta_name, cause=self.cause)
         return done()
 
 

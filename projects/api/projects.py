@@ -132,7 +132,7 @@ class ProjectsView(ApiView):
         project = create_project(
             name=asked.project_name,
             is_public=asked.is_public or False,
-            by=self.subject,
+            cause=self.cause,
             storage_limit_bytes=asked.storage_limit_bytes(self.subject),
             values=asked.values(),
             cve_allowlist=asked.allowlist(),
@@ -155,7 +155,7 @@ class ProjectView(ApiView):
     def put(self, request: Request, project_name_or_id: str) -> Response:
         """Change the metadata that are named; the others stay."""
         asked = parse_body(request, ProjectRequest)
-        change_metadata(project=self.project, values=asked.values(), cve_allowlist=asked.allowlist(), by=self.subject)
+        change_metadata(project=self.project, values=asked.values(), cve_allowlist=asked.allowlist(), cause=self.cause)
         return done()
 
     @operation("deleteProject", TAG, parameters=[IS_NAME], errors=(400, 401, 403, 404, 412))

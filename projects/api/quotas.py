@@ -101,7 +101,7 @@ class QuotaView(ApiView):
         hard = parse_body(request, QuotaUpdateReq).hard
         if set(hard) != {STORAGE}:
             raise InvalidInput(f"there is a limit of {STORAGE} and of nothing else: send hard.{STORAGE}")
-        change_limit(project=_living(id), limit_bytes=hard[STORAGE], by=self.subject)
+        change_limit(project=_living(id), limit_bytes=hard[STORAGE], cause=self.cause)
         return done()
 
 

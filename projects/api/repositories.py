@@ -144,7 +144,7 @@ class RepositoryView(ContentView):
     def put(self, request: Request, project_name: str, repository_name: str) -> Response:
         """Change the description."""
         asked = parse_body(request, RepositoryRequest)
-        describe_repository(repository=self.repository_ref, description=asked.description, by=self.subject)
+        describe_repository(repository=self.repository_ref, description=asked.description, cause=self.cause)
         return done()
 
     @operation("deleteRepository", TAG, errors=(400, 401, 403, 404, 412))

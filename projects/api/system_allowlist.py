@@ -33,5 +33,5 @@ class SystemAllowlistView(ApiView):
     @operation("putSystemCVEAllowlist", TAG, body=CVEAllowlistRequest, errors=(400, 401, 403))
     def put(self, request: Request) -> Response:
         """Replace the allowlist of the system."""
-        set_system_allowlist(allowlist=parse_body(request, CVEAllowlistRequest).kept(), by=self.subject)
+        set_system_allowlist(allowlist=parse_body(request, CVEAllowlistRequest).kept(), cause=self.cause)
         return done()

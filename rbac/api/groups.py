@@ -55,7 +55,7 @@ class GroupsView(ApiView):
         """Create a user group."""
         asked = parse_body(request, UserGroupRequest)
         group = groups.create_group(
-            name=asked.group_name, kind=asked.group_type, ldap_dn=asked.ldap_group_dn, by=self.subject
+            name=asked.group_name, kind=asked.group_type, ldap_dn=asked.ldap_group_dn, cause=self.cause
         )
         return created(f"{request.path}/{group.pk}")
 
@@ -107,11 +107,11 @@ class GroupView(ApiView):
     def put(self, request: Request, group_id: int) -> Response:
         """Give a user group another name; its kind and its distinguished name stay."""
         group, asked = self.group, parse_body(request, UserGroupRequest)
-        groups.rename_group(group=group, name=asked.group_name, by=self.subject)
+        groups.rename_group(group=group, name=asked.group_name, cause=self.cause)
         return done()
 
     @operation("deleteUserGroup", TAG)
     def delete(self, _request: Request, group_id: int) -> Response:
         """Delete a user group and the roles that it gave."""
-        groups.delete_group(group=self.group, by=self.subject)
+        groups.delete_group(group=self.group, cause=self.cause)
         return done()

@@ -19,7 +19,7 @@ from rbac.api.member_messages import (
 )
 from rbac.models import Group, ProjectMember, User
 from rbac.services import groups, members
-from registry_core.access import Subject
+from registry_core.access import Cause
 from registry_core.api.base import ApiView, created, done
 from registry_core.api.messages import parameters_of, parse_body
 from registry_core.api.openapi import CURSOR, IS_NAME, PAGE, PAGE_SIZE, operation, query
@@ -65,8 +65,8 @@ class MembersView(ApiView):
         asked = parse_body(request, ProjectMemberRequest)
         members.check_role(project=self.project, role=asked.role_id, by=self.subject)
         user = _user(asked.member_user) if asked.member_user else None
-        group = _group(asked.member_group, self.subject) if asked.member_group and not user else None
-        member = members.add_member(project=self.project, role=asked.role_id, user=user, group=group, by=self.subject)
+        group = _group(asked.member_group, self.cause) if asked.member_group and not user else None
+        member = members.add_member(project=self.project, role=asked.role_id, user=user, group=group, cause=self.cause)
         return created(f"{request.path}/{member.pk}")
 
 
@@ -96,13 +96,13 @@ class MemberView(ApiView):
     def put(self, request: Request, project_name_or_id: str, mid: int) -> Response:
         """Give a member another role."""
         member, asked = self.member, parse_body(request, RoleRequest)
-        members.change_role(member=member, role=asked.role_id, by=self.subject)
+        members.change_role(member=member, role=asked.role_id, cause=self.cause)
         return done()
 
     @operation("deleteProjectMember", TAG, parameters=[IS_NAME])
     def delete(self, _request: Request, project_name_or_id: str, mid: int) -> Response:
         """Take a member's role away."""
-        members.remove_member(member=self.member, by=self.subject)
+        members.remove_member(member=self.member, cause=self.cause)
         return done()
 
 
@@ -122,7 +122,7 @@ def _user(named: UserEntity) -> User | None:
     return user
 
 
-def _group(named: UserGroupRequest, by: Subject) -> Group:
+def _group(named: UserGroupRequest, cause: Cause) -> Group:
     """The group that is named. One of a directory or an identity provider that is not known yet is noted, as it may
     have a role before its first member signs in. Raises InvalidInput or NotFound."""
     if named.id:
@@ -132,7 +132,9 @@ def _group(named: UserGroupRequest, by: Subject) -> Group:
     else:
         raise InvalidInput("say the group's id, its name and type, or its distinguished name")
     if known is None and not named.id and named.group_type in (Group.Kind.LDAP, Group.Kind.OIDC):
-        return groups.create_group(name=named.group_name, kind=named.group_type, ldap_dn=named.ldap_group_dn, by=by)
+        return groups.create_group(
+            name=named.group_name, kind=named.group_type, ldap_dn=named.ldap_group_dn, cause=cause
+        )
     if known is None:
         raise NotFound(f"there is no user group {named.id or named.group_name or named.ldap_group_dn}")
     return known

@@ -64,7 +64,7 @@ class ProjectRobotsView(ApiView):
         robot, secret = robots.create_robot(
             name=asked.name,
             grants=[_grant(access, self.project.pk) for access in asked.access],
-            by=self.subject,
+            cause=self.cause,
             project=self.project,
             description=asked.description,
             expires_at=_expiry(asked.expires_at, now, self.subject),
@@ -101,13 +101,13 @@ class ProjectRobotView(ApiView):
         """Change description and disable of a robot of the project; the rest is not looked at here."""
         robot, asked = self.robot, parse_body(request, RobotUpdate)
         check_unchanged(robot, asked)
-        robots.update_robot(robot=robot, by=self.subject, description=asked.description, is_disabled=asked.disable)
+        robots.update_robot(robot=robot, cause=self.cause, description=asked.description, is_disabled=asked.disable)
         return done()
 
     @operation("DeleteRobotV1", TAG, parameters=[IS_NAME])
     def delete(self, _request: Request, project_name_or_id: str, robot_id: int) -> Response:
         """Delete a robot of the project."""
-        robots.delete_robot(robot=self.robot, by=self.subject)
+        robots.delete_robot(robot=self.robot, cause=self.cause)
         return done()
 
 

@@ -54,7 +54,7 @@ class RefreshTokensView(_View):
     def delete(self, _request: Request, user_id: int) -> Response:
         """End all of them. Bearer tokens that they fetched live on until they expire; sessions are not touched."""
         self.admit()
-        refresh_tokens.revoke_all(user=self.user, by=self.subject)
+        refresh_tokens.revoke_all(user=self.user, cause=self.cause)
         return done()
 
 
@@ -71,7 +71,7 @@ class RefreshTokenView(_View):
         token = refresh_tokens.living(user).filter(pk=token_id).first() if token_id < 1 << 63 else None
         if token is None:
             raise NotFound(f"this user has no refresh token {token_id}")
-        refresh_tokens.revoke(user=user, token=token, by=self.subject)
+        refresh_tokens.revoke(user=user, token=token, cause=self.cause)
         return done()
 
 

@@ -138,7 +138,7 @@ class RobotsView(ApiView):
         robot, secret = robots.create_robot(
             name=asked.name,
             grants=grants_of(asked.permissions, self.subject),
-            by=self.subject,
+            cause=self.cause,
             project=project,
             description=asked.description,
             secret=asked.secret,
@@ -211,7 +211,7 @@ class RobotView(ApiView):
         check_unchanged(robot, asked)
         robots.update_robot(
             robot=robot,
-            by=self.subject,
+            cause=self.cause,
             description=asked.description,
             is_disabled=asked.disable,
             days=_other_than(asked.duration, robots.lifetime_days(robot)),
@@ -223,13 +223,13 @@ class RobotView(ApiView):
     def patch(self, request: Request, robot_id: int) -> Response:
         """Give a robot a new secret; the old one and its tokens are worthless at once."""
         robot, asked = self.robot_for("update"), parse_body(request, RobotSec)
-        secret = robots.refresh_robot_secret(robot=robot, secret=asked.secret, by=self.subject)
+        secret = robots.refresh_robot_secret(robot=robot, secret=asked.secret, cause=self.cause)
         return Response(RobotSecretAnswer(secret="" if asked.secret else secret))
 
     @operation("DeleteRobot", TAG)
     def delete(self, _request: Request, robot_id: int) -> Response:
         """Delete a robot."""
-        robots.delete_robot(robot=self.robot_for("delete"), by=self.subject)
+        robots.delete_robot(robot=self.robot_for("delete"), cause=self.cause)
         return done()
 
 

@@ -27,6 +27,7 @@ from rbac.services.users import allows_sign_up
 from registry_core.access import Subject, SubjectKind
 from registry_core.api.authentication import CSRF_HEADER
 from registry_core.api.base import ApiView
+from registry_core.api.causes import client_of
 from registry_core.api.errors import exception_handler
 from registry_core.api.middleware import from_another_site
 from registry_core.api.permissions import ANYONE, SYSADMIN, admit
@@ -65,7 +66,7 @@ def log_in(request: HttpRequest) -> HttpResponse:
     user = sign_in(
         username=request.POST.get("principal", "").strip(),
         password=request.POST.get("password", ""),
-        client=_client(request),
+        client=client_of(request),
     )
     login(request, user, backend=BACKEND)  # also gives the session a new id, and the browser a new token
     return HttpResponse(headers={CSRF_HEADER: get_token(request)})

@@ -100,8 +100,8 @@ class UsersView(ApiView):
 
     def _made(self, asked: UserCreationReq) -> User:
         if not may_in_system(self.subject, "user", "create"):
-            return users.sign_up(**msgspec.structs.asdict(asked), client=self.client)
-        return users.create_user(**msgspec.structs.asdict(asked), by=self.subject)
+            return users.sign_up(**msgspec.structs.asdict(asked), cause=self.cause)
+        return users.create_user(**msgspec.structs.asdict(asked), cause=self.cause)
 
 
 class UserSearchView(ApiView):
@@ -202,14 +202,14 @@ class UserView(OneUserView):
     def put(self, request: Request, user_id: int) -> Response:
         """Set e-mail address, real name and comment; what is left out becomes empty."""
         user, asked = self.user_for("update"), parse_body(request, UserProfile)
-        users.update_profile(user=user, **msgspec.structs.asdict(asked), by=self.subject)
+        users.update_profile(user=user, **msgspec.structs.asdict(asked), cause=self.cause)
         return done()
 
     @operation("deleteUser", TAG)
     def delete(self, _request: Request, user_id: int) -> Response:
         """Delete a user, not oneself."""
         admit(self.subject, in_system("user", "delete"), self)
-        users.delete_user(user=self.user, by=self.subject)
+        users.delete_user(user=self.user, cause=self.cause)
         return done()
 
 
@@ -222,7 +222,7 @@ class SysadminView(OneUserView):
     def put(self, request: Request, user_id: int) -> Response:
         """Make a user administrator, or no longer; one always remains."""
         asked = parse_body(request, UserSysAdminFlag)
-        users.set_sysadmin(user=self.user, is_sysadmin=asked.sysadmin_flag, by=self.subject)
+        users.set_sysadmin(user=self.user, is_sysadmin=asked.sysadmin_flag, cause=self.cause)
         return done()
 
 
@@ -243,7 +243,7 @@ class PasswordView(OneUserView):
         self.demand_password(user, asked.old_password, is_demanded=True)
         if self.is_own and asked.old_password == asked.new_password:
             raise InvalidInput("the new password is the old one: choose another")
-        users.set_password(user=user, password=asked.new_password, by=self.subject)
+        users.set_password(user=user, password=asked.new_password, cause=self.cause)
         self.keep_session(user)
         return done()
 
@@ -265,7 +265,7 @@ class CliSecretView(OneUserView):
         if not asked.secret:
             raise InvalidInput("say the new secret")
         self.demand_password(user, asked.password)
-        users.set_cli_secret(user=user, secret=asked.secret, by=self.subject)
+        users.set_cli_secret(user=user, secret=asked.secret, cause=self.cause)
         self.keep_session(user)
         return done()
 
@@ -275,7 +275,7 @@ class CliSecretView(OneUserView):
         if not self.is_own:
             admit(self.subject, SYSADMIN, self)
         user = self.user
-        users.delete_cli_secret(user=user, by=self.subject)
+        users.delete_cli_secret(user=user, cause=self.cause)
         self.keep_session(user)
         return done()
 
@@ -290,5 +290,5 @@ class SessionsView(OneUserView):
         """End every session, every bearer token and every refresh token of a user, at once."""
         if not self.is_own:
             admit(self.subject, SYSADMIN, self)
-        users.revoke_sessions(user=self.user, by=self.subject)
+        users.revoke_sessions(user=self.user, cause=self.cause)
         return done()

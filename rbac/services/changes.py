@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from django.db import transaction
 
-from registry_core.access import Subject
+from registry_core.access import Cause
 from registry_core.events import outbox
+from registry_core.events.kinds import Payload
 from registry_core.machine.state import generations
 
 
 @contextmanager
 def rights_change(
-    *keys: str, kind: str, by: Subject, project_id: int | None = None, payload: dict[str, Any] | None = None
+    event: Payload | Callable[[], Payload], *keys: str, cause: Cause, project_id: int | None = None
 ) -> Iterator[None]:
-    """Run the block in a transaction that makes what is remembered under `keys` stale and writes the event `kind`."""
+    """Run the block in a transaction that makes what is remembered under `keys` stale and writes `event`, which may be
+    a function that makes it when the block is done."""
     with generations().changing(keys), transaction.atomic():
         yield
-        outbox.emit(kind=kind, subject=by, project_id=project_id, payload=payload, changed=keys)
+        happened = event() if callable(event) else event
+        outbox.emit(happened, cause=cause, project_id=project_id, changed=keys)
 
 
 def user_key(user_id: int) -> str:

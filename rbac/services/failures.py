@@ -5,7 +5,8 @@ Nobody is signed in yet when one fails, so a flood of them must not fill the out
 
 from __future__ import annotations
 
-from registry_core.access import ANONYMOUS
+from rbac.events import UserSignInFailed
+from registry_core.access import ANONYMOUS, of_many
 from registry_core.events.outbox import emit
 from registry_core.events.repeated import Place, Repeated
 from registry_core.http.callers import network_of
@@ -20,8 +21,7 @@ def tell_failure(*, username: str, client: str) -> None:
 
 
 def _write(place: Place, times: int) -> None:
-    payload = {"username": place.name, "client": place.origin, "times": times}
-    emit(kind="user.sign_in_failed", subject=ANONYMOUS, payload=payload)
+    emit(UserSignInFailed(username=place.name, times=times), cause=of_many(ANONYMOUS, place.origin))
 
 
 _failures = Repeated(_write)

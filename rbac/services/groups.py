@@ -10,11 +10,12 @@ from typing import Final
 
 from django.db import IntegrityError
 
+from rbac.events import GroupCreated, GroupDeleted, GroupUpdated
 from rbac.models import Group, Role
 from rbac.services.changes import rights_change
 from rbac.services.granting import hold_grantor, require_may_give_role
 from rbac.services.members import remove_member
-from registry_core.access import Subject
+from registry_core.access import Cause, Subject
 from registry_core.errors import AlreadyExists, InvalidInput, NotFound, PreconditionFailed
 from registry_core.names.readable import check_text
 
@@ -32,7 +33,7 @@ def check_dn(dn: str) -> None:
         raise InvalidInput(f"ldap_group_dn is a distinguished name of at most {DN_MAX} characters: cn=a,dc=example")
 
 
-def create_group(*, name: str, kind: int, by: Subject, ldap_dn: str = "") -> Group:
+def create_group(*, name: str, kind: int, cause: Cause, ldap_dn: str = "") -> Group:
     """Create a group; one of LDAP without a name is called as the first part of its distinguished name.
 
     Raises InvalidInput, or AlreadyExists when there is one of this kind and name, or of this distinguished name.
@@ -46,7 +47,7 @@ def create_group(*, name: str, kind: int, by: Subject, ldap_dn: str = "") -> Gro
     _check_name(name)
     group = Group(name=name, kind=known_kind, ldap_dn=ldap_dn)
     try:
-        with rights_change(kind="group.created", by=by, payload={"name": name, "group_type": int(known_kind)}):
+        with rights_change(GroupCreated(name=name, group_type=int(known_kind)), cause=cause):
             group.save(force_insert=True)
     except IntegrityError:
         raise AlreadyExists("there is such a user group already") from None
@@ -60,29 +61,29 @@ def find_group(*, name: str = "", kind: int = 0, ldap_dn: str = "") -> Group | N
     return Group.objects.filter(name__iexact=name, kind=kind).order_by("pk").first()
 
 
-def rename_group(*, group: Group, name: str, by: Subject) -> None:
+def rename_group(*, group: Group, name: str, cause: Cause) -> None:
     """Give a group another name. Raises InvalidInput, AlreadyExists or NotFound.
 
-    Whoever an identity provider puts into a group of the new name gets the group's roles: raises NotAllowed when `by`
-    could not give them.
+    Whoever an identity provider puts into a group of the new name gets the group's roles: raises NotAllowed when the
+    subject of `cause` could not give them.
     """
     _check_name(name)
     try:
-        with rights_change(kind="group.updated", by=by, payload={"name": name, "was": group.name}):
-            _require_may_give_roles_of(group, by)
+        with rights_change(GroupUpdated(name=name, was=group.name), cause=cause):
+            _require_may_give_roles_of(group, cause.subject)
             if not Group.objects.filter(pk=group.pk).update(name=name):
                 raise _gone()
     except IntegrityError:
         raise AlreadyExists("there is a user group of this name already") from None
 
 
-def delete_group(*, group: Group, by: Subject) -> None:
+def delete_group(*, group: Group, cause: Cause) -> None:
     """Delete a group; the roles that it gave in projects end before.
 
     Raises NotFound when somebody else was first, PreconditionFailed when it was given another role meanwhile.
     """
-    _end_memberships(group, by)
-    with rights_change(kind="group.deleted", by=by, payload={"name": group.name}):
+    _end_memberships(group, cause)
+    with rights_change(GroupDeleted(name=group.name), cause=cause):
         if not Group.objects.select_for_update().filter(pk=group.pk).exists():
             raise _gone()
         if group.memberships.exists():
@@ -96,11 +97,11 @@ def _require_may_give_roles_of(group: Group, by: Subject) -> None:
         require_may_give_role(by=by, role=Role(member.role), project_id=member.project_id)
 
 
-def _end_memberships(group: Group, by: Subject) -> None:
+def _end_memberships(group: Group, cause: Cause) -> None:
     """One by one: a group may have roles in more projects than can be marked as changing at once."""
     for member in list(group.memberships.all()):
         try:
-            remove_member(member=member, by=by)
+            remove_member(member=member, cause=cause)
         except NotFound:
             continue  # somebody else ended it meanwhile
 

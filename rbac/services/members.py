@@ -6,41 +6,42 @@ from contextlib import AbstractContextManager
 
 from django.db import IntegrityError, connection
 
+from rbac.events import MemberAdded, MemberEvent, MemberRemoved, MemberUpdated, UserGroupsChanged
 from rbac.models import Group, GroupMember, ProjectMember, Role, User
 from rbac.services.changes import rights_change, user_key
 from rbac.services.granting import hold_grantor, require_may_give_role
-from registry_core.access import SYSTEM, Subject
+from registry_core.access import Cause, Subject
 from registry_core.content.models import Project
 from registry_core.content.repositories import project_key
 from registry_core.errors import AlreadyExists, InvalidInput, NotFound
 
 
 def add_member(
-    *, project: Project, role: Role | int, by: Subject, user: User | None = None, group: Group | None = None
+    *, project: Project, role: Role | int, cause: Cause, user: User | None = None, group: Group | None = None
 ) -> ProjectMember:
     """Give a user or a group a role in a project.
 
-    Raises InvalidInput, AlreadyExists, NotAllowed when `by` has not all the rights of the role, or NotFound when
-    project, user or group is gone meanwhile.
+    Raises InvalidInput, AlreadyExists, NotAllowed when the subject of `cause` has not all the rights of the role, or
+    NotFound when project, user or group is gone meanwhile.
     """
     if (user is None) == (group is None):
         raise InvalidInput("a member is either a user or a group")
     member = ProjectMember(project=project, user=user, group=group, role=_known(role))
     try:
-        with _members_change(member, kind="member.created", by=by):
-            hold_grantor(by)
+        with _members_change(member, MemberAdded, cause=cause):
+            hold_grantor(cause.subject)
             _hold_living(member)
-            _require_may_give(member, by)
+            _require_may_give(member, cause.subject)
             member.save(force_insert=True)
     except IntegrityError:
         raise AlreadyExists("is a member of this project already: change the role instead") from None
     return member
 
 
-def make_creator_admin(*, project: Project, user: User) -> None:
+def make_creator_admin(*, project: Project, user: User, cause: Cause) -> None:
     """Make the user who creates a project its administrator. Within the transaction that creates it."""
     member = ProjectMember(project=project, user=user, role=Role.PROJECT_ADMIN)
-    with _members_change(member, kind="member.created", by=user.subject):
+    with _members_change(member, MemberAdded, cause=cause):
         member.save(force_insert=True)
 
 
@@ -50,27 +51,27 @@ def check_role(*, project: Project, role: int, by: Subject) -> None:
     require_may_give_role(by=by, role=_known(role), project_id=project.pk)
 
 
-def change_role(*, member: ProjectMember, role: Role | int, by: Subject) -> None:
+def change_role(*, member: ProjectMember, role: Role | int, cause: Cause) -> None:
     """Give a member another role. Raises InvalidInput when there is no such role, NotFound when he is none any more,
-    NotAllowed when `by` has not all the rights of the new role."""
+    NotAllowed when the subject of `cause` has not all the rights of the new role."""
     member.role = _known(role)
-    with _members_change(member, kind="member.updated", by=by):
-        hold_grantor(by)
-        _require_may_give(member, by)
+    with _members_change(member, MemberUpdated, cause=cause):
+        hold_grantor(cause.subject)
+        _require_may_give(member, cause.subject)
         if not ProjectMember.objects.filter(pk=member.pk).update(role=member.role):
             raise _gone("member")
 
 
-def remove_member(*, member: ProjectMember, by: Subject) -> None:
+def remove_member(*, member: ProjectMember, cause: Cause) -> None:
     """Take a member's role away. Raises NotFound when somebody else was first."""
-    with _members_change(member, kind="member.deleted", by=by):
+    with _members_change(member, MemberRemoved, cause=cause):
         if not ProjectMember.objects.filter(pk=member.pk).delete()[0]:
             raise _gone("member")
 
 
-def set_groups(*, user: User, groups: list[Group], by: Subject = SYSTEM) -> None:
+def set_groups(*, user: User, groups: list[Group], cause: Cause) -> None:
     """Make `groups` the groups of a user, as the last sign-in told them."""
-    with rights_change(user_key(user.pk), kind="user.groups_changed", by=by):
+    with rights_change(UserGroupsChanged(user_id=user.pk, username=user.username), user_key(user.pk), cause=cause):
         GroupMember.objects.filter(user=user).exclude(group__in=groups).delete()
         links = [GroupMember(user=user, group=group) for group in groups]
         GroupMember.objects.bulk_create(links, ignore_conflicts=True)
@@ -110,7 +111,9 @@ def _known(role: int) -> Role:
         raise InvalidInput(f"there is no role {role}: use one of {', '.join(map(str, Role.values))}") from None
 
 
-def _members_change(member: ProjectMember, *, kind: str, by: Subject) -> AbstractContextManager[None]:
+def _members_change(
+    member: ProjectMember, happened: type[MemberEvent], *, cause: Cause
+) -> AbstractContextManager[None]:
     keys = [project_key(member.project_id)] + ([user_key(member.user_id)] if member.user_id else [])
-    payload = {"user_id": member.user_id, "group_id": member.group_id, "role": member.role}
-    return rights_change(*keys, kind=kind, by=by, project_id=member.project_id, payload=payload)
+    event = happened(user_id=member.user_id, group_id=member.group_id, role=member.role)
+    return rights_change(event, *keys, cause=cause, project_id=member.project_id)

@@ -10,20 +10,22 @@ from django.db.models import QuerySet
 from django.db.models.functions import Now
 from django.utils import timezone
 
+from rbac.events import RefreshTokenCreated, RefreshTokenRevoked
 from rbac.models import RefreshToken, User
 from rbac.services.failures import REFRESH_TOKEN, tell_failure
 from rbac.services.secret_hashes import generate_secret, hash_generated
-from registry_core.access import Authority, Subject, SubjectKind, Unauthenticated
+from registry_core.access import Authority, Cause, Subject, SubjectKind, Unauthenticated
 from registry_core.errors import NotFound
 from registry_core.events.outbox import emit
 
 LIFE: Final = timedelta(days=90)
 
 
-def issue(*, authority: Authority, subject: Subject, device: str, client: str) -> str:
-    """A new refresh token for a subject that has just authenticated: for 90 days, or until the password changes."""
-    token = generate_secret()
-    device, client = device.replace("\x00", "")[:255], client[:64]
+def issue(*, authority: Authority, device: str, cause: Cause) -> str:
+    """A new refresh token for the subject of `cause`, which has just authenticated: for 90 days, or until the password
+    changes."""
+    token, subject = generate_secret(), cause.subject
+    device, client = device.replace("\x00", "")[:255], cause.client[:64]
     with transaction.atomic():
         RefreshToken.objects.create(
             subject_kind=int(subject.kind),
@@ -34,8 +36,7 @@ def issue(*, authority: Authority, subject: Subject, device: str, client: str) -
             client=client,
             expires_at=timezone.now() + LIFE,
         )
-        payload = {"name": device or "a client", "client": client, "days": LIFE.days}
-        emit(kind="refresh_token.created", subject=subject, payload=payload)
+        emit(RefreshTokenCreated(name=device or "a client", days=LIFE.days), cause=cause)
     return token
 
 
@@ -62,23 +63,23 @@ def living(user: User) -> QuerySet[RefreshToken]:
 
 
 @transaction.atomic
-def revoke(*, user: User, token: RefreshToken, by: Subject) -> None:
+def revoke(*, user: User, token: RefreshToken, cause: Cause) -> None:
     """End one login of a user; bearer tokens that it fetched live on until they expire.
 
     Raises NotFound when somebody else was first.
     """
     if not living(user).filter(pk=token.pk).update(revoked_at=Now()):
         raise NotFound("there is no such refresh token any longer")
-    _tell_revoked(user, token.device or "a client", by)
+    _tell_revoked(user, token.device or "a client", cause)
 
 
 @transaction.atomic
-def revoke_all(*, user: User, by: Subject) -> None:
+def revoke_all(*, user: User, cause: Cause) -> None:
     """End all logins of a user."""
     ended = living(user).update(revoked_at=Now())
     if ended:
-        _tell_revoked(user, f"all {ended}", by)
+        _tell_revoked(user, f"all {ended}", cause)
 
 
-def _tell_revoked(user: User, what: str, by: Subject) -> None:
-    emit(kind="refresh_token.revoked", subject=by, payload={"name": what, "user": user.username})
+def _tell_revoked(user: User, what: str, cause: Cause) -> None:
+    emit(RefreshTokenRevoked(name=what, user=user.username), cause=cause)

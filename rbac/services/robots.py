@@ -20,6 +20,7 @@ from django.db.models import F, Q
 from django.db.models.functions import Now
 from django.utils import timezone
 
+from rbac.events import RobotCreated, RobotDeleted, RobotEvent, RobotSecretChanged, RobotUpdated
 from rbac.models import Robot, RobotPermission
 from rbac.robot_permissions import PROJECT_PERMISSIONS, SYSTEM_PERMISSIONS
 from rbac.roles import Permission
@@ -35,7 +36,7 @@ from rbac.services.granting import (
 from rbac.services.passwords import hash_chosen
 from rbac.services.permissions import is_sysadmin, living_robots
 from rbac.services.secret_hashes import generate_secret, hash_generated, looks_generated
-from registry_core.access import Subject, SubjectKind
+from registry_core.access import Cause, Subject, SubjectKind
 from registry_core.content.models import Project
 from registry_core.errors import AlreadyExists, InvalidInput, NotFound
 from registry_core.settings_store.values import current
@@ -113,7 +114,7 @@ def create_robot(
     *,
     name: str,
     grants: Sequence[RobotGrant],
-    by: Subject,
+    cause: Cause,
     project: Project | None = None,
     description: str = "",
     secret: str = "",
@@ -131,16 +132,17 @@ def create_robot(
         raise InvalidInput("a robot's name has lower-case letters, digits and single . _ or - between them")
     _check_description(description)
     _check_grants(grants, project)
-    _require_may_make(grants, expires_at, by)  # before a secret is hashed for nothing
-    stored, shown = _new_secret(secret, by)
+    _require_may_make(grants, expires_at, cause.subject)  # before a secret is hashed for nothing
+    stored, shown = _new_secret(secret, cause.subject)
     robot = Robot(name=name, project=project, description=description, is_disabled=is_disabled, expires_at=expires_at)
     robot.secret_hash, robot.is_chosen_secret = stored, bool(secret)
-    robot.created_by_kind, robot.created_by_id, robot.created_at = int(by.kind), by.id, created_at or timezone.now()
-    project_id = project.pk if project else None
+    robot.created_by_kind, robot.created_by_id = int(cause.subject.kind), cause.subject.id
+    robot.created_at = created_at or timezone.now()
+    project_id, event = project.pk if project else None, RobotCreated(name=full_name(robot))
     try:
-        with rights_change(kind="robot.created", by=by, project_id=project_id, payload={"name": full_name(robot)}):
-            hold_grantor(by)
-            _require_may_make(grants, expires_at, by)
+        with rights_change(event, cause=cause, project_id=project_id):
+            hold_grantor(cause.subject)
+            _require_may_make(grants, expires_at, cause.subject)
             _hold_projects({grant.project_id for grant in grants} | {project_id})
             robot.save(force_insert=True)
             _write_grants(robot, grants)
@@ -152,7 +154,7 @@ def create_robot(
 def update_robot(
     *,
     robot: Robot,
-    by: Subject,
+    cause: Cause,
     description: str | None = None,
     is_disabled: bool | None = None,
     days: int | None = None,
@@ -160,21 +162,21 @@ def update_robot(
 ) -> None:
     """Change what is named of a robot, in one transaction; its tokens die when it is stopped.
 
-    `days` count from its creation. Raises InvalidInput, NotFound when it is gone meanwhile, or NotAllowed when `by` has
-    not all the rights that the robot gets, or that it could use for longer or again.
+    `days` count from its creation. Raises InvalidInput, NotFound when it is gone meanwhile, or NotAllowed when the
+    subject of `cause` has not all the rights that the robot gets, or that it could use for longer or again.
     """
     _check_description(description or "")
     values: dict[str, object] = {"description": description, "is_disabled": is_disabled}
     values = {name: value for name, value in values.items() if value is not None}
-    expires_at = robot.expires_at if days is None else expiry(days=days, since=robot.created_at, by=by)
+    expires_at = robot.expires_at if days is None else expiry(days=days, since=robot.created_at, by=cause.subject)
     if days is not None:
         values["expires_at"] = expires_at
     if grants is not None:
         _check_grants(grants, robot.project)
-    with _robot_change(robot, "robot.updated", by):
+    with _robot_change(robot, RobotUpdated, cause):
         if grants is not None or days is not None or is_disabled is False:
-            hold_grantor(by)
-            _require_may_make(_grants_of(robot) if grants is None else grants, expires_at, by)
+            hold_grantor(cause.subject)
+            _require_may_make(_grants_of(robot) if grants is None else grants, expires_at, cause.subject)
         if grants is not None:
             _hold_projects({grant.project_id for grant in grants})
             robot.permissions.all().delete()
@@ -182,42 +184,42 @@ def update_robot(
         _update(robot, **values, **(_new_credentials() if is_disabled else {}))
 
 
-def set_grants(*, robot: Robot, grants: Sequence[RobotGrant], by: Subject) -> None:
+def set_grants(*, robot: Robot, grants: Sequence[RobotGrant], cause: Cause) -> None:
     """Replace what a robot may do. Raises InvalidInput, NotAllowed or NotFound."""
-    update_robot(robot=robot, by=by, grants=grants)
+    update_robot(robot=robot, cause=cause, grants=grants)
 
 
-def refresh_robot_secret(*, robot: Robot, by: Subject, secret: str = "") -> str:
+def refresh_robot_secret(*, robot: Robot, cause: Cause, secret: str = "") -> str:
     """Give a robot a new secret and return it: `secret`, or a generated one when empty. Its tokens die.
 
-    Raises InvalidInput when the given one is too weak, NotAllowed when the robot may more than `by`, who could act as
-    it.
+    Raises InvalidInput when the given one is too weak, NotAllowed when the robot may more than the subject of
+    `cause`, who could act as it.
     """
-    _require_may_make(_grants_of(robot), robot.expires_at, by)  # before a secret is hashed for nothing
-    stored, shown = _new_secret(secret, by)
-    with _robot_change(robot, "robot.secret_changed", by):
-        hold_grantor(by)
-        _require_may_make(_grants_of(robot), robot.expires_at, by)
+    _require_may_make(_grants_of(robot), robot.expires_at, cause.subject)  # before a secret is hashed for nothing
+    stored, shown = _new_secret(secret, cause.subject)
+    with _robot_change(robot, RobotSecretChanged, cause):
+        hold_grantor(cause.subject)
+        _require_may_make(_grants_of(robot), robot.expires_at, cause.subject)
         _update(robot, secret_hash=stored, is_chosen_secret=bool(secret), **_new_credentials())
     return shown
 
 
-def set_disabled(*, robot: Robot, is_disabled: bool, by: Subject) -> None:
+def set_disabled(*, robot: Robot, is_disabled: bool, cause: Cause) -> None:
     """Stop a robot from acting, or let it again; its tokens die when it is stopped."""
-    update_robot(robot=robot, by=by, is_disabled=is_disabled)
+    update_robot(robot=robot, cause=cause, is_disabled=is_disabled)
 
 
-def delete_robot(*, robot: Robot, by: Subject) -> None:
+def delete_robot(*, robot: Robot, cause: Cause) -> None:
     """Delete a robot; the name is free again, the tokens die."""
-    with _robot_change(robot, "robot.deleted", by):
+    with _robot_change(robot, RobotDeleted, cause):
         _update(robot, deleted_at=Now(), **_new_credentials())
 
 
 @contextmanager
-def _robot_change(robot: Robot, kind: str, by: Subject) -> Iterator[None]:
+def _robot_change(robot: Robot, happened: type[RobotEvent], cause: Cause) -> Iterator[None]:
     """The frame of a change of a living robot. Raises NotFound when there is none any longer."""
-    payload = {"name": full_name(robot)}
-    with rights_change(robot_key(robot.pk), kind=kind, by=by, project_id=robot.project_id, payload=payload):
+    event = happened(name=full_name(robot))
+    with rights_change(event, robot_key(robot.pk), cause=cause, project_id=robot.project_id):
         if not Robot.objects.select_for_update().filter(pk=robot.pk, deleted_at=None).exists():
             raise NotFound("there is no such robot any longer")
         yield

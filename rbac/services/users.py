@@ -10,19 +10,30 @@ import re
 import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Final
 
 from django.db import IntegrityError
 from django.db.models import Case, F, When
 from django.db.models.functions import Now
 
+from rbac.events import (
+    UserCliSecretChanged,
+    UserCliSecretDeleted,
+    UserCreated,
+    UserDeleted,
+    UserEvent,
+    UserPasswordChanged,
+    UserSessionsRevoked,
+    UserUpdated,
+)
 from rbac.models import CliSecret, User
 from rbac.services.changes import rights_change, user_key
 from rbac.services.granting import require_sysadmin
 from rbac.services.passwords import hash_chosen
 from rbac.services.secret_hashes import generate_secret, hash_generated
 from rbac.services.throttle import Throttle
-from registry_core.access import ANONYMOUS, SYSTEM, Subject, SubjectKind
+from registry_core.access import ANONYMOUS, Cause, SubjectKind
 from registry_core.config import get_config
 from registry_core.errors import AlreadyExists, InvalidInput, NotAllowed, NotFound
 from registry_core.http.callers import network_of
@@ -91,35 +102,34 @@ def create_user(
     realname: str = "",
     comment: str = "",
     is_sysadmin: bool = False,
-    by: Subject = SYSTEM,
+    cause: Cause,
     lane: str = "",
 ) -> User:
     """Create a user. Raises InvalidInput, AlreadyExists when name or e-mail address is taken in any case, or NotAllowed
     for an administrator made by somebody who is none. `lane`: where the hashing waits for its turn; by itself that of
-    `by`."""
+    the subject of `cause`."""
     if is_sysadmin:
-        require_sysadmin(by)
+        require_sysadmin(cause.subject)
     username = put_together(username)
     check_username(username)
     check_profile(email=email, realname=realname, comment=comment)
     user = User(username=username, email=email, realname=realname, comment=comment, is_sysadmin=is_sysadmin)
-    user.password = hash_chosen(password, lane=lane or by.key)
+    user.password = hash_chosen(password, lane=lane or cause.subject.key)
     try:
-        with rights_change(kind="user.created", by=by, payload={"username": username}):
+        with rights_change(lambda: UserCreated(user_id=user.pk, username=username), cause=cause):
             user.save(force_insert=True)
     except IntegrityError:
         raise AlreadyExists("a user with this name or e-mail address exists already: choose another") from None
     return user
 
 
-def set_password(*, user: User, password: str, by: Subject | None = None) -> None:
+def set_password(*, user: User, password: str, cause: Cause) -> None:
     """Change the password; every token, every session and the secret for command-line clients die with the old one.
 
     Raises InvalidInput when it is too weak.
     """
-    by = by or user.subject
-    encoded = hash_chosen(password, lane=by.key)
-    with _user_change(user, by, "user.password_changed"):
+    encoded = hash_chosen(password, lane=cause.subject.key)
+    with _user_change(user, cause, UserPasswordChanged):
         CliSecret.objects.filter(user=user).delete()
         User.objects.filter(pk=user.pk).update(password=encoded, **_new_credentials())
     user.refresh_from_db()
@@ -127,23 +137,23 @@ def set_password(*, user: User, password: str, by: Subject | None = None) -> Non
         (get_config().secrets_dir / "admin.password").unlink(missing_ok=True)
 
 
-def sign_up(*, username: str, password: str, email: str, realname: str, comment: str, client: str) -> User:
-    """Let somebody who has no account make one; he gets no rights. `client` is the address that he comes from.
+def sign_up(*, username: str, password: str, email: str, realname: str, comment: str, cause: Cause) -> User:
+    """Let somebody who has no account make one; it gets no rights. Recorded as made by nobody, whoever is signed in.
 
     Raises NotAllowed unless the setting `self_registration` allows it, TooManyAttempts, and what `create_user` does.
     """
     if not allows_sign_up():
         raise NotAllowed("nobody can sign up here: ask an administrator for an account")
-    _sign_ups.check(client=client, name="")
-    _sign_ups.failed(client=client, name="")
+    _sign_ups.check(client=cause.client, name="")
+    _sign_ups.failed(client=cause.client, name="")
     return create_user(
         username=username,
         password=password,
         email=email,
         realname=realname,
         comment=comment,
-        by=ANONYMOUS,
-        lane=network_of(client),
+        cause=replace(cause, subject=ANONYMOUS),
+        lane=network_of(cause.client),
     )
 
 
@@ -153,46 +163,47 @@ def allows_sign_up() -> bool:
     return settings.truth("self_registration") and settings.text("auth_mode") == "db_auth"
 
 
-def update_profile(*, user: User, email: str, realname: str, comment: str, by: Subject) -> None:
+def update_profile(*, user: User, email: str, realname: str, comment: str, cause: Cause) -> None:
     """Change what a user tells about himself. Raises InvalidInput, or AlreadyExists when the address is taken."""
     check_profile(email=email, realname=realname, comment=comment)
     try:
-        _change(user, by, "user.updated", email=email, realname=realname, comment=comment)
+        _change(user, cause, UserUpdated, email=email, realname=realname, comment=comment)
     except IntegrityError:
         raise AlreadyExists("a user with this e-mail address exists already: choose another") from None
 
 
-def set_sysadmin(*, user: User, is_sysadmin: bool, by: Subject) -> None:
+def set_sysadmin(*, user: User, is_sysadmin: bool, cause: Cause) -> None:
     """Make a user system administrator, or no longer. Raises NotAllowed for the last one, and to whoever is none;
     NotFound for a gone one."""
-    require_sysadmin(by)
-    with _user_change(user, by, "user.updated", ends_administrator=not is_sysadmin, is_sysadmin=is_sysadmin):
+    require_sysadmin(cause.subject)
+    with _user_change(user, cause, UserUpdated, ends_administrator=not is_sysadmin, is_sysadmin=is_sysadmin):
         User.objects.filter(pk=user.pk).update(is_sysadmin=is_sysadmin, updated_at=Now())
     user.refresh_from_db()
 
 
-def set_active(*, user: User, is_active: bool, by: Subject) -> None:
+def set_active(*, user: User, is_active: bool, cause: Cause) -> None:
     """Let a user sign in, or no longer; tokens die with it. Raises NotAllowed for the last administrator."""
-    with _user_change(user, by, "user.updated", ends_administrator=not is_active, is_active=is_active):
+    with _user_change(user, cause, UserUpdated, ends_administrator=not is_active, is_active=is_active):
         values = {"updated_at": Now()} if is_active else _new_credentials()
         User.objects.filter(pk=user.pk).update(is_active=is_active, **values)
     user.refresh_from_db()
 
 
-def revoke_sessions(*, user: User, by: Subject) -> None:
+def revoke_sessions(*, user: User, cause: Cause) -> None:
     """Kill every bearer and refresh token of a user, at once."""
-    _change(user, by, "user.sessions_revoked", **_new_credentials())
+    _change(user, cause, UserSessionsRevoked, **_new_credentials())
 
 
-def delete_user(*, user: User, by: Subject) -> None:
+def delete_user(*, user: User, cause: Cause) -> None:
     """Delete a user: the row stays for history, the name is free again, memberships and secrets go.
 
     Raises NotAllowed for oneself, for the last administrator, and to a robot for any administrator; NotFound when
     somebody else was first.
     """
+    by = cause.subject
     if (by.kind, by.id) == (SubjectKind.USER, user.pk):
         raise NotAllowed("nobody can delete himself: ask another administrator")
-    with _user_change(user, by, "user.deleted", ends_administrator=True):
+    with _user_change(user, cause, UserDeleted, ends_administrator=True):
         if by.kind is SubjectKind.ROBOT and User.objects.filter(pk=user.pk, is_sysadmin=True).exists():
             raise NotAllowed("a robot cannot delete an administrator")
         user.memberships.all().delete()
@@ -205,42 +216,43 @@ def delete_user(*, user: User, by: Subject) -> None:
     user.refresh_from_db()
 
 
-def set_cli_secret(*, user: User, secret: str = "", by: Subject) -> str:
+def set_cli_secret(*, user: User, secret: str = "", cause: Cause) -> str:
     """Give a user a new secret for command-line clients and return it: `secret`, or a generated one when empty.
 
     Raises InvalidInput when the given one is too weak.
     """
     shown = secret or generate_secret()
-    stored = hash_chosen(secret, lane=by.key) if secret else hash_generated(shown)
-    with _user_change(user, by, "user.cli_secret_changed"):
+    stored = hash_chosen(secret, lane=cause.subject.key) if secret else hash_generated(shown)
+    with _user_change(user, cause, UserCliSecretChanged):
         CliSecret.objects.update_or_create(user=user, defaults={"hash": stored, "is_chosen_secret": bool(secret)})
         User.objects.filter(pk=user.pk).update(**_new_credentials())
     user.refresh_from_db()
     return shown
 
 
-def delete_cli_secret(*, user: User, by: Subject) -> None:
+def delete_cli_secret(*, user: User, cause: Cause) -> None:
     """Take away the secret for command-line clients; what signed in with it is worthless at once, and every other token
     and session of the user with it. Raises NotFound when there is none."""
-    with _user_change(user, by, "user.cli_secret_deleted"):
+    with _user_change(user, cause, UserCliSecretDeleted):
         if not CliSecret.objects.filter(user=user).delete()[0]:
             raise NotFound("this user has no secret for command-line clients")
         User.objects.filter(pk=user.pk).update(**_new_credentials())
     user.refresh_from_db()
 
 
-def _change(user: User, by: Subject, kind: str, **values: object) -> None:
-    with _user_change(user, by, kind):
+def _change(user: User, cause: Cause, happened: type[UserEvent], **values: object) -> None:
+    with _user_change(user, cause, happened):
         User.objects.filter(pk=user.pk).update(**{"updated_at": Now(), **values})
     user.refresh_from_db()
 
 
 @contextmanager
 def _user_change(
-    user: User, by: Subject, kind: str, *, ends_administrator: bool = False, **told: object
+    user: User, cause: Cause, happened: type[UserEvent], *, ends_administrator: bool = False, **details: bool
 ) -> Iterator[None]:
     """The frame of a change of a living user. Raises NotFound for another, NotAllowed for the last administrator."""
-    with rights_change(user_key(user.pk), kind=kind, by=by, payload={"username": user.username, **told}):
+    event = happened(user_id=user.pk, username=user.username, **details)
+    with rights_change(event, user_key(user.pk), cause=cause):
         if ends_administrator:
             _keep_an_administrator(user)
         if not User.objects.select_for_update().filter(pk=user.pk, deleted_at=None).exists():

@@ -17,7 +17,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from registry_core.access import CLIENT, Cause, Subject
+from registry_core.access import Cause, Subject
 from registry_core.api.authentication import (
     CSRF_HEADER,
     IN_SESSION,
@@ -27,6 +27,7 @@ from registry_core.api.authentication import (
     csrf_token,
     subject_of,
 )
+from registry_core.api.causes import cause_of, client_of
 from registry_core.api.messages import JsonRenderer
 from registry_core.api.permissions import MeetsRule, Rule
 from registry_core.api.recorded_reads import note_read
@@ -36,8 +37,6 @@ from registry_core.errors import NotFound
 from registry_core.events.reads import Read
 
 OK: Final = 200
-REQUEST_ID: Final = "portolan.request_id"
-"""Under this the server's adapter says in a request's environment under which id the logs have it."""
 
 
 class ApiView(APIView):
@@ -68,12 +67,12 @@ class ApiView(APIView):
     @property
     def client(self) -> str:
         """The address of who asks."""
-        return str(self.request.META.get("REMOTE_ADDR", ""))
+        return client_of(self.request)
 
-    @property
+    @cached_property
     def cause(self) -> Cause:
-        """On whose behalf the request is, for operations on content."""
-        return Cause(self.subject, self.client, CLIENT, str(self.request.META.get(REQUEST_ID, "")))
+        """On whose behalf the request is, for every operation that it calls."""
+        return cause_of(self.request, self.subject)
 
     @property
     def named_project(self) -> str:

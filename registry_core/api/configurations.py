@@ -103,7 +103,7 @@ class ConfigurationsView(ApiView):
     def put(self, request: Request) -> Response:
         """Change the settings that are named, all or none of them; null stands for one that is not named."""
         given = parse_body(request, dict[str, Any])
-        change(values={name: value for name, value in given.items() if value is not None}, by=self.subject)
+        change(values={name: value for name, value in given.items() if value is not None}, cause=self.cause)
         return done()
 
 

@@ -21,6 +21,8 @@ import msgspec
 
 from registry_core.access import (
     ANONYMOUS,
+    CLIENT,
+    Cause,
     Subject,
     SubjectKind,
     TooManyAttempts,
@@ -61,9 +63,10 @@ class Credentials:
 
 @dataclass(frozen=True, slots=True)
 class TokenRequest:
-    """What one request asks for. `is_offline`: a refresh token as well."""
+    """What one request asks for. `request_id`: of the request, in the logs. `is_offline`: a refresh token as well."""
 
     client: str
+    request_id: str
     scopes: list[Scope]
     credentials: Credentials | None
     refresh_token: str | None = None
@@ -188,7 +191,8 @@ def _refresh_token(asked: TokenRequest, subject: Subject) -> str | None:
         return asked.refresh_token
     if not asked.is_offline or subject.kind is not SubjectKind.USER or issuer is None:
         return None
-    return issuer.issue_refresh_token(subject=subject, device=asked.device, client=asked.client)
+    cause = Cause(subject, asked.client, CLIENT, asked.request_id)
+    return issuer.issue_refresh_token(device=asked.device, cause=cause)
 
 
 async def _parse(request: Request) -> TokenRequest:
@@ -198,6 +202,7 @@ async def _parse(request: Request) -> TokenRequest:
     _check_service(fields)
     return TokenRequest(
         client=request.address,
+        request_id=request.id,
         scopes=parse_scopes(fields.get("scope", [])),
         credentials=basic_credentials(request.headers.get("authorization", "")),
         is_offline=get_config().refresh_tokens and _last(fields, "offline_token").lower() in {"true", "1"},
@@ -214,6 +219,7 @@ def _parse_form(request: Request, body: bytes) -> TokenRequest:
     is_password = grant_type == "password"
     return TokenRequest(
         client=request.address,
+        request_id=request.id,
         scopes=parse_scopes(fields.get("scope", [])),
         credentials=Credentials(_last(fields, "username"), _last(fields, "password")) if is_password else None,
         refresh_token=None if is_password else _last(fields, "refresh_token"),

@@ -68,7 +68,7 @@ class Names(Protocol):
         """An artifact's digest; empty when there is no such artifact."""
 
 
-class Payload(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Payload(msgspec.Struct, omit_defaults=True):
     """What an event says beyond what every event has (see `registry_core.events.models.Event`).
 
     Stored as JSON without the fields that have their default. So a field that is added later needs a default, and one

@@ -26,8 +26,8 @@ def insert_event(source: str = "", *, payload: str = "%(event_payload)s") -> str
     return f"""
         INSERT INTO events_event ({_COLUMNS})
         SELECT %(event_kind)s, %(event_project)s::bigint, %(event_repository)s::bigint,
-               %(event_subject_kind)s::smallint, %(event_subject)s::bigint, %(event_client)s, %(event_request)s, %(event_result)s, {payload},
-               %(event_changed)s::text[], %(event_origin)s
+               %(event_subject_kind)s::smallint, %(event_subject)s::bigint, %(event_client)s, %(event_request)s,
+               %(event_result)s, {payload}, %(event_changed)s::text[], %(event_origin)s
         {source}
     """
 

@@ -8,12 +8,13 @@ from typing import Any, Final
 from django.db import connection, transaction
 from psycopg.types.json import Jsonb
 
-from registry_core.access import Subject
+from registry_core.access import Cause
 from registry_core.config.keys import KEYS, Value, key_named, parsed
 from registry_core.errors import InvalidInput, NotAllowed
 from registry_core.events.outbox import emit
 from registry_core.machine.state import generations
 from registry_core.settings_store.encryption import encrypt
+from registry_core.settings_store.events import ConfigurationUpdated
 from registry_core.settings_store.values import GENERATION, Settings, current
 
 SKIP: Final = "skip_audit_log_database"
@@ -39,7 +40,7 @@ def is_editable(name: str, settings: Settings) -> bool:
     return name not in settings.locked and not _obstacle(name)
 
 
-def change(*, values: Mapping[str, object], by: Subject) -> None:
+def change(*, values: Mapping[str, object], cause: Cause) -> None:
     """Set settings by name; what is not named stays, and what is given as it is already is no change.
 
     Raises InvalidInput, or NotAllowed for a setting that the environment sets.
@@ -54,7 +55,7 @@ def change(*, values: Mapping[str, object], by: Subject) -> None:
         _check_log_is_somewhere(settings, wanted)
         _write(wanted)
         if wanted:
-            emit(kind="configuration.updated", subject=by, payload=_told(wanted), changed=[GENERATION])
+            emit(ConfigurationUpdated(values=_shown(wanted)), cause=cause, changed=[GENERATION])
 
 
 def _is_as_it_is(name: str, value: object, settings: Settings) -> bool:
@@ -88,6 +89,6 @@ def _write(wanted: Mapping[str, Value]) -> None:
             cursor.execute(_UPSERT, row)
 
 
-def _told(wanted: Mapping[str, Value]) -> dict[str, Any]:
+def _shown(wanted: Mapping[str, Value]) -> dict[str, Any]:
     """What the event says: each new value, of a secret only that it was changed."""
-    return {"values": {name: "***" if KEYS[name].is_secret else value for name, value in sorted(wanted.items())}}
+    return {name: "***" if KEYS[name].is_secret else value for name, value in sorted(wanted.items())}

@@ -15,6 +15,7 @@ import django.db
 import psycopg
 import typer
 
+from registry_core.access import of_system
 from registry_core.config import CONFIG_PATH_VARIABLE, ConfigError, describe, get_config, place_of
 from registry_core.config.sources import variables_of_kubernetes
 from registry_core.errors import OperationError
@@ -164,12 +165,12 @@ def createuser(
     """Make a user, or set a user's password. The password is asked for, or read from standard input."""
     if is_reset and (is_sysadmin or email):
         raise typer.BadParameter("--reset sets a password and nothing else: leave out --admin and --email")
-    users, password = operation("rbac.services.users"), _ask_password()
+    users, password, cause = operation("rbac.services.users"), _ask_password(), of_system("command")
     try:
         if is_reset:
-            users.set_password(user=_user(username), password=password)
+            users.set_password(user=_user(username), password=password, cause=cause)
         else:
-            users.create_user(username=username, password=password, email=email, is_sysadmin=is_sysadmin)
+            users.create_user(username=username, password=password, email=email, is_sysadmin=is_sysadmin, cause=cause)
     except OperationError as error:
         _leave(EXIT_FAILED, error)
     typer.echo(f"set the password of {username}" if is_reset else f"made the user {username}")

@@ -14,14 +14,14 @@ PAGE: Final = Path(__file__).parents[2] / "docs" / "events.md"
 _HEAD: Final = """\
 # Events
 
-Made from the registry of kinds (`registry_core/events/kinds.py`) by `make settings`; do not edit. An event is written in
-the transaction of what it reports. Each has a `kind`, the time (`at`), the account that caused it (`subject_kind`,
-`subject_id`), the address of its client and the id of its request where there is one (`client`, `request_id`), how it ended
-(`result`), the project and the repository that it is about, and a payload with the fields below. The audit log makes an
-entry of each; "audit type" is what the setting `disabled_audit_log_event_types` calls it.
+Made from the registry of kinds (`registry_core/events/kinds.py`) by `make settings`; do not edit. An event is written
+in the transaction of what it reports. Each has a `kind`, the time (`at`), the account that caused it (`subject_kind`,
+`subject_id`), the address of its client and the id of its request where there is one (`client`, `request_id`), how it
+ended (`result`), the project and the repository that it is about, and a payload with the fields below. The audit log
+makes an entry of each; the audit type is what the setting `disabled_audit_log_event_types` calls it.
 
-An app defines its kinds in its module `events`: a struct with a docstring, a default for every field, and what people call
-the thing that it is about.
+An app defines its kinds in its module `events`: a struct with a docstring, a default for every field, and what people
+call the thing that it is about.
 
 | kind | audit type | what happened | payload |
 |---|---|---|---|
@@ -43,7 +43,8 @@ def _type(annotation: Any) -> str:
     if annotation in names:
         return names[annotation]
     text = str(annotation)
-    return "list" if "list" in text else "object" if "Mapping" in text else "number" if "int" in text else "true or false"
+    found = (word for part, word in {"list": "list", "Mapping": "object", "int": "number"}.items() if part in text)
+    return next(found, "true or false")
 
 
 if __name__ == "__main__":

@@ -14,10 +14,10 @@ from projects.services import create_project
 from rbac.models import Role, User
 from rbac.services.members import add_member
 from rbac.services.users import create_user
-from registry_core.access import SYSTEM
 from registry_core.content.models import Project
 from registry_core.content.repositories import RepositoryRef
 from tests.api.content import repository_of
+from tests.support.operations import BY_SYSTEM
 
 PASSWORD = "Portolan-1"
 ROOT = "/api/v2.0"
@@ -75,7 +75,7 @@ def make_user(db: None) -> Callable[..., User]:
     """Make a user with `PASSWORD`."""
 
     def make(name: str, **values: Any) -> User:
-        return create_user(username=name, password=PASSWORD, email=f"{name}@example.org", **values)
+        return create_user(username=name, password=PASSWORD, email=f"{name}@example.org", cause=BY_SYSTEM, **values)
 
     return make
 
@@ -99,7 +99,7 @@ def member(make_user: Callable[..., User]) -> Callable[[Project, Role], Api]:
 
     def make(project: Project, role: Role) -> Api:
         name = f"{role.label.lower()}-of-{project.name}"
-        add_member(project=project, role=role, by=SYSTEM, user=make_user(name))
+        add_member(project=project, role=role, cause=BY_SYSTEM, user=make_user(name))
         return api_as(name, PASSWORD)
 
     return make
@@ -108,7 +108,7 @@ def member(make_user: Callable[..., User]) -> Callable[[Project, Role], Api]:
 @pytest.fixture
 def project(db: None) -> Project:
     """A private project."""
-    return create_project(name="fleet", is_public=False, by=SYSTEM)
+    return create_project(name="fleet", is_public=False, cause=BY_SYSTEM)
 
 
 @pytest.fixture

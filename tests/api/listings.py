@@ -16,7 +16,6 @@ from rbac.models import Group, RobotPermission, Role
 from rbac.services.groups import create_group
 from rbac.services.members import add_member
 from rbac.services.robots import RobotGrant, create_robot
-from registry_core.access import SYSTEM
 from registry_core.content.models import Project
 from registry_core.content.tags import create_tag
 from registry_core.digests import Digest
@@ -83,18 +82,18 @@ def _listings(api: Api, values: dict[str, str], project_id: int) -> Iterator[Lis
 
 def _project(make_user: Any) -> Project:
     """A project with ROWS of everything, made within one transaction: their times are the same."""
-    project = create_project(name=PROJECT, is_public=True, by=SYSTEM)
+    project = create_project(name=PROJECT, is_public=True, cause=BY_SYSTEM)
     app = repository_of(project, "app")
     digest = put(app, "v0")
     for number in range(ROWS):
-        create_project(name=f"{PROJECT}-{number}", is_public=True, by=SYSTEM, values={"auto_scan": "true"})
+        create_project(name=f"{PROJECT}-{number}", is_public=True, cause=BY_SYSTEM, values={"auto_scan": "true"})
         put(app, f"a{number}")
         create_tag(repository=app, tag=f"t{number}", digest=digest, cause=BY_SYSTEM)
         put_about(app, digest, "application/vnd.cncf.notary.signature")
         put(repository_of(project, f"other-{number}"), "v1")
-        add_member(project=project, role=Role.GUEST, by=SYSTEM, user=make_user(f"member-{number}"))
-        create_group(name=f"crew-{number}", kind=Group.Kind.HTTP, by=SYSTEM)
-        create_label(project=project, name=f"l{number}", description="", color="#00AA00", by=SYSTEM)
+        add_member(project=project, role=Role.GUEST, cause=BY_SYSTEM, user=make_user(f"member-{number}"))
+        create_group(name=f"crew-{number}", kind=Group.Kind.HTTP, cause=BY_SYSTEM)
+        create_label(project=project, name=f"l{number}", description="", color="#00AA00", cause=BY_SYSTEM)
         _robots(project, number)
     relay()
     write_entries()
@@ -104,8 +103,8 @@ def _project(make_user: Any) -> Project:
 def _robots(project: Project, number: int) -> None:
     system = RobotGrant(RobotPermission.Kind.SYSTEM, "project", "list")
     own = RobotGrant(RobotPermission.Kind.PROJECT, "repository", "pull", project_id=project.pk)
-    create_robot(name=f"r{number}", grants=[system], by=SYSTEM)
-    create_robot(name=f"r{number}", grants=[own], by=SYSTEM, project=project)
+    create_robot(name=f"r{number}", grants=[system], cause=BY_SYSTEM)
+    create_robot(name=f"r{number}", grants=[own], cause=BY_SYSTEM, project=project)
 
 
 def digests_of(answer: Any) -> list[Digest]:

@@ -17,7 +17,6 @@ from rbac.roles import PUBLIC_ANONYMOUS, PUBLIC_SIGNED_IN, ROLE_PERMISSIONS, Per
 from rbac.services.members import add_member
 from rbac.services.robots import RobotGrant, create_robot, full_name
 from rbac.services.users import create_user
-from registry_core.access import SYSTEM
 from registry_core.content.manifests import put_manifest
 from registry_core.content.models import Project
 from registry_core.content.parsing import OCI_MANIFEST, parse_manifest
@@ -70,9 +69,9 @@ class Caller:
 
 def make_tenant(name: str, *, api: Api, is_public: bool = False) -> Tenant:
     """A project with a member, a robot, a label, metadata, and a repository with a labelled, tagged image."""
-    project = create_project(name=name, is_public=is_public, by=SYSTEM, values={"auto_scan": "true"})
-    member = add_member(project=project, role=Role.GUEST, by=SYSTEM, user=_user(f"guest-of-{name}"))
-    robot, _ = create_robot(name="ci", project=project, grants=[_pull(project)], by=SYSTEM)
+    project = create_project(name=name, is_public=is_public, cause=BY_SYSTEM, values={"auto_scan": "true"})
+    member = add_member(project=project, role=Role.GUEST, cause=BY_SYSTEM, user=_user(f"guest-of-{name}"))
+    robot, _ = create_robot(name="ci", project=project, grants=[_pull(project)], cause=BY_SYSTEM)
     reference = push_image(project, "app")
     values = {
         "project_name_or_id": str(project.pk),
@@ -102,8 +101,8 @@ def make_callers(own: Project) -> dict[str, Caller]:
     members = [_member(role, own) for role in Role]
     stranger, sysadmin = _user("stranger"), _user("sysadmin", is_sysadmin=True)
     everything = [RobotGrant(_KIND.PROJECT, *permission, project_id=own.pk) for permission in PROJECT_PERMISSIONS]
-    project_robot = create_robot(name="all", project=own, grants=everything, by=SYSTEM)
-    system_robot = create_robot(name="reader", grants=[RobotGrant(_KIND.SYSTEM, *ROBOT_RIGHT)], by=SYSTEM)
+    project_robot = create_robot(name="all", project=own, grants=everything, cause=BY_SYSTEM)
+    system_robot = create_robot(name="reader", grants=[RobotGrant(_KIND.SYSTEM, *ROBOT_RIGHT)], cause=BY_SYSTEM)
     callers = [
         Caller("nobody", Api(Client(), {})),
         Caller("stranger", api_as("stranger", PASSWORD), stranger),
@@ -121,12 +120,14 @@ CALLERS: Final = ("nobody", "stranger", *(role.label for role in Role), "sysadmi
 
 def _member(role: Role, own: Project) -> Caller:
     user = _user(role.label)
-    add_member(project=own, role=role, by=SYSTEM, user=user)
+    add_member(project=own, role=role, cause=BY_SYSTEM, user=user)
     return Caller(role.label, api_as(user.username, PASSWORD), user, role)
 
 
 def _user(name: str, *, is_sysadmin: bool = False) -> User:
-    return create_user(username=name, password=PASSWORD, email=f"{name}@example.org", is_sysadmin=is_sysadmin)
+    return create_user(
+        username=name, password=PASSWORD, email=f"{name}@example.org", is_sysadmin=is_sysadmin, cause=BY_SYSTEM
+    )
 
 
 def _robot_api(robot: Robot, secret: str) -> Api:

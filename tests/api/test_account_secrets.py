@@ -12,9 +12,10 @@ from rbac.models import CliSecret, RefreshToken, User
 from rbac.services import authentication, refresh_tokens
 from rbac.services.throttle import Throttle
 from rbac.services.users import set_cli_secret
-from registry_core.access import SYSTEM, Unauthenticated, authority
+from registry_core.access import Unauthenticated, authority
 from registry_core.events.models import Event
 from tests.api.conftest import PASSWORD, Api, api_as
+from tests.support.operations import BY_SYSTEM, on_behalf_of
 
 CLI = "For-the-cli-1"
 NEW = "Changed-2-word"
@@ -48,7 +49,7 @@ def send(browser: Client, method: str, path: str, body: Any = None) -> int:
 
 
 def refresh_token_of(user: User) -> str:
-    return refresh_tokens.issue(authority=authority(), subject=user.subject, device="docker", client="192.0.2.1")
+    return refresh_tokens.issue(authority=authority(), device="docker", cause=on_behalf_of(user.subject))
 
 
 def is_good(token: str) -> bool:
@@ -63,7 +64,7 @@ def is_good(token: str) -> bool:
 def test_a_new_password_ends_cli_secret_sessions_and_refresh_tokens(
     sysadmin: Api, user: Api, somebody: User, browser: Client, by_whom: str
 ) -> None:
-    set_cli_secret(user=somebody, secret=CLI, by=SYSTEM)
+    set_cli_secret(user=somebody, secret=CLI, cause=BY_SYSTEM)
     browser.post("/c/login", {"principal": "somebody", "password": PASSWORD})
     somebody.refresh_from_db()
     token = refresh_token_of(somebody)
@@ -101,7 +102,7 @@ def test_a_cli_secret_changes_no_secrets_of_others_either(
     sysadmin: Api, somebody: User, make_user: Callable[..., User]
 ) -> None:
     boss = User.objects.get(username="root-admin")
-    set_cli_secret(user=boss, secret=CLI, by=SYSTEM)
+    set_cli_secret(user=boss, secret=CLI, cause=BY_SYSTEM)
     by_cli = api_as("root-admin", CLI)
     assert by_cli.get("/users").status_code == 200
     assert by_cli.put(f"/users/{somebody.pk}/password", {"new_password": NEW}).status_code == 403
@@ -113,7 +114,7 @@ def test_a_cli_secret_changes_no_secrets_of_others_either(
 
 
 def test_being_refused_with_ones_own_cli_secret_throttles_nobody(somebody: User) -> None:
-    set_cli_secret(user=somebody, secret=CLI, by=SYSTEM)
+    set_cli_secret(user=somebody, secret=CLI, cause=BY_SYSTEM)
     by_cli = api_as("somebody", CLI)
     for _ in range(8):
         assert by_cli.put(f"/users/{somebody.pk}/cli_secret", {"secret": "Another-3-cli"}).status_code == 403
@@ -122,7 +123,7 @@ def test_being_refused_with_ones_own_cli_secret_throttles_nobody(somebody: User)
 
 @pytest.mark.parametrize("address", ["/c/login", "/sign-in"])
 def test_a_cli_secret_opens_no_session(somebody: User, address: str) -> None:
-    set_cli_secret(user=somebody, secret=CLI, by=SYSTEM)
+    set_cli_secret(user=somebody, secret=CLI, cause=BY_SYSTEM)
     fields = {"principal": "somebody", "username": "somebody"}
     client = Client()
     assert client.post(address, fields | {"password": CLI}).status_code == 401
@@ -139,13 +140,13 @@ def test_a_cli_secret_is_deleted_by_its_owner_or_an_administrator(
     assert user.delete(f"/users/{other.pk}/cli_secret").status_code == 403
     assert user.delete(path).status_code == 404
     for api in (user, sysadmin):
-        set_cli_secret(user=somebody, secret=CLI, by=SYSTEM)
+        set_cli_secret(user=somebody, secret=CLI, cause=BY_SYSTEM)
         somebody.refresh_from_db()
         token = refresh_token_of(somebody)
         assert api.delete(path).status_code == 200
         assert api_as("somebody", CLI).get("/users/current").status_code == 401
         assert not is_good(token)  # who had the secret may have fetched it
-    set_cli_secret(user=somebody, secret=CLI, by=SYSTEM)
+    set_cli_secret(user=somebody, secret=CLI, cause=BY_SYSTEM)
     assert api_as("somebody", CLI).delete(path).status_code == 200
 
 

@@ -10,7 +10,6 @@ import pytest
 
 from projects.icons import icon_digest
 from projects.services import create_project
-from registry_core.access import SYSTEM
 from registry_core.content.models import Project
 from registry_core.content.parsing import OCI_MANIFEST
 from registry_core.content.repositories import RepositoryRef
@@ -28,6 +27,7 @@ from tests.api.content import (
     repository_of,
     tgz,
 )
+from tests.support.operations import BY_SYSTEM
 
 BASE = "/projects/fleet/repositories/app/artifacts"
 PNG = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 0)
@@ -162,7 +162,7 @@ def test_the_icons_of_kinds_are_for_everyone(anonymous: Api) -> None:
 
 
 def test_search_finds_what_one_may_see(sysadmin: Api, user: Api, anonymous: Api, project: Project) -> None:
-    public = create_project(name="open-fleet", is_public=True, by=SYSTEM)
+    public = create_project(name="open-fleet", is_public=True, cause=BY_SYSTEM)
     put(repository_of(public, "ship"), "v1")
     put(repository_of(project, "ship"), "v1")
     for caller in (user, anonymous):

@@ -10,7 +10,6 @@ import pytest
 
 from projects.services import create_project
 from rbac.models import Role
-from registry_core.access import SYSTEM
 from registry_core.content.models import Project
 from tests.api.conftest import Api
 from tests.api.content import put, put_about, put_index, repository_of
@@ -19,6 +18,7 @@ from tests.api.routes import names_in, routes, rows
 from tests.api.tenants import OWN
 from tests.api.test_matrix import HAS_NOT
 from tests.api.world import World, ask, world
+from tests.support.operations import BY_SYSTEM
 
 __all__ = ["world"]
 
@@ -89,7 +89,7 @@ def test_lists_of_an_artifact_are_null_when_there_is_nothing_in_them(sysadmin: A
 
 
 def test_a_project_without_an_allowlist_has_an_empty_one(sysadmin: Api, anonymous: Api, member: Any) -> None:
-    open_project = create_project(name="open", is_public=True, by=SYSTEM)
+    open_project = create_project(name="open", is_public=True, cause=BY_SYSTEM)
     for api in (sysadmin, anonymous, member(open_project, Role.GUEST)):
         shown = api.get("/projects/open").json()
         assert shown["cve_allowlist"]["items"] == []

@@ -11,7 +11,6 @@ from django.test.utils import CaptureQueriesContext
 
 from projects.services import create_project
 from rbac.models import Role
-from registry_core.access import SYSTEM
 from registry_core.content import staged_quota
 from registry_core.content.models import Artifact, Manifest, Project
 from registry_core.content.quota import set_limit
@@ -191,7 +190,7 @@ def test_accessories_have_a_list_of_their_own(sysadmin: Api, repository: Reposit
 class TestCopy:
     @pytest.fixture
     def target(self, db: None) -> Project:
-        return create_project(name="harbour", is_public=False, by=SYSTEM)
+        return create_project(name="harbour", is_public=False, cause=BY_SYSTEM)
 
     TO = "/projects/harbour/repositories/team%252Fapp/artifacts"
 

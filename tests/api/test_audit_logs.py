@@ -9,13 +9,16 @@ import pytest
 from django.utils import timezone
 
 from projects.audit.consumer import write_entries
-from projects.audit.mapping import EVENT_TYPES
+from projects.audit.mapping import event_types
+from projects.events import LabelCreated, ProjectUpdated
 from projects.models import AuditEntry
 from projects.services import create_project
+from rbac.events import MemberAdded
 from rbac.models import RobotPermission, Role, User
 from rbac.services.robots import RobotGrant, create_robot
 from rbac.services.users import create_user, delete_user
-from registry_core.access import SYSTEM
+from registry_core.access import of_many
+from registry_core.content.events import ArtifactPulled, ArtifactPushed, TagDeleted
 from registry_core.content.models import Project
 from registry_core.events.models import Cursor
 from registry_core.events.outbox import emit
@@ -23,6 +26,7 @@ from registry_core.events.relay import relay
 from registry_core.settings_store.changes import change
 from registry_core.settings_store.models import StoredSetting
 from tests.api.conftest import PASSWORD, Api, api_as
+from tests.support.operations import BY_SYSTEM
 
 
 def written() -> None:
@@ -33,7 +37,7 @@ def written() -> None:
 
 @pytest.fixture
 def project(db: None) -> Project:
-    return create_project(name="logged", is_public=False, by=SYSTEM)
+    return create_project(name="logged", is_public=False, cause=BY_SYSTEM)
 
 
 def test_what_somebody_did_is_in_the_log_under_his_name(user: Api, sysadmin: Api) -> None:
@@ -56,10 +60,10 @@ def test_an_event_makes_one_entry_however_often_it_is_read(project: Project) -> 
 def test_each_reads_the_log_of_what_is_his(
     sysadmin: Api, user: Api, anonymous: Api, member: Callable[[Project, Role], Api], project: Project
 ) -> None:
-    create_project(name="foreign", is_public=True, by=SYSTEM)
+    create_project(name="foreign", is_public=True, cause=BY_SYSTEM)
     admin, guest = member(project, Role.PROJECT_ADMIN), member(project, Role.GUEST)
     written()
-    emit(kind="project.updated", subject=SYSTEM, project_id=project.pk, payload={"name": "logged"})
+    emit(ProjectUpdated(name="logged"), cause=BY_SYSTEM, project_id=project.pk)
     written()
     assert {entry["resource"] for entry in admin.get("/auditlog-exts?q=resource_type=project").json()} == {"logged"}
     assert guest.get("/auditlog-exts").json() == user.get("/auditlog-exts").json() == []
@@ -71,13 +75,13 @@ def test_each_reads_the_log_of_what_is_his(
 
 
 def test_robots_read_what_they_were_given(project: Project) -> None:
-    emit(kind="project.updated", subject=SYSTEM, project_id=project.pk, payload={"name": "logged"})
+    emit(ProjectUpdated(name="logged"), cause=BY_SYSTEM, project_id=project.pk)
     written()
     everything = RobotGrant(RobotPermission.Kind.SYSTEM, "audit-log", "list")
     own = RobotGrant(RobotPermission.Kind.PROJECT, "log", "list", project_id=project.pk)
-    _, auditor = create_robot(name="auditor", grants=[everything], by=SYSTEM)
-    _, ours = create_robot(name="ours", grants=[own], by=SYSTEM, project=project)
-    _, nobody = create_robot(name="nobody", grants=[], by=SYSTEM)
+    _, auditor = create_robot(name="auditor", grants=[everything], cause=BY_SYSTEM)
+    _, ours = create_robot(name="ours", grants=[own], cause=BY_SYSTEM, project=project)
+    _, nobody = create_robot(name="nobody", grants=[], cause=BY_SYSTEM)
     assert int(api_as("robot$auditor", auditor).get("/auditlog-exts")["X-Total-Count"]) >= 2
     assert api_as("robot$logged+ours", ours).get("/auditlog-exts")["X-Total-Count"] == "2"
     assert api_as("robot$nobody", nobody).get("/auditlog-exts").json() == []
@@ -85,7 +89,7 @@ def test_robots_read_what_they_were_given(project: Project) -> None:
 
 def test_pages_go_on_where_the_one_before_ended(sysadmin: Api) -> None:
     for number in range(5):
-        create_project(name=f"p{number}", is_public=True, by=SYSTEM)
+        create_project(name=f"p{number}", is_public=True, cause=BY_SYSTEM)
     written()
     page, seen = sysadmin.get("/auditlog-exts?q=operation=create,resource_type=project&page_size=2"), []
     while True:
@@ -98,13 +102,13 @@ def test_pages_go_on_where_the_one_before_ended(sysadmin: Api) -> None:
 
 
 def test_pulls_pushes_and_deletions_have_an_older_view(sysadmin: Api, project: Project) -> None:
-    for kind, payload in (
-        ("artifact.pushed", {"digest": "sha256:aa", "tags": ["1"]}),
-        ("artifact.pulled", {"tag": "1", "pulls": 7}),
-        ("tag.deleted", {"tag": "1"}),
-        ("member.created", {"role": 1}),
+    for payload in (
+        ArtifactPushed(digest="sha256:aa", tags=["1"]),
+        ArtifactPulled(tag="1", pulls=7),
+        TagDeleted(tag="1"),
+        MemberAdded(role=1),
     ):
-        emit(kind=kind, subject=SYSTEM, project_id=project.pk, payload=payload)
+        emit(payload, cause=BY_SYSTEM, project_id=project.pk)
     written()
     listed = sysadmin.get("/projects/logged/logs?sort=id").json()
     assert [(entry["operation"], entry["resource_type"]) for entry in listed] == [
@@ -115,7 +119,7 @@ def test_pulls_pushes_and_deletions_have_an_older_view(sysadmin: Api, project: P
 
 
 def test_a_line_break_does_not_make_one_entry_look_like_two(sysadmin: Api) -> None:
-    emit(kind="label.created", subject=SYSTEM, payload={"name": "red\n2026-01-01 admin delete everything\x1b[2K"})
+    emit(LabelCreated(name="red\n2026-01-01 admin delete everything\x1b[2K"), cause=BY_SYSTEM)
     written()
     entry = sysadmin.get("/auditlog-exts?q=resource_type=label").json()[0]
     assert entry["resource"].isprintable()
@@ -123,16 +127,16 @@ def test_a_line_break_does_not_make_one_entry_look_like_two(sysadmin: Api) -> No
 
 
 def test_what_the_settings_leave_out_is_not_in_the_log(sysadmin: Api) -> None:
-    change(values={"disabled_audit_log_event_types": "create_project, delete_user"}, by=SYSTEM)
+    change(values={"disabled_audit_log_event_types": "create_project, delete_user"}, cause=BY_SYSTEM)
     _long_ago()
-    create_project(name="silent", is_public=True, by=SYSTEM)
+    create_project(name="silent", is_public=True, cause=BY_SYSTEM)
     written()
     assert sysadmin.get("/auditlog-exts?q=resource=silent").json() == []
-    change(values={"skip_audit_log_database": True, "audit_log_forward_endpoint": "tcp://log:514"}, by=SYSTEM)
+    change(values={"skip_audit_log_database": True, "audit_log_forward_endpoint": "tcp://log:514"}, cause=BY_SYSTEM)
     _long_ago()
     written()
     before = AuditEntry.objects.count()
-    create_user(username="unseen", password=PASSWORD)
+    create_user(username="unseen", password=PASSWORD, cause=BY_SYSTEM)
     written()
     assert AuditEntry.objects.count() == before
 
@@ -144,8 +148,8 @@ def _long_ago() -> None:
 
 def test_a_deleted_user_is_named_as_he_was_called(make_user: Callable[..., User], sysadmin: Api) -> None:
     gone = make_user("leaving")
-    emit(kind="project.updated", subject=gone.subject, payload={"name": "x"})
-    delete_user(user=gone, by=SYSTEM)
+    emit(ProjectUpdated(name="x"), cause=of_many(gone.subject))
+    delete_user(user=gone, cause=BY_SYSTEM)
     written()
     assert sysadmin.get("/auditlog-exts?q=resource=x").json()[0]["username"] == "leaving"
     assert sysadmin.get("/auditlog-exts?q=operation=delete,resource_type=user").json()[0]["resource"] == "leaving"
@@ -173,4 +177,4 @@ def test_what_the_log_cannot_be_asked_is_refused(sysadmin: Api, query: str) -> N
 
 
 def test_the_kinds_of_entries_are_listed(user: Api) -> None:
-    assert [kind["event_type"] for kind in user.get("/auditlog-exts/events").json()] == list(EVENT_TYPES)
+    assert [kind["event_type"] for kind in user.get("/auditlog-exts/events").json()] == list(event_types())

@@ -15,13 +15,13 @@ from rbac.bootstrap import ensure_admin
 from rbac.models import RobotPermission, User
 from rbac.services.robots import RobotGrant, create_robot, full_name
 from rbac.services.users import FIRST_ADMIN, delete_user
-from registry_core.access import SYSTEM
 from registry_core.content.models import Project
 from registry_core.digests import Digest
 from registry_core.events.relay import relay
 from registry_core.settings_store.changes import change
 from tests.api.conftest import PASSWORD, Api, api_as
 from tests.api.content import put, repository_of
+from tests.support.operations import BY_SYSTEM, on_behalf_of
 
 
 def robot_with(*rights: str, project: Project | None = None) -> Api:
@@ -29,7 +29,7 @@ def robot_with(*rights: str, project: Project | None = None) -> Api:
     kind = RobotPermission.Kind.PROJECT if project else RobotPermission.Kind.SYSTEM
     pairs = [right.split() for right in rights]
     grants = [RobotGrant(kind, resource, action, project.pk if project else None) for resource, action in pairs]
-    robot, secret = create_robot(name="-".join(rights).replace(" ", "."), grants=grants, by=SYSTEM)
+    robot, secret = create_robot(name="-".join(rights).replace(" ", "."), grants=grants, cause=BY_SYSTEM)
     return api_as(full_name(robot), secret)
 
 
@@ -46,7 +46,7 @@ def first(db: None, make_user: Any) -> User:
 def test_a_robot_that_may_create_projects_chooses_their_storage(first: User, sysadmin: Api) -> None:
     robot = robot_with("project create", "quota read")
     for limit, kept in ((1_048_576, 1_048_576), (0, 7000), (None, 7000), (-1, -1)):
-        change(values={"storage_per_project": 7000}, by=SYSTEM)
+        change(values={"storage_per_project": 7000}, cause=BY_SYSTEM)
         assert robot.post("/projects", {"project_name": f"p{kept}", "storage_limit": limit}).status_code in {201, 409}
         project = Project.objects.get(name=f"p{kept}") if kept > 0 else Project.objects.get(storage_limit_bytes=-1)
         assert project.storage_limit_bytes == kept
@@ -58,7 +58,7 @@ def test_somebody_elses_choice_of_storage_is_not_looked_at(user: Api) -> None:
 
 
 def test_a_robot_that_may_list_projects_sees_all_of_them_in_the_list_alone(project: Project, first: User) -> None:
-    create_project(name="open", is_public=True, by=SYSTEM)
+    create_project(name="open", is_public=True, cause=BY_SYSTEM)
     robot = robot_with("project list")
     assert [shown["name"] for shown in robot.get("/projects").json()] == ["fleet", "open"]
     assert [shown["name"] for shown in robot_with("quota read").get("/projects").json()] == ["open"]
@@ -83,8 +83,8 @@ def test_what_a_robot_or_the_registry_creates_belongs_to_the_first_administrator
 def test_the_oldest_administrator_owns_them_where_the_first_is_gone(first: User, make_user: Any) -> None:
     second: User = make_user("second", is_sysadmin=True)
     make_user("third", is_sysadmin=True)
-    delete_user(user=first, by=second.subject)
-    project = create_project(name="made", is_public=False, by=SYSTEM)
+    delete_user(user=first, cause=on_behalf_of(second.subject))
+    project = create_project(name="made", is_public=False, cause=BY_SYSTEM)
     assert ProjectSettings.objects.get(project=project).owner == second
 
 
@@ -117,7 +117,7 @@ def test_the_first_administrator_is_listed_where_his_id_is_asked_for(first: User
 
 def test_users_are_created_where_the_registry_keeps_them(sysadmin: Api, first: User) -> None:
     User.objects.exclude(pk__in=[first.pk]).delete()
-    change(values={"auth_mode": "ldap_auth"}, by=SYSTEM)
+    change(values={"auth_mode": "ldap_auth"}, cause=BY_SYSTEM)
     body = {"username": "ann", "password": PASSWORD, "email": "a@example.org"}
     assert api_as(FIRST_ADMIN, PASSWORD).post("/users", body).status_code == 403
 
@@ -126,8 +126,8 @@ def test_users_are_created_where_the_registry_keeps_them(sysadmin: Api, first: U
 
 
 def test_a_number_is_an_id_unless_it_is_said_to_be_a_name(sysadmin: Api, project: Project) -> None:
-    named = create_project(name=str(project.pk), is_public=False, by=SYSTEM)
-    missing = create_project(name="987654321", is_public=False, by=SYSTEM)
+    named = create_project(name=str(project.pk), is_public=False, cause=BY_SYSTEM)
+    missing = create_project(name="987654321", is_public=False, cause=BY_SYSTEM)
     path = f"/projects/{project.pk}"
     assert sysadmin.get(path).json()["name"] == "fleet"
     for header in ("false", "", "no"):

@@ -10,12 +10,12 @@ import pytest
 from rbac.models import User
 from rbac.services.robots import create_robot, full_name
 from rbac.services.users import create_user
-from registry_core.access import SYSTEM
 from registry_core.content.errors import Refused
 from registry_core.content.models import Project
 from registry_core.content.policies import policies
 from registry_core.settings_store.changes import change
 from tests.api.conftest import PASSWORD, Api, api_as
+from tests.support.operations import BY_SYSTEM, on_behalf_of
 
 
 def test_only_administrators_see_and_change_the_settings(sysadmin: Api, user: Api, anonymous: Api) -> None:
@@ -42,10 +42,10 @@ def test_an_impossible_setting_is_refused_with_the_reason(sysadmin: Api, body: o
 
 
 def test_the_way_of_signing_in_is_fixed_while_there_are_users(db: None) -> None:
-    admin_user = create_user(username="admin", password=PASSWORD, is_sysadmin=True)
+    admin_user = create_user(username="admin", password=PASSWORD, is_sysadmin=True, cause=BY_SYSTEM)
     admin = api_as("admin", PASSWORD)
     assert admin.get("/configurations").json()["auth_mode"] == {"value": "db_auth", "editable": True}
-    create_user(username="second", password=PASSWORD, by=admin_user.subject)
+    create_user(username="second", password=PASSWORD, cause=on_behalf_of(admin_user.subject))
     assert admin.get("/configurations").json()["auth_mode"]["editable"] is False
     assert admin.put("/configurations", {"auth_mode": "ldap_auth"}).status_code == 400
     assert admin.put("/configurations", {"auth_mode": "db_auth"}).status_code == 200
@@ -63,7 +63,7 @@ def test_read_only_refuses_every_change_but_its_own_end(sysadmin: Api, user: Api
 
 
 def test_read_only_holds_operations_that_no_request_began(db: None) -> None:
-    change(values={"read_only": True}, by=SYSTEM)
+    change(values={"read_only": True}, cause=BY_SYSTEM)
     nothing: Any = None
     with pytest.raises(Refused, match="read only"):
         policies.ask(nothing)
@@ -84,8 +84,8 @@ def test_a_new_project_gets_the_storage_of_the_settings(sysadmin: Api, user: Api
 
 
 def test_robots_are_called_as_the_settings_say(db: None, make_user: Callable[..., User]) -> None:
-    change(values={"robot_name_prefix": "bot-"}, by=SYSTEM)
-    robot, secret = create_robot(name="ci", grants=[], by=SYSTEM)
+    change(values={"robot_name_prefix": "bot-"}, cause=BY_SYSTEM)
+    robot, secret = create_robot(name="ci", grants=[], cause=BY_SYSTEM)
     make_user("bot-person")
     assert full_name(robot) == "bot-ci"
     assert api_as("bot-ci", secret).get("/projects").status_code == 200
@@ -94,5 +94,5 @@ def test_robots_are_called_as_the_settings_say(db: None, make_user: Callable[...
 
 
 def test_a_robot_needs_the_permission_to_create_projects(db: None) -> None:
-    _, secret = create_robot(name="ci", grants=[], by=SYSTEM)
+    _, secret = create_robot(name="ci", grants=[], cause=BY_SYSTEM)
     assert api_as("robot$ci", secret).post("/projects", {"project_name": "x"}).status_code == 403

@@ -37,20 +37,20 @@ from rbac.robot_permissions import PROJECT_PERMISSIONS
 from rbac.services.members import add_member
 from rbac.services.robots import RobotGrant, create_robot
 from rbac.services.users import create_user
-from registry_core.access import SYSTEM
-project = create_project(name="fuzz", is_public=False, by=SYSTEM, values={{"auto_scan": "true"}})
-create_user(username="sysadmin", password={PASSWORD!r}, is_sysadmin=True)
+from registry_core.access import of_system
+project = create_project(name="fuzz", is_public=False, cause=of_system("test"), values={{"auto_scan": "true"}})
+create_user(username="sysadmin", password={PASSWORD!r}, is_sysadmin=True, cause=of_system("test"))
 mids = []
 for role in (Role.PROJECT_ADMIN, Role.GUEST):
-    user = create_user(username=role.label, password={PASSWORD!r})
-    mids.append(add_member(project=project, role=role, by=SYSTEM, user=user).pk)
-victim = create_user(username="victim", password={PASSWORD!r}, email="victim@example.org")
-mid = add_member(project=project, role=Role.GUEST, by=SYSTEM, user=victim).pk
+    user = create_user(username=role.label, password={PASSWORD!r}, cause=of_system("test"))
+    mids.append(add_member(project=project, role=role, cause=of_system("test"), user=user).pk)
+victim = create_user(username="victim", password={PASSWORD!r}, email="victim@example.org", cause=of_system("test"))
+mid = add_member(project=project, role=Role.GUEST, cause=of_system("test"), user=victim).pk
 group = Group.objects.create(name="crew", kind=Group.Kind.HTTP)
 kind = RobotPermission.Kind.PROJECT
 grants = [RobotGrant(kind, *p, project_id=project.pk) for p in PROJECT_PERMISSIONS]
-robot, secret = create_robot(name="all", project=project, grants=grants, by=SYSTEM)
-target, _ = create_robot(name="target", project=project, grants=grants[:2], by=SYSTEM)
+robot, secret = create_robot(name="all", project=project, grants=grants, cause=of_system("test"))
+target, _ = create_robot(name="target", project=project, grants=grants[:2], cause=of_system("test"))
 print(project.pk, mid, victim.pk, group.pk, target.pk, secret)
 """
 

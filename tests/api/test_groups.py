@@ -9,15 +9,15 @@ import pytest
 from rbac.models import Group, ProjectMember, Role
 from rbac.services.groups import create_group
 from rbac.services.members import add_member
-from registry_core.access import SYSTEM
 from registry_core.content.models import Project
 from tests.api.conftest import Api
+from tests.support.operations import BY_SYSTEM
 
 DN = "cn=ops+uid=7,ou=Teams\\, all,dc=example,dc=org"
 
 
 def make(name: str, kind: Group.Kind = Group.Kind.HTTP) -> Group:
-    return create_group(name=name, kind=kind, by=SYSTEM)
+    return create_group(name=name, kind=kind, cause=BY_SYSTEM)
 
 
 def test_a_group_is_made_shown_renamed_and_deleted(sysadmin: Api) -> None:
@@ -70,6 +70,6 @@ def test_lists_are_for_administrators_and_the_search_for_whoever_makes_members(
 
 def test_the_roles_that_a_group_gave_end_with_it(sysadmin: Api, project: Project) -> None:
     group = make("ops")
-    add_member(project=project, role=Role.GUEST, group=group, by=SYSTEM)
+    add_member(project=project, role=Role.GUEST, group=group, cause=BY_SYSTEM)
     assert sysadmin.delete(f"/usergroups/{group.pk}").status_code == 200
     assert not ProjectMember.objects.exists()

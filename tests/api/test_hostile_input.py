@@ -17,13 +17,13 @@ from django.test import Client
 
 from rbac.models import Role, User
 from rbac.services.members import add_member
-from registry_core.access import SYSTEM
 from registry_core.content.models import Project
 from registry_core.settings_store.changes import change
 from tests.api.conftest import PASSWORD, Api, api_as
 from tests.api.routes import Route, names_in, routes, rows
 from tests.api.tenants import FOREIGN, NO_SUCH, OWN, PUBLIC, push_image
 from tests.api.world import World, ask, world
+from tests.support.operations import BY_SYSTEM
 
 pytestmark = pytest.mark.slow
 
@@ -56,7 +56,7 @@ RISES: Final = {
 
 
 def test_who_signs_up_becomes_no_administrator(anonymous: Api) -> None:
-    change(values={"self_registration": True}, by=SYSTEM)
+    change(values={"self_registration": True}, cause=BY_SYSTEM)
     body = {"username": "newcomer", "password": PASSWORD, "email": "n@example.org", "realname": "N", "comment": ""}
     assert anonymous.post("/users", RISES | body).status_code == 201
     made = User.objects.get(username="newcomer")
@@ -209,7 +209,7 @@ def _assert_inert(answer: Any) -> None:
 def _assert_pages_are_inert() -> None:
     """The console as the user whose name is a script sees it."""
     user = User.objects.get(username="<script>alert(1)<")
-    add_member(project=Project.objects.get(name="own"), role=Role.DEVELOPER, by=SYSTEM, user=user)
+    add_member(project=Project.objects.get(name="own"), role=Role.DEVELOPER, cause=BY_SYSTEM, user=user)
     browser = Client()
     browser.force_login(user, backend="django.contrib.auth.backends.ModelBackend")
     script = quote(SCRIPT)

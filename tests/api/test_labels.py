@@ -10,10 +10,10 @@ import pytest
 from projects.models import ArtifactLabel, Label
 from projects.services import create_project
 from rbac.models import Role
-from registry_core.access import SYSTEM
 from registry_core.content.models import Project
 from tests.api.conftest import Api
 from tests.api.content import put, repository_of
+from tests.support.operations import BY_SYSTEM
 
 LABELS = "/projects/fleet/repositories/app/artifacts/v1/labels"
 
@@ -103,7 +103,7 @@ def test_a_label_is_put_on_an_artifact_and_found_by(sysadmin: Api, project: Proj
 
 def test_a_label_of_another_project_fits_no_artifact(sysadmin: Api, project: Project) -> None:
     put(repository_of(project, "app"), "v1")
-    foreign = make(sysadmin, "ready", create_project(name="other", is_public=True, by=SYSTEM))
+    foreign = make(sysadmin, "ready", create_project(name="other", is_public=True, cause=BY_SYSTEM))
     for label in (foreign, 999_999):
         assert sysadmin.post(LABELS, {"id": label}).status_code == 404
     for body in ({}, {"id": 0}, {"id": "1"}, {"id": 1 << 63}):

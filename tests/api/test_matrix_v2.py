@@ -45,23 +45,23 @@ from rbac.robot_permissions import PROJECT_PERMISSIONS
 from rbac.services.members import add_member
 from rbac.services.robots import RobotGrant, create_robot
 from rbac.services.users import create_user
-from registry_core.access import SYSTEM, of_system
+from registry_core.access import of_system
 from registry_core.content.repositories import ProjectRef, ensure_repository, nothing_to_ask
 from registry_core.names import RepositoryName
 kind = RobotPermission.Kind
-projects = {{name: create_project(name="v2-" + name, is_public=name == "public", by=SYSTEM)
+projects = {{name: create_project(name="v2-" + name, is_public=name == "public", cause=of_system("test"))
              for name in ("own", "foreign", "public")}}
 for project in projects.values():
     ref = ProjectRef(project.pk, project.name, project.is_public, False)
     ensure_repository(project=ref, name=RepositoryName(project.name, "app"), cause=of_system("test"),
                       ask_for_content=nothing_to_ask)
-create_user(username="v2-stranger", password={PASSWORD!r})
+create_user(username="v2-stranger", password={PASSWORD!r}, cause=of_system("test"))
 for role in Role:
-    user = create_user(username="v2-" + role.label, password={PASSWORD!r})
-    add_member(project=projects["own"], role=role, by=SYSTEM, user=user)
+    user = create_user(username="v2-" + role.label, password={PASSWORD!r}, cause=of_system("test"))
+    add_member(project=projects["own"], role=role, cause=of_system("test"), user=user)
 everything = [RobotGrant(kind.PROJECT, *p, project_id=projects["own"].pk) for p in PROJECT_PERMISSIONS]
-print(create_robot(name="all", project=projects["own"], grants=everything, by=SYSTEM)[1])
-print(create_robot(name="v2-catalog", grants=[RobotGrant(kind.SYSTEM, "catalog", "read")], by=SYSTEM)[1])
+print(create_robot(name="all", project=projects["own"], grants=everything, cause=of_system("test"))[1])
+print(create_robot(name="v2-catalog", grants=[RobotGrant(kind.SYSTEM, "catalog", "read")], cause=of_system("test"))[1])
 """
 
 

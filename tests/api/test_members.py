@@ -11,7 +11,6 @@ from projects.services import create_project, delete_project
 from rbac.models import Group, ProjectMember, Role, User
 from rbac.services.groups import create_group
 from rbac.services.members import add_member
-from registry_core.access import SYSTEM
 from registry_core.content.models import Project
 from registry_core.errors import NotFound
 from tests.api.conftest import Api
@@ -40,7 +39,7 @@ def test_users_are_made_members_by_name_or_id_and_shown_with_their_role(
 
 
 def test_groups_are_made_members_and_those_of_providers_noted_before_anybody_came(admin: Api) -> None:
-    group = create_group(name="ops", kind=Group.Kind.HTTP, by=SYSTEM)
+    group = create_group(name="ops", kind=Group.Kind.HTTP, cause=BY_SYSTEM)
     assert admin.post(PATH, {"role_id": 3, "member_group": {"id": group.pk}}).status_code == 201
     named = {"group_name": "OPS", "group_type": 2}
     assert admin.post(PATH, {"role_id": 3, "member_group": named}).status_code == 409
@@ -71,7 +70,7 @@ def test_a_role_is_changed_and_taken_away_also_the_last_administrators(admin: Ap
 
 
 def test_a_member_is_one_of_its_own_project_only(sysadmin: Api, admin: Api, project: Project) -> None:
-    create_project(name="other", is_public=False, by=SYSTEM)
+    create_project(name="other", is_public=False, cause=BY_SYSTEM)
     member_id = ProjectMember.objects.get(project=project).pk
     for call in (sysadmin.get, sysadmin.delete, lambda path: sysadmin.put(path, {"role_id": 3})):
         assert call(f"/projects/other/members/{member_id}").status_code == 404
@@ -94,7 +93,7 @@ def test_nobody_becomes_a_member_of_what_was_deleted_meanwhile(
     ada = make_user("ada")
     delete_project(project=project, cause=BY_SYSTEM)
     with pytest.raises(NotFound):
-        add_member(project=project, role=Role.GUEST, user=ada, by=SYSTEM)
+        add_member(project=project, role=Role.GUEST, user=ada, cause=BY_SYSTEM)
     assert not ProjectMember.objects.exists()
 
 
@@ -102,7 +101,7 @@ def test_a_page_of_members_costs_the_same_whatever_its_size(
     admin: Api, project: Project, make_user: Callable[..., User], django_assert_max_num_queries: Any
 ) -> None:
     for number in range(12):
-        add_member(project=project, role=Role.GUEST, user=make_user(f"u{number}"), by=SYSTEM)
+        add_member(project=project, role=Role.GUEST, user=make_user(f"u{number}"), cause=BY_SYSTEM)
     counts = []
     for size in (1, 10):
         with django_assert_max_num_queries(20) as captured:

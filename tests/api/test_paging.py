@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 
 from projects.labels import create_label
 from projects.services import create_project
-from registry_core.access import SYSTEM
 from registry_core.api import cursors, paging
 from registry_core.content.models import Project
 from registry_core.errors import InvalidInput
 from tests.api.conftest import ROOT, Api
 from tests.api.listings import EMPTY, ROWS, Listing, listings
+from tests.support.operations import BY_SYSTEM
 
 pytestmark = pytest.mark.slow
 
@@ -114,7 +114,7 @@ def test_all_rows_come_in_pieces_that_links_join(
     monkeypatch.setattr(paging, "PAGE_SIZE_MAX", 2)
     names = [f"p{number}" for number in range(8)]
     for name in names:
-        create_project(name=name, is_public=True, by=SYSTEM)
+        create_project(name=name, is_public=True, cause=BY_SYSTEM)
     first = sysadmin.get("/projects?page_size=0&sort=name")
     assert ([p["name"] for p in first.json()], first["X-Total-Count"]) == (names[:3], "8")
     assert [p["name"] for p in walked(sysadmin, "/projects?page_size=0&sort=name")] == names
@@ -137,7 +137,7 @@ def test_a_page_behind_the_end_is_empty_and_costs_no_walk(
 
 def test_a_page_is_followed_by_one_when_a_row_of_it_is_gone_meanwhile(sysadmin: Api) -> None:
     for number in range(4):
-        create_project(name=f"p{number}", is_public=True, by=SYSTEM)
+        create_project(name=f"p{number}", is_public=True, cause=BY_SYSTEM)
     following = link(sysadmin.get("/projects?page_size=2"), "next")
     Project.objects.filter(name__in=("p0", "p1")).delete()
     assert following is not None
@@ -147,7 +147,7 @@ def test_a_page_is_followed_by_one_when_a_row_of_it_is_gone_meanwhile(sysadmin: 
 def test_links_lead_on_where_texts_are_too_long_for_them(sysadmin: Api) -> None:
     for number in range(5):
         text = ("\x01" * 1000 if number % 2 else "x" * 900) + str(number)
-        create_label(project=None, name=f"l{number}", description=text, color="", by=SYSTEM)
+        create_label(project=None, name=f"l{number}", description=text, color="", cause=BY_SYSTEM)
     for sign in ("", "-"):
         everything = sysadmin.get(f"/labels?sort={sign}description").json()
         first = sysadmin.get(f"/labels?sort={sign}description&page_size=2")

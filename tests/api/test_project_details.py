@@ -8,14 +8,14 @@ import pytest
 
 from projects.services import create_project
 from rbac.models import Role
-from registry_core.access import SYSTEM
 from registry_core.content.models import Project
 from tests.api.conftest import Api
+from tests.support.operations import BY_SYSTEM
 
 
 @pytest.fixture
 def project(db: None) -> Project:
-    return create_project(name="summed", is_public=True, by=SYSTEM, storage_limit_bytes=10_000)
+    return create_project(name="summed", is_public=True, cause=BY_SYSTEM, storage_limit_bytes=10_000)
 
 
 def test_a_summary_counts_members_by_role_and_shows_the_quota(

@@ -11,7 +11,7 @@ from rest_framework.request import Request
 from projects.api.projects import ProjectView
 from projects.services import create_project, delete_project
 from rbac.models import Role, User
-from registry_core.access import SYSTEM, Subject, SubjectKind
+from registry_core.access import Subject, SubjectKind
 from registry_core.api.permissions import admit
 from registry_core.content.models import Project
 from registry_core.errors import NotFound
@@ -21,7 +21,7 @@ from tests.support.operations import BY_SYSTEM
 
 @pytest.fixture
 def private(db: None) -> Project:
-    return create_project(name="private", is_public=False, by=SYSTEM)
+    return create_project(name="private", is_public=False, cause=BY_SYSTEM)
 
 
 def test_the_creator_of_a_project_is_its_administrator(user: Api) -> None:
@@ -65,7 +65,7 @@ def test_the_same_name_twice_is_a_conflict(user: Api, private: Project) -> None:
 
 def test_a_list_says_how_many_there_are_and_where_the_next_page_is(sysadmin: Api) -> None:
     for number in range(5):
-        create_project(name=f"p{number}", is_public=number % 2 == 0, by=SYSTEM)
+        create_project(name=f"p{number}", is_public=number % 2 == 0, cause=BY_SYSTEM)
     first = sysadmin.get("/projects?page_size=2&q=name=~p")
     assert first["X-Total-Count"] == "5"
     assert first["Link"].endswith('; rel="next"')

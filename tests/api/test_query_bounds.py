@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from projects.labels import add_label, create_label
-from registry_core.access import SYSTEM
 from registry_core.api.messages import PARAMETER_MAX
 from registry_core.api.query import CONDITIONS_MAX, Q_MAX, VALUES_MAX, AllOf, AnyOf, Exact, folded, parse_q
 from registry_core.content.models import Artifact, Project
@@ -18,6 +17,7 @@ from registry_core.errors import InvalidInput
 from tests.api.conftest import Api
 from tests.api.content import put, repository_of
 from tests.api.listings import EMPTY, Listing, listings
+from tests.support.operations import BY_SYSTEM
 
 __all__ = ["listings"]
 
@@ -96,12 +96,13 @@ def test_labels_are_asked_for_all_at_once(sysadmin: Api, project: Project) -> No
     repository = repository_of(project, "app")
     digests = [put(repository, f"v{number}") for number in range(3)]
     labels = [
-        create_label(project=project, name=f"l{number}", description="", color="", by=SYSTEM).pk for number in range(3)
+        create_label(project=project, name=f"l{number}", description="", color="", cause=BY_SYSTEM).pk
+        for number in range(3)
     ]
     for number, digest in enumerate(digests):
         artifact = Artifact.objects.get(repository_id=repository.id, digest=digest.raw)
         for label_id in labels[: number + 1]:
-            add_label(repository=repository, artifact=artifact, label_id=label_id, by=SYSTEM)
+            add_label(repository=repository, artifact=artifact, label_id=label_id, cause=BY_SYSTEM)
     a, b, c = labels
     base = "/projects/fleet/repositories/app/artifacts?sort=id&q=labels="
     for asked, found in (

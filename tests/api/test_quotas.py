@@ -9,15 +9,15 @@ import pytest
 from projects.services import create_project
 from rbac.models import RobotPermission, Role
 from rbac.services.robots import RobotGrant, create_robot
-from registry_core.access import SYSTEM
 from registry_core.content.models import Project
 from registry_core.content.quota import charge
 from tests.api.conftest import Api, api_as
+from tests.support.operations import BY_SYSTEM
 
 
 @pytest.fixture
 def project(db: None) -> Project:
-    return create_project(name="paying", is_public=False, by=SYSTEM, storage_limit_bytes=10_000)
+    return create_project(name="paying", is_public=False, cause=BY_SYSTEM, storage_limit_bytes=10_000)
 
 
 def test_a_quota_shows_limit_use_and_owner(user: Api, sysadmin: Api) -> None:
@@ -30,7 +30,7 @@ def test_a_quota_shows_limit_use_and_owner(user: Api, sysadmin: Api) -> None:
 
 
 def test_quotas_sort_by_use_and_by_limit(sysadmin: Api, project: Project) -> None:
-    other = create_project(name="other", is_public=False, by=SYSTEM, storage_limit_bytes=5_000)
+    other = create_project(name="other", is_public=False, cause=BY_SYSTEM, storage_limit_bytes=5_000)
     charge(project_id=other.pk, delta_bytes=9)
     for sort, first in (("-used.storage", other), ("-hard.storage", project), ("used", project), ("hard", other)):
         page = sysadmin.get(f"/quotas?sort={sort}&page_size=1")
@@ -63,7 +63,7 @@ def test_quotas_are_for_administrators_and_robots_that_were_given_them(
     user: Api, anonymous: Api, sysadmin: Api, project: Project
 ) -> None:
     grant = RobotGrant(RobotPermission.Kind.SYSTEM, "quota", "list")
-    _, secret = create_robot(name="counting", grants=[grant], by=SYSTEM)
+    _, secret = create_robot(name="counting", grants=[grant], cause=BY_SYSTEM)
     robot = api_as("robot$counting", secret)
     for api, status in ((user, 403), (anonymous, 401), (robot, 200)):
         assert api.get("/quotas").status_code == status
@@ -74,7 +74,7 @@ def test_quotas_are_for_administrators_and_robots_that_were_given_them(
 def test_statistics_count_what_the_caller_may_see(
     sysadmin: Api, user: Api, anonymous: Api, member: Callable[[Project, Role], Api], project: Project
 ) -> None:
-    create_project(name="open", is_public=True, by=SYSTEM)
+    create_project(name="open", is_public=True, cause=BY_SYSTEM)
     charge(project_id=project.pk, delta_bytes=70)
     everything, own, little = (api.get("/statistics").json() for api in (sysadmin, member(project, Role.GUEST), user))
     assert (everything["total_project_count"], everything["total_storage_consumption"]) == (2, 70)

@@ -9,13 +9,13 @@ import pytest
 
 from projects.services import create_project
 from rbac.models import Role
-from registry_core.access import SYSTEM
 from registry_core.content import staged_quota
 from registry_core.content.models import Artifact, Deletion, Project, RepositoryBlob, Tag
 from registry_core.content.push_times import note_push_times
 from registry_core.events.relay import relay
 from tests.api.conftest import Api
 from tests.api.content import put, put_about, put_blob, put_index, repository_of
+from tests.support.operations import BY_SYSTEM
 
 
 def test_a_repository_says_what_is_in_it(sysadmin: Api, project: Project) -> None:
@@ -37,7 +37,7 @@ def test_a_slash_in_a_name_comes_encoded_once_twice_or_not_at_all(sysadmin: Api,
 
 
 def test_everybodys_list_shows_what_one_may_pull(user: Api, anonymous: Api, sysadmin: Api, project: Project) -> None:
-    public = create_project(name="open", is_public=True, by=SYSTEM)
+    public = create_project(name="open", is_public=True, cause=BY_SYSTEM)
     repository_of(project, "hidden")
     repository_of(public, "shown")
     for caller in (user, anonymous):

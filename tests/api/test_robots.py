@@ -11,10 +11,10 @@ import pytest
 from projects.services import create_project
 from rbac.models import Robot, RobotPermission, Role, User
 from rbac.services.robots import RobotGrant, create_robot, full_name
-from registry_core.access import SYSTEM
 from registry_core.content.models import Project
 from registry_core.settings_store.changes import change
 from tests.api.conftest import PASSWORD, Api, api_as
+from tests.support.operations import BY_SYSTEM
 
 DAY_S = 86_400
 
@@ -58,7 +58,7 @@ def test_a_robot_is_shown_as_it_was_made_and_its_secret_never_again(sysadmin: Ap
 
 
 def test_an_administrator_of_a_project_makes_robots_there_and_nowhere_else(admin: Api, project: Project) -> None:
-    create_project(name="other", is_public=False, by=SYSTEM)
+    create_project(name="other", is_public=False, cause=BY_SYSTEM)
     made = make(admin, OF_PROJECT)
     assert (made["name"], made["expires_at"]) == ("robot$fleet+ci", -1)
     refused = [
@@ -176,7 +176,7 @@ def test_a_robot_makes_no_robot_that_may_more_than_itself(project: Project) -> N
         RobotGrant(RobotPermission.Kind.PROJECT, resource, action, project.pk)
         for resource, action in (("robot", "create"), ("robot", "read"), ("repository", "pull"))
     ]
-    maker, secret = create_robot(name="maker", grants=grants, by=SYSTEM, project=project)
+    maker, secret = create_robot(name="maker", grants=grants, cause=BY_SYSTEM, project=project)
     robot = api_as(full_name(maker), secret)
     made = make(robot, OF_PROJECT)
     assert robot.get(f"/robots/{made['id']}").json()["creator_type"] == "robot"
@@ -189,7 +189,7 @@ def test_a_robot_makes_no_robot_that_may_more_than_itself(project: Project) -> N
 def test_the_older_addresses_make_list_change_and_delete_robots_of_the_project(
     sysadmin: Api, admin: Api, project: Project
 ) -> None:
-    other = create_project(name="other", is_public=False, by=SYSTEM)
+    other = create_project(name="other", is_public=False, cause=BY_SYSTEM)
     access = [{"resource": f"/project/{project.pk}/repository", "action": "pull"}]
     expires_at = int(time.time()) + 90 * DAY_S
     made = admin.post("/projects/fleet/robots", {"name": "old", "expires_at": expires_at, "access": access})
@@ -211,7 +211,7 @@ def test_the_older_addresses_make_list_change_and_delete_robots_of_the_project(
 def test_prefix_and_usual_life_are_settings_and_the_prefix_decides_nothing(
     sysadmin: Api, project: Project, make_user: Callable[..., User]
 ) -> None:
-    change(values={"robot_name_prefix": "bot-", "robot_token_duration": 5}, by=SYSTEM)
+    change(values={"robot_name_prefix": "bot-", "robot_token_duration": 5}, cause=BY_SYSTEM)
     make_user("bot-anna")
     make_user("bot-ops", is_sysadmin=True)
     made = make(sysadmin, OF_SYSTEM | {"duration": 0})

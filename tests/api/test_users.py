@@ -10,10 +10,10 @@ from django.test import Client
 from rbac.models import RobotPermission, Role, User
 from rbac.services.robots import RobotGrant, create_robot, full_name
 from rbac.services.users import set_cli_secret
-from registry_core.access import SYSTEM
 from registry_core.content.models import Project
 from registry_core.settings_store.changes import change
 from tests.api.conftest import PASSWORD, Api, api_as
+from tests.support.operations import BY_SYSTEM
 
 NEW = {"username": "new", "password": PASSWORD, "email": "new@example.org", "realname": "New One", "comment": "c"}
 
@@ -30,7 +30,7 @@ def system_robot(db: None) -> Callable[..., Api]:
     def make(*rights: str) -> Api:
         pairs = [right.split() for right in rights]
         grants = [RobotGrant(RobotPermission.Kind.SYSTEM, resource, action) for resource, action in pairs]
-        robot, secret = create_robot(name="bot", grants=grants, by=SYSTEM)
+        robot, secret = create_robot(name="bot", grants=grants, cause=BY_SYSTEM)
         return api_as(full_name(robot), secret)
 
     return make
@@ -72,14 +72,14 @@ def test_a_user_of_before_with_a_name_that_is_refused_now_signs_in(sysadmin: Api
 
 def test_nobody_signs_up_unless_the_setting_allows_it(anonymous: Api, user: Api) -> None:
     assert (anonymous.post("/users", NEW).status_code, user.post("/users", NEW).status_code) == (401, 403)
-    change(values={"self_registration": True}, by=SYSTEM)
+    change(values={"self_registration": True}, cause=BY_SYSTEM)
     assert anonymous.post("/users", NEW | {"sysadmin_flag": True, "has_admin_role": True}).status_code == 201
     made = User.objects.get(username="new")
     assert (made.is_sysadmin, made.credential_version) == (False, 1)
 
 
 def test_signing_up_again_and_again_is_slowed_down(anonymous: Api) -> None:
-    change(values={"self_registration": True}, by=SYSTEM)
+    change(values={"self_registration": True}, cause=BY_SYSTEM)
     statuses = [
         anonymous.client.post(
             "/api/v2.0/users",
@@ -134,7 +134,7 @@ def test_only_the_user_himself_and_administrators_see_and_change_a_profile(
 
 
 def test_ones_own_password_is_changed_with_the_old_one_only(user: Api, somebody: User) -> None:
-    set_cli_secret(user=somebody, secret="Another-1-secret", by=SYSTEM)
+    set_cli_secret(user=somebody, secret="Another-1-secret", cause=BY_SYSTEM)
     path = f"/users/{somebody.pk}/password"
     for old in ("", "Wrong-1-word", "Another-1-secret"):
         assert user.put(path, {"old_password": old, "new_password": "Changed-2-word"}).status_code == 403

@@ -26,6 +26,7 @@ from tests.api.tenants import (
     make_callers,
     make_tenant,
 )
+from tests.support.operations import BY_SYSTEM
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ def world(sysadmin: Api) -> World:
         PUBLIC: make_tenant("public", api=sysadmin, is_public=True),
         ABSENT: absent_tenant(),
     }
-    victim = create_user(username="victim", password=PASSWORD, email="victim@example.org")
+    victim = create_user(username="victim", password=PASSWORD, email="victim@example.org", cause=BY_SYSTEM)
     group = Group.objects.create(name="crew", kind=Group.Kind.HTTP)
     own = tenants[OWN].project
     assert own is not None

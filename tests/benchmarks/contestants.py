@@ -183,12 +183,12 @@ class Portolan(Contestant):
             "from projects.services import create_project\n"
             "from rbac.models import RobotPermission\n"
             "from rbac.services.robots import RobotGrant, create_robot, full_name\n"
-            "from registry_core.access import SYSTEM\n"
-            f"create_project(name={PROJECT!r}, is_public=False, by=SYSTEM)\n"
+            "from registry_core.access import of_system\n"
+            f"create_project(name={PROJECT!r}, is_public=False, cause=of_system('test'))\n"
             "kinds = RobotPermission.Kind\n"
             "grants = [RobotGrant(kinds.PROJECT, 'repository', action) for action in ('pull', 'push')]\n"
             "grants.append(RobotGrant(kinds.SYSTEM, 'catalog', 'read'))\n"
-            "robot, secret = create_robot(name='bench', grants=grants, by=SYSTEM)\n"
+            "robot, secret = create_robot(name='bench', grants=grants, cause=of_system('test'))\n"
             "print(full_name(robot), secret)"
         ).split()
 
@@ -381,8 +381,8 @@ class GovernedPortolan(Portolan):
         super()._arrange()
         self.manage(
             "from projects.services import create_project\n"
-            "from registry_core.access import SYSTEM\n"
-            f"create_project(name={self.OTHER!r}, is_public=False, by=SYSTEM)"
+            "from registry_core.access import of_system\n"
+            f"create_project(name={self.OTHER!r}, is_public=False, cause=of_system('test'))"
         )
 
     def _environment(self) -> dict[str, str]:

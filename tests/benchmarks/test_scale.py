@@ -11,7 +11,6 @@ import pytest
 from django.db import connection, transaction
 
 from projects.services import create_project
-from registry_core.access import SYSTEM
 from registry_core.content.blobs import BlobRef, store_blob
 from registry_core.content.manifests import put_manifest
 from registry_core.content.repositories import ProjectRef, RepositoryRef
@@ -157,7 +156,7 @@ def _changed(key: str, names: Names) -> str:
 
 def _push_all(content: BulkContent) -> None:
     for name in content.projects():
-        made = create_project(name=name, is_public=False, by=SYSTEM)
+        made = create_project(name=name, is_public=False, cause=BY_SYSTEM)
         project = ProjectRef(made.pk, made.name, made.is_public, made.allows_sparse_manifests)
         for path in content.repositories():
             repository = make_repository(project, RepositoryName.parse(f"{name}/{path}"))

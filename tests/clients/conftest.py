@@ -25,21 +25,23 @@ from tests.support.tools import missing, tool
 
 # In one process: Django takes seconds to set up on a busy machine.
 _ARRANGE = """
+from dataclasses import replace
 from projects.services import create_project
 from rbac.models import Role
 from rbac.services.members import add_member
 from rbac.services.users import create_user
-from registry_core.access import SYSTEM, Subject, SubjectKind
+from registry_core.access import of_system
 from registry_core.content.models import Project
 owner, guest, stranger = (
-    create_user(username=name, password=password, email=name + "@example.org", is_sysadmin=False) for name in people
+    create_user(username=name, password=password, email=name + "@example.org", cause=of_system("test"))
+    for name in people
 )
 made = [
-    create_project(name=name, is_public=False, by=Subject(SubjectKind.USER, owner.pk, owner.username))
+    create_project(name=name, is_public=False, cause=replace(of_system("test"), subject=owner.subject))
     for name in projects
 ]
-add_member(project=made[0], role=Role.GUEST, by=SYSTEM, user=guest)
-add_member(project=Project.objects.get(name=public), role=Role.PROJECT_ADMIN, by=SYSTEM, user=owner)
+add_member(project=made[0], role=Role.GUEST, cause=of_system("test"), user=guest)
+add_member(project=Project.objects.get(name=public), role=Role.PROJECT_ADMIN, cause=of_system("test"), user=owner)
 """
 
 

@@ -21,10 +21,11 @@ from projects.services import create_project
 from rbac.models import Role, User
 from rbac.services.members import add_member
 from rbac.services.users import create_user
-from registry_core.access import SYSTEM, Subject, SubjectKind
+from registry_core.access import of_system
 # Once per server, whoever asks first.
 if not User.objects.filter(username="alice").exists():
-    people = {{name: create_user(username=name, password={PASSWORD!r}, email=name + "@example.org")
+    people = {{name: create_user(username=name, password={PASSWORD!r}, email=name + "@example.org",
+                                cause=of_system("test"))
               for name in ("alice", "dora", "gus", "olga")}}
     for name, is_public, members in [
         ("depot", False, {{"alice": Role.MAINTAINER, "dora": Role.DEVELOPER, "gus": Role.GUEST}}),
@@ -32,11 +33,11 @@ if not User.objects.filter(username="alice").exists():
         ("sparse", False, {{"alice": Role.MAINTAINER}}),
         ("foreign", False, {{"olga": Role.MAINTAINER}}),
     ]:
-        project = create_project(name=name, is_public=is_public, by=SYSTEM)
+        project = create_project(name=name, is_public=is_public, cause=of_system("test"))
         project.allows_sparse_manifests = name == "sparse"
         project.save(update_fields=["allows_sparse_manifests"])
         for member, role in members.items():
-            add_member(project=project, role=role, by=SYSTEM, user=people[member])
+            add_member(project=project, role=role, cause=of_system("test"), user=people[member])
 """
 
 

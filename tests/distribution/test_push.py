@@ -301,8 +301,8 @@ def test_a_quota_is_exact_to_the_byte_and_what_is_deleted_makes_room(
 ) -> None:
     server.manage(
         "from django.db import transaction\nfrom projects.services import create_project\n"
-        "from registry_core.access import SYSTEM\nfrom registry_core.content import quota\n"
-        f"project = create_project(name={unique!r}, is_public=False, by=SYSTEM)\n"
+        "from registry_core.access import of_system\nfrom registry_core.content import quota\n"
+        f"project = create_project(name={unique!r}, is_public=False, cause=of_system('test'))\n"
         "with transaction.atomic():\n    quota.set_limit(project_id=project.pk, limit_bytes=10_000)"
     )
     sysadmin.repository = f"{unique}/app"

@@ -29,7 +29,7 @@ def test_a_mount_is_told_with_where_it_is_from(server: Server, unique: str) -> N
     assert mounted.status_code == 201
     with psycopg.connect(server.database_url) as database:
         told = database.execute(
-            "SELECT payload ->> 'from' FROM events_event WHERE kind = 'blob.mounted' AND payload ->> 'digest' = %s",
+            "SELECT payload ->> 'source' FROM events_event WHERE kind = 'blob.mounted' AND payload ->> 'digest' = %s",
             [digest],
         ).fetchall()
     assert told == [(names[0],)]

@@ -105,9 +105,9 @@ def test_who_pulled_before_may_fetch_a_new_token_and_pull_meanwhile(
         secret = registry.manage(
             "from rbac.models import RobotPermission\n"
             "from rbac.services.robots import RobotGrant, create_robot\n"
-            "from registry_core.access import SYSTEM\n"
+            "from registry_core.access import of_system\n"
             "grants = [RobotGrant(RobotPermission.Kind.PROJECT, 'repository', 'pull')]\n"
-            "print(create_robot(name='ci', grants=grants, by=SYSTEM)[1])"
+            "print(create_robot(name='ci', grants=grants, cause=of_system('test'))[1])"
         ).strip()
 
         def pull(account: Account) -> tuple[int, int]:

@@ -67,14 +67,14 @@ class Right:
 def by_operation(server: Server, code: str) -> Callable[[], float]:
     """Take away by one of the application's operations, in a process of the first machine."""
     return lambda: float(
-        server.manage(f"import time\nfrom registry_core.access import SYSTEM\n{code}\nprint(time.time())")
+        server.manage(f"import time\nfrom registry_core.access import of_system\n{code}\nprint(time.time())")
     )
 
 
 def token(server: Server, project: str, digest: str) -> Right:
     account = _member(server, project)
     code = "from rbac.models import User\nfrom rbac.services.users import revoke_sessions\n"
-    code += f"revoke_sessions(user=User.objects.get(username={account.name!r}), by=SYSTEM)"
+    code += f"revoke_sessions(user=User.objects.get(username={account.name!r}), cause=of_system('test'))"
     return Right(sign_in(server, account, f"repository:{project}/app:pull"), by_operation(server, code))
 
 
@@ -82,7 +82,7 @@ def member(server: Server, project: str, digest: str) -> Right:
     account = _member(server, project)
     code = "from rbac.models import ProjectMember\nfrom rbac.services.members import remove_member\n"
     code += f"member = ProjectMember.objects.get(project__name={project!r}, user__username={account.name!r})\n"
-    code += "remove_member(member=member, by=SYSTEM)"
+    code += "remove_member(member=member, cause=of_system('test'))"
     return Right(sign_in(server, account, f"repository:{project}/app:pull"), by_operation(server, code))
 
 
@@ -90,14 +90,14 @@ def robot(server: Server, project: str, digest: str) -> Right:
     secret = server.manage(
         "from rbac.models import RobotPermission\n"
         "from rbac.services.robots import RobotGrant, create_robot\n"
-        "from registry_core.access import SYSTEM\n"
+        "from registry_core.access import of_system\n"
         "from registry_core.content.models import Project\n"
         f"project = Project.objects.get(name={project!r})\n"
         "grants = [RobotGrant(RobotPermission.Kind.PROJECT, 'repository', 'pull', project.pk)]\n"
-        "print(create_robot(name='reader', project=project, grants=grants, by=SYSTEM)[1])"
+        "print(create_robot(name='reader', project=project, grants=grants, cause=of_system('test'))[1])"
     ).strip()
     code = "from rbac.models import Robot\nfrom rbac.services.robots import delete_robot\n"
-    code += f"delete_robot(robot=Robot.objects.get(project__name={project!r}, name='reader'), by=SYSTEM)"
+    code += f"delete_robot(robot=Robot.objects.get(project__name={project!r}, name='reader'), cause=of_system('test'))"
     account = Account(f"robot${project}+reader", secret)
     return Right(sign_in(server, account, f"repository:{project}/app:pull"), by_operation(server, code))
 
@@ -108,10 +108,10 @@ def expiring_robot(server: Server, project: str, digest: str) -> Right:
         "from datetime import timedelta\nfrom django.utils import timezone\n"
         "from rbac.models import RobotPermission\n"
         "from rbac.services.robots import RobotGrant, create_robot\n"
-        "from registry_core.access import SYSTEM\n"
+        "from registry_core.access import of_system\n"
         "grants = [RobotGrant(RobotPermission.Kind.PROJECT, 'repository', 'pull')]\n"
         f"expires_at = timezone.now() + timedelta(seconds={EXPIRES_AFTER_S})\n"
-        f"made = create_robot(name={project!r}, grants=grants, by=SYSTEM, expires_at=expires_at)\n"
+        f"made = create_robot(name={project!r}, grants=grants, cause=of_system('test'), expires_at=expires_at)\n"
         "print(made[1], expires_at.timestamp())"
     ).split()
 
@@ -127,7 +127,7 @@ def expiring_robot(server: Server, project: str, digest: str) -> Right:
 def public_project(server: Server, project: str, digest: str) -> Right:
     changed = (
         "from projects.services import set_public\nfrom registry_core.content.models import Project\n"
-        f"set_public(project=Project.objects.get(name={project!r}), is_public={{is_public}}, by=SYSTEM)"
+        f"set_public(project=Project.objects.get(name={project!r}), is_public={{is_public}}, cause=of_system('test'))"
     )
     by_operation(server, changed.format(is_public=True))()
     headers = sign_in(server, None, f"repository:{project}/app:pull")

@@ -14,9 +14,9 @@ from projects.services import create_project
 from rbac.models import Role, User
 from rbac.services.members import add_member
 from rbac.services.users import create_user
-from registry_core.access import SYSTEM
 from registry_core.content.models import Artifact, Manifest, Project, Repository, Tag
 from registry_core.digests import Digest
+from tests.support.operations import BY_SYSTEM
 
 PASSWORD = "Chart-of-1436"
 IMAGE = "application/vnd.oci.image.manifest.v1+json"
@@ -40,7 +40,7 @@ def browser(address: str) -> Client:
 @pytest.fixture
 def ada(db: None) -> User:
     """A user without any membership."""
-    return create_user(username="ada", password=PASSWORD)
+    return create_user(username="ada", password=PASSWORD, cause=BY_SYSTEM)
 
 
 @pytest.fixture
@@ -53,8 +53,8 @@ def console(ada: User, client: Client) -> Client:
 @pytest.fixture
 def project(ada: User) -> Project:
     """A private project of which ada is a developer."""
-    made = create_project(name="fleet", is_public=False, by=SYSTEM)
-    add_member(project=made, role=Role.DEVELOPER, by=SYSTEM, user=ada)
+    made = create_project(name="fleet", is_public=False, cause=BY_SYSTEM)
+    add_member(project=made, role=Role.DEVELOPER, cause=BY_SYSTEM, user=ada)
     return made
 
 

@@ -14,9 +14,9 @@ from frontend.queries import COUNT_MAX, PAGE_ROWS
 from projects.services import create_project
 from rbac.models import User
 from rbac.services.users import set_sysadmin
-from registry_core.access import SYSTEM
 from registry_core.content.models import Artifact, Project, Repository, Tag
 from registry_core.digests import Digest
+from tests.support.operations import BY_SYSTEM
 
 pytestmark = pytest.mark.django_db
 Tagged = Callable[..., Tag]
@@ -31,23 +31,23 @@ def text(client: Client, path: str, **headers: str) -> str:
 
 
 def test_project_list_shows_public_and_own_projects_only(console: Client, project: Project) -> None:
-    create_project(name="harbour", is_public=True, by=SYSTEM)
-    create_project(name="secret", is_public=False, by=SYSTEM)
+    create_project(name="harbour", is_public=True, cause=BY_SYSTEM)
+    create_project(name="secret", is_public=False, cause=BY_SYSTEM)
     page = text(console, "/projects")
     assert ("fleet" in page, "harbour" in page, "secret" in page) == (True, True, False)
     assert ("Public" in page, "Private" in page) == (True, True)
 
 
 def test_administrator_sees_every_project(console: Client, ada: User) -> None:
-    create_project(name="secret", is_public=False, by=SYSTEM)
-    set_sysadmin(user=ada, is_sysadmin=True, by=SYSTEM)
+    create_project(name="secret", is_public=False, cause=BY_SYSTEM)
+    set_sysadmin(user=ada, is_sysadmin=True, cause=BY_SYSTEM)
     assert "secret" in text(console, "/projects")
     assert "No repositories yet" in text(console, "/projects/secret")
 
 
 @pytest.mark.parametrize("path", ["/projects/secret", "/projects/secret/app", "/projects/none", "/projects/a%00b"])
 def test_private_project_of_others_looks_like_none(console: Client, path: str) -> None:
-    secret = create_project(name="secret", is_public=False, by=SYSTEM)
+    secret = create_project(name="secret", is_public=False, cause=BY_SYSTEM)
     Repository.objects.create(project=secret, name="app")
     answer = console.get(path)
     assert answer.status_code == 404

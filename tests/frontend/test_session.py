@@ -14,9 +14,9 @@ from frontend.views.session import ROBOT, WRONG, local_path
 from rbac.models import RobotPermission, User
 from rbac.services.robots import RobotGrant, create_robot
 from rbac.services.users import revoke_sessions, set_active
-from registry_core.access import SYSTEM
 from registry_core.settings_store.changes import change
 from tests.frontend.conftest import PASSWORD
+from tests.support.operations import BY_SYSTEM
 
 pytestmark = pytest.mark.django_db
 
@@ -54,18 +54,18 @@ def test_wrong_credentials_all_read_the_same(browser: Client, ada: User, usernam
 
 
 def test_disabled_user_is_told_no_more_than_a_stranger(browser: Client, ada: User) -> None:
-    set_active(user=ada, is_active=False, by=SYSTEM)
+    set_active(user=ada, is_active=False, cause=BY_SYSTEM)
     answer = sign_in(browser, username="ada", password=PASSWORD)
     assert (answer.status_code, WRONG in answer.content.decode()) == (401, True)
 
 
 def test_disabling_a_user_ends_the_session(console: Client, ada: User) -> None:
-    set_active(user=ada, is_active=False, by=SYSTEM)
+    set_active(user=ada, is_active=False, cause=BY_SYSTEM)
     assert console.get("/projects").status_code == 302
 
 
 def test_revoking_a_users_sessions_ends_them(console: Client, ada: User) -> None:
-    revoke_sessions(user=ada, by=SYSTEM)
+    revoke_sessions(user=ada, cause=BY_SYSTEM)
 
     assert console.get("/projects").headers["Location"].startswith("/sign-in")
 
@@ -76,7 +76,7 @@ def ends_at(console: Client) -> float:
 
 
 def test_a_session_lives_as_long_as_the_settings_say(browser: Client, ada: User) -> None:
-    change(values={"session_timeout": 5}, by=SYSTEM)
+    change(values={"session_timeout": 5}, cause=BY_SYSTEM)
     sign_in(browser, username="ada", password=PASSWORD)
     assert ends_at(browser) == pytest.approx(time.time() + 300, abs=20)
 
@@ -85,7 +85,7 @@ def test_opening_a_page_prolongs_the_session_and_what_a_page_fetches_does_not(
     browser: Client, ada: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sign_in(browser, username="ada", password=PASSWORD)
-    change(values={"session_timeout": 600}, by=SYSTEM)
+    change(values={"session_timeout": 600}, cause=BY_SYSTEM)
     began = ends_at(browser)
     later = time.time() + 5000
     monkeypatch.setattr("rbac.sessions.time.time", lambda: later)
@@ -104,7 +104,7 @@ def test_many_wrong_passwords_are_answered_with_a_time_to_wait(browser: Client, 
 
 def test_robot_is_told_where_it_belongs(browser: Client) -> None:
     robot, secret = create_robot(
-        name="ci", grants=[RobotGrant(RobotPermission.Kind.SYSTEM, "catalog", "read")], by=SYSTEM
+        name="ci", grants=[RobotGrant(RobotPermission.Kind.SYSTEM, "catalog", "read")], cause=BY_SYSTEM
     )
     answer = sign_in(browser, username=f"robot${robot.name}", password=secret)
     assert (answer.status_code, ROBOT in answer.content.decode()) == (403, True)

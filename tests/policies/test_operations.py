@@ -13,7 +13,6 @@ from django.test.utils import CaptureQueriesContext
 from projects.audit.consumer import write_entries
 from projects.audit.models import AuditEntry
 from projects.services import create_project, delete_project
-from registry_core.access import SYSTEM
 from registry_core.content import refusals
 from registry_core.content.errors import Protected, Refused
 from registry_core.content.manifests import delete_manifest, put_manifest
@@ -45,7 +44,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def project() -> Project:
-    return create_project(name="governed", is_public=False, by=SYSTEM)
+    return create_project(name="governed", is_public=False, cause=BY_SYSTEM)
 
 
 @pytest.fixture
@@ -211,7 +210,7 @@ EMPTY_CONTENT: Any = None
 
 def test_a_policy_applies_where_the_project_says_so_and_is_not_asked_elsewhere(project: Project) -> None:
     with registered(Recorder()) as policy:
-        other = project_ref(create_project(name="free", is_public=False, by=SYSTEM))
+        other = project_ref(create_project(name="free", is_public=False, cause=BY_SYSTEM))
         with policies_changing(project=project_ref(project), cause=BY_SYSTEM, add=["recorder", "another"]):
             """What the policy goes by would be written here."""
         project.refresh_from_db()
@@ -223,7 +222,7 @@ def test_a_policy_applies_where_the_project_says_so_and_is_not_asked_elsewhere(p
             """And here."""
         project.refresh_from_db()
         assert project.policies == ["another"]
-    event = Event.objects.filter(kind="project.updated").latest("pk")
+    event = Event.objects.filter(kind="project.policies.changed").latest("pk")
     assert event.changed == [f"project:{project.pk}", "name:governed"]
 
 
@@ -283,18 +282,17 @@ def test_refusals_are_in_the_audit_log_the_first_by_itself_and_the_others_in_sum
         "policy": "recorder",
         "moment": "put",
         "reason": "client",
-        "client": "192.0.2.1",
-        "request": "request-of-a-test",
         "digest": str(EMPTY.digest),
         "tag": "v1",
-        "times": 1,
     }
+    assert (first.client, first.request_id, first.result) == ("192.0.2.1", "request-of-a-test", "failure")
     assert others.payload["times"] == 2
     relay()
     write_entries()
     entry = AuditEntry.objects.filter(resource_type="policy").earliest("pk")
     assert (entry.operation, entry.is_success, entry.resource) == ("refuse", False, "governed/app:v1")
-    assert "put refused by the policy recorder, request request-of-a-test" in entry.description
+    assert "put refused by the policy recorder" in entry.description
+    assert entry.description.endswith("at the address 192.0.2.1; request request-of-a-test")
     listed = sysadmin.get("/projects/governed/auditlog-exts?q=resource_type=policy").json()
     assert len(listed) == 2
 

@@ -6,17 +6,18 @@ import pytest
 
 from projects.bootstrap import ensure_library
 from projects.services import create_project, set_public
-from registry_core.access import ANONYMOUS, SYSTEM, authority
+from registry_core.access import ANONYMOUS, authority
 from registry_core.content.models import Project
 from registry_core.errors import AlreadyExists, InvalidInput
 from tests.rbac import arrange
+from tests.support.operations import BY_SYSTEM, on_behalf_of
 
 pytestmark = pytest.mark.django_db
 
 
 def test_creator_becomes_project_admin() -> None:
     anna = arrange.user("anna").subject
-    project = create_project(name="harbour", is_public=False, by=anna)
+    project = create_project(name="harbour", is_public=False, cause=on_behalf_of(anna))
     assert authority().actions_by_project(subject=anna, project_ids=[project.pk])[project.pk] == {
         "pull",
         "push",
@@ -35,12 +36,12 @@ def test_name_is_taken_while_its_project_lives() -> None:
 @pytest.mark.parametrize("name", ["", "Upper", "a/b", "-a", "a-", "a..b", "a b", "é", "a\n", "x" * 256])
 def test_wrong_name_is_refused(name: str) -> None:
     with pytest.raises(InvalidInput):
-        create_project(name=name, is_public=False, by=SYSTEM)
+        create_project(name=name, is_public=False, cause=BY_SYSTEM)
 
 
 def test_closing_a_project_ends_public_pulls() -> None:
     project = arrange.project("harbour", is_public=True)
-    set_public(project=project, is_public=False, by=SYSTEM)
+    set_public(project=project, is_public=False, cause=BY_SYSTEM)
     assert authority().actions_by_project(subject=ANONYMOUS, project_ids=[project.pk])[project.pk] == frozenset()
 
 

@@ -20,8 +20,9 @@ from rbac.services.robots import (
 )
 from rbac.services.throttle import Throttle
 from rbac.services.users import delete_user, set_active, set_cli_secret, set_password
-from registry_core.access import SYSTEM, SubjectKind, TooManyAttempts, Unauthenticated, authority
+from registry_core.access import SubjectKind, TooManyAttempts, Unauthenticated, authority
 from tests.rbac import arrange
+from tests.support.operations import BY_SYSTEM, on_behalf_of
 
 pytestmark = pytest.mark.django_db
 
@@ -54,7 +55,7 @@ def test_names_that_differ_in_case_only_cannot_both_exist() -> None:
 
 def test_wrong_password_and_unknown_name_are_answered_alike() -> None:
     arrange.user("anna")
-    set_active(user=arrange.user("gone"), is_active=False, by=SYSTEM)
+    set_active(user=arrange.user("gone"), is_active=False, cause=BY_SYSTEM)
     answers = {refusal(name, "Wrong1Password") for name in ("anna", "nobody", "gone", "robot$none", "nul\x00")}
     assert len(answers) == 1
 
@@ -77,7 +78,7 @@ def test_unknown_name_costs_the_same_hash_as_a_wrong_password(monkeypatch: pytes
 def test_old_password_is_refused_at_once_after_a_change() -> None:
     anna = arrange.user("anna")
     sign_in("anna", arrange.PASSWORD)
-    set_password(user=anna, password="Another1Password")
+    set_password(user=anna, password="Another1Password", cause=on_behalf_of(anna.subject))
     refusal("anna", arrange.PASSWORD)
     assert sign_in("anna", "Another1Password") == anna.subject.key
 
@@ -91,7 +92,7 @@ def test_remembered_password_costs_no_hash(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_deleted_user_is_out_and_the_name_is_free_for_another_identity() -> None:
     first = arrange.user("anna")
-    delete_user(user=first, by=SYSTEM)
+    delete_user(user=first, cause=BY_SYSTEM)
     refusal("anna", arrange.PASSWORD)
     second = arrange.user("anna")
     assert sign_in("anna", arrange.PASSWORD) == second.subject.key != f"user:{first.pk}"
@@ -100,14 +101,15 @@ def test_deleted_user_is_out_and_the_name_is_free_for_another_identity() -> None
 @pytest.mark.parametrize("chosen", ["", "Chosen1Secret"])
 def test_cli_secret_works_beside_the_password(chosen: str) -> None:
     anna = arrange.user("anna")
-    secret = set_cli_secret(user=anna, secret=chosen, by=anna.subject)
+    secret = set_cli_secret(user=anna, secret=chosen, cause=on_behalf_of(anna.subject))
     assert sign_in("anna", secret) == sign_in("anna", arrange.PASSWORD) == anna.subject.key
 
 
 @pytest.mark.parametrize("password", ["short1A", "alllower1", "ALLUPPER1", "NoDigitsHere", "Aa1" * 43])
 def test_weak_password_is_refused(password: str) -> None:
+    anna = arrange.user("anna")
     with pytest.raises(Exception, match="characters"):
-        set_password(user=arrange.user("anna"), password=password)
+        set_password(user=anna, password=password, cause=on_behalf_of(anna.subject))
 
 
 def test_robots_of_system_and_project_sign_in_by_their_full_names() -> None:
@@ -121,7 +123,7 @@ def test_robots_of_system_and_project_sign_in_by_their_full_names() -> None:
 
 
 def test_robot_with_a_chosen_secret_signs_in() -> None:
-    robot, _ = create_robot(name="ci", grants=[], by=SYSTEM, secret="Chosen1Secret")
+    robot, _ = create_robot(name="ci", grants=[], cause=BY_SYSTEM, secret="Chosen1Secret")
     assert sign_in("robot$ci", "Chosen1Secret") == f"robot:{robot.pk}"
     refusal("robot$ci", "Chosen1Secreu")
 
@@ -140,28 +142,28 @@ def test_secret_of_a_robot_opens_no_name_that_is_like_it(name: str) -> None:
 
 def test_robot_that_is_disabled_deleted_or_refreshed_is_out() -> None:
     disabled, its_secret = arrange.robot("disabled")
-    set_disabled(robot=disabled, is_disabled=True, by=SYSTEM)
+    set_disabled(robot=disabled, is_disabled=True, cause=BY_SYSTEM)
     refusal("robot$disabled", its_secret)
     deleted, its_secret = arrange.robot("deleted")
-    delete_robot(robot=deleted, by=SYSTEM)
+    delete_robot(robot=deleted, cause=BY_SYSTEM)
     refusal("robot$deleted", its_secret)
     refreshed, its_secret = arrange.robot("refreshed")
-    renewed = refresh_robot_secret(robot=refreshed, by=SYSTEM)
+    renewed = refresh_robot_secret(robot=refreshed, cause=BY_SYSTEM)
     refusal("robot$refreshed", its_secret)
     assert sign_in("robot$refreshed", renewed) == f"robot:{refreshed.pk}"
 
 
 def test_expired_robot_is_out() -> None:
     yesterday = timezone.now() - timedelta(days=1)
-    robot, secret = create_robot(name="old", grants=[], by=SYSTEM, expires_at=yesterday)
+    robot, secret = create_robot(name="old", grants=[], cause=BY_SYSTEM, expires_at=yesterday)
     refusal("robot$old", secret)
     assert authority().subject(kind=SubjectKind.ROBOT, id=robot.pk) is None
 
 
 def test_when_a_robot_expires_is_told_to_who_remembers_it() -> None:
     tomorrow = timezone.now() + timedelta(days=1)
-    passing, _ = create_robot(name="passing", grants=[], by=SYSTEM, expires_at=tomorrow)
-    lasting, _ = create_robot(name="lasting", grants=[], by=SYSTEM)
+    passing, _ = create_robot(name="passing", grants=[], cause=BY_SYSTEM, expires_at=tomorrow)
+    lasting, _ = create_robot(name="lasting", grants=[], cause=BY_SYSTEM)
     subjects = (robot_subject(passing), robot_subject(lasting), arrange.user("anna").subject)
     assert [authority().expires_at(subject) for subject in subjects] == [tomorrow, None, None]
 

@@ -13,6 +13,7 @@ from rbac.models import User
 from rbac.services.users import set_password
 from registry_core.access import authority
 from registry_core.config import get_config
+from tests.support.operations import on_behalf_of
 
 pytestmark = pytest.mark.django_db
 
@@ -37,7 +38,7 @@ def test_random_password_lies_in_a_private_file_until_it_is_changed() -> None:
     subject = authority().authenticate(username="admin", secret=password or "", client="192.0.2.1")
     admin = User.objects.get(pk=subject.id)
     assert admin.is_sysadmin
-    set_password(user=admin, password="Another1Password")
+    set_password(user=admin, password="Another1Password", cause=on_behalf_of(subject))
     assert not path.exists()
 
 

@@ -19,10 +19,11 @@ from rbac.services.groups import create_group
 from rbac.services.members import add_member
 from rbac.services.robots import RobotGrant, create_robot, delete_robot, full_name, robot_subject
 from rbac.services.users import create_user, set_sysadmin
-from registry_core.access import SYSTEM, Subject, authority
+from registry_core.access import Subject, authority
 from registry_core.content.models import Project
 from registry_core.errors import NotAllowed
 from tests.api.conftest import PASSWORD, Api, api_as
+from tests.support.operations import BY_SYSTEM, on_behalf_of
 
 PROJECT, EVERYWHERE, OF_SYSTEM = "project", "everywhere", "system"
 _KIND: Final = RobotPermission.Kind
@@ -47,7 +48,7 @@ class World:
 
 
 def _robot(name: str, grants: list[RobotGrant], of: Project | None = None, **options: Any) -> Api:
-    robot, secret = create_robot(name=name, grants=grants, by=SYSTEM, project=of, **options)
+    robot, secret = create_robot(name=name, grants=grants, cause=BY_SYSTEM, project=of, **options)
     return api_as(full_name(robot), secret)
 
 
@@ -57,25 +58,25 @@ def _in(project: Project | None, permissions: Any) -> list[RobotGrant]:
 
 
 def _user(name: str, **options: Any) -> User:
-    return create_user(username=name, password=PASSWORD, email=f"{name}@example.org", **options)
+    return create_user(username=name, password=PASSWORD, email=f"{name}@example.org", cause=BY_SYSTEM, **options)
 
 
 def _member(name: str, of: Project, role: Role) -> Api:
-    add_member(project=of, role=role, by=SYSTEM, user=_user(name))
+    add_member(project=of, role=role, cause=BY_SYSTEM, user=_user(name))
     return api_as(name, PASSWORD)
 
 
 @pytest.fixture
 def world(db: None) -> World:
-    fleet = create_project(name="fleet", is_public=False, by=SYSTEM)
-    create_project(name="other", is_public=False, by=SYSTEM)
+    fleet = create_project(name="fleet", is_public=False, cause=BY_SYSTEM)
+    create_project(name="other", is_public=False, cause=BY_SYSTEM)
     _user("newcomer")
     _user("boss", is_sysadmin=True)
-    member = add_member(project=fleet, role=Role.LIMITED_GUEST, by=SYSTEM, user=_user("limited"))
-    robot, _ = create_robot(name="idle", grants=_in(fleet, [("repository", "push")]), by=SYSTEM, project=fleet,
+    member = add_member(project=fleet, role=Role.LIMITED_GUEST, cause=BY_SYSTEM, user=_user("limited"))
+    robot, _ = create_robot(name="idle", grants=_in(fleet, [("repository", "push")]), cause=BY_SYSTEM, project=fleet,
                             is_disabled=True)  # fmt: skip
-    group = create_group(name="crew", kind=Group.Kind.OIDC, by=SYSTEM)
-    add_member(project=fleet, role=Role.GUEST, by=SYSTEM, group=group)
+    group = create_group(name="crew", kind=Group.Kind.OIDC, cause=BY_SYSTEM)
+    add_member(project=fleet, role=Role.GUEST, cause=BY_SYSTEM, group=group)
     granting = {("member", "create"), ("member", "update"), ("robot", "create"), ("metadata", "update"),
                 ("metadata", "create"), ("project", "update")}  # fmt: skip
     system_granting = [RobotGrant(_KIND.SYSTEM, *right) for right in (("robot", "create"), ("user-group", "update"))]
@@ -235,10 +236,10 @@ def _undo(world: World) -> None:
     Group.objects.filter(pk=world.group.pk).update(name="crew")
     ProjectMember.objects.filter(pk=world.member.pk).update(role=Role.LIMITED_GUEST)
     Robot.objects.filter(pk=world.robot.pk).update(is_disabled=True, expires_at=None)
-    set_public(project=world.project, is_public=False, by=SYSTEM)
+    set_public(project=world.project, is_public=False, cause=BY_SYSTEM)
     newcomer = User.objects.get(username="newcomer")
     if newcomer.is_sysadmin:
-        set_sysadmin(user=newcomer, is_sysadmin=False, by=SYSTEM)
+        set_sysadmin(user=newcomer, is_sysadmin=False, cause=BY_SYSTEM)
 
 
 def test_a_refusal_says_what_is_missing(world: World) -> None:
@@ -293,7 +294,7 @@ def test_a_robot_makes_none_that_lives_longer_than_itself(
 
 
 def test_rights_in_a_public_project_are_nobody_s_to_give(world: World) -> None:
-    set_public(project=world.project, is_public=True, by=SYSTEM)
+    set_public(project=world.project, is_public=True, cause=BY_SYSTEM)
     refused = WAYS["a robot that pulls"][0](world.grantors["granting robot"], world)
     assert refused.status_code == 403
     refused = _new_robot(OF_SYSTEM, _permission("project", "fleet", "repository pull"))(
@@ -315,7 +316,7 @@ def test_a_robot_that_was_made_lives_on_and_is_found_by_its_creator(world: World
     api = world.grantors["guest robot"]
     made = WAYS["a robot that pulls"][0](api, world).json()
     creator = Robot.objects.get(name="guest")
-    delete_robot(robot=creator, by=SYSTEM)
+    delete_robot(robot=creator, cause=BY_SYSTEM)
     child = Robot.objects.get(pk=made["id"])
     assert authority().actions_by_project(subject=robot_subject(child), project_ids=[world.project.pk])[
         world.project.pk
@@ -330,8 +331,13 @@ def test_a_robot_that_was_made_lives_on_and_is_found_by_its_creator(world: World
 def test_who_was_stopped_meanwhile_gives_nothing(world: World) -> None:
     creator = Robot.objects.get(name="full")
     subject: Subject = robot_subject(creator)
-    delete_robot(robot=creator, by=SYSTEM)
+    delete_robot(robot=creator, cause=BY_SYSTEM)
     with pytest.raises(NotAllowed):
-        create_robot(name="late", grants=[], by=subject, project=world.project)
+        create_robot(name="late", grants=[], cause=on_behalf_of(subject), project=world.project)
     with pytest.raises(NotAllowed):
-        add_member(project=world.project, role=Role.GUEST, by=subject, user=User.objects.get(username="newcomer"))
+        add_member(
+            project=world.project,
+            role=Role.GUEST,
+            cause=on_behalf_of(subject),
+            user=User.objects.get(username="newcomer"),
+        )

@@ -34,8 +34,10 @@ def people(server: Server, unique: str) -> list[str]:
     names = [f"{unique}p{number}" for number in range(PEOPLE)]
     server.manage(
         "from rbac.services.users import create_user\n"
+        "from registry_core.access import of_system\n"
         f"for name in {names!r}:\n"
-        f"    create_user(username=name, password={PASSWORD!r}, email=name + '@example.org')"
+        f"    create_user(username=name, password={PASSWORD!r}, email=name + '@example.org',"
+        " cause=of_system('test'))"
     )
     return names
 

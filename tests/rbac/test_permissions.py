@@ -9,11 +9,12 @@ from rbac.services.members import add_member, change_role, remove_member, set_gr
 from rbac.services.permissions import has_project_permission
 from rbac.services.robots import RobotGrant, create_robot, robot_subject, set_grants
 from rbac.services.users import set_active, set_sysadmin
-from registry_core.access import ANONYMOUS, SYSTEM, Subject, authority
+from registry_core.access import ANONYMOUS, Subject, authority
 from registry_core.content.models import Project
 from registry_core.errors import InvalidInput, NotAllowed
 from registry_core.machine.state import generations
 from tests.rbac import arrange
+from tests.support.operations import BY_SYSTEM, on_behalf_of
 
 pytestmark = pytest.mark.django_db
 
@@ -66,7 +67,7 @@ def test_administrator_may_all_until_no_longer_one() -> None:
     assert actions(boss.subject, private) == {"pull", "push", "delete"}
     assert authority().pullable_projects(boss.subject) is None
     assert authority().may_list_catalog(boss.subject)
-    set_sysadmin(user=boss, is_sysadmin=False, by=SYSTEM)
+    set_sysadmin(user=boss, is_sysadmin=False, cause=BY_SYSTEM)
     assert actions(boss.subject, private) == set()
     assert not authority().may_list_catalog(boss.subject)
 
@@ -75,27 +76,27 @@ def test_user_has_the_union_of_own_and_group_roles() -> None:
     own = arrange.project("own")
     anna = arrange.member("anna", own, Role.GUEST)
     crew = Group.objects.create(name="crew", kind=Group.Kind.HTTP)
-    add_member(project=own, role=Role.DEVELOPER, by=SYSTEM, group=crew)
-    set_groups(user=anna, groups=[crew])
+    add_member(project=own, role=Role.DEVELOPER, cause=BY_SYSTEM, group=crew)
+    set_groups(user=anna, groups=[crew], cause=BY_SYSTEM)
     assert actions(anna.subject, own) == {"pull", "push"}
-    set_groups(user=anna, groups=[])
+    set_groups(user=anna, groups=[], cause=BY_SYSTEM)
     assert actions(anna.subject, own) == {"pull"}
 
 
 def test_member_is_either_a_user_or_a_group() -> None:
     with pytest.raises(InvalidInput):
-        add_member(project=arrange.project("own"), role=Role.GUEST, by=SYSTEM)
+        add_member(project=arrange.project("own"), role=Role.GUEST, cause=BY_SYSTEM)
 
 
 def test_every_change_of_rights_makes_what_is_remembered_stale() -> None:
     own, anna = arrange.project("own"), arrange.user("anna")
     slot = generations().slot(anna.subject.key)
     seen = [generations().value(slot)]
-    member = add_member(project=own, role=Role.GUEST, by=SYSTEM, user=anna)
+    member = add_member(project=own, role=Role.GUEST, cause=BY_SYSTEM, user=anna)
     seen.append(generations().value(slot))
-    change_role(member=member, role=Role.DEVELOPER, by=SYSTEM)
+    change_role(member=member, role=Role.DEVELOPER, cause=BY_SYSTEM)
     seen.append(generations().value(slot))
-    remove_member(member=member, by=SYSTEM)
+    remove_member(member=member, cause=BY_SYSTEM)
     seen.append(generations().value(slot))
     assert seen == sorted(set(seen))
     assert not ProjectMember.objects.filter(project=own).exists()
@@ -104,7 +105,7 @@ def test_every_change_of_rights_makes_what_is_remembered_stale() -> None:
 
 def test_disabled_user_may_nothing_not_even_what_anonymous_may() -> None:
     public, anna = arrange.project("public", is_public=True), arrange.user("anna")
-    set_active(user=anna, is_active=False, by=SYSTEM)
+    set_active(user=anna, is_active=False, cause=BY_SYSTEM)
     assert actions(anna.subject, public) == set()
     assert authority().pullable_projects(anna.subject) == []
     assert authority().credential_version(anna.subject) == -1
@@ -150,9 +151,9 @@ def test_robot_makes_no_robot_with_more_rights_than_its_own() -> None:
         "maker", arrange.allow("pull", on=own), arrange.allow("create", resource="robot", on=own)
     )
     maker = robot_subject(maker_row)
-    create_robot(name="child", grants=[arrange.allow("pull", on=own)], by=maker, project=own)
+    create_robot(name="child", grants=[arrange.allow("pull", on=own)], cause=on_behalf_of(maker), project=own)
     for grant in (arrange.allow("push", on=own), arrange.allow("pull")):
         with pytest.raises(NotAllowed):
-            create_robot(name="big", grants=[grant], by=maker)
+            create_robot(name="big", grants=[grant], cause=on_behalf_of(maker))
     with pytest.raises(NotAllowed):
-        set_grants(robot=maker_row, grants=[arrange.allow("push", on=own)], by=maker)
+        set_grants(robot=maker_row, grants=[arrange.allow("push", on=own)], cause=on_behalf_of(maker))

@@ -34,8 +34,10 @@ def _people(server: Server, unique: str) -> dict[str, list[str]]:
     server.manage(
         "from rbac.models import User\n"
         "from rbac.services.users import create_user\n"
+        "from registry_core.access import of_system\n"
         f"for name in {kinds['known'] + kinds['off']!r}:\n"
-        f"    create_user(username=name, password={PASSWORD!r}, email=name + '@example.org', is_sysadmin=False)\n"
+        f"    create_user(username=name, password={PASSWORD!r}, email=name + '@example.org',"
+        " cause=of_system('test'))\n"
         f"User.objects.filter(username__in={kinds['off']!r}).update(is_active=False)"
     )
     return kinds

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from projects.services import create_project
-from registry_core.access import SYSTEM
 from registry_core.content import descriptions
 from registry_core.content.manifests import delete_manifest
 from registry_core.content.models import Artifact, Manifest
@@ -33,7 +32,7 @@ SOURCE = "io.goharbor.artifact.v1alpha1.acceleration.source.digest"
 
 @pytest.fixture
 def repository() -> RepositoryRef:
-    return repository_of(create_project(name="described", is_public=False, by=SYSTEM), "app")
+    return repository_of(create_project(name="described", is_public=False, cause=BY_SYSTEM), "app")
 
 
 def manifest_of(digest: Digest) -> Manifest:

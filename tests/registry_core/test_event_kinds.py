@@ -85,7 +85,9 @@ def test_an_event_says_who_from_where_and_by_which_request(db: None) -> None:
 
 
 @pytest.mark.parametrize("payload", [{"tag": ["no text"]}, {"tag": "v1", "digest": 5}])
-def test_an_event_that_this_release_cannot_read_is_in_the_log_all_the_same(db: None, payload: dict[str, object]) -> None:
+def test_an_event_that_this_release_cannot_read_is_in_the_log_all_the_same(
+    db: None, payload: dict[str, object]
+) -> None:
     """A later release wrote it, while both run."""
     emit(TagCreated(tag="v1"), cause=Cause(SYSTEM, "", "client", ""))
     Event.objects.update(payload=payload)

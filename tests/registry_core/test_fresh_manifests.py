@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 from django.db import connection
+from psycopg._queries import MAX_CACHED_STATEMENT_LENGTH
 
 from projects.services import create_project
-from registry_core.access import SYSTEM
 from registry_core.content import fresh_manifests
 from registry_core.content.blobs import BlobRef, store_blob
 from registry_core.content.errors import ReferenceMissing
@@ -45,7 +45,7 @@ ROWS = {
         WHERE repository_id = artifact.repository_id AND new_digest = artifact.digest ORDER BY tag
     """,
     "events": """
-        SELECT kind, project_id, subject_kind, subject_id, payload - 'artifact' - 'digest',
+        SELECT kind, project_id, subject_kind, subject_id, client, request_id, result, payload - 'artifact' - 'digest',
                payload -> 'artifact' = to_jsonb(artifact.id), changed = ARRAY['repository:' || repository_id], origin
         FROM events_event WHERE repository_id = artifact.repository_id AND payload ->> 'artifact' = artifact.id::text
     """,
@@ -54,7 +54,7 @@ ROWS = {
 
 @pytest.fixture
 def repository() -> RepositoryRef:
-    project = create_project(name="fresh", is_public=False, by=SYSTEM)
+    project = create_project(name="fresh", is_public=False, cause=BY_SYSTEM)
     reference = ProjectRef(project.pk, "fresh", is_public=False, allows_sparse_manifests=False)
     return make_repository(reference, RepositoryName("fresh", "app"))
 
@@ -146,6 +146,10 @@ def test_its_rows_are_those_of_the_steps(
     assert len(found["moves"]) == len(found["tags"]) == len(set(tags))
     for name in ROWS:
         assert found[name] == expected[name], name
+
+
+def test_psycopg_keeps_the_statement_parsed() -> None:
+    assert len(fresh_manifests._STORE) <= MAX_CACHED_STATEMENT_LENGTH
 
 
 def test_what_is_not_fresh_is_stored_by_the_steps(repository: RepositoryRef, at_once: list[int | None]) -> None:

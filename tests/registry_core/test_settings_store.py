@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 from django.db import transaction
 
-from registry_core.access import SYSTEM
 from registry_core.config import Config, ConfigError, describe, get_config
 from registry_core.config.keys import KEYS
 from registry_core.errors import InvalidInput, NotAllowed
@@ -18,6 +17,7 @@ from registry_core.events.models import Event
 from registry_core.settings_store.changes import change, register_obstacle
 from registry_core.settings_store.models import StoredSetting
 from registry_core.settings_store.values import current
+from tests.support.operations import BY_SYSTEM
 
 CONTRACT = Path(__file__).parents[1] / "contract" / "system-config.json"
 
@@ -45,8 +45,8 @@ def test_every_default_has_the_type_of_its_key(db: None) -> None:
 
 
 def test_a_change_is_kept_and_told_once(db: None) -> None:
-    change(values={"read_only": True, "session_timeout": "90"}, by=SYSTEM)
-    change(values={"read_only": True}, by=SYSTEM)
+    change(values={"read_only": True, "session_timeout": "90"}, cause=BY_SYSTEM)
+    change(values={"read_only": True}, cause=BY_SYSTEM)
     assert (current().truth("read_only"), current().number("session_timeout")) == (True, 90)
     events = list(Event.objects.filter(kind="configuration.updated"))
     assert [event.payload for event in events] == [{"values": {"read_only": True, "session_timeout": 90}}]
@@ -66,14 +66,14 @@ def test_a_change_is_kept_and_told_once(db: None) -> None:
 )  # fmt: skip
 def test_one_impossible_value_and_nothing_is_changed(db: None, values: dict[str, Any]) -> None:
     with pytest.raises(InvalidInput):
-        change(values={"self_registration": True, **values}, by=SYSTEM)
+        change(values={"self_registration": True, **values}, cause=BY_SYSTEM)
     assert current().truth("self_registration") is False
     assert not Event.objects.exists()
 
 
 def test_a_secret_is_kept_so_that_the_database_alone_does_not_tell_it(db: None) -> None:
     secrets = {"oidc_client_secret": "Very-secret-1", "ldap_search_password": "Very-secret-2", "uaa_client_secret": ""}
-    change(values=secrets, by=SYSTEM)
+    change(values=secrets, cause=BY_SYSTEM)
     assert current().text("oidc_client_secret") == "Very-secret-1"
     assert "Very-secret" not in str(list(StoredSetting.objects.values_list("value")))
     assert "Very-secret" not in str(list(Event.objects.values_list("payload")))
@@ -91,10 +91,10 @@ def test_what_the_environment_sets_cannot_be_changed(db: None, environment: pyte
     assert current().truth("read_only") is True
     assert current().text("oidc_client_secret") == "From-outside-1"
     assert current().token_ttl_s == 90
-    change(values={"read_only": True}, by=SYSTEM)
+    change(values={"read_only": True}, cause=BY_SYSTEM)
     for values in ({"read_only": False}, {"token_expiration": 60}):
         with pytest.raises(NotAllowed, match="environment"):
-            change(values=values, by=SYSTEM)
+            change(values=values, cause=BY_SYSTEM)
     shown = {setting.key: setting.value for setting in describe()}["settings"]
     assert shown == "read_only=True, oidc_client_secret=********"
 
@@ -110,5 +110,5 @@ def test_an_app_may_refuse_a_change(db: None, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr("registry_core.settings_store.changes._obstacles", {})
     register_obstacle("auth_mode", lambda: "not while it rains")
     with pytest.raises(InvalidInput, match="rains"), transaction.atomic():
-        change(values={"auth_mode": "ldap_auth"}, by=SYSTEM)
+        change(values={"auth_mode": "ldap_auth"}, cause=BY_SYSTEM)
     assert current().text("auth_mode") == "db_auth"

@@ -11,7 +11,6 @@ from django.db import connection, connections, transaction
 from django.db.backends.utils import CursorWrapper
 
 from projects.services import create_project
-from registry_core.access import SYSTEM
 from registry_core.content.manifests import put_manifest
 from registry_core.content.models import Artifact, Project
 from registry_core.content.parsing import OCI_INDEX, parse_manifest
@@ -83,7 +82,7 @@ def _is_somebody_waiting(cursor: CursorWrapper) -> bool:
 
 
 def _with_tag(unique: str) -> tuple[RepositoryRef, Artifact]:
-    project: Project = create_project(name=unique, is_public=False, by=SYSTEM)
+    project: Project = create_project(name=unique, is_public=False, cause=BY_SYSTEM)
     reference = ProjectRef(project.pk, unique, False, False)
     repository = make_repository(reference, RepositoryName.parse(f"{unique}/app"))
     put_manifest(repository=repository, manifest=EMPTY, tags=["v1"], cause=BY_SYSTEM)

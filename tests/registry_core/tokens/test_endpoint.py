@@ -18,7 +18,7 @@ from rbac.models import Role
 from rbac.services import authentication
 from rbac.services.throttle import Throttle
 from rbac.services.users import delete_user, revoke_sessions, set_password
-from registry_core.access import SYSTEM, authority, refresh_tokens
+from registry_core.access import authority, refresh_tokens
 from registry_core.config import get_config
 from registry_core.content.models import Project, Repository
 from registry_core.distribution import token as endpoint
@@ -26,6 +26,7 @@ from registry_core.distribution.token import FIELDS_MAX, FORM_MAX_BYTES, service
 from registry_core.http.messages import Request, Response
 from registry_core.tokens.jwt import Grant, verify
 from tests.rbac import arrange
+from tests.support.operations import BY_SYSTEM, on_behalf_of
 
 pytestmark = pytest.mark.django_db(transaction=True)
 WRONG = "Wrong1Password"
@@ -200,7 +201,7 @@ def test_refresh_token_of_before_the_setting_was_turned_off_works_on() -> None:
     anna = arrange.user("anna")
     issuer = refresh_tokens()
     assert issuer is not None
-    token = issuer.issue_refresh_token(subject=anna.subject, device="docker", client="192.0.2.1")
+    token = issuer.issue_refresh_token(device="docker", cause=on_behalf_of(anna.subject))
     assert content(post(grant_type="refresh_token", refresh_token=token))["refresh_token"] == token
 
 
@@ -214,7 +215,7 @@ def test_password_grant_with_a_refresh_token_that_dies_with_the_password() -> No
     )
     refreshed = {"grant_type": "refresh_token", "refresh_token": first["refresh_token"]}
     assert verify(content(post(**refreshed))["access_token"]).subject == anna.subject
-    set_password(user=anna, password="Another1Password")
+    set_password(user=anna, password="Another1Password", cause=on_behalf_of(anna.subject))
     assert post(**refreshed).status == 401
 
 
@@ -224,7 +225,7 @@ def test_refresh_token_by_get_dies_with_the_sessions_and_with_the_user() -> None
     for end in (revoke_sessions, delete_user):
         token = content(get(headers=basic("anna", arrange.PASSWORD), offline_token="true"))["refresh_token"]
         assert post(grant_type="refresh_token", refresh_token=token).status == 200
-        end(user=anna, by=SYSTEM)
+        end(user=anna, cause=BY_SYSTEM)
         assert post(grant_type="refresh_token", refresh_token=token).status == 401
 
 
@@ -232,7 +233,7 @@ def test_token_of_before_a_password_change_has_an_older_credential_version() -> 
     anna = arrange.user("anna")
     claims = verify(content(get(headers=basic("anna", arrange.PASSWORD)))["token"])
     assert claims.cv == authority().credential_version(claims.subject)
-    set_password(user=anna, password="Another1Password")
+    set_password(user=anna, password="Another1Password", cause=on_behalf_of(anna.subject))
     assert claims.cv != authority().credential_version(claims.subject)
 
 
