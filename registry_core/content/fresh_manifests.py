@@ -6,20 +6,24 @@ does nothing when the manifest is not of that kind.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import astuple
 from typing import Any
 
 from django.db import DataError, IntegrityError, transaction
 from psycopg.errors import DivisionByZero, UniqueViolation
-from psycopg.types.json import Jsonb
 
 from registry_core.access import Cause
 from registry_core.content import quota
 from registry_core.content.descriptions import Description
 from registry_core.content.events import ArtifactPushed
 from registry_core.content.models import Blob
-from registry_core.content.parsing import Descriptor, ParsedManifest, Role
+from registry_core.content.parsing import ParsedManifest, Role
+from registry_core.content.put_statements import (
+    INSERT_DESCRIPTORS,
+    insert_artifact,
+    insert_manifest,
+    insert_uses,
+    put_values,
+)
 from registry_core.content.repositories import RepositoryRef
 from registry_core.database.statements import statements
 from registry_core.events.bell import ring
@@ -53,26 +57,11 @@ _STORE = f"""
         AND EXISTS (
             SELECT FROM content_quotastripe
             WHERE project_id = %(project)s AND stripe = %(stripe)s AND used_bytes + %(bytes)s <= allowance_bytes)
-    ), manifest AS (
-        INSERT INTO content_manifest (digest, content, annotations, kind, config_type, extra_attrs, icon)
-        SELECT %(digest)s, %(content)s, %(annotations)s::bytea, %(kind)s, %(config_type)s, %(extra_attrs)s::bytea,
-               %(icon)s::bytea
-        FROM fresh RETURNING id
-    ), listed AS (
-        INSERT INTO content_manifestdescriptor
-        (manifest_id, ordinal, role, digest, media_type, size_bytes, platform, is_foreign)
-        SELECT manifest.id, ordinal - 1, role, digest, media_type, size_bytes, platform, is_foreign
-        FROM manifest, unnest(%(roles)s::smallint[], %(digests)s::bytea[], %(media_types)s::text[], %(sizes)s::bigint[],
-                              %(platforms)s::jsonb[], %(foreign)s::boolean[])
-             WITH ORDINALITY AS descriptor (role, digest, media_type, size_bytes, platform, is_foreign, ordinal)
-    ), artifact AS (
-        INSERT INTO content_artifact
-        (repository_id, manifest_id, digest, media_type, artifact_type, size_bytes, pull_count)
-        SELECT %(repository)s, id, %(digest)s, %(media_type)s, %(artifact_type)s, %(size)s, 0 FROM manifest RETURNING id
-    ), used AS (
-        INSERT INTO content_artifactblob (repository_id, blob_id, artifact_id, is_trashed)
-        SELECT %(repository)s, linked.id, artifact.id, false FROM artifact, linked
-    ), tag AS (
+    ), manifest AS ({insert_manifest("FROM fresh")} RETURNING id),
+    listed AS ({INSERT_DESCRIPTORS}),
+    artifact AS ({insert_artifact("id", "FROM manifest")} RETURNING id),
+    used AS ({insert_uses("linked.id", "linked")}),
+    tag AS (
         INSERT INTO content_tag (repository_id, name, artifact_id)
         SELECT %(repository)s, name, artifact.id FROM artifact, unnest(%(tags)s::text[]) AS name
         RETURNING name, clock_timestamp() AS made_at
@@ -117,27 +106,15 @@ def store_fresh(
     """Store a plain manifest that is no accessory, under new tags: the artifact's id. None, and nothing done, when the
     manifest, the artifact or a tag is there, a blob or its link is not, the repository is gone, or the project's
     counter has to be dealt out anew."""
-    kind, config_type, extra_attrs, icon = astuple(description) if description else ("", "", None, None)
     pushed = ArtifactPushed(digest=str(manifest.digest), tags=list(tags), reason=cause.reason)
     values: dict[str, Any] = {
-        "repository": repository.id,
+        **put_values(repository=repository, manifest=manifest, description=description),
         "project": repository.project.id,
-        "digest": manifest.digest.raw,
-        "content": manifest.content,
-        "annotations": manifest.annotations,
-        "kind": kind,
-        "config_type": config_type,
-        "extra_attrs": extra_attrs,
-        "icon": icon,
-        "media_type": manifest.media_type,
-        "artifact_type": manifest.artifact_type,
-        "size": manifest.size_bytes,
         "blobs": sorted({descriptor.digest.raw for descriptor in manifest.descriptors}),
         "tags": sorted(tags),
         "reason": cause.reason,
         "stripe": quota.own_stripe(),
         "bytes": len(manifest.content),
-        **columns(manifest.descriptors),
         **event_values(
             pushed,
             cause=cause,
@@ -158,15 +135,3 @@ def store_fresh(
         return None
     transaction.on_commit(ring)
     return int(row[0])
-
-
-def columns(descriptors: Sequence[Descriptor]) -> dict[str, list[Any]]:
-    """The columns of `content_manifestdescriptor`, in the manifest's order."""
-    return {
-        "roles": [descriptor.role for descriptor in descriptors],
-        "digests": [descriptor.digest.raw for descriptor in descriptors],
-        "media_types": [descriptor.media_type for descriptor in descriptors],
-        "sizes": [descriptor.size_bytes for descriptor in descriptors],
-        "platforms": [None if d.platform is None else Jsonb(d.platform) for d in descriptors],
-        "foreign": [descriptor.is_foreign for descriptor in descriptors],
-    }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from django.db import connection, transaction
@@ -13,12 +13,19 @@ from registry_core.content.deletions import begin_deletion
 from registry_core.content.descriptions import About, Description, accessory, described
 from registry_core.content.errors import ContentInUse, ManifestUnknown, ReferenceMissing, RepositoryUnknown
 from registry_core.content.events import ArtifactDeleted, ArtifactPushed
-from registry_core.content.fresh_manifests import columns, is_plain, store_fresh
+from registry_core.content.fresh_manifests import is_plain, store_fresh
 from registry_core.content.links import GRACE, link, pay_for_manifest, unlink
 from registry_core.content.models import Blob
 from registry_core.content.parsing import Descriptor, ParsedManifest, Role
 from registry_core.content.policies import policies
 from registry_core.content.policy_contexts import Content, DeletePlan, Moment, PutContext, TagContext
+from registry_core.content.put_statements import (
+    INSERT_DESCRIPTORS,
+    insert_artifact,
+    insert_manifest,
+    insert_uses,
+    put_values,
+)
 from registry_core.content.read_only import check_writable
 from registry_core.content.repositories import RepositoryRef, changing, retried
 from registry_core.content.staged_quota import lease_returned
@@ -136,8 +143,9 @@ def _put_step_by_step(put: _Put) -> tuple[int, str]:
         blob_ids = _hold_blobs(repository, manifest.descriptors)
         _hold_children(repository, manifest.descriptors)
         policies.ask(PutContext(put.cause, repository, content_of(manifest), put.tags))
-        manifest_id = _store_manifest(manifest, put.description)
-        artifact_id, media_type, is_new = _store_artifact(repository, manifest, manifest_id, blob_ids, put.about)
+        values = put_values(repository=repository, manifest=manifest, description=put.description, about=put.about)
+        manifest_id = _store_manifest(manifest.digest, values)
+        artifact_id, media_type, is_new = _store_artifact(values, manifest_id=manifest_id, blob_ids=blob_ids)
         content = content_of(manifest, artifact_id)
         for tag in sorted(put.tags):
             move_tag(repository=repository, tag=tag, artifact_id=artifact_id, content=content, cause=put.cause)
@@ -244,48 +252,28 @@ def _hold_children(repository: RepositoryRef, descriptors: Iterable[Descriptor])
     _refuse_missing(repository, [descriptor for raw, descriptor in wanted.items() if raw not in found])
 
 
-_STORE_MANIFEST = """
-    WITH made AS (
-        INSERT INTO content_manifest (digest, content, annotations, kind, config_type, extra_attrs, icon)
-        VALUES (%s, %s, %s, %s, %s, %s, %s) ON CONFLICT (digest) DO NOTHING RETURNING id
-    ), listed AS (
-        INSERT INTO content_manifestdescriptor
-        (manifest_id, ordinal, role, digest, media_type, size_bytes, platform, is_foreign)
-        SELECT made.id, ordinal - 1, role, digest, media_type, size_bytes, platform, is_foreign
-        FROM made, unnest(%s::smallint[], %s::bytea[], %s::text[], %s::bigint[], %s::jsonb[], %s::boolean[])
-             WITH ORDINALITY AS descriptor (role, digest, media_type, size_bytes, platform, is_foreign, ordinal)
-    )
-    SELECT id FROM made
-"""
+_STORE_MANIFEST = f"""
+    WITH manifest AS ({insert_manifest()} ON CONFLICT (digest) DO NOTHING RETURNING id),
+    listed AS ({INSERT_DESCRIPTORS})
+    SELECT id FROM manifest
+"""  # noqa: S608 constants
 
 
-def _store_manifest(manifest: ParsedManifest, description: Description | None) -> int:
-    known = astuple(description) if description else ("", "", None, None)
+def _store_manifest(digest: Digest, values: Mapping[str, Any]) -> int:
     with statements() as cursor:
-        cursor.execute(
-            _STORE_MANIFEST,
-            [
-                manifest.digest.raw,
-                manifest.content,
-                manifest.annotations,
-                *known,
-                *columns(manifest.descriptors).values(),
-            ],
-        )
+        cursor.execute(_STORE_MANIFEST, values)
         row = cursor.fetchone()
         if row is None:
-            cursor.execute("SELECT id FROM content_manifest WHERE digest = %s FOR KEY SHARE", [manifest.digest.raw])
+            cursor.execute("SELECT id FROM content_manifest WHERE digest = %s FOR KEY SHARE", [digest.raw])
             row = cursor.fetchall()[0]
     return int(row[0])
 
 
 # What has a tag of its own stays an artifact: nobody hides it, or has it deleted, by pushing it as an accessory. And it
 # keeps its media type: its tags would be served as something else, by a push that moves none of them.
-_STORE_ARTIFACT = """
+_STORE_ARTIFACT = f"""
     WITH artifact AS (
-        INSERT INTO content_artifact (repository_id, manifest_id, digest, media_type, artifact_type, subject_digest,
-                                      accessory_of, accessory_kind, size_bytes, pull_count)
-        VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, 0)
+        {insert_artifact("%(manifest)s::bigint")}
         ON CONFLICT (repository_id, digest) WHERE deleted_at IS NULL
         DO UPDATE SET pushed_at = now(), (accessory_of, accessory_kind) = (
             SELECT excluded.accessory_of, excluded.accessory_kind
@@ -294,30 +282,16 @@ _STORE_ARTIFACT = """
             UNION ALL SELECT content_artifact.accessory_of, content_artifact.accessory_kind LIMIT 1)
         RETURNING id, media_type, xmax = 0 AS is_new
     ), used AS (
-        INSERT INTO content_artifactblob (repository_id, blob_id, artifact_id, is_trashed)
-        SELECT %s, blob_id, artifact.id, false FROM artifact, unnest(%s::bigint[]) AS blob_id ON CONFLICT DO NOTHING
+        {insert_uses("blob_id", "unnest(%(blob_ids)s::bigint[]) AS blob_id")} ON CONFLICT DO NOTHING
     )
     SELECT id, media_type, is_new FROM artifact
-"""
+"""  # noqa: S608 constants
 
 
-def _store_artifact(
-    repository: RepositoryRef, manifest: ParsedManifest, manifest_id: int, blob_ids: list[int], about: About | None
-) -> tuple[int, str, bool]:
+def _store_artifact(values: Mapping[str, Any], *, manifest_id: int, blob_ids: list[int]) -> tuple[int, str, bool]:
     """The artifact's id, the media type that it has, and whether it was not there before."""
-    values = [
-        repository.id,
-        manifest_id,
-        manifest.digest.raw,
-        manifest.media_type,
-        manifest.artifact_type,
-        manifest.subject.raw if manifest.subject else None,
-        about.subject.raw if about else None,
-        about.kind if about else None,
-        manifest.size_bytes,
-    ]
     with statements() as cursor:
-        cursor.execute(_STORE_ARTIFACT, [*values, repository.id, blob_ids])
+        cursor.execute(_STORE_ARTIFACT, {**values, "manifest": manifest_id, "blob_ids": blob_ids})
         artifact_id, media_type, is_new = cursor.fetchall()[0]
     return int(artifact_id), str(media_type), bool(is_new)
 
