@@ -1,19 +1,20 @@
 """Uploads: a blob on its way in, from its first byte to its row.
 
-An upload belongs to one repository and one subject. One that is more than short has a row: a request that writes it
-claims it, so that no two write at once, and what is durable is known by the row: offset, hash state and the store's
-notes.
+An upload belongs to one repository and one subject. There are two kinds, behind the functions of this module: a short
+one is a file in the store's staging folder (`short_uploads`) and lasts until its second piece; any other has a row. A
+request that writes one with a row claims it, so that no two write at once, and what is durable is known by the row:
+offset, hash state and the store's notes. docs/data-model.md has the states.
 """
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 from django.db import transaction
@@ -35,6 +36,7 @@ from registry_core.storage.hashing import RunningHash, new_hash, restored_hash
 from registry_core.storage.interface import StorageError, StoreNotConfigured, UploadLost
 from registry_core.storage.stores import configured_stores, default_store, store_named
 
+T = TypeVar("T")
 BUSY = "another request is writing this upload: wait for it, then ask for its state"
 RENEW_S = 30
 _log = structlog.get_logger(__name__)
@@ -93,6 +95,52 @@ def cancel_upload(*, repository: RepositoryRef, by: Subject, token: str) -> None
         short.end()
     else:
         claim_upload(repository=repository, by=by, token=token).discard()
+
+
+Check = Callable[[int], None]
+"""Is given the offset of an upload before anything is written, and refuses by raising."""
+
+
+def append(*, repository: RepositoryRef, by: Subject, token: str, content: bytes, check: Check) -> int:
+    """Append a short body at once; how many bytes the upload has then. Raises as `claim_upload` and
+    `UploadSession.write`, and what `check` raises."""
+    short = short_uploads.find(repository=repository, by=by, token=token)
+    if short is not None and short.content is None:
+        check(0)
+        if short.begin(content):
+            return len(content)
+
+    def write(session: UploadSession) -> int:
+        check(session.offset_bytes)
+        session.write(content)
+        session.release()
+        return session.offset_bytes
+
+    return _with_claimed(repository, by, token, write)
+
+
+def finish(*, repository: RepositoryRef, by: Subject, token: str, last: bytes, stated: Digest, check: Check) -> BlobRef:
+    """Append a short body and make the upload the blob `stated`. Raises as `append` and `UploadSession.commit`."""
+    short = short_uploads.find(repository=repository, by=by, token=token)
+    if short is not None:
+        check(short.offset_bytes)
+        return short.commit(last, stated)
+
+    def commit(session: UploadSession) -> BlobRef:
+        check(session.offset_bytes)
+        session.write(last)
+        return session.commit(stated)
+
+    return _with_claimed(repository, by, token, commit)
+
+
+def _with_claimed(repository: RepositoryRef, by: Subject, token: str, work: Callable[[UploadSession], T]) -> T:
+    session = claim_upload(repository=repository, by=by, token=token)
+    try:
+        return work(session)
+    except BaseException as error:
+        session.end_after(error)
+        raise
 
 
 def claim_upload(*, repository: RepositoryRef, by: Subject, token: str) -> UploadSession:

@@ -17,7 +17,7 @@ from functools import partial
 from typing import TypeVar
 
 from registry_core.access import Cause, Subject, authority
-from registry_core.content import short_uploads, uploads
+from registry_core.content import uploads
 from registry_core.content.blobs import BlobRef
 from registry_core.content.errors import UploadOutOfOrder
 from registry_core.content.mounts import Wanted, find_source, mount_blob
@@ -181,15 +181,6 @@ async def _at_once(request: Request, services: Services, identity: Identity, wor
         return await threads.run_upload(work, body)
 
 
-def _claimed(repository: RepositoryRef, by: Subject, token: str, work: Callable[[UploadSession], T]) -> T:
-    session = uploads.claim_upload(repository=repository, by=by, token=token)
-    try:
-        return work(session)
-    except BaseException as error:
-        session.end_after(error)
-        raise
-
-
 @contextmanager
 def _one_more(request: Request, services: Services, identity: Identity) -> Iterator[None]:
     """One of the uploads that are written at once. Raises OciError when this subject, its address, or all together have
@@ -232,41 +223,18 @@ async def _short_body(request: Request) -> _ShortBody:
 
 
 def _append_short(request: Request, repository: RepositoryRef, by: Subject, token: str, body: _ShortBody) -> int:
-    short = short_uploads.find(repository=repository, by=by, token=token)
-    if short is not None and short.content is None:
-        _check_order(request, token, 0)
-        if short.begin(body.content):
-            _end_unless_whole(body)
-            return len(body.content)
-    return _claimed(repository, by, token, partial(_append_to, request, body))
-
-
-def _append_to(request: Request, body: _ShortBody, session: UploadSession) -> int:
-    _check_order(request, session.token, session.offset_bytes)
-    session.write(body.content)
-    session.release()
-    _end_unless_whole(body)
-    return session.offset_bytes
+    check = partial(_check_order, request, token)
+    offset = uploads.append(repository=repository, by=by, token=token, content=body.content, check=check)
+    _end_unless_whole(body)  # what came of it is kept, to go on from
+    return offset
 
 
 def _finish_short(
     request: Request, repository: RepositoryRef, by: Subject, token: str, stated: Digest, body: _ShortBody
 ) -> BlobRef:
-    short = short_uploads.find(repository=repository, by=by, token=token)
-    if short is None:
-        return _claimed(repository, by, token, partial(_finish_with, request, stated, body))
-    _check_order(request, token, short.offset_bytes)
-    _end_unless_whole(body)
-    return short.commit(body.content, stated)
-
-
-def _finish_with(request: Request, stated: Digest, body: _ShortBody, session: UploadSession) -> BlobRef:
-    _check_order(request, session.token, session.offset_bytes)
-    if body.broke_off is not None:
-        session.go_back(session.position())
-        raise body.broke_off
-    session.write(body.content)
-    return session.commit(stated)
+    _end_unless_whole(body)  # clients that send a blob in this one request send all of it again
+    check = partial(_check_order, request, token)
+    return uploads.finish(repository=repository, by=by, token=token, last=body.content, stated=stated, check=check)
 
 
 def _end_unless_whole(body: _ShortBody) -> None:
