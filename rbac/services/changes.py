@@ -1,4 +1,4 @@
-"""The frame of every change of rights: marked for the caches, in one transaction, with its event."""
+"""The frame of every change of permissions: caches invalidated, one transaction, and its event."""
 
 from __future__ import annotations
 
@@ -17,17 +17,18 @@ from registry_core.machine.state import generations
 def rights_change(
     *keys: str, kind: str, by: Subject, project_id: int | None = None, payload: dict[str, Any] | None = None
 ) -> Iterator[None]:
-    """Run the block in a transaction that makes what is remembered under `keys` stale and writes the event `kind`."""
+    """Run the block in one transaction that invalidates cache entries depending on `keys` and writes the event
+    `kind`."""
     with generations().changing(keys), transaction.atomic():
         yield
         outbox.emit(kind=kind, subject=by, project_id=project_id, payload=payload, changed=keys)
 
 
 def user_key(user_id: int) -> str:
-    """The user as one word for the generations, as `Subject.key` has it."""
+    """The key of the user's generation, equal to `Subject.key`."""
     return f"user:{user_id}"
 
 
 def robot_key(robot_id: int) -> str:
-    """The robot as one word for the generations, as `Subject.key` has it."""
+    """The key of the robot's generation, equal to `Subject.key`."""
     return f"robot:{robot_id}"
