@@ -92,7 +92,7 @@ def _labelling(
 
 
 def _taken(name: str) -> AlreadyExists:
-    return AlreadyExists(f"a label named {name} exists already: choose another name")
+    return AlreadyExists(f"a label named {name} already exists: choose another name")
 
 
 def _check(name: str, description: str, color: str) -> None:

@@ -64,7 +64,7 @@ def create_project(
             # The id is known only now; it puts the event into the project's own log.
             emit(kind="project.created", subject=by, project_id=project.pk, payload={"name": name}, changed=changed)
     except IntegrityError:
-        raise AlreadyExists(f"a project named {name} exists already: choose another name") from None
+        raise AlreadyExists(f"a project named {name} already exists: choose another name") from None
     return project
 
 

@@ -1,5 +1,5 @@
-"""Reads that the audit log tells of: settings, people, the log itself. Each reader's first, then how many within a
-minute."""
+"""Reads that the audit log records: settings, users, the log itself. A subject's first read is recorded, then the
+number of reads per minute."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ AUDIT_LOG: Final = "audit_log"
 
 
 def note_read(subject: Subject, thing: str, name: str) -> None:
-    """Note that the subject read something: a kind of thing, and which."""
+    """Record that the subject read something: a kind of thing, and which."""
     _reads.note(origin=subject.key, name=f"{thing} {name}")
 
 
