@@ -64,7 +64,7 @@ RULES: Final = ListRules(
 )
 WRONG: Final = "the old password is wrong"
 NOT_PROVEN: Final = (
-    "this needs your account's own password, in the body or in the Authorization header;"
+    "this needs your account's own password, in the body or in the Authorization header; "
     "the CLI secret is not sufficient"
 )
 SEARCH_RULES: Final = ListRules(order=("username",))

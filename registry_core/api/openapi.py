@@ -55,7 +55,7 @@ SORT: Final = query("sort", "Columns to sort by, separated by commas; a leading 
 PAGE: Final = query("page", "Which page, from 1.", int, default=1)
 PAGE_SIZE: Final = query(
     "page_size",
-    "Rows per page, at most 100. 0 or -1: all, up to the limit of one answer (1,000; 100 without authentication);"
+    "Rows per page, at most 100. 0 or -1: all, up to the limit of one answer (1,000; 100 without authentication); "
     "if there are more, `Link: next` has the next page.",
     int,
     default=10,
