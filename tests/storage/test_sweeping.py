@@ -204,7 +204,7 @@ def test_blobs_that_only_the_journal_knows_are_not_swept_until_somebody_has_look
     assert depot.stopped(is_forced=True), "not even by --force"
 
     (finding,) = adoption.findings()
-    assert "1 objects (21 bytes) that the database does not know" in str(finding)
+    assert "1 objects (21 bytes) that are not in the database" in str(finding)
     adoption.adopt(finding)
     assert installation.sweeping_stopped() is None
     assert [removed.key for removed in depot.sweep().objects] == [depot.keys[b"pushed after the dump"]]
@@ -313,7 +313,7 @@ def test_an_installation_without_marks_is_taken_for_one_only_when_everything_fit
     assert mark is not None
     _forget_marks(depot)
     depot.write(b"unknown")
-    assert "says that they belong together; 1 objects" in depot.stopped()
+    assert "records that they belong together; 1 objects" in depot.stopped()
     assert depot.store.read_mark() is None
     depot.store.delete(depot.keys[b"unknown"])
     assert depot.stopped() == ""
