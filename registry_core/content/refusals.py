@@ -1,7 +1,7 @@
-"""Refusals of policies as events: the first of each kind is told within seconds, those after it in sum.
+"""Refusals of policies as events: the first of each kind is recorded within seconds, later ones as totals.
 
-They are counted where they happen, which may be on the event loop or in a transaction that is about to be rolled back,
-and written later.
+They are counted where they happen, which may be on the event loop or in a transaction that will be rolled back, and
+written later.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ KIND: Final = "policy.refused"
 
 @dataclass(frozen=True, slots=True)
 class _Refusal:
-    """The last of those that are told together."""
+    """The last of the refusals that are recorded together."""
 
     subject: Subject
     project_id: int
@@ -44,7 +44,7 @@ _lock = threading.Lock()
 
 
 def note(policy: str, context: Context) -> None:
-    """Count that the policy refused this; nothing is waited for."""
+    """Count a refusal by the policy; does not block."""
     refusal = _refusal(policy, context)
     digest_or_tag = refusal.payload.get("tag") or refusal.payload.get("digest", "")
     place = Place(
@@ -60,14 +60,14 @@ def note(policy: str, context: Context) -> None:
 
 
 def flush() -> None:
-    """Write what was counted. Raises DatabaseError; then it is counted on."""
+    """Write the counted refusals. Raises DatabaseError; then they stay counted."""
     _refusals.flush()
 
 
 def _write(place: Place, times: int) -> None:
     with _lock:
         last = _last.get(place)
-    if last is None:  # of many things, told in sum
+    if last is None:  # a total over different content
         payload = {"name": "many things" if not place.name else place.name, "times": times}
         emit(kind=KIND, subject=_subject(place.origin), payload=payload)
         return
@@ -115,7 +115,7 @@ def _named(context: Context) -> dict[str, str]:
 
 
 def _planned(plan: DeletePlan) -> dict[str, str]:
-    """Of a tag, its name; of an artifact or a blob, the digest."""
+    """The name of a tag; the digest of an artifact or a blob."""
     if plan.whole == "tag":
         return {"tag": next(iter(plan.tags))}
     named = (digest for number, digest in plan.artifacts.items() if number not in plan.accessories)
@@ -124,7 +124,7 @@ def _planned(plan: DeletePlan) -> dict[str, str]:
 
 
 def _origin(cause: Cause) -> str:
-    """Who is told of apart: each subject, and of those that did not sign in each address."""
+    """The unit of counting: each subject, and each address of clients without authentication."""
     return f"{cause.subject.key} {cause.client}" if cause.subject.is_anonymous else cause.subject.key
 
 
