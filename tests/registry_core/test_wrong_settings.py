@@ -219,7 +219,7 @@ def test_database_of_another_encoding_is_refused(tmp_path: Path, command: str) -
 
 
 @pytest.mark.parametrize(
-    ("setting", "says"), [("default_transaction_read_only = on", "takes no writes"), ("datestyle = German", "to ISO")]
+    ("setting", "says"), [("default_transaction_read_only = on", "is read-only"), ("datestyle = German", "to ISO")]
 )
 @pytest.mark.parametrize("command", ["migrate", "serve"])
 def test_database_with_settings_that_we_cannot_work_with_is_refused(

@@ -614,10 +614,10 @@ def test_a_folder_of_another_installation_among_the_objects_is_left_alone(
 def test_a_folder_that_is_not_there_is_an_error_of_the_store(folder: Depot, folder_name: str) -> None:
     folder.push(b"kept")
     (get_config().data / folder_name).rename(get_config().data / "away")
-    with pytest.raises(StorageError, match="is not there"):
+    with pytest.raises(StorageError, match="is missing"):
         check_storage()
     with suppress(StorageError):
-        assert "is not there" in folder.sweep().stopped["filesystem"]
+        assert "is missing" in folder.sweep().stopped["filesystem"]
 
 
 def test_a_sweep_that_broke_off_is_told_until_one_succeeds(folder: Depot) -> None:
