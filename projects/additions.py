@@ -1,7 +1,7 @@
-"""What more there is to see of an artifact: an image's history, the files of a chart or a model.
+"""Additions to an artifact: an image's history, the files of a chart or a model.
 
-Read from the blobs when someone asks for one of them, never for a list, and only from blobs of the same repository.
-Whoever pushed them may have meant harm: what looks into them runs in the sandbox, not here.
+They are read from blobs on request, never for a list, and only from blobs of the same repository. The content is
+untrusted, so it is parsed in the sandbox, not here.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _PACKED_DOCUMENT: Final = "application/vnd.cncf.model.doc.v1.tar"
 
 @dataclass(frozen=True, slots=True)
 class Addition:
-    """A text, and what kind of text."""
+    """A text and its media type."""
 
     content: bytes
     media_type: str
@@ -45,7 +45,7 @@ class Addition:
 
 @dataclass(frozen=True, slots=True)
 class _Wanted:
-    """An artifact of which somebody wants an addition; `share` is whose place in the sandbox it takes."""
+    """The addition that is requested of an artifact. `share` names whose share of the sandbox it uses."""
 
     repository: RepositoryRef
     artifact: Artifact
@@ -56,11 +56,11 @@ class _Wanted:
 def addition_of(
     *, repository: RepositoryRef, artifact: Artifact, tag: str, name: str, cause: Cause, share: str
 ) -> Addition:
-    """The addition of that name to an artifact of the repository, which was named by `tag` (empty: by digest), for the
-    client `share` (see `registry_core.sandbox.places`).
+    """An addition to an artifact of the repository. `tag` is the tag by which the artifact was named (empty: by
+    digest), `share` the client whose share of the sandbox is used (see `registry_core.sandbox.places`).
 
-    Raises InvalidInput where artifacts of its kind have no such addition, NotFound where it has none, Refused by a
-    policy that does not let the content be pulled, Unreadable, SandboxBusy or SandboxUnavailable.
+    Raises InvalidInput if artifacts of this kind have no such addition, NotFound if this artifact has none, Refused if
+    a policy forbids pulling the content, Unreadable, SandboxBusy or SandboxUnavailable.
     """
     kind = artifact.manifest.kind
     make = _ADDITIONS.get((kind, name))
@@ -97,7 +97,7 @@ def _chart(wanted: _Wanted) -> Source:
     layers = _descriptors(wanted).filter(role=ManifestDescriptor.Role.LAYER, media_type__in=_CHART_LAYERS)
     layer = layers.first()
     if layer is None:
-        raise NotFound("this artifact has no layer in which that would be")
+        raise NotFound("this artifact has no layer that could contain it")
     return _blob(wanted, Digest(bytes(layer.digest)))
 
 
@@ -115,7 +115,7 @@ def _model_document(wanted: _Wanted, name: str) -> bytes:
         if media_type.startswith(_PACKED_DOCUMENT):
             return read(DOCUMENT, content, share=wanted.share, name=name).encode()
         return read(TEXT, content, share=wanted.share).encode()
-    raise NotFound("this artifact has no layer in which that would be")
+    raise NotFound("this artifact has no layer that could contain it")
 
 
 def _files(wanted: _Wanted) -> Addition:
@@ -146,7 +146,7 @@ def _parsed(digest: str) -> Digest:
     try:
         return Digest.parse(digest)
     except DigestError:
-        raise NotFound("the manifest does not say where that is") from None
+        raise NotFound("the manifest does not name a layer for it") from None
 
 
 def _blob(wanted: _Wanted, digest: Digest) -> Source:

@@ -10,7 +10,7 @@ class ProjectsConfig(AppConfig):
     label = "projects"
 
     def ready(self) -> None:
-        """Have the audit log follow the events."""
+        """Register the audit log as a consumer of events."""
         from registry_core.database.partitions import register_partitioned
         from registry_core.events.follower import register_consumer
 

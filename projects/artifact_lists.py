@@ -1,13 +1,13 @@
-"""Artifacts as lists show them: which ones are listed, and all that a page says of them, in a few statements.
+"""Artifacts as lists show them: which ones are listed, and everything that a page shows of them, in a few statements.
 
-- Which: `artifact_newest` walks a repository; an accessory is not listed, nor is a child of an index that has no tag of
+- Which: `artifact_newest` walks a repository. An accessory is not listed, nor is a child of an index that has no tag of
   its own (`descriptor_child`, the tags' index on `artifact_id`).
-- The rows of a page: the primary keys of artifacts and manifests. Of their annotations and attributes no more than one
-  answer can carry, the smallest first.
-- Everything around them in one statement of as many parts as were asked for: tags by `artifact_id`, labels by the key
-  of their links, accessories by `artifact_accessories`, children by the key of descriptors and
-  `artifact_digest_living`, the indexes that a child is in by `descriptor_child`. Of each part no more than one answer
-  can carry: in turn one of each artifact, so that what one has too much of is not taken from the others.
+- The rows of a page come by the primary keys of artifacts and manifests. Annotations and attributes are limited to what
+  one answer can carry, smallest first.
+- Related rows come from one statement with one part per requested detail: tags by `artifact_id`, labels by the key of
+  their links, accessories by `artifact_accessories`, children by the key of descriptors and `artifact_digest_living`,
+  the indexes that contain a child by `descriptor_child`. Each part is limited to what one answer can carry, taken
+  round-robin from the artifacts, so that one artifact with too many does not displace those of the others.
 """
 
 from __future__ import annotations
@@ -26,22 +26,22 @@ from registry_core.content.models import Artifact, ManifestDescriptor, Tag
 from registry_core.content.repositories import repository_key
 
 LABELS_KEY: Final = "labels"
-"""The generation of what labels are called and look like."""
+"""The generation of the names and colours of labels."""
 TEXTS_MAX_BYTES: Final = 16 << 20
-"""How much of annotations and attributes a page has. A manifest can have 4 MiB of them by itself."""
+"""The most bytes of annotations and attributes on a page. One manifest can have 4 MiB of them."""
 DETAILS_MAX: Final = 10_000
-"""How many tags a page has, and as many labels, accessories and children: more than one index has children. What an
-artifact can have of each has no bound of its own."""
+"""The most tags on a page, and the most labels, accessories and children: more than one index can have children. What
+one artifact can have of each is unlimited."""
 _LOOKED_AT_MAX: Final = 10 * DETAILS_MAX
-"""How many of a part are looked at for a page, shared equally by its artifacts."""
+"""How many rows of a part are read for a page, divided equally among its artifacts."""
 PLATFORM_MAX_BYTES: Final = 1 << 10
-"""The longest platform of a child that is shown: some names."""
+"""The longest platform of a child that is shown: a few names."""
 _counts: Memory[tuple[int]] = Memory("artifact counts")
 
 
 @dataclass(frozen=True, slots=True)
 class With:
-    """What a list is to say of each artifact besides its own columns."""
+    """The details to include for each artifact besides its own columns."""
 
     tags: bool = True
     labels: bool = False
@@ -53,7 +53,7 @@ class With:
 class ArtifactRow:
     """An artifact and its manifest's description, in the order of the statement's columns.
 
-    `is_whole`: attributes and annotations are there, if it has any.
+    `is_whole`: attributes and annotations are included, if it has any.
     """
 
     id: int
@@ -76,7 +76,7 @@ class ArtifactRow:
 
 @dataclass(frozen=True, slots=True)
 class Detail:
-    """Something about an artifact; which columns mean what depends on the part: see the statements."""
+    """A detail of an artifact; the meaning of the columns depends on the part, see the statements."""
 
     part: str
     artifact_id: int
@@ -93,21 +93,21 @@ class Detail:
 
 @dataclass(frozen=True, slots=True)
 class Details:
-    """What is around artifacts, by part and artifact; `cut`: the parts of which there is more."""
+    """The details of artifacts, by part and artifact. `cut`: the parts that are incomplete."""
 
     by_part: Mapping[tuple[str, int], list[Detail]]
     cut: frozenset[str]
 
     def of(self, part: str, artifact_id: int) -> list[Detail]:
-        """What an artifact has of a part."""
+        """The details of one part that an artifact has."""
         return self.by_part.get((part, artifact_id), [])
 
 
 def listed_artifacts() -> QuerySet[Artifact]:
-    """The living artifacts that lists show: no accessories, and of an index's children those with tags.
+    """The living artifacts that lists show: no accessories, and children of an index only if they have a tag.
 
-    Nearly all have tags, so that is asked first. Single values, not EXISTS: with that on both sides of an OR the
-    count for 100 repositories took 600 ms beside 100,000 other artifacts, and so 11.
+    The tag condition comes first, since nearly all artifacts have tags. The conditions are scalar subqueries and not
+    EXISTS: with EXISTS on both sides of an OR, Postgres scans instead of probing.
     """
     living = Artifact.objects.filter(deleted_at=None, accessory_of=None)
     tags = Tag.objects.filter(artifact=OuterRef("pk"), deleted_at=None)
@@ -122,7 +122,7 @@ def listed_artifacts() -> QuerySet[Artifact]:
 
 
 def artifact_counts(repository_ids: Iterable[int]) -> dict[int, int]:
-    """How many artifacts lists show of each repository; remembered until the repository changes."""
+    """The number of listed artifacts of each repository; cached until the repository changes."""
     keys = {repository_id: repository_key(repository_id) for repository_id in repository_ids}
     return {i: count for i, (count,) in _counts.recall_each(keys, _counted, size_bytes=200).items()}
 
@@ -133,7 +133,7 @@ def _counted(repository_ids: list[int]) -> dict[int, tuple[int]]:
 
 
 def artifact_rows(artifact_ids: list[int]) -> list[ArtifactRow]:
-    """The artifacts, in the order of their ids as given; those that are gone are left out."""
+    """The artifacts, in the order of the given ids; deleted ones are left out."""
     with connection.cursor() as cursor:
         cursor.execute(_ROWS, [artifact_ids])
         rows = {row[0]: ArtifactRow(*row) for row in cursor.fetchall()}
@@ -141,7 +141,7 @@ def artifact_rows(artifact_ids: list[int]) -> list[ArtifactRow]:
 
 
 def details_of(rows: list[ArtifactRow], wanted: With) -> Details:
-    """What is around the artifacts, of what is wanted, and the children of those that are indexes."""
+    """The requested details of the artifacts, and the children of those that are indexes."""
     artifact_ids = [row.id for row in rows]
     parts = {
         _TAGS: artifact_ids if wanted.tags else [],
@@ -160,7 +160,7 @@ def details_of(rows: list[ArtifactRow], wanted: With) -> Details:
 
 
 def _bounded(details: list[Detail], each: int) -> Details:
-    """The details without those that only say that there are more: one of an artifact, one of all."""
+    """The details without the surplus row that only shows that there are more: one per artifact, one in all."""
     by_part: dict[tuple[str, int], list[Detail]] = defaultdict(list)
     counts: Counter[str] = Counter()
     cut = set()
@@ -175,7 +175,7 @@ def _bounded(details: list[Detail], each: int) -> Details:
 
 
 def accessory_details(artifact_id: int, accessory_ids: list[int]) -> list[Detail]:
-    """Those of an artifact's accessories."""
+    """Details of selected accessories of an artifact."""
     with connection.cursor() as cursor:
         cursor.execute(_CHOSEN_ACCESSORIES, [artifact_id, accessory_ids])
         return [Detail(*row) for row in cursor.fetchall()]
@@ -207,8 +207,8 @@ _ROWS: Final = f"""
 
 
 def _part(columns: str, rows: str, *, order: str, beside: str = "") -> str:
-    """A statement of one part: of each artifact in a list, what `rows` has for `listed.id`, in its `order`. `beside`:
-    what is joined to those that are shown."""
+    """A statement for one part: for each artifact of a list, the rows of `rows` for `listed.id`, in `order`. `beside`:
+    what is joined to the rows that are shown."""
     return f"""
     (SELECT {columns} FROM (
         SELECT listed.id AS artifact, found.* FROM unnest(%s::bigint[]) AS listed(id) CROSS JOIN LATERAL (

@@ -1,4 +1,4 @@
-"""The first start: the public project that everyone expects."""
+"""The first start: the public project `library`."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ LIBRARY: Final = "library"
 
 
 def ensure_library() -> None:
-    """Create the public project `library`, once: a deleted one does not come back."""
+    """Create the public project `library`, once: it is not created again after it was deleted."""
     if Project.objects.filter(name=LIBRARY).exists():
         return
     try:
         create_project(name=LIBRARY, is_public=True, cause=of_system("first-start"))
     except AlreadyExists:
-        return  # another process was first
+        return  # another process created it first

@@ -1,7 +1,7 @@
-"""Copying an artifact to another repository: the same operations, policies and quota as a push of it.
+"""Copying an artifact to another repository: the same operations, policies and quota as a push.
 
-Children come before the index that refers to them, accessories after what they are about; each manifest is one
-transaction, so that an interrupted copy leaves whole artifacts and can be made again.
+Children come before the index that refers to them, accessories after their subject. Each manifest is one transaction,
+so an interrupted copy leaves whole artifacts and can be repeated.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ DEPTH_MAX: Final = 64
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """What is to be copied: the repository's full name, and a tag or digest in it."""
+    """The artifact to copy: the repository's full name, and a tag or digest in it."""
 
     name: RepositoryName
     reference: str
@@ -50,7 +50,7 @@ def parse_source(text: str) -> Source:
 
 @dataclass(frozen=True, slots=True)
 class _Copy:
-    """One manifest on its way from a repository to another."""
+    """The copy of one manifest from one repository to another."""
 
     source: RepositoryRef
     artifact: Artifact
@@ -69,14 +69,14 @@ class _Copy:
         return [descriptor for descriptor in self.manifest.descriptors if descriptor.role != Role.MANIFEST]
 
     def is_in(self, target: RepositoryRef) -> bool:
-        """Whether the target has it, under all of these tags."""
+        """Whether the target already has it, under all of these tags."""
         found = _living(target).filter(digest=bytes(self.artifact.digest)).first()
         if found is None:
             return False
         return Tag.objects.filter(artifact=found, name__in=self.tags, deleted_at=None).count() == len(self.tags)
 
     def ask_to_read(self) -> None:
-        """Ask whether the source may be read as for a pull. Raises Refused."""
+        """Ask the policies whether the source may be read, as for a pull. Raises Refused."""
         tag = self.tags[0] if self.tags else ""
         before_pull(PullContext(self.cause, self.source, self.content, tag, is_head=False))
         for blob in self.blobs:
@@ -84,11 +84,11 @@ class _Copy:
             before_pull(PullContext(self.cause, self.source, content, "", is_head=False))
 
     def ask_to_copy(self, target: RepositoryRef) -> None:
-        """Ask whether it may be copied to the target. Raises Refused."""
+        """Ask the policies whether it may be copied to the target. Raises Refused."""
         policies.ask(CopyContext(self.cause, target, self.source, self.content, tuple(self.tags)))
 
     def ask_before_first(self, target: RepositoryRef) -> None:
-        """Ask all that is asked while it is copied, about a target that has nothing yet. Raises Refused."""
+        """Ask everything that is asked during the copy, for a target that is still empty. Raises Refused."""
         self.ask_to_copy(target)
         for blob in self.blobs:
             content = blob_content(blob.digest, blob.size_bytes)
@@ -107,13 +107,13 @@ def copy_artifact(
 ) -> Digest:
     """Copy an artifact of `source` with its tags, children and accessories to the repository `name` of a project.
 
-    What the target has already stays as it is, and gets the tags that it lacks: a copy can be made again. The caller
-    may pull from the one and push to the other. Policies are asked about all of it before anything is copied. Raises
-    Refused, QuotaExceeded, ReferenceMissing when the source is deleted meanwhile, or InvalidInput when it is nested too
-    deeply.
+    What the target already has stays as it is, and gets the tags that it lacks: a copy can be repeated. The caller must
+    have been authorised to pull from the source and to push to the target. Policies are asked about everything before
+    anything is copied. Raises Refused, QuotaExceeded, ReferenceMissing if the source is deleted meanwhile, or
+    InvalidInput if it is nested too deeply.
     """
 
-    def copies() -> Iterator[_Copy]:  # made anew each time: all manifests together may be too much to keep
+    def copies() -> Iterator[_Copy]:  # a generator: all manifests together may not fit into memory
         for each in _in_order(source, artifact):
             yield _copy_of(source, each, cause, is_root=each.pk == artifact.pk)
 
@@ -144,7 +144,8 @@ def _copy_of(source: RepositoryRef, artifact: Artifact, cause: Cause, *, is_root
 
 
 def _in_order(source: RepositoryRef, root: Artifact) -> Iterator[Artifact]:
-    """The artifact and all that goes with it, each once, what is referred to before what refers to it."""
+    """The artifact and everything that goes with it, each once, referenced manifests before those that refer to
+    them."""
     seen: set[int] = set()
 
     def walk(artifact: Artifact, depth: int) -> Iterator[Artifact]:
@@ -152,7 +153,7 @@ def _in_order(source: RepositoryRef, root: Artifact) -> Iterator[Artifact]:
             return
         if depth > DEPTH_MAX:
             raise InvalidInput(
-                f"what is nested more than {DEPTH_MAX} levels deep is not copied: copy the inner ones first"
+                f"an artifact with more than {DEPTH_MAX} levels cannot be copied at once: copy the inner ones first"
             )
         seen.add(artifact.pk)
         for child in _children(source, artifact):
@@ -175,6 +176,6 @@ def _living(repository: RepositoryRef) -> QuerySet[Artifact]:
 
 
 def _tags_of(artifact: Artifact, *, is_root: bool) -> list[str]:
-    """The tags that come along: all of the artifact itself, of others those alone that make them accessories."""
+    """The tags to copy: all tags of the artifact itself; of the others only those that make them accessories."""
     names = Tag.objects.filter(artifact=artifact, deleted_at=None).values_list("name", flat=True)
     return [name for name in names if is_root or accessory_by_tag(name)]

@@ -1,7 +1,7 @@
-"""The pictures of artifacts: one of our own for each kind, drawn here, and those that artifacts bring along.
+"""The pictures of artifacts: a built-in one for each kind, drawn here, and pictures that artifacts include.
 
-An artifact's own picture is a small layer that its manifest names; it is shown to those who may pull it, when its bytes
-are really those of a PNG, GIF or JPEG.
+An artifact's own picture is a small layer that its manifest names. It is shown to subjects that may pull the artifact,
+if its bytes are a PNG, GIF or JPEG.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from registry_core.storage.stores import store_named
 
 SIDE: Final = 48
 PLACES_MAX: Final = 20
-"""In how many repositories a picture is looked for whose pull policies refuse."""
+"""The most repositories in which a picture is looked for if pull policies refuse it."""
 _SIGNATURES: Final = {b"\x89PNG\r\n\x1a\n": "image/png", b"GIF87a": "image/gif", b"GIF89a": "image/gif",
                       b"\xff\xd8\xff": "image/jpeg"}  # fmt: skip
 Shape = Callable[[int, int], bool]
@@ -44,19 +44,20 @@ class Icon:
 
 
 def icon_digest(kind: str, own: bytes | None) -> str:
-    """The digest by which the picture of an artifact is asked for: its own, or the one of its kind."""
+    """The digest of an artifact's picture: its own, or the one for its kind."""
     return str(Digest(bytes(own))) if own else _drawn_digests().get(kind, _drawn_digests()[UNKNOWN])
 
 
 def accessory_icon_digest(kind: int) -> str:
-    """The digest of the picture of an accessory's kind."""
+    """The digest of the picture for a kind of accessory."""
     return _drawn_digests()[Artifact.Accessory(kind).label]
 
 
 def find_icon(*, digest: Digest, cause: Cause) -> Icon:
-    """The picture of that digest, when it is one of ours or in a repository that the subject may pull from.
+    """The picture with that digest, if it is a built-in one or in a repository that the subject may pull from.
 
-    Raises NotFound, also for what is no picture, or Refused when policies let it be pulled from none of them.
+    Raises NotFound, also if the content is not a picture, or Refused if policies forbid pulling it from every one of
+    them.
     """
     if drawn := _drawn().get(str(digest)):
         return drawn
@@ -80,8 +81,8 @@ _STORED: Final = f"""
 
 
 def _own_icon(digest: Digest, cause: Cause) -> bytes:
-    """The bytes, from the first repository of which the policies let them be pulled; none when no repository has
-    them. Raises Refused."""
+    """The bytes, from the first repository whose policies allow pulling them; None if no repository has them. Raises
+    Refused."""
     projects = authority().pullable_projects(cause.subject)
     with connection.cursor() as cursor:
         cursor.execute(_STORED, [Blob.State.LIVE, ICON_MAX_BYTES, digest.raw, projects, projects])
@@ -163,7 +164,7 @@ def _drawn_digests() -> dict[str, str]:
 
 
 def _png(kind: str) -> bytes:
-    """The shape of a kind in its colour on nothing, as PNG (RFC 2083): truecolour with alpha."""
+    """The shape of a kind in its colour on a transparent background, as PNG (RFC 2083): truecolour with alpha."""
     is_inside, color = _SHAPES[kind]
     half = SIDE // 2
     rows = (

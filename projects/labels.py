@@ -1,4 +1,5 @@
-"""Labels: made, changed and deleted for everybody or in one project, and put on artifacts. Each one transaction."""
+"""Labels: create, change and delete them, globally or in one project, and attach them to artifacts. Each function is
+one transaction."""
 
 from __future__ import annotations
 
@@ -29,11 +30,11 @@ from registry_core.names.readable import check_text
 NAME_MAX: Final = 128
 DESCRIPTION_MAX: Final = 1024
 COLOR_MAX: Final = 64
-"""The color is what clients make of it, and written into no page: any text will do."""
+"""The color is interpreted by clients and not written into any page, so any text is accepted."""
 
 
 def create_label(*, project: Project | None, name: str, description: str, color: str, cause: Cause) -> Label:
-    """Make a label of a project, or (None) of everybody's. Raises InvalidInput or AlreadyExists."""
+    """Create a label in a project or (None) a global one. Raises InvalidInput or AlreadyExists."""
     _check(name, description, color)
     label = Label(project=project, name=name, description=description, color=color)
     project_id = project.pk if project else None
@@ -48,7 +49,7 @@ def create_label(*, project: Project | None, name: str, description: str, color:
 
 
 def update_label(*, label: Label, name: str, description: str, color: str, cause: Cause) -> None:
-    """Change what a label is called and how it looks. Raises InvalidInput, AlreadyExists or NotFound."""
+    """Change a label's name, description and color. Raises InvalidInput, AlreadyExists or NotFound."""
     _check(name, description, color)
     try:
         event = LabelUpdated(label=label.pk, name=name)
@@ -61,7 +62,7 @@ def update_label(*, label: Label, name: str, description: str, color: str, cause
 
 
 def delete_label(*, label: Label, cause: Cause) -> None:
-    """Delete a label; it leaves the artifacts that have it. Raises NotFound."""
+    """Delete a label and remove it from all artifacts. Raises NotFound."""
     event = LabelDeleted(label=label.pk, name=label.name)
     with rights_change(event, LABELS_KEY, cause=cause, project_id=label.project_id):
         ArtifactLabel.objects.filter(label_id=label.pk).delete()
@@ -71,22 +72,22 @@ def delete_label(*, label: Label, cause: Cause) -> None:
 
 
 def add_label(*, repository: RepositoryRef, artifact: Artifact, label_id: int, cause: Cause) -> None:
-    """Put a label on an artifact: one of everybody's or of the same project.
+    """Attach a label to an artifact: a global one, or one of the same project.
 
-    Raises NotFound or, when the artifact has it, AlreadyExists.
+    Raises NotFound, or AlreadyExists if the artifact already has it.
     """
     with _labelling(repository, artifact, label_id, ArtifactLabelled, cause):
-        # Held until the end, so that it is not deleted meanwhile.
+        # Locked until the end of the transaction, so that the label is not deleted meanwhile.
         usable = Label.objects.select_for_update().filter(Q(project=None) | Q(project_id=repository.project.id))
         if not usable.filter(pk=label_id).exists():
-            raise NotFound(f"there is no label {label_id} for artifacts of {repository.project.name}")
+            raise NotFound(f"there is no label {label_id} that artifacts of {repository.project.name} can have")
         if ArtifactLabel.objects.filter(artifact_id=artifact.pk, label_id=label_id).exists():
-            raise AlreadyExists(f"the artifact has the label {label_id} already")
+            raise AlreadyExists(f"the artifact already has the label {label_id}")
         ArtifactLabel.objects.create(artifact_id=artifact.pk, label_id=label_id)
 
 
 def remove_label(*, repository: RepositoryRef, artifact: Artifact, label_id: int, cause: Cause) -> None:
-    """Take a label off an artifact. Raises NotFound when it has it not."""
+    """Remove a label from an artifact. Raises NotFound if it does not have the label."""
     with _labelling(repository, artifact, label_id, ArtifactUnlabelled, cause):
         removed, _ = ArtifactLabel.objects.filter(artifact_id=artifact.pk, label_id=label_id).delete()
         if not removed:
@@ -101,7 +102,7 @@ def _labelling(
 
 
 def _taken(name: str) -> AlreadyExists:
-    return AlreadyExists(f"a label named {name} exists already: choose another name")
+    return AlreadyExists(f"a label named {name} already exists: choose another name")
 
 
 def _check(name: str, description: str, color: str) -> None:

@@ -1,7 +1,7 @@
-"""The metadata of a project: which names there are, what each may hold, and the operations on them.
+"""The metadata of a project: the names, the values that each accepts, and the operations.
 
-All are strings, as the contract has them. `public` is a column of the project, because every pull asks for it; the
-others are in its settings. Each change is one transaction.
+All values are strings, as in the contract. `public` is a column of the project, because every pull reads it; the others
+are in the project's settings. Each change is one transaction.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ _TRUTHS: Final = dict.fromkeys(("1", "t", "true"), "true") | dict.fromkeys(("0",
 
 
 def _truth(text: str) -> str | None:
-    """`true` or `false`, also written as Go reads them; None for anything else. The same of the others below."""
+    """`true` or `false`, in any spelling that Go accepts; None for anything else. The other functions below work
+    alike."""
     return _TRUTHS.get(text.lower())
 
 
@@ -69,9 +70,9 @@ def metadata_of(project: Project, settings: ProjectSettings | None) -> dict[str,
 
 
 def checked(values: Mapping[str, str]) -> dict[str, str]:
-    """The values as they are stored: truth values and severities in one spelling.
+    """The values in their stored form: booleans and severities in one spelling.
 
-    Raises InvalidInput for an unknown name or an impossible value.
+    Raises InvalidInput for an unknown name or an invalid value.
     """
     return {name: _checked(name, value) for name, value in values.items()}
 
@@ -79,10 +80,10 @@ def checked(values: Mapping[str, str]) -> dict[str, str]:
 def change_metadata(
     *, project: Project, values: Mapping[str, str], cause: Cause, cve_allowlist: dict[str, Any] | None = None
 ) -> None:
-    """Set metadata by name, and the CVE allowlist; what is not named stays.
+    """Set metadata by name, and the CVE allowlist; others are unchanged.
 
-    Raises InvalidInput, or NotAllowed when the subject of `cause` makes a project public and has not all the rights
-    that everybody gets.
+    Raises InvalidInput, or NotAllowed if the project would become public and the acting subject lacks a right that
+    everybody would get.
     """
     wanted = checked(values)
     event = ProjectUpdated(name=project.name, metadata=wanted)
@@ -100,18 +101,18 @@ def change_metadata(
 
 
 def add_metadata(*, project: Project, name: str, value: str, cause: Cause) -> None:
-    """Set a name that was not set. Raises InvalidInput or AlreadyExists."""
+    """Set a value that is not set. Raises InvalidInput or AlreadyExists."""
     checked({name: value})
     settings = ProjectSettings.objects.filter(project=project).first()
     if name in metadata_of(project, settings):
-        raise AlreadyExists(f"the metadata {name} are set already: change them instead")
+        raise AlreadyExists(f"{name} is already set: change it with PUT")
     change_metadata(project=project, values={name: value}, cause=cause)
 
 
 def delete_metadata(*, project: Project, name: str, cause: Cause) -> None:
-    """Forget what was set under a name, if anything was. Raises InvalidInput for `public`, which is always set."""
+    """Remove a value, if it is set. Raises InvalidInput for `public`, which is always set."""
     if name == PUBLIC:
-        raise InvalidInput("a project is always public or not: set public instead of deleting it")
+        raise InvalidInput("public cannot be deleted: set it to true or false")
     event = ProjectUpdated(name=project.name, deleted_metadata=name)
     with rights_change(event, project_key(project.pk), cause=cause, project_id=project.pk):
         settings = _locked(project)
@@ -122,11 +123,11 @@ def delete_metadata(*, project: Project, name: str, cause: Cause) -> None:
 def _checked(name: str, value: str) -> str:
     rule = _RULES.get(name)
     if rule is None:
-        raise InvalidInput(f"there are no metadata {name[:64]!r}: use one of {', '.join(_RULES)}")
+        raise InvalidInput(f"unknown metadata {name[:64]!r}: use one of {', '.join(_RULES)}")
     read, expected = rule
     stored = None if "\x00" in value else read(value)
     if stored is None:
-        raise InvalidInput(f"{name} is {expected}, not {value[:64]!r}")
+        raise InvalidInput(f"{name} must be {expected}, not {value[:64]!r}")
     return stored
 
 
@@ -136,7 +137,7 @@ def _require_may_set_public(project: Project, is_public: bool, by: Subject) -> N
 
 
 def _locked(project: Project) -> ProjectSettings:
-    """The settings' row, made when there is none, locked. Within a transaction."""
+    """The project's settings row, created if missing, locked. Within a transaction."""
     ProjectSettings.objects.bulk_create([ProjectSettings(project=project)], ignore_conflicts=True)
     return ProjectSettings.objects.select_for_update().get(project=project)
 

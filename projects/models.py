@@ -1,4 +1,4 @@
-"""What is stored about projects besides their content: who owns them, their settings by name, and labels."""
+"""What is stored about projects besides their content: owner, settings by name, and labels."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ __all__ = ["AuditEntry", "ProjectSettings"]
 
 
 class ProjectSettings(models.Model):
-    """A project's owner and its metadata: strings by name, those alone that were set. Without a row all is default."""
+    """A project's owner and metadata, of which only values that were set are stored. Without a row everything is
+    default."""
 
     project = models.OneToOneField("content.Project", models.CASCADE, primary_key=True, related_name="settings")
     owner = models.ForeignKey("rbac.User", models.SET_NULL, null=True, blank=True, related_name="+")
@@ -25,7 +26,7 @@ class ProjectSettings(models.Model):
 
 
 class Label(models.Model):
-    """A word with a colour to put on artifacts: of everybody's (without a project) or of one project."""
+    """A name with a colour to attach to artifacts: global (without a project), or of one project."""
 
     project = models.ForeignKey(
         "content.Project", models.CASCADE, null=True, blank=True, db_index=False, related_name="+"
@@ -47,7 +48,8 @@ class Label(models.Model):
 
 
 class ArtifactLabel(models.Model):
-    """A label on an artifact. It stays while the artifact is a tombstone, and is there again when that comes back."""
+    """A label on an artifact. It is kept while the artifact is a tombstone, so that restoring the artifact restores
+    it."""
 
     pk = models.CompositePrimaryKey("artifact_id", "label_id")
     artifact = models.ForeignKey("content.Artifact", models.CASCADE, db_index=False, related_name="label_links")

@@ -1,4 +1,4 @@
-"""A project's storage limit, and what is used of it. Each change is one transaction."""
+"""A project's storage limit and usage. Each change is one transaction."""
 
 from __future__ import annotations
 
@@ -17,17 +17,18 @@ from registry_core.content.repositories import name_key, project_key
 
 
 def change_limit(*, project: Project, limit_bytes: int, cause: Cause) -> None:
-    """Set a project's limit (-1: none). What is over it stays, nothing more comes in. Raises InvalidInput."""
+    """Set a project's limit (-1: none). Existing content stays even if it exceeds the limit; further pushes are
+    refused. Raises InvalidInput."""
     check_storage_limit(limit_bytes)
     event = QuotaUpdated(name=project.name, storage=limit_bytes)
-    keys = [project_key(project.pk), name_key(project.name)]  # what is remembered of a name says whether it has a limit
+    keys = [project_key(project.pk), name_key(project.name)]  # the cached entry of the name says whether it has a limit
     with rights_change(event, *keys, cause=cause, project_id=project.pk):
         set_limit(project_id=project.pk, limit_bytes=limit_bytes)
 
 
 def with_used_bytes(projects: QuerySet[Project]) -> QuerySet[Project]:
-    """The projects, each with the bytes that it uses as `used_bytes`, reservations of uploads that have a row
-    included; what it has staged comes on top (`registry_core.content.staged_quota.staged_bytes`)."""
+    """The projects, each with its usage as `used_bytes`. Reservations of uploads that have a row are included; staged
+    bytes are not (`registry_core.content.staged_quota.staged_bytes`)."""
     stripes = QuotaStripe.objects.filter(project=OuterRef("pk")).order_by().values("project")
     charged = Subquery(stripes.annotate(sum=Sum("used_bytes")).values("sum"), output_field=BigIntegerField())
     leased = Subquery(QuotaLease.objects.filter(project=OuterRef("pk")).values("leased_bytes"))

@@ -1,4 +1,4 @@
-"""What the sandbox reads for this app: which function, what it returns, and what it may take."""
+"""The functions that the sandbox runs for this app, with their results and limits."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Final
 from registry_core.content.descriptions import CONFIG_MAX_BYTES
 from registry_core.sandbox.reading import Limits, Reader
 
-MANIFEST_MAX_BYTES: Final = 64 << 20  # the largest that a registry can be set to accept
+MANIFEST_MAX_BYTES: Final = 64 << 20  # the largest value of the setting manifest_limit_bytes
 TEXT_MAX_BYTES: Final = 1 << 20
 _MANIFEST: Final = Limits(input_bytes=MANIFEST_MAX_BYTES)
 CHART_FILES: Final = Reader("projects.reading.files", "chart_files", dict[str, str])

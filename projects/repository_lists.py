@@ -1,4 +1,4 @@
-"""Repositories as lists show them, and as searches find them."""
+"""Repositories as shown in lists and searches."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ FOUND_MAX: Final = 100
 
 
 def repositories_in(visible: list[int] | None) -> QuerySet[Repository]:
-    """The living repositories of these projects; None: of all. A project cannot be deleted while it has any."""
+    """The living repositories of these projects; None: of all. A project with repositories cannot be deleted."""
     living = Repository.objects.filter(deleted_at=None)
     return living if visible is None else living.filter(project_id__in=visible)
 
 
 @dataclass(frozen=True, slots=True)
 class RepositoryRow:
-    """A repository as lists show it, in the order of the statement's columns."""
+    """A repository as shown in lists, in the order of the statement's columns."""
 
     id: int
     project_id: int
@@ -34,10 +34,10 @@ class RepositoryRow:
 
 
 def repository_rows(repository_ids: list[int]) -> list[RepositoryRow]:
-    """The repositories, in the order of their ids as given; those that are gone are left out.
+    """The repositories, in the order of the given ids; deleted ones are left out.
 
-    `updated_at` is the last push or change of the description, to the moment: one probe of `artifact_newest` for each,
-    so lists are sorted by the column `changed_at`.
+    `updated_at` is the exact time of the last push or change of description: one probe of `artifact_newest` per row.
+    Lists are therefore sorted by the column `changed_at`.
     """
     with connection.cursor() as cursor:
         cursor.execute(_ROWS, [repository_ids])
@@ -59,9 +59,9 @@ _ROWS: Final = f"""
 
 
 def named(*names: str, prefix: str = "") -> Q:
-    """Repositories of one of these full names, or of these names without their project.
+    """A condition for repositories with one of these full names, or with these names in any project.
 
-    `prefix` is what stands before the columns, where the rows are those of another table.
+    `prefix` precedes the columns, for rows of another table.
     """
     full = [name.partition("/")[::2] for name in names if "/" in name]
     wanted = Q(**{f"{prefix}name__in": names})
@@ -71,7 +71,7 @@ def named(*names: str, prefix: str = "") -> Q:
 
 
 def named_like(part: str) -> Q:
-    """Repositories whose full name contains `part`, each piece of it by an index on a part of a name."""
+    """A condition for repositories whose full name contains `part`, using the trigram indexes for each piece of it."""
     part = part.lower()
     found = Q(name__contains=part) | Q(project__in=Project.objects.filter(name__contains=part, deleted_at=None))
     if "/" not in part:
@@ -83,7 +83,7 @@ def named_like(part: str) -> Q:
 
 def found_repositories(visible: list[int] | None, text: str) -> list[Repository]:
     """Up to FOUND_MAX repositories of the projects (None: of all) whose full name contains the text, by name."""
-    # The projects are alive anyhow; saying so lets Postgres walk them in the order of their names.
+    # Redundant (a project with repositories cannot be deleted), but it lets Postgres use the index ordered by name.
     rows = repositories_in(visible).filter(named_like(text), project__deleted_at=None).select_related("project")
     return list(rows.order_by("project__name", "name")[:FOUND_MAX])
 

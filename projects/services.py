@@ -1,4 +1,4 @@
-"""Projects: create them, open and close them, delete them. Each function is one transaction."""
+"""Projects: create them, make them public or private, delete them. Each function is one transaction."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from registry_core.settings_store.values import current
 
 STORAGE_MAX_BYTES = 1 << 60
 ONLY_ADMINISTRATORS = "Only system admin can create project"
-"""Word by word, as clients of the REST API compare it."""
+"""Verbatim, because clients of the REST API compare it."""
 
 
 def create_project(
@@ -41,10 +41,10 @@ def create_project(
     values: Mapping[str, str] | None = None,
     cve_allowlist: dict[str, Any] | None = None,
 ) -> Project:
-    """Create a project; a user who does becomes its projectAdmin.
+    """Create a project; a user who creates one becomes its projectAdmin.
 
-    `storage_limit_bytes` -1: unlimited; None: what the settings say. `values` are its metadata. Raises InvalidInput,
-    NotAllowed where the settings leave it to others, or AlreadyExists when a living project has the name.
+    `storage_limit_bytes` -1: unlimited; None: as the settings say. `values` are its metadata. Raises InvalidInput,
+    NotAllowed if the settings reserve creation for administrators, or AlreadyExists if a living project has the name.
     """
     _check_may_create(cause.subject)
     if len(name) > NAME_MAX or PROJECT_NAME.fullmatch(name) is None:
@@ -62,21 +62,21 @@ def create_project(
                 project=project, owner_id=_owner_id(cause.subject), metadata=wanted, cve_allowlist=cve_allowlist
             )
             _make_creator_admin(project, cause)
-            # The id is known only now, and with it the event is in the project's own log.
+            # The id is known only now; it puts the event into the project's own log.
             emit(ProjectCreated(name=name), cause=cause, project_id=project.pk, changed=changed)
     except IntegrityError:
-        raise AlreadyExists(f"a project named {name} exists already: choose another name") from None
+        raise AlreadyExists(f"a project named {name} already exists: choose another name") from None
     return project
 
 
 def _owner_id(by: Subject) -> int | None:
-    """Who owns what the subject creates: the user; for a robot or the system the first administrator, if there is
-    one."""
+    """The owner of a project that the subject creates: the user itself; for a robot or the system the first
+    administrator, if there is one."""
     return by.id if by.kind is SubjectKind.USER else first_administrator_id()
 
 
 def default_storage_limit_bytes() -> int:
-    """The storage of a project for which nobody chose another: -1 is unlimited."""
+    """The storage limit of a project that is created without one: -1 is unlimited."""
     settings = current()
     return settings.number("storage_per_project") if settings.truth("quota_per_project_enable") else UNLIMITED
 
@@ -88,26 +88,27 @@ def check_storage_limit(limit_bytes: int) -> None:
 
 
 def set_public(*, project: Project, is_public: bool, cause: Cause) -> None:
-    """Let everyone pull from a project, or members only."""
+    """Make a project public or private."""
     metadata.change_metadata(project=project, values={metadata.PUBLIC: str(is_public).lower()}, cause=cause)
 
 
 def why_not_deletable(project: Project) -> str:
-    """What stands in the way of deleting a project; empty: nothing."""
+    """The reason why a project cannot be deleted; empty if it can."""
     if Repository.objects.filter(project=project, deleted_at=None).exists():
         return "the project has repositories: delete them first"
     return ""
 
 
 def delete_project(*, project: Project, cause: Cause) -> None:
-    """Delete an empty project; its name is free again, what was granted in it is void.
+    """Delete an empty project; its name becomes available and its memberships and permissions become void.
 
-    Raises PreconditionFailed while it has repositories, NotFound when somebody else was first, or Refused by a policy.
+    Raises PreconditionFailed while it has repositories, NotFound if it is already deleted, or Refused by a policy.
     """
     keys = [project_key(project.pk), name_key(project.name), CATALOG_KEY]
     event = ProjectDeleted(name=project.name)
     with rights_change(event, *keys, cause=cause, project_id=project.pk):
-        # Excludes pushes, which hold the row: a repository that is being made is seen, or finds no project.
+        # Excludes pushes, which lock the row: a repository that is being created is either visible here or finds no
+        # project.
         if not Project.objects.select_for_update().filter(pk=project.pk, deleted_at=None).exists():
             raise NotFound(f"there is no project {project.name}")
         if obstacle := why_not_deletable(project):
@@ -117,7 +118,7 @@ def delete_project(*, project: Project, cause: Cause) -> None:
 
 
 def _check_may_create(by: Subject) -> None:
-    """Robots need the permission; people only where the setting `project_creation_restriction` says so."""
+    """Robots need the permission; for people the setting `project_creation_restriction` decides."""
     if by.kind is SubjectKind.ROBOT:
         is_allowed = has_system_permission(subject=by, resource="project", action="create")
     else:

@@ -1,4 +1,4 @@
-"""The vulnerabilities that are put up with in all projects that do not have an allowlist of their own."""
+"""The system allowlist: vulnerabilities that are allowed in all projects without an allowlist of their own."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _NAMED_MAX: Final = 50
 
 
 def system_allowlist() -> StoredSetting | None:
-    """What is stored: `items`, and `expires_at` in seconds since the epoch or None; None while nobody set it."""
+    """What is stored: `items`, and `expires_at` in seconds since the epoch or None; None if it was never set."""
     return StoredSetting.objects.filter(key=KEY).first()
 
 
@@ -30,7 +30,7 @@ def set_system_allowlist(*, allowlist: dict[str, Any], cause: Cause) -> None:
 
 
 def _described(allowlist: dict[str, Any]) -> str:
-    """What the audit log says of it."""
+    """A description for the audit log."""
     items: list[str] = allowlist["items"]
     more = f" and {len(items) - _NAMED_MAX} more" if len(items) > _NAMED_MAX else ""
     until = f", until {allowlist['expires_at']}" if allowlist["expires_at"] else ""

@@ -9,5 +9,5 @@ from registry_core.jobs.periodic import periodic
 
 @periodic("write the audit log", every_s=FOLLOW_S)
 def write_audit_log() -> None:
-    """Write down what happened since the last time."""
+    """Write the events since the last run to the audit log."""
     write_entries()

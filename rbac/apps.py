@@ -4,13 +4,13 @@ from django.apps import AppConfig
 
 
 class RbacConfig(AppConfig):
-    """Users, groups, roles and robots; the registry's authority."""
+    """Users, groups, roles and robots; implements the registry's authority."""
 
     name = "rbac"
     label = "rbac"
 
     def ready(self) -> None:
-        """Become the one that the registry asks."""
+        """Register the authority."""
         from rbac import sessions
         from rbac.authority import RbacAuthority
         from rbac.services.users import why_auth_mode_is_fixed

@@ -1,4 +1,4 @@
-"""The first start: somebody must be able to sign in, and nobody by a known password."""
+"""The first start: creates the administrator, with a password that nobody can know in advance."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ _RANDOM_BYTES: Final = 18
 
 
 def ensure_admin() -> str | None:
-    """Create the first administrator; returns the password, or None when there is one already.
+    """Create the first administrator. Returns the password, or None if an administrator exists.
 
-    Without a configured password a random one is written to DATA/secrets/admin.password (0600) before the user is made,
-    so that it cannot be lost. Raises InvalidInput when the configured one is too weak.
+    Without a configured password a random one is written to DATA/secrets/admin.password (0600) before the user is
+    created, so that it cannot be lost. Raises InvalidInput if the configured password is too weak.
     """
     if User.objects.filter(username=FIRST_ADMIN).exists() or User.objects.filter(is_sysadmin=True).exists():
-        return None  # also where `admin` was deleted: nobody shall come back by the password of the first start
+        return None  # also if `admin` was deleted: the first password must not restore access
     configured = get_config().admin_password
     password = configured.get_secret_value() if configured else _random_password()
     try:
@@ -34,7 +34,7 @@ def ensure_admin() -> str | None:
             cause=of_system("first-start"),
         )
     except AlreadyExists:
-        return None  # another process was first
+        return None  # another process created it first
     return password
 
 

@@ -1,7 +1,7 @@
-"""What is stored about those who ask: users, groups, memberships, robots, and the secrets they hold.
+"""What is stored about accounts: users, groups, memberships, robots, and hashes of their secrets.
 
-Secrets are stored as hashes only. What a person chose is an argon2 hash; what we generated is a keyed HMAC
-(`rbac.services.secret_hashes`). `credential_version` grows whenever the tokens of a subject must die.
+A secret that a person chose is stored as an argon2 hash, a generated one as a keyed HMAC
+(`rbac.services.secret_hashes`). `credential_version` grows whenever the tokens of a subject must become invalid.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from registry_core.access import Subject, SubjectKind
 
 
 class Role(models.IntegerChoices):
-    """The roles of a project's members; the numbers are part of the REST API."""
+    """The roles of project members; the numbers are part of the REST API."""
 
     PROJECT_ADMIN = 1, "projectAdmin"
     DEVELOPER = 2, "developer"
@@ -26,10 +26,10 @@ class Role(models.IntegerChoices):
 
 
 class UserManager(BaseUserManager["User"]):
-    """Finds users by name, without case."""
+    """Finds users by name, ignoring case."""
 
     def named(self, username: str) -> models.QuerySet[User]:
-        """The living user of this name, whatever its case; served by the index of `user_name_without_case`."""
+        """The living user with this name, ignoring case; uses the index of `user_name_without_case`."""
         return self.alias(key=Lower("username")).filter(key=Lower(models.Value(username)), deleted_at=None)
 
     def get_by_natural_key(self, username: str | None) -> User:
@@ -37,7 +37,7 @@ class UserManager(BaseUserManager["User"]):
 
 
 class User(AbstractBaseUser):
-    """A person. A deleted user keeps the row, for history, under the name `name#id`, which nobody can choose."""
+    """A person. The row of a deleted user is kept, for history, under the name `name#id`, which cannot be chosen."""
 
     username = models.CharField(max_length=255, unique=True)
     email = models.CharField(max_length=255, blank=True)
@@ -71,13 +71,14 @@ class User(AbstractBaseUser):
         return Subject(SubjectKind.USER, self.pk, self.username)
 
     def get_session_auth_hash(self) -> str:
-        """What a console session is bound to: it ends with the credentials' version, as tokens do."""
+        """The hash in a console session: it changes with the credential version, which ends the session as it does
+        tokens."""
         bound_to = f"{self.credential_version}:{self.password}"
         return salted_hmac("rbac.User.get_session_auth_hash", bound_to, algorithm="sha256").hexdigest()
 
 
 class Group(models.Model):
-    """Users that are given roles together; where they come from is the group's kind."""
+    """Users that get roles together; its kind says where the group comes from."""
 
     class Kind(models.IntegerChoices):
         LDAP = 1
@@ -100,7 +101,7 @@ class Group(models.Model):
 
 
 class GroupMember(models.Model):
-    """A user in a group, as the sign-in last told."""
+    """A user's membership in a group, as of the last sign-in."""
 
     pk = models.CompositePrimaryKey("user_id", "group_id")
     user = models.ForeignKey(User, models.CASCADE, db_index=False, related_name="group_links")
@@ -135,7 +136,7 @@ class ProjectMember(models.Model):
 
 
 class Robot(models.Model):
-    """An account for machines, of one project or of the system. `name` is without the prefix and the project."""
+    """An account for machines, in one project or in the system. `name` excludes the prefix and the project."""
 
     name = models.CharField(max_length=255, db_collation="C")
     project = models.ForeignKey(
@@ -170,7 +171,7 @@ class Robot(models.Model):
 
 
 class RobotPermission(models.Model):
-    """One thing that a robot may do (or, with `deny`, may not). Kind project without a project: in all projects."""
+    """A permission of a robot (or, with `deny`, an exclusion). Kind project without a project: in all projects."""
 
     class Kind(models.TextChoices):
         SYSTEM = "system"
@@ -225,7 +226,7 @@ class RefreshToken(models.Model):
 
 
 class CliSecret(models.Model):
-    """A user's secret for command-line clients, besides the password."""
+    """A user's secret for command-line clients (CLI secret), an alternative to the password."""
 
     user = models.OneToOneField(User, models.CASCADE, related_name="cli_secret")
     hash = models.CharField(max_length=255)

@@ -1,4 +1,4 @@
-"""What a robot can be given at all, in the system and in projects. Data, no decisions."""
+"""The permissions that robots can have, in the system and in projects. Data, no decisions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The five project roles, what each may do, and what anyone may do in a public project. Data, no decisions.
+"""The five project roles and their permissions, and what everybody may do in a public project. Data, no decisions.
 
 A permission is a resource and an action; the resource "" is the project itself.
 """
@@ -13,7 +13,7 @@ Permission = tuple[str, str]
 
 
 def permissions_of(table: dict[str, str]) -> frozenset[Permission]:
-    """The permissions of a table from resource to its actions, parted by blanks."""
+    """The permissions of a table from resource to its actions, which are separated by blanks."""
     return frozenset((resource, action) for resource, actions in table.items() for action in actions.split())
 
 

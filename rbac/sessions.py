@@ -1,4 +1,4 @@
-"""Console sessions: how long they live, and that they began or ended, by whichever door."""
+"""Console sessions: their lifetime, and events for their beginning and end, from every endpoint."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ _PROLONGED_LATEST_S: Final = 300
 
 
 def prolong(session: SessionBase) -> None:
-    """Begin the session's life anew, as somebody really uses it.
+    """Extend the session's life, since it is in use.
 
-    Written ten times in a life at the most, and at least every five minutes of use.
+    Written at most ten times per lifetime, and at least every five minutes of use.
     """
     now_s = int(time.time())
     if now_s < session.get(PROLONG_AFTER, 0) <= now_s + _PROLONGED_LATEST_S:
-        return  # asks neither for the setting nor for a write
+        return  # neither reads the setting nor writes
     life_s = current().number("session_timeout") * 60
     session[PROLONG_AFTER] = now_s + min(life_s // _PROLONGS_PER_LIFE, _PROLONGED_LATEST_S)
     session.set_expiry(life_s)
 
 
 def follow() -> None:
-    """Have a say when a session begins or ends. From `ready`."""
+    """Connect to the signals of sign-in and sign-out. From `ready`."""
     user_logged_in.connect(_began, dispatch_uid="rbac.sessions.began")
     user_logged_out.connect(_ended, dispatch_uid="rbac.sessions.ended")
 

@@ -1,6 +1,6 @@
-"""Who asks, and what they may do: the types, and the door through which an app above answers.
+"""Subjects and what they may do: the types, and the interface that an app above implements.
 
-`registry_core` knows subjects and actions but neither users nor roles. The app that does (rbac) registers one
+`registry_core` has subjects and actions but neither users nor roles. The app that has them (rbac) registers one
 `Authority` when Django starts; the data path, the token endpoint and the REST API all ask that one.
 """
 
@@ -22,9 +22,10 @@ DELETE: Action = "delete"
 NO_ACTIONS: frozenset[str] = frozenset()
 ALL_ACTIONS: frozenset[str] = frozenset({PULL, PUSH, DELETE})
 NO_PROJECT: Final = 0
-"""The id of no project: what may be done in it is nothing, and is looked up as in any other."""
+"""The id of a project that does not exist: nothing is allowed in it, and that takes the same look-ups as for any
+other."""
 REMEMBERED_S: Final = 60.0
-"""Seconds for which checked credentials, and what is known of their subject, are remembered at most."""
+"""The most seconds for which checked credentials, and facts about their subject, are cached."""
 
 
 class SubjectKind(IntEnum):
@@ -41,7 +42,7 @@ _KIND_WORDS: Final = {kind: kind.name.lower() for kind in SubjectKind}
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """Someone or something that asks: identified by kind and id, never by name."""
+    """An account that makes requests or causes changes: identified by kind and id, never by name."""
 
     kind: SubjectKind
     id: int
@@ -53,7 +54,7 @@ class Subject:
 
     @property
     def key(self) -> str:
-        """The subject as one word, for the generations and the logs: `user:12`."""
+        """The subject as one word, for generations and logs: `user:12`."""
         return f"{_KIND_WORDS[self.kind]}:{self.id}"
 
 
@@ -62,14 +63,14 @@ SYSTEM = Subject(SubjectKind.SYSTEM, 0, "system")
 
 
 CLIENT: Final = "client"
-"""The reason of what somebody asks for by a request of its own."""
+"""The reason of what a client requests directly."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cause:
     """On whose behalf something happens, and why: every policy sees it.
 
-    `client` is the address of who asked (empty for jobs), `reason` says what it belongs to (`client`, `copy`,
+    `client` is the address of the request (empty for jobs), `reason` says what it belongs to (`client`, `copy`,
     `retention`), and `request_id` is the id of the request, or of the job, in the logs.
     """
 
@@ -79,7 +80,7 @@ class Cause:
     request_id: str
 
     def because(self, reason: str) -> Cause:
-        """The same for another reason."""
+        """The same cause with another reason."""
         return replace(self, reason=reason)
 
 
@@ -100,15 +101,16 @@ def subject_of(key: str) -> Subject:
 
 
 class AccessError(Exception):
-    """Base of what an authority may refuse; the message is for the person who asked."""
+    """Base of an authority's refusals; the message is for the client's user."""
 
 
 class Unauthenticated(AccessError):
-    """The credentials are wrong, expired or revoked. Says no more than that, so that names cannot be probed."""
+    """The credentials are wrong, expired or revoked. The message says no more than that, so that names cannot be
+    probed."""
 
 
 class TooManyAttempts(AccessError):
-    """Throttled, or the password workers are all busy: try again after `retry_after_s` seconds."""
+    """Throttled, or the queue for password hashing is full: try again after `retry_after_s` seconds."""
 
     def __init__(self, retry_after_s: int) -> None:
         super().__init__(f"too many attempts; try again in {retry_after_s} seconds")
@@ -116,32 +118,32 @@ class TooManyAttempts(AccessError):
 
 
 class Authority(Protocol):
-    """What the registry asks of the app that knows users and roles. Plain synchronous functions on Django's
-    database."""
+    """What the registry asks of the app that has users and roles. Plain synchronous functions on Django's database."""
 
     def authenticate(self, *, username: str, secret: str, client: str) -> Subject:
         """The subject with these credentials. Raises Unauthenticated or TooManyAttempts."""
         ...
 
     def subject(self, *, kind: SubjectKind, id: int) -> Subject | None:
-        """The subject as it is now; None when it is gone, disabled or expired."""
+        """The current state of the subject; None if it is deleted, disabled or expired."""
         ...
 
     def expires_at(self, subject: Subject) -> datetime | None:
-        """When the subject may act no longer though nobody changes anything: no generation tells that. None: never."""
+        """When the subject expires without any change, which no generation shows. None: never."""
         ...
 
     def credential_version(self, subject: Subject) -> int:
-        """Grows whenever the subject's tokens must die: password changed, secret refreshed, all sessions revoked."""
+        """Grows whenever the subject's tokens must become invalid: password changed, secret refreshed, all sessions
+        revoked."""
         ...
 
     def actions_by_project(self, *, subject: Subject, project_ids: Collection[int]) -> dict[int, frozenset[str]]:
-        """The actions (pull, push, delete) that the subject has now on the repositories of each of the projects, in as
-        many statements as for one; projects that are gone may be missing."""
+        """The actions (pull, push, delete) that the subject may now perform on repositories of each project, with a
+        number of statements that does not depend on the number of projects; deleted projects may be missing."""
         ...
 
     def project_permissions(self, *, subject: Subject, project_id: int) -> frozenset[tuple[str, str]]:
-        """Everything (resource, action) that the subject may do in a project now; the resource "" is the project."""
+        """All permissions (resource, action) of the subject in a project now; the resource "" is the project."""
         ...
 
     def has_system_permission(self, *, subject: Subject, resource: str, action: str) -> bool:
@@ -149,7 +151,7 @@ class Authority(Protocol):
         ...
 
     def is_sysadmin(self, subject: Subject) -> bool:
-        """Whether the subject may do all."""
+        """Whether the subject is system administrator."""
         ...
 
     def pullable_projects(self, subject: Subject) -> list[int] | None:
@@ -157,7 +159,7 @@ class Authority(Protocol):
         ...
 
     def may_list_catalog(self, subject: Subject) -> bool:
-        """Whether the subject may ask for the catalog at all (what it shows is bounded by pullable_projects)."""
+        """Whether the subject may list the catalog at all (pullable_projects bounds what it shows)."""
         ...
 
 
@@ -165,7 +167,7 @@ _authority: Authority | None = None
 
 
 def register_authority(authority: Authority) -> None:
-    """Make `authority` the one that answers; called once, from the `ready` of the app that knows users."""
+    """Register the authority; called once, from the `ready` of the app that has users."""
     global _authority
     _authority = authority
 
@@ -178,33 +180,33 @@ def authority() -> Authority:
 
 
 def ends_at_s(subject: Subject) -> float:
-    """When the subject may act no longer though nobody changes anything, in seconds since the epoch; inf: never."""
+    """When the subject expires without any change, in seconds since the epoch; inf: never."""
     expires_at = authority().expires_at(subject)
     return expires_at.timestamp() if expires_at else inf
 
 
 def remembered_for_s(ends_at_s: float, *, at_most_s: float = REMEMBERED_S) -> float:
-    """For how many seconds anything about a subject that ends then may be remembered; none or less: not at all.
+    """For how many seconds a fact about a subject that expires then may be cached; zero or less: not at all.
 
-    The one rule for every cache of credentials and rights: no generation tells that a robot has expired.
+    The one rule for every cache of credentials and permissions: no generation changes when a robot expires.
     """
     return min(at_most_s, ends_at_s - time.time())
 
 
 @runtime_checkable
 class RefreshTokens(Protocol):
-    """What an authority may offer besides: logins of command-line clients that outlive a bearer token."""
+    """An optional part of an authority: logins of command-line clients that outlive a bearer token."""
 
     def issue_refresh_token(self, *, device: str, cause: Cause) -> str:
         """A new refresh token for the subject of `cause`, which has just authenticated."""
         ...
 
     def redeem_refresh_token(self, *, token: str, client: str) -> Subject:
-        """The subject of a living refresh token, presented at the address `client`. Raises Unauthenticated."""
+        """The subject of a valid refresh token, presented from the address `client`. Raises Unauthenticated."""
         ...
 
 
 def refresh_tokens() -> RefreshTokens | None:
-    """The registered authority, when it knows refresh tokens."""
+    """The registered authority, if it supports refresh tokens."""
     known = authority()
     return known if isinstance(known, RefreshTokens) else None

@@ -1,6 +1,6 @@
-"""Content digests: `sha256:<hex>` and `sha512:<hex>`, as text outside and as bytes inside.
+"""Content digests: `sha256:<hex>` and `sha512:<hex>` as text, and their stored form as bytes.
 
-A stored digest is one byte for the algorithm and then the hash (33 or 65 bytes), which is half of the text and sorts by
+A stored digest is one byte for the algorithm, then the hash (33 or 65 bytes): half the size of the text, sorted by
 algorithm first. OCI image-spec, "Digests".
 """
 
@@ -18,7 +18,7 @@ _HEX: Final = re.compile(r"[0-9a-f]+")
 
 
 class DigestError(ValueError):
-    """Not a digest, or one by an algorithm that is not supported; the message says which."""
+    """Not a digest, or one with an unsupported algorithm; the message says which."""
 
 
 class Digest:
@@ -32,7 +32,7 @@ class Digest:
 
     @classmethod
     def parse(cls, text: str) -> Digest:
-        """The digest that `text` names. Raises DigestError."""
+        """The digest in `text`. Raises DigestError."""
         algorithm, _, encoded = text.partition(":")
         if _GRAMMAR.fullmatch(text) is None:
             raise DigestError("not a digest: expected algorithm:hex, for example sha256:…")

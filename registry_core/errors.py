@@ -1,6 +1,7 @@
-"""What an operation may refuse, as types. Raised where it is known; each door (REST, console, CLI) translates it once.
+"""Refusals of operations, as types. Raised where they are detected; each endpoint (REST, console, CLI) translates them
+once.
 
-The message tells whoever asked what to do next. What is wrong with content has types of its own:
+The message tells the caller what to do next. Errors about content have types of their own:
 `registry_core.content.errors`.
 """
 
@@ -12,23 +13,24 @@ class OperationError(Exception):
 
 
 class InvalidInput(OperationError):
-    """A name, value or combination that breaks a rule."""
+    """A name, value or combination that violates a rule."""
 
 
 class Unprocessable(InvalidInput):
-    """A value that the contract's own check refuses before an operation sees it: a page size that is no number."""
+    """A value that the contract's own validation refuses before an operation sees it, such as a page size that is not a
+    number."""
 
 
 class NotAllowed(OperationError):
-    """More than the one who asks may do or give."""
+    """The acting subject may not do or grant this."""
 
 
 class NotFound(OperationError):
-    """There is no such thing, or none that the one who asks may know of."""
+    """There is no such thing, or none that the caller may see."""
 
 
 class AlreadyExists(OperationError):
-    """The name is taken, or the thing is there already."""
+    """The name is taken, or the thing already exists."""
 
 
 class PreconditionFailed(OperationError):
@@ -36,7 +38,7 @@ class PreconditionFailed(OperationError):
 
 
 class TryAgain(OperationError):
-    """Too much is being done just now; it may be asked for again after `retry_after_s` seconds."""
+    """Too many requests at the moment; may be repeated after `retry_after_s` seconds."""
 
     def __init__(self, message: str, *, retry_after_s: int = 5) -> None:
         super().__init__(message)
@@ -44,4 +46,4 @@ class TryAgain(OperationError):
 
 
 class Unavailable(OperationError):
-    """A part of the registry that this needs does not work just now."""
+    """A part of the registry that this needs is unavailable."""

@@ -1,7 +1,7 @@
-"""How much of a JSON document is parsed in a process that serves.
+"""How much of a JSON document may be parsed in a serving process.
 
-What parsing costs grows with the objects, lists and values rather than with the bytes: a MiB of empty lists takes a
-quarter of a second, in which the process does nothing else, and some 30 MiB.
+The cost of parsing grows with the number of objects, lists and values rather than with the bytes: a MiB of empty lists
+blocks the process for a quarter of a second and takes some 30 MiB.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ MEMBERS_MAX: Final = 100_000
 
 
 def excess(content: bytes) -> str:
-    """What a JSON document has more of than is parsed here; empty when nothing.
+    """What a JSON document has too much of to be parsed here; empty if it is within the limits.
 
-    What stands in texts is counted as well, and the answer says what is counted: to tell the two apart takes as long
-    as to parse.
+    Characters inside strings are counted as well, and the message says what is counted: telling them apart would cost
+    as much as parsing.
     """
     if content.count(b"{") + content.count(b"[") > CONTAINERS_MAX:
         return f"more than {CONTAINERS_MAX} opening braces and brackets"

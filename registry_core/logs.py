@@ -1,7 +1,7 @@
 """Logging of every process: structlog, with the standard library, Django, Celery and granian routed through it.
 
-JSON lines when stderr is not a terminal, readable ones when it is. Secrets are taken out here, in one place, before
-anything is written; callers need not remember to.
+JSON lines if stderr is not a terminal, readable ones if it is. Secrets are removed here, in one place, before anything
+is written, so callers need not care.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ import msgspec
 from registry_core.config import MASK, Config, get_config
 from registry_core.machine.imports import without
 
-with without("rich", "greenlet"):  # tracebacks in colours, 3 MiB with what they bring; another kind of threads
+with without("rich", "greenlet"):  # coloured tracebacks (3 MiB); another kind of threads
     import structlog
     from structlog.typing import EventDict, Processor, WrappedLogger
 
@@ -30,17 +30,17 @@ _SECRET_KEY = re.compile(
 )
 _AUTHORIZATION = re.compile(r"\b(Bearer|Basic)\s+[A-Za-z0-9\-._~+/=]{4,}", re.IGNORECASE)
 _URL_PASSWORD = re.compile(r"(://[^\s/:@]*):[^\s/@]+@")
-# A name begins where no character of one stands before it, so that a long text is gone through once.
+# A name begins only after a character that cannot be part of one, so that a long text is scanned once.
 _PARAMETER = re.compile(r"(?<![\w-])([\w-]+)=")
 _VALUE = re.compile(r"[^&\s\"'#]+")
 _SECRET_ENDINGS = ("signature", "credential", "secret", "passwd", "password", "token")
 _SECRET_WORDS = frozenset({"sig", "code", "state"})
-# libraries that tell of every step; Celery of every tick of the clock, each second
+# libraries that log every step; Celery logs every tick of the clock
 _CHATTY = (
     "kombu", "amqp", "asyncio", "urllib3", "httpx", "httpcore",
     "celery.beat", "celery.worker.strategy", "celery.app.trace",
 )  # fmt: skip
-_INTERNAL = ("_record", "_from_structlog")  # what the formatter adds to an event, and takes out again
+_INTERNAL = ("_record", "_from_structlog")  # added to an event by the formatter, and removed again
 ACCESS_BATCH = 256
 _BACKSLASH, _DELETE = b"\\\x7f"
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029]")
@@ -65,7 +65,7 @@ class _AccessLine(msgspec.Struct, kw_only=True, omit_defaults=True):
 
 
 class _Output:
-    """Where lines go; decided once per process by `configure`."""
+    """Where lines go; set once per process by `configure`."""
 
     is_json = True
     is_access_logged = True
@@ -79,8 +79,8 @@ _encode = msgspec.json.Encoder().encode
 def configure(config: Config | None = None, *, stream: TextIO | None = None) -> None:
     """Route all logging of this process to `stream` (stderr by default). Safe to call again.
 
-    Where that is done it stays as it is, also in a forked process: doing it again would write to every logger there
-    is, in memory that is shared until then.
+    A second call changes nothing, even in a forked process: it would write to every existing logger, in memory that is
+    shared until then.
     """
     config = config or get_config()
     stream = stream or sys.stderr
@@ -100,12 +100,12 @@ def configure(config: Config | None = None, *, stream: TextIO | None = None) -> 
 
 
 def configure_django(_logging: Mapping[str, Any]) -> None:
-    """What Django's LOGGING_CONFIG calls: Django logs as everybody else."""
+    """Called by Django through LOGGING_CONFIG: Django logs like everything else."""
     configure()
 
 
 def get_logger(name: str) -> structlog.stdlib.BoundLogger:
-    """A logger for module `name`; give facts as keyword arguments, not in the text."""
+    """A logger for module `name`; pass facts as keyword arguments, not in the text."""
     logger: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(name)
     return logger
 
@@ -123,11 +123,11 @@ def access(
     action: str | None = None,
     repository: str | None = None,
 ) -> None:
-    """Log one answered request: gathered here, written by `flush_access`.
+    """Log one answered request: queued here, written by `flush_access`.
 
-    Without structlog's chain and a write of its own: this is on the path of every pull.
+    Without structlog's chain and a write per line, because every pull does this.
 
-    `path` may carry a query string; signatures and tokens in it are masked, control characters are escaped.
+    `path` may have a query string; signatures and tokens in it are masked, control characters are escaped.
     """
     if not _Output.is_access_logged:
         return
@@ -140,14 +140,14 @@ def access(
         path=redact_text(path) if "=" in path or " " in path else path,
         status=status,
         bytes=size_bytes,
-        duration_ms=round(duration_ms * 1000) / 1000,  # round() to decimals takes three times as long
+        duration_ms=round(duration_ms * 1000) / 1000,  # faster than round() to decimals
         client=client,
         user=user,
         action=action,
         repository=repository,
     )
     encoded = _encode(line)
-    # Hardly ever is there anything to escape. JSON writes the first control characters with a backslash.
+    # Escaping is hardly ever necessary. JSON writes the first control characters with a backslash.
     if _BACKSLASH in encoded or _DELETE in encoded or not encoded.isascii():
         line = _escaped(line)
         encoded = _encode(line)
@@ -157,7 +157,7 @@ def access(
 
 
 def _now() -> str:
-    """The time as an access line has it: RFC 3339, UTC, to the millisecond."""
+    """The time for an access line: RFC 3339, UTC, to the millisecond."""
     return _millisecond(time.time_ns() // 1_000_000)
 
 
@@ -172,11 +172,11 @@ def _second(seconds: int) -> str:
 
 
 def flush_access() -> bool:
-    """Write the access lines gathered so far; whether there were any. The server calls it several times a second and
+    """Write the queued access lines; returns whether there were any. The server calls it several times a second and
     when it ends."""
     lines, _Output.pending = _Output.pending, []
     if lines:
-        with contextlib.suppress(OSError):  # the disk of the log is full: requests are answered all the same
+        with contextlib.suppress(OSError):  # if the disk of the log is full, requests are still answered
             sys.stderr.flush()
             sys.stderr.buffer.write(b"".join(lines))
             sys.stderr.buffer.flush()
@@ -184,7 +184,7 @@ def flush_access() -> bool:
 
 
 def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """structlog processor: no value of a secret key, no credentials and no signatures inside any text."""
+    """structlog processor: masks values of secret keys, and credentials and signatures inside texts."""
     return {key: value if key in _INTERNAL else _redacted(key, value) for key, value in event.items()}
 
 
@@ -210,7 +210,8 @@ def _without_secret_parameters(text: str) -> str:
 
 
 class _WithoutLevel(dict[str, Any]):
-    """A logger's configuration in which granian sets a level in vain: logging would write to all loggers there are."""
+    """A logger's configuration in which granian's attempt to set a level has no effect: logging would write to all
+    loggers."""
 
     def __setitem__(self, key: str, value: Any) -> None:
         if key != "level":
@@ -218,9 +219,9 @@ class _WithoutLevel(dict[str, Any]):
 
 
 def granian_log_config() -> dict[str, Any]:
-    """granian's loggers without handlers of their own, so that its lines come out as ours."""
+    """granian's loggers without handlers of their own, so that their lines are formatted as ours."""
     silent = _WithoutLevel(propagate=True)
-    # Incremental: it adds nothing, and does not go through all loggers of a worker whose memory is shared until then.
+    # Incremental: it adds nothing, and does not visit all loggers of a worker, whose memory is shared until then.
     return {
         "version": 1,
         "incremental": True,
@@ -238,7 +239,7 @@ def _redacted(key: object, value: Any) -> Any:
         return redact_text(value)
     if isinstance(value, bytes):
         return redact_text(value.decode("utf-8", "replace"))
-    if value is None or isinstance(value, int | float):  # no need to ask whether it is a Mapping, which is dear
+    if value is None or isinstance(value, int | float):  # skips the costly check for a Mapping
         return value
     if isinstance(value, Mapping):
         return {inner: _redacted(inner, item) for inner, item in value.items()}
@@ -279,12 +280,12 @@ def _route_standard_library(level: str, stream: TextIO) -> None:
 
 
 def _is_ours_to_mend(record: logging.LogRecord) -> bool:
-    """Django tells of every answer with 4xx or 501: what clients ask for in vain is in the access log already."""
+    """Django logs every 4xx and 501 answer; those are in the access log already."""
     return record.levelno >= logging.ERROR and getattr(record, "status_code", None) != HTTPStatus.NOT_IMPLEMENTED
 
 
 def _without_clients_traceback(record: logging.LogRecord) -> bool:
-    """What Django refuses as suspicious is the client's fault: where in Django that was noticed helps nobody."""
+    """Requests that Django refuses as suspicious are the client's fault: the traceback within Django does not help."""
     if record.name.startswith("django.security."):
         record.exc_info = None
         record.levelno, record.levelname = logging.WARNING, "WARNING"
@@ -300,7 +301,7 @@ def _console_renderer(stream: TextIO) -> Processor:
 
 
 def _without_internals(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """Drop what the formatter added, and what Django attaches to its records: objects, not facts."""
+    """Drop what the formatter added, and objects that Django attaches to its records."""
     for key in (*_INTERNAL, "request", "server_time", "status_code", "data"):
         event.pop(key, None)
     event["event"] = _one_line(str(event.get("event", "")))

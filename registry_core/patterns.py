@@ -1,6 +1,6 @@
-"""Regular expressions that users write: matched by RE2, whose time grows with the text alone, whatever the pattern.
+"""Regular expressions that users write: matched by RE2, whose time is linear in the text, whatever the pattern.
 
-Our own patterns are compiled by `re`; tests/registry_core/test_patterns.py holds each of them to the same.
+Our own patterns are compiled by `re`; tests/registry_core/test_patterns.py checks that each is linear too.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ import re2
 from registry_core.errors import InvalidInput
 
 PATTERN_MAX: Final = 512
-"""Characters of a pattern."""
+"""The most characters of a pattern."""
 MEMORY_BYTES: Final = 1 << 20
-"""What a compiled pattern may take."""
+"""The most memory of a compiled pattern."""
 
 
 class Pattern:
-    """A pattern of a user. It matches whole texts, as rules about names mean it."""
+    """A user's pattern. It matches whole texts, as rules about names do."""
 
     __slots__ = ("_compiled", "text")
 
@@ -36,7 +36,7 @@ class Pattern:
         self.text = text
 
     def matches(self, text: str) -> bool:
-        """Whether the pattern matches the whole text; never one that is not Unicode."""
+        """Whether the pattern matches the whole text; never text that is not valid Unicode."""
         try:
             return self._compiled.fullmatch(text) is not None
         except UnicodeEncodeError:

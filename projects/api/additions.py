@@ -1,4 +1,4 @@
-"""`…/artifacts/{reference}/additions`: what more there is to see of an artifact."""
+"""`…/artifacts/{reference}/additions`: further content of an artifact."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ class AdditionView(ArtifactView):
     def get(
         self, _request: Request, project_name: str, repository_name: str, reference: str, addition: str
     ) -> HttpResponse:
-        """An image's build_history; values.yaml, readme.md and dependencies of a chart; license, readme.md and files
-        of a model. Texts come as they are, never rendered."""
+        """An image's build_history; values.yaml, readme.md and dependencies of a chart; license, readme.md and files of
+        a model. Texts are returned as they are, never rendered."""
         if addition.lower() == "sbom":
-            raise NotFound("the artifact has no SBOM: this release makes none")
+            raise NotFound("the artifact has no SBOM: this release does not generate any")
         found = addition_of(
             repository=self.repository_ref,
             artifact=self.artifact,
@@ -50,11 +50,11 @@ class VulnerabilitiesView(ArtifactView):
 
     @operation("getVulnerabilitiesAddition", TAG, parameters=[VULNERABILITIES], answer=str, media_type="text/plain")
     def get(self, _request: Request, project_name: str, repository_name: str, reference: str) -> HttpResponse:
-        """The vulnerability reports by their form; there are none while nothing scans."""
+        """The vulnerability reports by media type; empty, because nothing scans yet."""
         find_artifact(self.repository_ref, self.reference)
         return _text(b"{}", JSON)
 
 
 def _text(content: bytes, media_type: str) -> HttpResponse:
-    """Text, which `registry_core.http.outgoing` keeps browsers from taking for anything else."""
+    """A text response; `registry_core.http.outgoing` keeps browsers from interpreting it as another type."""
     return HttpResponse(content, content_type=media_type)

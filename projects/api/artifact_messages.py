@@ -1,4 +1,4 @@
-"""Artifacts, tags and what belongs to them, as the API takes and shows them."""
+"""Request and response messages of artifacts, tags and related resources."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ADDITIONS: Final = {
 
 
 class Platform(Answer, kw_only=True):
-    """What an image runs on. The names with quotes in them are the contract's."""
+    """The platform of an image. The field names with dots are the contract's."""
 
     architecture: Any = ""
     os: Any = ""
@@ -32,7 +32,7 @@ class Platform(Answer, kw_only=True):
 
 
 class Reference(Answer, kw_only=True):
-    """A child of an index. `child_id` is 0 where the repository does not have the child."""
+    """A child of an index. `child_id` is 0 if the repository does not contain the child."""
 
     parent_id: int
     child_id: int
@@ -55,7 +55,7 @@ class TagAnswer(Answer):
 
 
 class Label(Answer):
-    """A label. `scope` g: of everybody's, p: of the project `project_id`."""
+    """A label. `scope`: g for a global label, p for one of the project `project_id`."""
 
     id: int
     name: str
@@ -83,14 +83,14 @@ class Accessory(Answer):
 
 
 class AdditionLink(Answer):
-    """Where more about an artifact is to be had."""
+    """The address of an addition to an artifact."""
 
     href: str
     absolute: bool
 
 
 class ArtifactAnswer(Answer, kw_only=True):
-    """An artifact. Lists in which there is nothing, or that were not asked for, are null."""
+    """An artifact. Lists that are empty, or were not requested, are null."""
 
     id: int
     type: str
@@ -118,7 +118,7 @@ class ArtifactAnswer(Answer, kw_only=True):
 
 
 class NewTag(Body):
-    """A tag to make. What else the contract's form has is the registry's to say."""
+    """A tag to create. Other fields of the contract's message are read-only."""
 
     name: str
     id: int = 0
@@ -130,7 +130,7 @@ class NewTag(Body):
 
 
 class LabelId(Body):
-    """A label to put on an artifact: only its id is looked at."""
+    """A label to attach to an artifact: only its id is used."""
 
     id: Int64 = 0
     name: str | None = None
@@ -146,17 +146,17 @@ _platform: Final = msgspec.json.Decoder(dict[str, Any])
 
 
 def present_artifacts(rows: list[ArtifactRow], details: Details) -> list[ArtifactAnswer]:
-    """The artifacts with what was read about them."""
+    """The messages for artifacts and their details."""
     return [_artifact(row, details) for row in rows]
 
 
 def incomplete(rows: list[ArtifactRow], details: Details) -> str:
-    """What an answer with these artifacts lacks because it would be too large, and what to do; empty when nothing."""
+    """Names what had to be left out of an answer because of its size, and what to do; empty if it is complete."""
     names = {"tag": "tags", "label": "labels", "accessory": "accessories", "child": "references"}
     names["inherited"] = "inherited_accessories"
     lacking = sorted(names[part] for part in details.cut)
     lacking += [] if all(row.is_whole for row in rows) else ["annotations and extra_attrs"]
-    return f"not all {', '.join(lacking)} are here, as there are too many: ask for fewer at once" if lacking else ""
+    return f"incomplete: {', '.join(lacking)}; request fewer artifacts at once" if lacking else ""
 
 
 def _artifact(row: ArtifactRow, details: Details) -> ArtifactAnswer:
@@ -251,12 +251,12 @@ def _platform_answer(platform: dict[str, Any]) -> Platform:
 
 
 def _addition_links(row: ArtifactRow, kind: str, digest: str) -> dict[str, AdditionLink]:
-    # An index has nothing of its own to look into.
+    # An index has no additions of its own.
     names = ADDITIONS.get(kind, ()) if row.config_type else ()
     if not names:
         return {}
     project, _, repository = row.repository_name.partition("/")
-    # Twice, as the contract's clients do: a slash in a name must survive every proxy on the way.
+    # Encoded twice, as the contract's clients do: a slash in a name must survive every proxy on the way.
     repository = quote(quote(repository, safe=""), safe="")
     base = f"/api/v2.0/projects/{project}/repositories/{repository}/artifacts/{digest}/additions"
     return {name: AdditionLink(href=f"{base}/{name}", absolute=False) for name in names}

@@ -1,4 +1,4 @@
-"""`…/artifacts`: list, look at, copy and delete them; those of a whole project; their accessories."""
+"""`…/artifacts`: list, get, copy and delete them; the artifacts of a whole project; their accessories."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ from registry_core.names import RepositoryName
 
 TAG: Final = "artifact"
 PAGE_REMEMBERED_S: Final = 5.0
-"""Pull times move without a change that would be noticed: a page is that old at the most."""
+"""Pull times change without a change of generation, so a cached page may be this old."""
 
 
 def _digest_key(match: Match) -> Q:
@@ -76,7 +76,8 @@ def _repository_name_key(match: Match) -> Q:
 
 
 def _tags_key(match: Match) -> Q:
-    """`nil`: no tag; `*`: any; else an artifact that has the tag, or one that contains the text."""
+    """`nil`: artifacts without a tag; `*`: with any tag; otherwise those with the exact tag, or with a tag that
+    contains the text."""
     tags = Tag.objects.filter(artifact=OuterRef("pk"), deleted_at=None)
     match match:
         case Exact("nil"):
@@ -93,7 +94,8 @@ def _tags_key(match: Match) -> Q:
 
 
 def _labels_key(match: Match) -> Q:
-    """`(1 2)`: all of these labels, counted in one look at an artifact's own, however many labels are named."""
+    """`(1 2)`: artifacts with all of these labels, counted in one scan of each artifact's labels, however many are
+    named."""
     texts = (match.value,) if isinstance(match, Exact) else getattr(match, "values", ())
     if not texts or any(not text.isascii() or not text.isdigit() or len(text) > 18 for text in texts):
         raise InvalidInput("use labels=(1 2), with the labels' ids")
@@ -137,21 +139,21 @@ RULES: Final = ListRules(
     },
     nullable=frozenset({"pulled_at"}),
 )
-VULNERABILITIES: Final = header("X-Accept-Vulnerabilities", "Which forms of the vulnerability report are wanted.")
+VULNERABILITIES: Final = header("X-Accept-Vulnerabilities", "The accepted media types of the vulnerability report.")
 WITH: Final = (
     query("with_tag", "With the tags.", bool, default=True),
     query("with_label", "With the labels.", bool, default=False),
-    query("with_scan_overview", "With the result of the last scan, where there was one.", bool, default=False),
-    query("with_sbom_overview", "With the state of the SBOM, where there is one.", bool, default=False),
-    query("with_immutable_status", "With the tags' immutability; it is always there.", bool, default=False),
-    query("with_accessory", "With the accessories.", bool, default=False),
-    query("with_inherited_accessory", "With the signatures of the indexes that it is in.", bool, default=False),
+    query("with_scan_overview", "Include the result of the last scan, if there is one.", bool, default=False),
+    query("with_sbom_overview", "Include the state of the SBOM, if there is one.", bool, default=False),
+    query("with_immutable_status", "Ignored: the immutability of tags is always included.", bool, default=False),
+    query("with_accessory", "Include the accessories.", bool, default=False),
+    query("with_inherited_accessory", "Include the signatures of indexes that contain it.", bool, default=False),
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A page as it is sent."""
+    """A rendered page."""
 
     body: bytes
     headers: Mapping[str, str]
@@ -192,7 +194,7 @@ class ArtifactsView(ContentView):
         errors=(400, 401, 403, 404),
     )
     def post(self, request: Request, project_name: str, repository_name: str) -> Response:
-        """Copy an artifact here, with its children, its accessories and its tags; also one that is here already."""
+        """Copy an artifact into this repository, with its children, accessories and tags. A copy may be repeated."""
         source = parse_source(parameters_of(request).get("from", ""))
         found = self._pullable(source)
         path = self.decoded_repository_name
@@ -206,7 +208,7 @@ class ArtifactsView(ContentView):
         return created(f"{request.path}/{source.reference}")
 
     def _pullable(self, source: Source) -> RepositoryRef:
-        """The repository to copy from. One that the caller may not pull from looks as if it were not there."""
+        """The repository to copy from. One that the caller may not pull from is reported as nonexistent."""
         project = find_project(source.name.project, is_name=True)
         held = permissions_in(self.subject, project, named=source.name.project)
         if project is None or ("repository", PULL) not in held:
@@ -231,14 +233,14 @@ class ArtifactOfReferenceView(ArtifactView):
         parameters=[
             query("page", "Not looked at.", int),
             query("page_size", "Not looked at.", int),
-            query("with_signature", "Not looked at: signatures are accessories.", bool),
+            query("with_signature", "Ignored; accepted for compatibility. Signatures are accessories.", bool),
             VULNERABILITIES,
             *WITH,
         ],
         answer=ArtifactAnswer,
     )
     def get(self, request: Request, project_name: str, repository_name: str, reference: str) -> Response:
-        """Look at an artifact."""
+        """Get an artifact."""
         wanted = _wanted(request)
         rows = artifact_rows([self.artifact.pk])
         if not rows:
@@ -248,7 +250,7 @@ class ArtifactOfReferenceView(ArtifactView):
 
     @operation("deleteArtifact", TAG, errors=(400, 401, 403, 404, 412))
     def delete(self, _request: Request, project_name: str, repository_name: str, reference: str) -> Response:
-        """Delete an artifact with its tags and accessories; not while an index refers to it."""
+        """Delete an artifact with its tags and accessories. Refused while an index refers to it."""
         delete_manifest(repository=self.repository_ref, digest=self.digest, cause=self.cause)
         return done()
 
@@ -274,7 +276,7 @@ class AccessoriesView(ArtifactView):
 
     @operation("listAccessories", TAG, parameters=PAGED, answer=list[Accessory])
     def get(self, request: Request, project_name: str, repository_name: str, reference: str) -> Response:
-        """List what is about the artifact: signatures, SBOMs, accelerated forms."""
+        """List the accessories of the artifact: signatures, SBOMs, accelerated images."""
         subject, repository = self.artifact, self.repository_ref
         rows = Artifact.objects.filter(repository_id=repository.id, accessory_of=bytes(subject.digest), deleted_at=None)
         page = keys_listed(request, rows, ACCESSORY_RULES)
@@ -296,7 +298,7 @@ class ProjectArtifactsView(ApiView):
             *PAGED,
             VULNERABILITIES,
             *WITH,
-            query("latest_in_repository", "Only the newest of each repository, of a type that q names.", bool),
+            query("latest_in_repository", "Only the newest artifact of each repository; q must name a type.", bool),
         ],
         answer=list[ArtifactAnswer],
     )
@@ -309,7 +311,7 @@ class ProjectArtifactsView(ApiView):
 
 
 def _latest(request: Request, rows: QuerySet[Artifact]) -> QuerySet[Artifact]:
-    """The newest of each repository among those of the type that `q` names; without a type there is no such thing."""
+    """The newest artifact of each repository, of the type that `q` must name."""
     asked = parse_q(request.query_params.get("q", ""))
     types = {key: asked[folded(key)] for key in ("artifact_type", "media_type") if folded(key) in asked}
     if not types:
@@ -339,7 +341,7 @@ def _page(request: Request, rows: QuerySet[Artifact], count: Counting = counted)
 
 
 def _warning(text: str) -> dict[str, str]:
-    """The header for what a client may show its user (as OCI distribution-spec 1.1, "Warnings")."""
+    """A `Warning` header that clients may show to their users (as in OCI distribution-spec 1.1, "Warnings")."""
     return {"Warning": f'299 - "{text}"'} if text else {}
 
 

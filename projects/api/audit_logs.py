@@ -1,4 +1,4 @@
-"""The audit log, of everything or of one project, as entries and as the older view of content alone."""
+"""The audit log, of the whole registry or of one project, in full and in the older form that covers content only."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from registry_core.content.models import Project
 
 TAG: Final = "auditlog"
 LOG_LIST: Final[Permission] = ("log", "list")
-# As in the index `auditentry_content`.
+# The same kinds as in the index `auditentry_content`.
 CONTENT_TYPES: Final = ("artifact", "tag", "repository", "project")
 CONTENT_OPERATIONS: Final = ("create", "delete", "pull")
 RULES: Final = ListRules(
@@ -62,7 +62,7 @@ _long_logs: Memory[bool] = Memory("long logs")
 
 
 class AuditLog(Answer, kw_only=True):
-    """A push, pull or deletion, as the older view has it."""
+    """A push, pull or deletion in the older form."""
 
     id: int
     username: str
@@ -73,7 +73,7 @@ class AuditLog(Answer, kw_only=True):
 
 
 class AuditLogExt(AuditLog, kw_only=True):
-    """One thing that somebody did."""
+    """An entry of the audit log."""
 
     operation_description: str
     operation_result: bool
@@ -91,7 +91,7 @@ class AuditLogsView(ApiView):
     access = {"GET": SIGNED_IN}
 
     def recorded_read(self) -> AuditLogRead:
-        """The log of all that the caller may see."""
+        """The log that the caller may see."""
         return AuditLogRead(name="the audit log")
 
     @operation("listAuditLogs", TAG, parameters=PAGED, answer=list[AuditLog], errors=(400, 401))
@@ -106,12 +106,12 @@ class AuditLogExtsView(ApiView):
     access = {"GET": SIGNED_IN}
 
     def recorded_read(self) -> AuditLogRead:
-        """The log of all that the caller may see."""
+        """The log that the caller may see."""
         return AuditLogRead(name="the audit log")
 
     @operation("listAuditLogExts", TAG, parameters=PAGED, answer=list[AuditLogExt], errors=(400, 401))
     def get(self, request: Request) -> Response:
-        """List what was done in the projects whose log the caller may see; administrators see all."""
+        """List entries of the projects whose log the caller may see; administrators see all."""
         return _listed(request, visible_entries(self.subject), _entry, which=f"all {self.subject.key}")
 
 
@@ -152,7 +152,7 @@ class ProjectLogExtsView(ApiView):
 
     @operation("getLogExts", PROJECT_TAG, parameters=PAGED, answer=list[AuditLogExt], errors=(400, 401, 403))
     def get(self, request: Request, project_name: str) -> Response:
-        """List what was done in a project."""
+        """List the entries of a project."""
         return _listed(request, _of_project(self.project), _entry, which=f"all {self.project.pk}")
 
 
@@ -185,7 +185,7 @@ def _of_content(entries: QuerySet[AuditEntry]) -> QuerySet[AuditEntry]:
 def _listed(
     request: Request, rows: QuerySet[AuditEntry], present: Callable[[AuditEntry], Any], *, which: str
 ) -> Response:
-    """A page of `rows`, which are those of the log that is called `which`."""
+    """A page of `rows`, which are entries of the log identified by `which`."""
 
     def presented(found: Sequence[AuditEntry]) -> list[Any]:
         return [present(entry) for entry in found]
@@ -197,9 +197,10 @@ def _listed(
 
 
 def _count(rows: QuerySet[AuditEntry], which: str) -> int:
-    """How many entries there are: exact while they are few, then never too low, as ids are given out once.
+    """The number of entries: exact up to a limit, beyond that an upper bound derived from the ids, which are given out
+    once.
 
-    That a log is long is remembered: it hardly gets short again, and finding out costs more than a page of it.
+    That a log is long is cached: it hardly ever becomes short again, and checking costs more than a page of it.
     """
     if _long_logs.get(which) is None:
         few = bounded_count(rows, most=COUNT_MAX)

@@ -1,6 +1,6 @@
-"""The base of the views of what is in a project: which repository and artifact the address means, from memory.
+"""Base of the views of content in a project: resolves the repository and the artifact of a URL, using caches.
 
-Names are remembered as on the data path, so that a page spends its statements on the page.
+Names are cached as on the data path, so that a page spends its statements on its rows.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ FALSE: Final = frozenset({"", "false", "0"})
 
 
 class ContentView(ApiView):
-    """An address below `/projects/{project_name}`."""
+    """A resource below `/projects/{project_name}`."""
 
     @cached_property
     def found_project(self) -> Project | None:
@@ -38,7 +38,7 @@ class ContentView(ApiView):
         if found is None:
             _absent.fill(name, lambda: find_project(name, is_name=True) is None, depends_on=[name_key(name)])
             return None
-        # Whose generation to look at is known only now: read again under it.
+        # The project's generation is known only after the read, so read again under it.
         return _projects.fill(
             name,
             lambda: find_project(name, is_name=True),
@@ -48,12 +48,12 @@ class ContentView(ApiView):
 
     @property
     def decoded_repository_name(self) -> str:
-        """The repository's name without its project, as the address has it."""
+        """The repository's name without its project, decoded from the URL."""
         return unquote(str(self.kwargs["repository_name"]))
 
     @cached_property
     def repository(self) -> Repository:
-        """The repository of the address, within its project. Raises NotFound."""
+        """The repository of the URL, within its project. Raises NotFound."""
         name = self.decoded_repository_name
         living = Repository.objects.filter(project=self.project, deleted_at=None)
         found = living.filter(name=name).first() if "\x00" not in name else None
@@ -64,7 +64,7 @@ class ContentView(ApiView):
 
     @property
     def repository_ref(self) -> RepositoryRef:
-        """The repository of the address. Raises NotFound."""
+        """The repository of the URL. Raises NotFound."""
         name = self.decoded_repository_name
         project = self.project
         return _repositories.recall(
@@ -76,16 +76,16 @@ class ContentView(ApiView):
 
 
 class ArtifactView(ContentView):
-    """An address below `…/artifacts/{reference}`."""
+    """A resource below `…/artifacts/{reference}`."""
 
     @property
     def reference(self) -> str:
-        """The tag or digest of the address."""
+        """The tag or digest of the URL."""
         return unquote(str(self.kwargs["reference"]))
 
     @cached_property
     def artifact(self) -> Artifact:
-        """The artifact that the tag or digest of the address means. Raises NotFound, DigestError or InvalidName."""
+        """The artifact that the tag or digest of the URL refers to. Raises NotFound, DigestError or InvalidName."""
         return find_artifact(self.repository_ref, self.reference)
 
     @property
@@ -95,7 +95,7 @@ class ArtifactView(ContentView):
 
 
 def find_artifact(repository: RepositoryRef, reference: str) -> Artifact:
-    """The living artifact that a tag or digest means. Raises NotFound, DigestError or InvalidName."""
+    """The artifact that a tag or digest refers to. Raises NotFound, DigestError or InvalidName."""
     wanted = parse_reference(reference)
     condition: dict[str, Any] = {"tags__name": wanted, "tags__deleted_at": None, "tags__repository_id": repository.id}
     if isinstance(wanted, Digest):
@@ -108,5 +108,5 @@ def find_artifact(repository: RepositoryRef, reference: str) -> Artifact:
 
 
 def is_asked(value: str | None, *, default: bool = False) -> bool:
-    """The truth of a `with_…` parameter."""
+    """The boolean value of a `with_…` parameter."""
     return default if value is None else value.lower() not in FALSE

@@ -60,7 +60,7 @@ RULES: Final = ListRules(
 
 
 class LabelRequest(Body):
-    """A label to make or change. Its scope and project are looked at when it is made."""
+    """A label to create or change. Scope and project are only used when it is created."""
 
     name: Text = ""
     description: Text = ""
@@ -83,14 +83,14 @@ class LabelsView(ApiView):
         parameters=[
             *PAGED,
             query("name", "Labels whose name contains this."),
-            query("scope", "g: everybody's, p: those of a project.", default=GLOBAL),
+            query("scope", "g: global labels, p: labels of a project.", default=GLOBAL),
             query("project_id", "The project, with the scope p.", int),
         ],
         answer=list[LabelAnswer],
         errors=(400, 401, 403),
     )
     def get(self, request: Request) -> Response:
-        """List labels of everybody's, or of a project."""
+        """List global labels, or those of a project."""
         given = parameters_of(request)
         rows = self._of_scope(given.get("scope") or GLOBAL, given.get("project_id", ""))
         if name := given.get("name"):
@@ -99,10 +99,10 @@ class LabelsView(ApiView):
 
     @operation("CreateLabel", TAG, body=LabelRequest, status=201, errors=(400, 401, 403, 409))
     def post(self, request: Request) -> Response:
-        """Make a label for everybody (administrators), or in a project."""
+        """Create a global label (administrators), or one in a project."""
         asked = parse_body(request, LabelRequest)
         if asked.scope not in {GLOBAL, OF_PROJECT}:
-            raise InvalidInput("scope is g for everybody's labels, or p for those of a project")
+            raise InvalidInput("scope is g for global labels, or p for labels of a project")
         project = None if asked.scope == GLOBAL else self._project(str(asked.project_id or ""))
         _demand(self, project, "create")
         made = labels.create_label(
@@ -114,18 +114,18 @@ class LabelsView(ApiView):
         if scope == GLOBAL:
             return Label.objects.filter(project=None)
         if scope != OF_PROJECT:
-            raise InvalidInput("scope is g for everybody's labels, or p for those of a project")
+            raise InvalidInput("scope is g for global labels, or p for labels of a project")
         project = self._project(project_id)
         _demand(self, project, "list")
         return Label.objects.filter(project=project)
 
     def _project(self, project_id: str) -> Project:
-        """The project of that id. One that the caller may not see looks as if it were not there."""
+        """The project with that id. One that the caller may not see is reported as nonexistent."""
         if not project_id.isascii() or not project_id.isdigit() or len(project_id) > 18:
-            raise InvalidInput("project_id is the number of a project, which the scope p needs")
+            raise InvalidInput("scope p needs project_id, the number of a project")
         project = find_project(project_id)
         if project is None:
-            permissions_in(self.subject, None, named=project_id)  # takes as long as for one that is there
+            permissions_in(self.subject, None, named=project_id)  # the same work as for an existing project
             if is_sysadmin(self.subject):
                 raise NotFound(f"there is no project {project_id}")
             raise _refusal()
@@ -139,7 +139,7 @@ class LabelView(ApiView):
 
     @operation("GetLabelByID", TAG, answer=LabelAnswer)
     def get(self, _request: Request, label_id: int) -> Response:
-        """Look at a label."""
+        """Get a label."""
         return Response(_answer(self._label(label_id, "read")))
 
     @operation("UpdateLabel", TAG, body=LabelRequest, errors=(400, 401, 403, 404, 409))
@@ -153,12 +153,13 @@ class LabelView(ApiView):
 
     @operation("DeleteLabel", TAG)
     def delete(self, _request: Request, label_id: int) -> Response:
-        """Delete a label, and take it off all artifacts."""
+        """Delete a label and remove it from all artifacts."""
         labels.delete_label(label=self._label(label_id, "delete"), cause=self.cause)
         return done()
 
     def _label(self, label_id: int, action: str) -> Label:
-        """The label, when the caller may do that with it. One of a project that he may not see is not there."""
+        """The label, if the caller may do this with it. A label of a project that the caller may not see is reported as
+        nonexistent."""
         living = Label.objects.filter(Q(project=None) | Q(project__deleted_at=None)).select_related("project")
         label = living.filter(pk=label_id).first() if label_id < 1 << 63 else None
         if label is None or (label.project and ("", "read") not in permissions_in(self.subject, label.project)):
@@ -174,10 +175,10 @@ class ArtifactLabelsView(ArtifactView):
 
     @operation("addLabel", "artifact", body=LabelId, errors=(400, 401, 403, 404, 409))
     def post(self, request: Request, project_name: str, repository_name: str, reference: str) -> Response:
-        """Put a label on the artifact: one of everybody's or of its project."""
+        """Attach a label to the artifact: a global one, or one of its project."""
         label_id = parse_body(request, LabelId).id
         if label_id < 1:
-            raise InvalidInput("say which label: its id")
+            raise InvalidInput("name the label by its id")
         labels.add_label(repository=self.repository_ref, artifact=self.artifact, label_id=label_id, cause=self.cause)
         return done()
 
@@ -191,7 +192,7 @@ class ArtifactLabelView(ArtifactView):
     def delete(
         self, _request: Request, project_name: str, repository_name: str, reference: str, label_id: int
     ) -> Response:
-        """Take a label off the artifact."""
+        """Remove a label from the artifact."""
         if label_id >= 1 << 63:
             raise NotFound(f"the artifact has no label {label_id}")
         labels.remove_label(repository=self.repository_ref, artifact=self.artifact, label_id=label_id, cause=self.cause)
@@ -199,7 +200,8 @@ class ArtifactLabelView(ArtifactView):
 
 
 def _demand(view: ApiView, project: Project | None, action: str) -> None:
-    """Refuse who may not do this with labels of the project, or (None) with everybody's, which all may read."""
+    """Refuse callers that may not do this with labels of the project, or (None) with global labels, which everybody may
+    read."""
     if project is not None:
         is_allowed = ("label", action) in permissions_in(view.subject, project)
     else:
@@ -209,7 +211,7 @@ def _demand(view: ApiView, project: Project | None, action: str) -> None:
 
 
 def _refusal() -> PermissionDenied:
-    return PermissionDenied("this does not exist, or you may not do it: ask an administrator for the right")
+    return PermissionDenied("not found, or you lack permission: ask an administrator for access")
 
 
 def _present(found: Sequence[Label]) -> list[Any]:

@@ -49,24 +49,24 @@ class MetadataView(ApiView):
 
     @operation("getProjectMetadata", TAG, parameters=[IS_NAME], answer=Pairs)
     def get(self, _request: Request, project_name_or_id: str, meta_name: str) -> Response:
-        """Show one of the metadata; nothing where it is not set."""
+        """Show one metadata value; empty if it is not set."""
         held = _metadata(self.project)
         return Response({name: value for name, value in held.items() if name == meta_name})
 
     @operation("updateProjectMetadata", TAG, parameters=[IS_NAME], body=Pairs)
     def put(self, request: Request, project_name_or_id: str, meta_name: str) -> Response:
-        """Change one of the metadata that are set."""
+        """Change a metadata value that is set."""
         name, value = _only_pair(request)
         if name != meta_name:
-            raise InvalidInput(f"the address names {meta_name[:64]}, the body {name[:64]}: name the same")
+            raise InvalidInput(f"the URL names {meta_name[:64]} and the body {name[:64]}: use the same name in both")
         if name not in _metadata(self.project):
-            raise NotFound(f"the metadata {name[:64]} are not set: add them")
+            raise NotFound(f"{name[:64]} is not set: add it with POST first")
         change_metadata(project=self.project, values={name: value}, cause=self.cause)
         return done()
 
     @operation("deleteProjectMetadata", TAG, parameters=[IS_NAME])
     def delete(self, _request: Request, project_name_or_id: str, meta_name: str) -> Response:
-        """Forget one of the metadata, if it is set."""
+        """Remove a metadata value, if it is set."""
         delete_metadata(project=self.project, name=meta_name, cause=self.cause)
         return done()
 

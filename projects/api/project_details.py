@@ -1,4 +1,4 @@
-"""What belongs to one project and is no list of its own: its summary, and its scanner."""
+"""Details of one project: its summary and its scanner."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ _COUNTED: Final = {
 
 
 class ProjectSummaryQuota(Answer):
-    """What the project may use and does, in bytes; -1 is no limit."""
+    """The project's storage limit and usage, in bytes; -1 is no limit."""
 
     hard: dict[str, Int64]
     used: dict[str, Int64]
 
 
 class RegistryCredential(Answer):
-    """How the upstream registry is signed in to."""
+    """The credentials for the upstream registry."""
 
     type: str = ""
     access_key: str = ""
@@ -62,7 +62,7 @@ class Registry(Answer):
 
 
 class ProjectSummary(Answer):
-    """A project in numbers. Members and quota only for those who may see them."""
+    """A project in numbers. Members and quota are shown only to callers that may see them."""
 
     repo_count: int
     project_admin_count: int = 0
@@ -75,7 +75,7 @@ class ProjectSummary(Answer):
 
 
 class ScannerRegistration(msgspec.Struct, kw_only=True):
-    """A scanner that can be chosen."""
+    """A scanner that can be selected."""
 
     uuid: str
     name: str
@@ -97,7 +97,7 @@ class ScannerRegistration(msgspec.Struct, kw_only=True):
 
 
 class ProjectScanner(Body):
-    """The scanner to choose."""
+    """The scanner to select."""
 
     uuid: ShortText
 
@@ -123,12 +123,12 @@ class ProjectScannerView(ApiView):
 
     @operation("getScannerOfProject", TAG, parameters=[IS_NAME], answer=ScannerRegistration)
     def get(self, _request: Request, project_name_or_id: str) -> Response:
-        """Say which scanner the project uses: none, as none is registered yet."""
-        raise NotFound("no scanner is registered: there is none that this project could use")
+        """Show which scanner the project uses: 404, because none is registered yet."""
+        raise NotFound("no scanner is registered, so the project has none")
 
     @operation("setScannerOfProject", TAG, parameters=[IS_NAME], body=ProjectScanner)
     def put(self, request: Request, project_name_or_id: str) -> Response:
-        """Choose a scanner: there is none to choose yet."""
+        """Select a scanner: 404, because none is registered yet."""
         wanted = parse_body(request, ProjectScanner)
         raise NotFound(f"there is no scanner {wanted.uuid}")
 

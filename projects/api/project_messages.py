@@ -1,4 +1,4 @@
-"""Projects as the API takes and shows them."""
+"""Request and response messages of projects."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from registry_core.content.models import Project
 from registry_core.errors import InvalidInput
 
 ALLOWLIST_MAX: Final = 2_000
-"""So many that a list of a hundred projects, which anybody may ask for, stays an answer of a few megabytes."""
+"""Limits the size of a list of a hundred projects, which anybody may request, to a few megabytes."""
 
 
 class CVEAllowlistItem(Answer):
-    """One vulnerability that is put up with."""
+    """A vulnerability on the allowlist."""
 
     cve_id: ShortText
 
 
 class CVEAllowlist(Answer, kw_only=True):
-    """The vulnerabilities that are put up with. `expires_at` in seconds since the epoch; absent: never."""
+    """An allowlist of vulnerabilities. `expires_at` in seconds since the epoch; absent: never."""
 
     id: int = 0
     project_id: int = 0
@@ -36,7 +36,7 @@ class CVEAllowlist(Answer, kw_only=True):
 
 
 class CVEAllowlistRequest(Body):
-    """The vulnerabilities to put up with. What else the contract's form has is the registry's to say."""
+    """An allowlist to store. Other fields of the contract's message are read-only."""
 
     id: int = 0
     project_id: int = 0
@@ -46,7 +46,7 @@ class CVEAllowlistRequest(Body):
     update_time: str = ""
 
     def kept(self) -> dict[str, Any]:
-        """What is stored of it: each vulnerability once."""
+        """The stored form: each vulnerability once."""
         return {"items": list(dict.fromkeys(item.cve_id for item in self.items)), "expires_at": self.expires_at}
 
 
@@ -90,14 +90,14 @@ class ProjectAnswer(Answer, kw_only=True):
 
 
 class ProjectDeletable(Answer):
-    """Whether a project can be deleted, and what stands in the way."""
+    """Whether a project can be deleted; if not, the reason."""
 
     deletable: bool
     message: str
 
 
 class ProjectRequest(Body, kw_only=True):
-    """A project to create, or what to change of one."""
+    """A project to create, or the values to change."""
 
     project_name: ShortText = ""
     public: bool | None = None
@@ -108,32 +108,33 @@ class ProjectRequest(Body, kw_only=True):
 
     @property
     def is_public(self) -> bool | None:
-        """Whether it shall be public; None: it is not said. Raises InvalidInput."""
+        """Whether the project is to be public; None if the request does not say. Raises InvalidInput."""
         said = self.values().get("public")
         return self.public if said is None else checked({PUBLIC: said})[PUBLIC] == "true"
 
     def values(self) -> dict[str, str]:
-        """The metadata that are named."""
+        """The metadata in the request."""
         given = msgspec.structs.asdict(self.metadata) if self.metadata else {}
         return {name: value for name, value in given.items() if value is not None}
 
     def allowlist(self) -> dict[str, Any] | None:
-        """The allowlist to keep; None: it is not said."""
+        """The allowlist to store; None if the request has none."""
         return self.cve_allowlist.kept() if self.cve_allowlist else None
 
     def storage_limit_bytes(self, subject: Subject) -> int | None:
-        """The limit for a new project: the choice of an administrator, or of a robot that may create projects, and of
-        nobody else; None: the default. 0 is no choice.
+        """The limit for a new project: administrators, and robots that may create projects, can choose it; for others,
+        and for 0, None: the default.
 
         Raises InvalidInput.
         """
         if self.registry_id:
-            raise InvalidInput("proxy cache projects are not there yet: leave registry_id out")
+            raise InvalidInput("proxy cache projects are not supported yet: leave out registry_id")
         return self.storage_limit or None if may_in_system(subject, "project", "create") else None
 
 
 def project_answer(project: Project, roles: list[int]) -> ProjectAnswer:
-    """The project, read with its settings, their owner and `repo_count`, to someone with these roles in it."""
+    """The message for a project, which was loaded with its settings, their owner and `repo_count`, for a subject with
+    these roles."""
     settings: ProjectSettings | None = getattr(project, "settings", None)
     owner = settings.owner if settings else None
     return ProjectAnswer(
@@ -157,7 +158,7 @@ def project_answer(project: Project, roles: list[int]) -> ProjectAnswer:
 
 
 def allowlist_answer(kept: dict[str, Any] | None, *, project_id: int, made: Time, changed: Time) -> CVEAllowlist:
-    """The allowlist as the API shows it; `kept` is what is stored of it, None: nothing yet."""
+    """The message for an allowlist; `kept` is its stored form, None if none is stored."""
     allowlist = kept or {"items": [], "expires_at": None}
     return CVEAllowlist(
         project_id=project_id,

@@ -1,4 +1,4 @@
-"""`/projects`: list, create, look at, change and delete them."""
+"""`/projects`: list, create, get, change and delete them."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ KEYS: Final[dict[str, Condition]] = {
     "owner_id": number_key("settings__owner_id"),
     "creation_time": time_key("created_at"),
     "update_time": time_key("settings__updated_at"),
-    "registry_id": fixed_key(0),  # no project is a proxy cache yet
+    "registry_id": fixed_key(0),  # proxy caches are not supported yet
     "deleted": fixed_key(False),
 }
 RULES: Final = ListRules(
@@ -82,9 +82,9 @@ class ProjectsView(ApiView):
         parameters=[
             *PAGED,
             query("name", "Projects whose name contains this."),
-            query("public", "Only public ones, or only others.", bool),
+            query("public", "true: only public projects, false: only private ones.", bool),
             query("owner", "Only those of this user."),
-            query("with_detail", "With metadata and counts; this is so by itself.", bool, default=True),
+            query("with_detail", "Include metadata and counts; true by default.", bool, default=True),
         ],
         answer=list[ProjectAnswer],
         errors=(400, 401),
@@ -110,7 +110,7 @@ class ProjectsView(ApiView):
         errors=(400, 401, 404),
     )
     def head(self, request: Request) -> Response:
-        """Tell whether a project of a name exists: 200 or 404."""
+        """Check whether a project name exists: 200 or 404."""
         name = request.query_params.get("project_name", "")
         if not name:
             raise InvalidInput("name the project: ?project_name=")
@@ -121,7 +121,7 @@ class ProjectsView(ApiView):
     @operation(
         "createProject",
         TAG,
-        parameters=[header("X-Resource-Name-In-Location", "true: the Location names the project.", bool)],
+        parameters=[header("X-Resource-Name-In-Location", "true: Location has the project's name.", bool)],
         body=ProjectRequest,
         status=201,
         errors=(400, 401, 403, 409),
@@ -148,12 +148,12 @@ class ProjectView(ApiView):
 
     @operation("getProject", TAG, parameters=[IS_NAME], answer=ProjectAnswer)
     def get(self, _request: Request, project_name_or_id: str) -> Response:
-        """Look at a project."""
+        """Get a project."""
         return Response(present_projects(self.subject, [projects_with_details([self.project.pk]).get()])[0])
 
     @operation("updateProject", TAG, parameters=[IS_NAME], body=ProjectRequest)
     def put(self, request: Request, project_name_or_id: str) -> Response:
-        """Change the metadata that are named; the others stay."""
+        """Change the metadata in the request; others are unchanged."""
         asked = parse_body(request, ProjectRequest)
         change_metadata(project=self.project, values=asked.values(), cve_allowlist=asked.allowlist(), cause=self.cause)
         return done()
@@ -172,7 +172,7 @@ class DeletableView(ApiView):
 
     @operation("getProjectDeletable", TAG, parameters=[IS_NAME], answer=ProjectDeletable)
     def get(self, _request: Request, project_name_or_id: str) -> Response:
-        """Tell whether the project can be deleted, and why not."""
+        """Check whether the project can be deleted; if not, the reason."""
         obstacle = why_not_deletable(self.project)
         return Response(ProjectDeletable(deletable=not obstacle, message=obstacle))
 
@@ -185,27 +185,27 @@ def visible_projects(subject: Subject) -> QuerySet[Project]:
 
 
 def listable_projects(subject: Subject) -> QuerySet[Project]:
-    """The living projects that the subject may see in a list: a robot may have the right to list all of them."""
+    """The projects that the subject may list. Robots may have the right to list all of them."""
     if subject.kind is SubjectKind.ROBOT and may_in_system(subject, "project", "list"):
         return Project.objects.filter(deleted_at=None)
     return visible_projects(subject)
 
 
 def present_projects(subject: Subject, projects: Sequence[Project]) -> list[ProjectAnswer]:
-    """The projects as the API shows them to the subject, with its own roles in each."""
+    """The messages for projects, with the subject's own roles in each."""
     roles = _roles_in(subject, [project.pk for project in projects])
     return [project_answer(project, roles[project.pk]) for project in projects]
 
 
 def projects_with_details(keys: list[int] | QuerySet[Project, Any]) -> QuerySet[Project]:
-    """The projects of these ids, or of those that a query finds, with what `present_projects` needs."""
+    """The projects with these ids, or those of a query, with what `present_projects` needs."""
     living = Repository.objects.filter(project=OuterRef("pk"), deleted_at=None)
     rows = Project.objects.filter(pk__in=keys).select_related("settings__owner")
     return rows.annotate(repo_count=BoundedCount(living, most=COUNT_MAX))
 
 
 def _roles_in(subject: Subject, project_ids: list[int]) -> dict[int, list[int]]:
-    """The subject's roles by project, the highest first; an administrator is projectAdmin everywhere."""
+    """The subject's roles by project, the highest first; administrators have projectAdmin everywhere."""
     roles: dict[int, list[int]] = defaultdict(list)
     if is_sysadmin(subject):
         return defaultdict(lambda: [int(Role.PROJECT_ADMIN)])

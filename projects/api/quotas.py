@@ -39,7 +39,7 @@ RULES: Final = ListRules(
 
 
 class Quota(Answer, kw_only=True):
-    """What a project may use and does, by resource: `storage` in bytes, -1 is no limit."""
+    """A project's limit and usage by resource: `storage` in bytes, -1 is no limit."""
 
     id: int
     ref: dict[str, Any]
@@ -67,9 +67,9 @@ class QuotasView(ApiView):
             PAGE,
             PAGE_SIZE,
             CURSOR,
-            query("reference", "What kind of thing the quotas are of: project."),
-            query("reference_id", "The one project whose quota is wanted."),
-            query("sort", "hard.storage, used.storage or id; a minus before it: descending."),
+            query("reference", "The kind of resource: project."),
+            query("reference_id", "The id of a project: only its quota."),
+            query("sort", "hard.storage, used.storage or id; a leading minus: descending."),
         ],
         answer=list[Quota],
         errors=(400, 401, 403),
@@ -78,7 +78,7 @@ class QuotasView(ApiView):
         """List the quotas."""
         given = parameters_of(request)
         if given.get("reference", PROJECT) not in {"", PROJECT}:
-            raise InvalidInput(f"there are only quotas of projects: use reference={PROJECT}")
+            raise InvalidInput(f"only projects have quotas: use reference={PROJECT}")
         rows = with_used_bytes(Project.objects.filter(deleted_at=None))
         if reference_id := given.get("reference_id"):
             rows = rows.filter(number_key("pk")(Exact(reference_id)))
@@ -92,7 +92,7 @@ class QuotaView(ApiView):
 
     @operation("getQuota", TAG, answer=Quota, errors=(401, 403, 404))
     def get(self, _request: Request, id: int) -> Response:
-        """Look at a quota."""
+        """Get a quota."""
         return Response(_present(list(_with_owners([_living(id).pk])))[0])
 
     @operation("updateQuota", TAG, body=QuotaUpdateReq)
@@ -100,7 +100,7 @@ class QuotaView(ApiView):
         """Set the limit of a project."""
         hard = parse_body(request, QuotaUpdateReq).hard
         if set(hard) != {STORAGE}:
-            raise InvalidInput(f"there is a limit of {STORAGE} and of nothing else: send hard.{STORAGE}")
+            raise InvalidInput(f"only {STORAGE} has a limit: send hard.{STORAGE}")
         change_limit(project=_living(id), limit_bytes=hard[STORAGE], cause=self.cause)
         return done()
 

@@ -1,4 +1,4 @@
-"""`/repositories` and `/projects/{project_name}/repositories`: list, look at, describe and delete them."""
+"""`/repositories` and `/projects/{project_name}/repositories`: list, get, describe and delete them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ TAG: Final = "repository"
 
 
 class RepositoryAnswer(Answer):
-    """A repository. `pull_count` also counts pulls of what was deleted since."""
+    """A repository. `pull_count` includes pulls of artifacts that have been deleted since."""
 
     id: int
     project_id: int
@@ -41,7 +41,7 @@ class RepositoryAnswer(Answer):
 
 
 class RepositoryRequest(Body):
-    """What to change of a repository: its description. The rest is the registry's to say."""
+    """The description to set. Other fields of the contract's message are read-only."""
 
     description: str = ""
     id: int | None = None
@@ -54,7 +54,7 @@ class RepositoryRequest(Body):
 
 
 def name_key(match: Match) -> Q:
-    """The name, with or without the project's."""
+    """The name, with or without the project."""
     match match:
         case Exact(name):
             return named(name)
@@ -96,7 +96,8 @@ RULES: Final = ListRules(
     },
 )
 KEPT_KEYS: Final = frozenset(map(folded, ("name", "id", "repository_id", "project_id", "creation_time")))
-"""What is said of a repository once and for all: how many there are of such stays until one is made or deleted."""
+"""Conditions on values that never change for a repository: the count of matching rows stays valid until a repository is
+created or deleted."""
 TOTAL_REMEMBERED_S: Final = 60.0
 _totals: Memory[int] = Memory("repository totals")
 
@@ -108,7 +109,7 @@ class AllRepositoriesView(ApiView):
 
     @operation("listAllRepositories", TAG, parameters=PAGED, answer=list[RepositoryAnswer], errors=(400, 401))
     def get(self, request: Request) -> Response:
-        """List the repositories of all projects that the caller may pull from, the newest first."""
+        """List the repositories of all projects that the caller may pull from, newest first."""
         return _listed(request, pullable_projects(self.subject))
 
 
@@ -134,7 +135,7 @@ class RepositoryView(ContentView):
 
     @operation("getRepository", TAG, answer=RepositoryAnswer)
     def get(self, _request: Request, project_name: str, repository_name: str) -> Response:
-        """Look at a repository."""
+        """Get a repository."""
         found = _present([self.repository.pk])
         if not found:
             raise NotFound(f"there is no repository {repository_name}")

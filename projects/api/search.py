@@ -1,4 +1,4 @@
-"""`/search` and `/icons`: what is found by a part of its name, and pictures."""
+"""`/search` and `/icons`: search by a part of a name, and pictures."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class SearchRepository(Answer):
 
 
 class Search(Answer):
-    """What was found: of each kind a hundred at the most, by name."""
+    """Search results: at most a hundred of each kind, by name."""
 
     project: list[ProjectAnswer]
     repository: list[SearchRepository]
@@ -79,7 +79,7 @@ class IconView(ApiView):
 
     @operation("getIcon", "icon", answer=IconAnswer, errors=(400, 401, 403, 404))
     def get(self, _request: Request, digest: str) -> Response:
-        """The picture of an artifact or of a kind of artifacts."""
+        """Get the picture of an artifact, or of a kind of artifact."""
         icon = find_icon(digest=Digest.parse(digest), cause=self.cause)
         return Response(IconAnswer(content=base64.b64encode(icon.content).decode(), content_type=icon.media_type))
 

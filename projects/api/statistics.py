@@ -1,4 +1,5 @@
-"""`/statistics`: how many projects and repositories the caller may see, and for administrators how much is stored."""
+"""`/statistics`: the number of projects and repositories that the caller may see; for administrators also the storage
+used."""
 
 from __future__ import annotations
 
@@ -43,7 +44,7 @@ class StatisticsView(ApiView):
 
 
 def statistic_for(subject: Subject) -> Statistic:
-    """The counts for a subject. What all projects together store, only administrators learn."""
+    """The counts for a subject. Only administrators get the storage used by all projects."""
     visible = visible_projects(subject).order_by()
     living = Repository.objects.filter(deleted_at=None, project__in=visible).order_by()
     projects = dict(visible.values_list("is_public").annotate(Count("pk")))

@@ -1,4 +1,4 @@
-"""`/system/CVEAllowlist`: the vulnerabilities that are put up with everywhere."""
+"""`/system/CVEAllowlist`: the vulnerabilities that are allowed in all projects without a list of their own."""
 
 from __future__ import annotations
 

@@ -47,8 +47,8 @@ class TagsView(ArtifactView):
         TAG,
         parameters=[
             *PAGED,
-            query("with_signature", "Not looked at: signatures are accessories.", bool),
-            query("with_immutable_status", "With the tags' immutability; it is always there.", bool, default=False),
+            query("with_signature", "Ignored; accepted for compatibility. Signatures are accessories.", bool),
+            query("with_immutable_status", "Ignored: the tags' immutability is always included.", bool, default=False),
         ],
         answer=list[TagAnswer],
     )
@@ -59,7 +59,7 @@ class TagsView(ArtifactView):
 
     @operation("createTag", TAG, body=NewTag, status=201, errors=(400, 401, 403, 404, 409))
     def post(self, request: Request, project_name: str, repository_name: str, reference: str) -> Response:
-        """Make a tag that the repository does not have."""
+        """Create a tag. 409 if the repository already has it."""
         name = parse_body(request, NewTag).name
         if not is_tag(name):
             raise InvalidInput("a tag has at most 128 letters, digits, _ . and -, and does not begin with . or -")
@@ -85,7 +85,7 @@ class TagView(ArtifactView):
 
 
 def _present(tags: Sequence[Tag]) -> list[Any]:
-    """The tags. No rule makes tags immutable yet."""
+    """The messages for tags. Immutability rules do not exist yet."""
     return [
         TagAnswer(
             id=tag.pk,

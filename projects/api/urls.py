@@ -1,4 +1,4 @@
-"""The addresses of projects and of what is in them."""
+"""URLs of projects and their content."""
 
 from typing import Final
 
@@ -20,7 +20,7 @@ from projects.api import (
     tags,
 )
 
-# A repository's name may hold slashes: what is longer stands first.
+# Repository names may contain slashes, so longer routes come first.
 REPOSITORIES: Final = "projects/<str:project_name>/repositories"
 ARTIFACTS: Final = f"{REPOSITORIES}/<repository:repository_name>/artifacts"
 ARTIFACT: Final = f"{ARTIFACTS}/<str:reference>"

@@ -1,4 +1,5 @@
-"""What is read of charts, models and images, in the sandbox: pure functions of bytes that import next to nothing.
+"""Parsers for charts, models and images that run in the sandbox: pure functions of bytes that import as little as
+possible.
 
-`projects.readers` says with which limits each of them runs.
+`projects.readers` sets the limits of each.
 """

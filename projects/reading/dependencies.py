@@ -1,4 +1,4 @@
-"""What a Helm chart depends on: Chart.yaml, or requirements.yaml of a chart of the first version."""
+"""The dependencies of a Helm chart: from Chart.yaml, or from requirements.yaml of a chart of API version 1."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ def _scalar(value: object) -> str:
 
 
 class _TextLoader(yaml.BaseLoader):
-    """All scalars are text as it is written, tags mean nothing, and aliases are refused: a few lines of them unfold to
-    more than memory holds."""
+    """Reads all scalars as text, ignores tags, and refuses aliases: a few lines of aliases can expand to more than fits
+    into memory."""
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.AliasEvent):

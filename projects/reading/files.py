@@ -1,4 +1,4 @@
-"""Single files of an archive, as texts."""
+"""Single files of an archive, as text."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _FILE_MAX_BYTES = 1 << 20
 
 
 def chart_files(source: Input, *, names: list[str]) -> dict[str, str]:
-    """Files of a Helm chart itself, by name in lower case; those of the charts in it are deeper."""
+    """Files of a Helm chart, by lower-case name. Files of charts inside it are ignored."""
 
     def wanted(path: str) -> str | None:
         name = path.partition("/")[2].lower()
@@ -27,7 +27,7 @@ def chart_files(source: Input, *, names: list[str]) -> dict[str, str]:
 
 
 def document(source: Input, *, name: str) -> str:
-    """The first file that is called `name`, whatever its ending and folder; empty when there is none."""
+    """The first file named `name`, with any extension and in any folder; empty if there is none."""
 
     def wanted(path: str) -> str | None:
         return name if is_called(path, name) else None
@@ -36,12 +36,12 @@ def document(source: Input, *, name: str) -> str:
 
 
 def text(source: Input) -> str:
-    """The content as a text."""
+    """The content as text."""
     return as_text(source.read_all())
 
 
 def first_files(source: Input, wanted: Callable[[str], str | None], *, at_most: int) -> dict[str, bytes]:
-    """The first plain file for each name that `wanted` gives to a path. Raises TooLarge or Damaged."""
+    """The first regular file for each name that `wanted` returns for a path. Raises TooLarge or Damaged."""
     found: dict[str, bytes] = {}
     archive = Archive(source, unpacked_bytes=_UNPACKED_MAX_BYTES, entries=_ENTRIES_MAX)
     for entry in archive:
@@ -56,10 +56,10 @@ def first_files(source: Input, wanted: Callable[[str], str | None], *, at_most: 
 
 
 def is_called(path: str, name: str) -> bool:
-    """Whether the file of that path is called `name`, whatever its ending and folder."""
+    """Whether the file's name without extension is `name`, in any folder."""
     return path.rpartition("/")[2].lower().partition(".")[0] == name
 
 
 def as_text(content: bytes) -> str:
-    """As UTF-8, whatever it was."""
+    """Decoded as UTF-8, with invalid bytes replaced."""
     return content.decode("utf-8", errors="replace")

@@ -1,4 +1,4 @@
-"""What is shown of JSON: how an image was built, and the files of a model."""
+"""JSON documents: the history of an image, and the files of a model."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ def history(source: Input) -> bytes:
 
 
 def model_documents(source: Input, *, name: str) -> list[tuple[str, str]]:
-    """Media type and digest of the layers with a document called `name`, of a model's manifest. Raises as `history`."""
+    """Media type and digest of the layers of a model's manifest that hold the document `name`. Raises as `history`."""
     documents = [layer for layer in _layers(source) if str(layer.get("mediaType")).startswith(_DOCUMENT)]
     return [(layer["mediaType"], str(layer.get("digest"))) for layer in documents if is_called(_path(layer), name)]
 
 
 def model_files(source: Input) -> bytes:
-    """The tree of a model's files, as JSON, as the annotations of its layers name them. Raises as `history`."""
+    """The tree of a model's files, as JSON, from the annotations of its layers. Raises as `history`."""
     root: dict[str, Any] = {}
     for layer in _layers(source):
         path = [part for part in _path(layer).split("/") if part not in {"", ".", ".."}]
         if path:
-            # What lies deeper is shown there, by the rest of its path.
+            # Deeper files are shown at this level, under the rest of their path.
             folders, rest = path[: _DEPTH_MAX - 1], path[_DEPTH_MAX - 1 :]
             _put_file(root, [*folders, "/".join(rest)] if rest else folders, layer.get("size"))
     return json.dumps(_tree(root)).encode()

@@ -1,4 +1,4 @@
-"""`/users/current`: who asks, and what he may do."""
+"""`/users/current`: the signed-in user and its permissions."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class CurrentUserView(ApiView):
 
     @operation("getCurrentUserInfo", TAG, answer=UserResp, errors=(401, 412))
     def get(self, _request: Request) -> Response:
-        """Look at oneself; a robot is no user."""
+        """Get the signed-in user; 412 for robots."""
         user = living_user(self.subject.id) if self.subject.kind is SubjectKind.USER else None
         if user is None:
             raise PreconditionFailed("this is a robot account, not a user")
@@ -48,14 +48,14 @@ class CurrentPermissionsView(ApiView):
         "getCurrentUserPermissions",
         TAG,
         parameters=[
-            query("scope", "Where: /project/ and its id, a resource of it (/project/1/repository), or /system."),
-            query("relative", "Only what is in the scope, named without it; the scope itself is then a dot.", bool),
+            query("scope", "/project/ID, a resource in it (/project/1/repository), or /system."),
+            query("relative", "true: names relative to the scope; the scope itself is a dot.", bool),
         ],
         answer=list[Permission],
         errors=(400, 401),
     )
     def get(self, request: Request) -> Response:
-        """List what the caller may do in a scope."""
+        """List the caller's permissions in a scope."""
         given = parameters_of(request)
         scope = given.get("scope", "").rstrip("/")
         is_relative = truth(Exact(given.get("relative") or "false"))
@@ -65,7 +65,8 @@ class CurrentPermissionsView(ApiView):
         return Response([Permission(resource=f"{place}/{what}".rstrip("/"), action=do) for what, do in sorted(held)])
 
     def _held(self, scope: str) -> tuple[str, str, frozenset[tuple[str, str]]]:
-        """The system or the project of a scope, what the scope names in it, and what the caller may do in it."""
+        """The system or the project of a scope, the resource that the scope names in it, and the caller's permissions
+        in it."""
         if scope == SYSTEM_SCOPE:
             return scope, "", frozenset(held for held in SYSTEM_PERMISSIONS if may_in_system(self.subject, *held))
         named = _PROJECT_SCOPE.fullmatch(scope)

@@ -1,4 +1,4 @@
-"""User groups as the API takes and shows them."""
+"""Request and response messages of user groups."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ DistinguishedName = Annotated[str, msgspec.Meta(max_length=512, pattern=r"^[^\x0
 
 
 class UserGroup(Answer, kw_only=True):
-    """A user group. `group_type`: 1 LDAP, 2 HTTP (kept here), 3 OIDC."""
+    """A user group. `group_type`: 1 LDAP, 2 HTTP (managed in this registry), 3 OIDC."""
 
     id: int
     group_name: str
@@ -22,7 +22,7 @@ class UserGroup(Answer, kw_only=True):
 
 
 class UserGroupSearchItem(Answer):
-    """What anybody who signed in may find of a group."""
+    """The part of a group that every signed-in user can find."""
 
     id: int
     group_name: str
@@ -30,7 +30,7 @@ class UserGroupSearchItem(Answer):
 
 
 class UserGroupRequest(Body):
-    """A group to create, to rename, or to make a member; `id` only there."""
+    """A group to create, to rename, or to add as a member; `id` only for the latter."""
 
     id: int = 0
     group_name: ShortText = ""
@@ -39,10 +39,10 @@ class UserGroupRequest(Body):
 
 
 def group_answer(group: Group) -> UserGroup:
-    """The group as the API shows it."""
+    """The message for a group."""
     return UserGroup(id=group.pk, group_name=group.name, group_type=group.kind, ldap_group_dn=group.ldap_dn)
 
 
 def group_found(group: Group) -> UserGroupSearchItem:
-    """The group as a search shows it."""
+    """The message for a group in search results."""
     return UserGroupSearchItem(id=group.pk, group_name=group.name, group_type=group.kind)

@@ -1,4 +1,4 @@
-"""`/usergroups`: list, create, find, look at, rename and delete them."""
+"""`/usergroups`: list, create, find, get, rename and delete them."""
 
 from __future__ import annotations
 
@@ -73,10 +73,10 @@ class GroupSearchView(ApiView):
         errors=(400, 401),
     )
     def get(self, request: Request) -> Response:
-        """Find groups by a part of their name, to make them members."""
+        """Find groups by a part of their name, for adding them as members."""
         part = parameters_of(request).get("groupname", "")
         if not part:
-            raise InvalidInput("say a part of the name: ?groupname=")
+            raise InvalidInput("groupname is missing: give a part of the name, ?groupname=")
         rows = Group.objects.filter(NAMED(Fuzzy(part)))
         return listed(request, rows, RULES, lambda found: [group_found(group) for group in found])
 
@@ -92,7 +92,7 @@ class GroupView(ApiView):
 
     @property
     def group(self) -> Group:
-        """The group of the address. Raises NotFound."""
+        """The group of the URL. Raises NotFound."""
         found = Group.objects.filter(pk=self.kwargs["group_id"]).first()
         if found is None:
             raise NotFound(f"there is no user group {self.kwargs['group_id']}")
@@ -100,18 +100,18 @@ class GroupView(ApiView):
 
     @operation("getUserGroup", TAG, answer=UserGroup)
     def get(self, _request: Request, group_id: int) -> Response:
-        """Look at a user group."""
+        """Get a user group."""
         return Response(group_answer(self.group))
 
     @operation("updateUserGroup", TAG, body=UserGroupRequest, errors=(400, 401, 403, 404, 409))
     def put(self, request: Request, group_id: int) -> Response:
-        """Give a user group another name; its kind and its distinguished name stay."""
+        """Rename a user group; its type and its distinguished name are unchanged."""
         group, asked = self.group, parse_body(request, UserGroupRequest)
         groups.rename_group(group=group, name=asked.group_name, cause=self.cause)
         return done()
 
     @operation("deleteUserGroup", TAG)
     def delete(self, _request: Request, group_id: int) -> Response:
-        """Delete a user group and the roles that it gave."""
+        """Delete a user group and the roles that it has in projects."""
         groups.delete_group(group=self.group, cause=self.cause)
         return done()

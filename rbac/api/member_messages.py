@@ -1,4 +1,4 @@
-"""Members of a project as the API takes and shows them."""
+"""Request and response messages of project members."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class UserEntity(Body):
 
 
 class ProjectMemberRequest(Body):
-    """A user or a group to make a member, and the role."""
+    """A user or a group to add as a member, and its role."""
 
     role_id: int = 0
     member_user: UserEntity | None = None
@@ -23,13 +23,14 @@ class ProjectMemberRequest(Body):
 
 
 class RoleRequest(Body):
-    """The role that a member shall have."""
+    """The role to set."""
 
     role_id: int = 0
 
 
 class ProjectMemberEntity(Answer):
-    """A member of a project. `entity_type`: u for a user, g for a group; `entity_id` is the one's or the other's."""
+    """A member of a project. `entity_type`: u for a user, g for a group; `entity_id` is the id of that user or
+    group."""
 
     id: int
     project_id: int
@@ -41,7 +42,7 @@ class ProjectMemberEntity(Answer):
 
 
 def member_answer(member: ProjectMember) -> ProjectMemberEntity:
-    """The member, read with user and group, as the API shows it."""
+    """The message for a member, which was loaded with its user and group."""
     entity = member.user or member.group
     assert entity is not None, member.pk  # noqa: S101 a constraint of the table
     return ProjectMemberEntity(

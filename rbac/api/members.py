@@ -81,7 +81,7 @@ class MemberView(ApiView):
 
     @property
     def member(self) -> ProjectMember:
-        """The member of the address, of its project. Raises NotFound."""
+        """The member of the URL, within its project. Raises NotFound."""
         found = _load([self.kwargs["mid"]]).filter(project=self.project).first()
         if found is None:
             raise NotFound(f"the project has no member {self.kwargs['mid']}")
@@ -89,19 +89,19 @@ class MemberView(ApiView):
 
     @operation("getProjectMember", TAG, parameters=[IS_NAME], answer=ProjectMemberEntity)
     def get(self, _request: Request, project_name_or_id: str, mid: int) -> Response:
-        """Look at a member."""
+        """Get a member."""
         return Response(member_answer(self.member))
 
     @operation("updateProjectMember", TAG, parameters=[IS_NAME], body=RoleRequest)
     def put(self, request: Request, project_name_or_id: str, mid: int) -> Response:
-        """Give a member another role."""
+        """Change a member's role."""
         member, asked = self.member, parse_body(request, RoleRequest)
         members.change_role(member=member, role=asked.role_id, cause=self.cause)
         return done()
 
     @operation("deleteProjectMember", TAG, parameters=[IS_NAME])
     def delete(self, _request: Request, project_name_or_id: str, mid: int) -> Response:
-        """Take a member's role away."""
+        """Remove a member."""
         members.remove_member(member=self.member, cause=self.cause)
         return done()
 
@@ -111,7 +111,7 @@ def _load(keys: list[int]) -> QuerySet[ProjectMember]:
 
 
 def _user(named: UserEntity) -> User | None:
-    """The user that is named, None when nothing is said. Raises NotFound."""
+    """The named user; None if no user is named. Raises NotFound."""
     if not named.user_id and not named.username:
         return None
     living = User.objects.filter(deleted_at=None)
@@ -123,14 +123,14 @@ def _user(named: UserEntity) -> User | None:
 
 
 def _group(named: UserGroupRequest, cause: Cause) -> Group:
-    """The group that is named. One of a directory or an identity provider that is not known yet is noted, as it may
-    have a role before its first member signs in. Raises InvalidInput or NotFound."""
+    """The named group. An unknown group of a directory or an identity provider is created, so that it can have a role
+    before its first member signs in. Raises InvalidInput or NotFound."""
     if named.id:
         known = Group.objects.filter(pk=named.id).first()
     elif named.group_name or named.ldap_group_dn:
         known = groups.find_group(name=named.group_name, kind=named.group_type, ldap_dn=named.ldap_group_dn)
     else:
-        raise InvalidInput("say the group's id, its name and type, or its distinguished name")
+        raise InvalidInput("name the group by id, by name and type, or by distinguished name")
     if known is None and not named.id and named.group_type in (Group.Kind.LDAP, Group.Kind.OIDC):
         return groups.create_group(
             name=named.group_name, kind=named.group_type, ldap_dn=named.ldap_group_dn, cause=cause

@@ -1,4 +1,4 @@
-"""`/permissions`: what a robot can be given at all."""
+"""`/permissions`: the permissions that robots can have."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ TAG: Final = "permissions"
 
 
 class Permissions(Answer):
-    """What a robot can be given in the system, and in projects."""
+    """The permissions that a robot can have in the system, and in projects."""
 
     system: list[Permission]
     project: list[Permission]
@@ -36,12 +36,12 @@ class PermissionsView(ApiView):
 
     @operation("getPermissions", TAG, answer=Permissions, errors=(401, 403))
     def get(self, _request: Request) -> Response:
-        """List it to administrators; to the administrators of projects what they can give."""
+        """List all of them to administrators, and those for projects to administrators of projects."""
         if is_sysadmin(self.subject):
             return Response(Permissions(system=_shown(SYSTEM_PERMISSIONS), project=_shown(PROJECT_PERMISSIONS)))
         if _is_project_admin(self.subject):
             return Response(Permissions(system=[], project=_shown(PROJECT_PERMISSIONS)))
-        raise PermissionDenied("only administrators of the system or of a project make robots")
+        raise PermissionDenied("only administrators of the system or of a project can create robots")
 
 
 def _is_project_admin(subject: Subject) -> bool:

@@ -1,4 +1,4 @@
-"""`/projects/{project_name_or_id}/robots`: the older addresses of a project's robots, for clients that use them."""
+"""`/projects/{project_name_or_id}/robots`: the older URLs of a project's robots, for clients that use them."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class ProjectRobotsView(ApiView):
         errors=(400, 401, 403, 404, 409),
     )
     def post(self, request: Request, project_name_or_id: str) -> Response:
-        """Create a robot of the project. Its secret is in the answer, and never again."""
+        """Create a robot in the project. Its secret is in the answer and cannot be read again."""
         asked = parse_body(request, RobotCreateV1)
         now = timezone.now()
         robot, secret = robots.create_robot(
@@ -85,7 +85,7 @@ class ProjectRobotView(ApiView):
 
     @property
     def robot(self) -> Robot:
-        """The robot of the address, of its project. Raises NotFound."""
+        """The robot of the URL, within its project. Raises NotFound."""
         found = load([self.kwargs["robot_id"]]).filter(project=self.project).first()
         if found is None:
             raise NotFound(f"the project has no robot {self.kwargs['robot_id']}")
@@ -93,12 +93,12 @@ class ProjectRobotView(ApiView):
 
     @operation("GetRobotByIDV1", TAG, parameters=[IS_NAME], answer=RobotAnswer)
     def get(self, _request: Request, project_name_or_id: str, robot_id: int) -> Response:
-        """Look at a robot of the project."""
+        """Get a robot of the project."""
         return Response(robot_answer(self.robot))
 
     @operation("UpdateRobotV1", TAG, parameters=[IS_NAME], body=RobotUpdate)
     def put(self, request: Request, project_name_or_id: str, robot_id: int) -> Response:
-        """Change description and disable of a robot of the project; the rest is not looked at here."""
+        """Change a robot's description and disable; other fields are ignored here."""
         robot, asked = self.robot, parse_body(request, RobotUpdate)
         check_unchanged(robot, asked)
         robots.update_robot(robot=robot, cause=self.cause, description=asked.description, is_disabled=asked.disable)
@@ -112,19 +112,19 @@ class ProjectRobotView(ApiView):
 
 
 def _grant(access: Access, project_id: int) -> RobotGrant:
-    """A grant in the project, whichever project the resource's long form `/project/1/repository` names."""
+    """A grant in the project, whatever project the long form `/project/1/repository` of the resource names."""
     resource = _RESOURCE.fullmatch(access.resource)
     if resource is None:
-        raise InvalidInput("a resource is written /project/1/repository")
+        raise InvalidInput("write the resource as /project/1/repository")
     access.resource = resource[1]
     return grant_of(access, RobotPermission.Kind.PROJECT, project_id)
 
 
 def _expiry(expires_at: int, now: datetime, by: Subject) -> datetime | None:
-    """The moment of so many seconds since the epoch; None: never (-1). 0: as the setting says. Raises InvalidInput."""
+    """The expiry for seconds since the epoch; None for -1: never. 0: as the setting says. Raises InvalidInput."""
     if expires_at in (0, robots.NEVER):
         return robots.expiry(days=expires_at, since=now, by=by)
     latest = now + timedelta(days=robots.DAYS_MAX)
     if not now.timestamp() < expires_at <= latest.timestamp():
-        raise InvalidInput("expires_at is a moment to come, in seconds since the epoch, or -1 for never")
+        raise InvalidInput("expires_at is a time in the future, in seconds since the epoch, or -1 for never")
     return datetime.fromtimestamp(expires_at, UTC)

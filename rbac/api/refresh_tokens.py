@@ -1,4 +1,4 @@
-"""`/users/{user_id}/refresh_tokens`: the long-lived logins of a user's clients, looked at and ended."""
+"""`/users/{user_id}/refresh_tokens`: list and revoke the long-lived logins of a user's clients."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ RULES: Final = ListRules(order=("-pk",))
 
 
 class RefreshTokenAnswer(Answer, kw_only=True):
-    """A long-lived login: which client has it, where it came from, and until when it is good; not the token itself."""
+    """A long-lived login: the client, the address that it came from, and its expiry; not the token itself."""
 
     id: int
     device: str
@@ -33,7 +33,7 @@ class RefreshTokenAnswer(Answer, kw_only=True):
 
 class _View(OneUserView):
     def admit(self) -> None:
-        """Let the user himself pass, and administrators. Raises PermissionDenied."""
+        """Admit the user itself and administrators. Raises PermissionDenied."""
         if not self.is_own:
             admit(self.subject, SYSADMIN, self)
 
@@ -45,14 +45,15 @@ class RefreshTokensView(_View):
 
     @operation("listRefreshTokens", TAG, parameters=[PAGE, PAGE_SIZE, CURSOR], answer=list[RefreshTokenAnswer])
     def get(self, request: Request, user_id: int) -> Response:
-        """List the logins that are good now, the newest first."""
+        """List the valid logins, newest first."""
         self.admit()
         rows = refresh_tokens.living(self.user)
         return listed(request, rows, RULES, lambda found: [_answer(token) for token in found])
 
     @operation("deleteRefreshTokens", TAG)
     def delete(self, _request: Request, user_id: int) -> Response:
-        """End all of them. Bearer tokens that they fetched live on until they expire; sessions are not touched."""
+        """Revoke all of them. Bearer tokens that they fetched stay valid until they expire; sessions are not
+        affected."""
         self.admit()
         refresh_tokens.revoke_all(user=self.user, cause=self.cause)
         return done()
@@ -65,7 +66,7 @@ class RefreshTokenView(_View):
 
     @operation("deleteRefreshToken", TAG)
     def delete(self, _request: Request, user_id: int, token_id: int) -> Response:
-        """End one of them."""
+        """Revoke one of them."""
         self.admit()
         user = self.user
         token = refresh_tokens.living(user).filter(pk=token_id).first() if token_id < 1 << 63 else None

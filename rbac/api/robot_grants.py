@@ -1,4 +1,4 @@
-"""From the permissions that a request asks for a robot to grants: names become ids, words become what they mean."""
+"""Converts the permissions in a request into grants: names become ids."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from registry_core.errors import InvalidInput, NotAllowed, NotFound
 
 
 def grants_of(asked: Sequence[RobotPermissions], by: Subject) -> list[RobotGrant]:
-    """The grants that are asked for. Raises InvalidInput, or for a project that is not there NotFound to an
-    administrator and NotAllowed to others."""
+    """The requested grants. Raises InvalidInput; for an unknown project NotFound to administrators and NotAllowed to
+    others."""
     if not any(permission.access for permission in asked):
         raise InvalidInput("a robot needs permissions: name at least one")
     projects = _projects(asked, by)
@@ -35,20 +35,20 @@ def grant_of(access: Access, kind: RobotPermission.Kind, project_id: int | None)
 
 
 def _projects(asked: Sequence[RobotPermissions], by: Subject) -> Mapping[str, int | None]:
-    """The ids of the projects by what the permissions call them; None for what means no single one."""
+    """The ids of the projects that the permissions name; None for the system and for all projects."""
     wanted = {permission.namespace for permission in asked if _is_of_one_project(permission)}
     living = Project.objects.filter(deleted_at=None, name__in=wanted)
     found: dict[str, int | None] = dict(living.values_list("name", "pk"))
     if missing := wanted - found.keys():
         unknown = f"there is no project {min(missing)}"
-        raise NotFound(unknown) if is_sysadmin(by) else NotAllowed(f"{unknown} that you may give rights in")
+        raise NotFound(unknown) if is_sysadmin(by) else NotAllowed(f"{unknown}in which you may give rights")
     return found | {THE_SYSTEM: None, EVERY_PROJECT: None, "": None}
 
 
 def _is_of_one_project(permission: RobotPermissions) -> bool:
-    """Raises InvalidInput when kind and namespace do not fit."""
+    """Raises InvalidInput if kind and namespace do not match."""
     if permission.kind == SYSTEM and permission.namespace in ("", THE_SYSTEM):
         return False
     if permission.kind == PROJECT and permission.namespace not in ("", THE_SYSTEM):
         return permission.namespace != EVERY_PROJECT
-    raise InvalidInput("a permission is of kind system in the namespace /, or of kind project in a project's name or *")
+    raise InvalidInput("a permission is of kind system with namespace /, or of kind project with a project's name or *")

@@ -1,4 +1,4 @@
-"""Robots as the API takes and shows them."""
+"""Request and response messages of robots."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ class Access(msgspec.Struct, kw_only=True):
 
 
 class RobotPermissions(msgspec.Struct, kw_only=True):
-    """What a robot may do somewhere. `kind` system: in the system, whose namespace is /; `kind` project: in the project
-    that `namespace` names, * for all."""
+    """A robot's permissions in one place. `kind` system: in the system, whose namespace is /; `kind` project: in the
+    project `namespace`, * for all projects."""
 
     kind: ShortText
     namespace: ShortText = ""
@@ -45,7 +45,7 @@ PermissionList = Annotated[list[RobotPermissions], msgspec.Meta(max_length=PERMI
 
 
 class RobotAnswer(Answer, kw_only=True):
-    """A robot account; `secret` is never shown here. `expires_at` in seconds since the epoch, -1: never."""
+    """A robot account, without its secret. `expires_at` in seconds since the epoch, -1: never."""
 
     id: int
     name: str
@@ -64,7 +64,7 @@ class RobotAnswer(Answer, kw_only=True):
 
 
 class RobotCreate(Body, kw_only=True):
-    """A robot account to create. `duration` in days, -1: for ever, 0: as the setting robot_token_duration says."""
+    """A robot account to create. `duration` in days, -1: never expires, 0: as the setting robot_token_duration says."""
 
     name: ShortText = ""
     level: ShortText = ""
@@ -76,10 +76,10 @@ class RobotCreate(Body, kw_only=True):
 
 
 class RobotUpdate(Body, kw_only=True):
-    """What a robot account shall be: description and disable, which are empty and false where they are left out;
-    duration and permissions, which stay where they are left out.
+    """The new state of a robot account. If left out, description becomes empty and disable false, while duration and
+    permissions are unchanged.
 
-    The others are taken as they are read, and may not differ from what they are (`name`, `level`) or do not matter.
+    The other fields are accepted as they were read: `name` and `level` must not differ, the rest is ignored.
     """
 
     id: Int64 | None = None
@@ -108,7 +108,7 @@ class RobotCreateV1(Body, kw_only=True):
 
 
 class RobotCreated(Answer):
-    """A robot account that was created, with its secret, this once."""
+    """A created robot account with its secret, which cannot be read again."""
 
     id: int
     name: str
@@ -124,13 +124,13 @@ class RobotSec(Body):
 
 
 class RobotSecretAnswer(Answer):
-    """The secret that was generated; nothing where the client chose one."""
+    """The generated secret; empty if the client chose it."""
 
     secret: str = ""
 
 
 def robot_answer(robot: Robot) -> RobotAnswer:
-    """The robot, read with its project and `permissions` with theirs, as the API shows it."""
+    """The message for a robot, which was loaded with its project and with `permissions` and their projects."""
     return RobotAnswer(
         id=robot.pk,
         name=robots.full_name(robot),
@@ -149,7 +149,7 @@ def robot_answer(robot: Robot) -> RobotAnswer:
 
 
 def robot_created(robot: Robot, secret: str) -> RobotCreated:
-    """A new robot with its secret."""
+    """The message for a new robot with its secret."""
     return RobotCreated(
         id=robot.pk,
         name=robots.full_name(robot),
@@ -160,7 +160,7 @@ def robot_created(robot: Robot, secret: str) -> RobotCreated:
 
 
 def level_of(robot: Robot) -> str:
-    """Whether it is one of the system or of a project."""
+    """Whether it is a robot of the system or of a project."""
     return SYSTEM if robot.project_id is None else PROJECT
 
 
@@ -170,7 +170,7 @@ def epoch_s(moment: datetime | None) -> int:
 
 
 def _permissions_of(robot: Robot) -> list[RobotPermissions]:
-    """By place; what was granted in a project that is gone is void and not shown."""
+    """Permissions by place. Those in deleted projects are void and not shown."""
     by_place: dict[tuple[str, str], list[Access]] = defaultdict(list)
     for rule in robot.permissions.all():
         if rule.project is None or rule.project.deleted_at is None:

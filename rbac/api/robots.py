@@ -54,7 +54,7 @@ TAG: Final = "robot"
 
 
 def name_key(match: Match) -> Q:
-    """The name, with or without what stands before it."""
+    """The name, with or without its prefix."""
     if isinstance(match, Exact | Fuzzy):
         match = type(match)(match.value.removeprefix(robots.robot_name_prefix()).rpartition("+")[2])
     return text_key("name")(match)
@@ -74,7 +74,7 @@ def _creator_type_key(match: Match) -> Q:
 
 
 def _expires_at_key(match: Match) -> Q:
-    """The end of a robot, in seconds since the epoch (-1: never) as answers have it, or as a time."""
+    """A robot's expiry, in seconds since the epoch (-1: never) as in answers, or as a time."""
     try:
         return number_key("expires_at_s")(match)
     except InvalidInput:
@@ -131,7 +131,7 @@ class RobotsView(ApiView):
 
     @operation("CreateRobot", TAG, body=RobotCreate, answer=RobotCreated, status=201, errors=(400, 401, 403, 404, 409))
     def post(self, request: Request) -> Response:
-        """Create a robot. Its secret is in the answer, and never again."""
+        """Create a robot. Its secret is in the answer and cannot be read again."""
         asked = parse_body(request, RobotCreate)
         project = self._project_of_new(asked)
         now = timezone.now()
@@ -150,7 +150,7 @@ class RobotsView(ApiView):
         return Response(robot_created(robot, secret), status=201, headers={"Location": location})
 
     def _project_of_new(self, asked: RobotCreate) -> Project | None:
-        """The project that the new robot shall belong to, None for the system, to somebody who may make it there.
+        """The project of the new robot, None for the system, if the caller may create robots there.
 
         Raises InvalidInput, PermissionDenied or NotFound.
         """
@@ -180,16 +180,16 @@ class RobotView(ApiView):
 
     @cached_property
     def found_project(self) -> Project | None:
-        """The project of the robot of the address."""
+        """The project of the URL's robot."""
         return self.found.project if self.found else None
 
     @cached_property
     def found(self) -> Robot | None:
-        """The living robot of the address, of a living project or of the system."""
+        """The living robot of the URL, of a living project or of the system."""
         return load([self.kwargs["robot_id"]]).first()
 
     def robot_for(self, action: str) -> Robot:
-        """The robot of the address for somebody who may do `action` to it. Raises PermissionDenied or NotFound."""
+        """The robot of the URL, if the caller may do `action` to it. Raises PermissionDenied or NotFound."""
         admit(self.subject, self._rule(action), self)
         if self.found is None:
             raise NotFound(f"there is no robot {self.kwargs['robot_id']}")
@@ -201,12 +201,12 @@ class RobotView(ApiView):
 
     @operation("GetRobotByID", TAG, answer=RobotAnswer)
     def get(self, _request: Request, robot_id: int) -> Response:
-        """Look at a robot."""
+        """Get a robot."""
         return Response(robot_answer(self.robot_for("read")))
 
     @operation("UpdateRobot", TAG, body=RobotUpdate, errors=(400, 401, 403, 404, 409))
     def put(self, request: Request, robot_id: int) -> Response:
-        """Set description and disable of a robot, and duration and permissions where they are named."""
+        """Set a robot's description and disable, and duration and permissions if they are in the request."""
         robot, asked = self.robot_for("update"), parse_body(request, RobotUpdate)
         check_unchanged(robot, asked)
         robots.update_robot(
@@ -221,7 +221,7 @@ class RobotView(ApiView):
 
     @operation("RefreshSec", TAG, body=RobotSec, answer=RobotSecretAnswer)
     def patch(self, request: Request, robot_id: int) -> Response:
-        """Give a robot a new secret; the old one and its tokens are worthless at once."""
+        """Give a robot a new secret; the old one and its tokens become invalid at once."""
         robot, asked = self.robot_for("update"), parse_body(request, RobotSec)
         secret = robots.refresh_robot_secret(robot=robot, secret=asked.secret, cause=self.cause)
         return Response(RobotSecretAnswer(secret="" if asked.secret else secret))
@@ -234,7 +234,7 @@ class RobotView(ApiView):
 
 
 def with_lifetimes(rows: QuerySet[Robot]) -> QuerySet[Robot]:
-    """The robots with `duration_days` and `expires_at_s` as answers have them, -1 for robots that do not expire."""
+    """The robots with `duration_days` and `expires_at_s` as in answers, -1 for robots that do not expire."""
     lifetime = ExpressionWrapper(F("expires_at") - F("created_at"), DurationField())
     days = Cast(Round(Extract(lifetime, "epoch") / 86_400.0), BigIntegerField())
     end_s = Cast(Extract("expires_at", "epoch"), BigIntegerField())
@@ -242,14 +242,14 @@ def with_lifetimes(rows: QuerySet[Robot]) -> QuerySet[Robot]:
 
 
 def load(keys: list[int]) -> QuerySet[Robot]:
-    """Living robots with what their presentation needs."""
+    """Living robots with everything that their messages need."""
     rules = RobotPermission.objects.select_related("project").order_by("pk")
     living = Robot.objects.filter(Q(project=None) | Q(project__deleted_at=None), pk__in=keys, deleted_at=None)
     return living.select_related("project").prefetch_related(Prefetch("permissions", rules))
 
 
 def check_unchanged(robot: Robot, asked: RobotUpdate) -> None:
-    """Raises InvalidInput when another name or level is asked for than the robot has."""
+    """Raises InvalidInput if the request would change the robot's name or level."""
     if asked.name not in (None, "", robot.name, robots.full_name(robot)) or asked.level not in (
         None,
         "",
@@ -263,13 +263,13 @@ def _other_than(days: int | None, now: int) -> int | None:
 
 
 def _project_asked_for(q: str) -> str | None:
-    """The id of the project whose robots are asked for; None: the system's. Raises InvalidInput."""
+    """The id of the project whose robots are requested; None: the system's. Raises InvalidInput."""
     conditions = parse_q(q)
     level, project = conditions.get("level"), conditions.get("projectid")
     if project == Exact("0") and level in (None, Exact(SYSTEM)):
-        return None  # what the system's robots have in the place of a project
+        return None  # robots of the system have no project
     if isinstance(project, Exact) and level != Exact(SYSTEM):
         return project.value
     if project is not None or level == Exact(PROJECT):
-        raise InvalidInput("robots of a project are asked for by q=Level=project,ProjectID=1")
+        raise InvalidInput("to list robots of a project use q=Level=project,ProjectID=1")
     return None

@@ -1,4 +1,4 @@
-"""The addresses of sessions, outside `/api/v2.0`."""
+"""URLs of sessions, outside `/api/v2.0`."""
 
 from django.urls import path
 

@@ -1,7 +1,7 @@
-"""Sessions outside `/api/v2.0`: sign in and out with a form, and ask whether a name is taken, as Harbor's clients do.
+"""Sessions outside `/api/v2.0`: sign in and out with a form, and check whether a name is taken, as Harbor's clients do.
 
-Signing in needs no CSRF token, since those clients have none yet. What a token is for there, that no other site signs
-its visitors in or out here, is done by looking at where a browser says that the request comes from.
+Signing in needs no CSRF token, since those clients do not have one yet. What the token prevents, that another site
+signs visitors in or out, is prevented by checking the origin that browsers send.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ View = Callable[[HttpRequest], HttpResponse]
 
 
 def door(view: View) -> View:
-    """What the addresses here have in common: errors in the API's form, nothing kept in between, no foreign site."""
+    """Common behaviour of the views here: errors in the API's form, no caching, no requests from other sites."""
 
     @wraps(view)
     @never_cache
@@ -68,7 +68,7 @@ def log_in(request: HttpRequest) -> HttpResponse:
         password=request.POST.get("password", ""),
         client=client_of(request),
     )
-    login(request, user, backend=BACKEND)  # also gives the session a new id, and the browser a new token
+    login(request, user, backend=BACKEND)  # also renews the session's id and the browser's CSRF token
     return HttpResponse(headers={CSRF_HEADER: get_token(request)})
 
 
@@ -83,7 +83,7 @@ def log_out(request: HttpRequest) -> HttpResponse:
 class UserExistsView(ApiView):
     """`POST /c/userExists`, form `target` (username or email) and `value`: true or false.
 
-    For administrators, and for everybody where people can sign up: elsewhere it would tell who has an account.
+    For administrators, and for everybody if people can sign up: otherwise it would reveal who has an account.
     """
 
     access = {"POST": ANYONE}
@@ -91,7 +91,7 @@ class UserExistsView(ApiView):
     schema = None
 
     def post(self, request: Request) -> Response:
-        """Tell whether a living user has the name or the address."""
+        """Check whether a living user has the name or the address."""
         if not allows_sign_up():
             admit(self.subject, SYSADMIN, self)
         form = request._request.POST

@@ -1,4 +1,4 @@
-"""The addresses of users, groups, members, robots and permissions."""
+"""URLs of users, groups, members, robots and permissions."""
 
 from django.urls import path
 

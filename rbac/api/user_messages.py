@@ -1,4 +1,4 @@
-"""Users as the API takes and shows them."""
+"""Request and response messages of users."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from registry_core.api.messages import Answer, Body, ShortText, Text, Time, api_
 
 
 class OIDCUserInfo(Answer):
-    """What ties a user to an identity provider; of a user with a password here there is none."""
+    """The link between a user and an identity provider; absent for users with a password in this registry."""
 
     id: int = 0
     user_id: int = 0
@@ -33,14 +33,14 @@ class UserResp(Answer, kw_only=True):
 
 
 class UserSearchRespItem(Answer):
-    """What anybody who signed in may find of a user."""
+    """The part of a user that every signed-in user can find."""
 
     user_id: int
     username: str
 
 
 class UserCreationReq(Body, kw_only=True):
-    """A user to create. What he may do is not said here."""
+    """A user to create. Permissions are not part of this."""
 
     username: ShortText = ""
     password: Text = ""
@@ -50,7 +50,7 @@ class UserCreationReq(Body, kw_only=True):
 
 
 class UserProfile(Body):
-    """What a user tells about himself, all of it: what is left out becomes empty."""
+    """A user's profile, as a whole: fields that are left out become empty."""
 
     email: ShortText = ""
     realname: ShortText = ""
@@ -58,34 +58,34 @@ class UserProfile(Body):
 
 
 class UserSysAdminFlag(Body):
-    """Whether a user administrates the system."""
+    """Whether a user is system administrator."""
 
     sysadmin_flag: bool = False
 
 
 class PasswordReq(Body, kw_only=True):
-    """A new password, and the old one where it is one's own."""
+    """A new password, and the old one if it is the caller's own."""
 
     new_password: Text = ""
     old_password: Text = ""
 
 
 class OIDCCliSecretReq(Body):
-    """A new secret for command-line clients. `password`: the account's, unless the request is signed with it."""
+    """A new CLI secret. `password`: the account's own, unless the request itself is authenticated with it."""
 
     secret: Text = ""
     password: Text = ""
 
 
 class Permission(Answer):
-    """Something that may be done."""
+    """A permission."""
 
     resource: str
     action: str
 
 
 def user_answer(user: User) -> UserResp:
-    """The user as the API shows him."""
+    """The message for a user."""
     return UserResp(
         user_id=user.pk,
         username=user.username,

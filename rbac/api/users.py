@@ -1,4 +1,4 @@
-"""`/users`: list, create, find, look at, change and delete them."""
+"""`/users`: list, create, find, get, change and delete them."""
 
 from __future__ import annotations
 
@@ -64,8 +64,8 @@ RULES: Final = ListRules(
 )
 WRONG: Final = "the old password is wrong"
 NOT_PROVEN: Final = (
-    "this needs your account's own password, in the body or as what this request is signed with: "
-    "the secret for command-line clients is not enough"
+    "this needs your account's own password, in the body or in the Authorization header; "
+    "the CLI secret is not sufficient"
 )
 SEARCH_RULES: Final = ListRules(order=("username",))
 LIVING: Final = User.objects.filter(deleted_at=None)
@@ -78,22 +78,22 @@ class UsersView(ApiView):
     access = {"GET": in_system("user", "list"), "POST": ANYONE}
 
     def recorded_read(self) -> UserRead:
-        """All people at once."""
+        """Reading the data of all users."""
         return UserRead(name="the list of users")
 
     @operation("listUsers", TAG, parameters=PAGED, answer=list[UserResp], errors=(400, 401, 403))
     def get(self, request: Request) -> Response:
-        """List the users, the administrator of the first start only where `q` asks for a `user_id`."""
+        """List the users. The administrator of the first start is included only if `q` asks for a `user_id`."""
         rows = LIVING.all() if "userid" in parse_q(request.query_params.get("q", "")) else LIVING.exclude(BUILT_IN)
         return listed(request, rows, RULES, lambda found: [user_answer(user) for user in found])
 
     @operation("createUser", TAG, body=UserCreationReq, status=201, errors=(400, 401, 403, 409))
     def post(self, request: Request) -> Response:
-        """Create a user; where signing up is allowed, anybody may create himself."""
+        """Create a user; if self-registration is allowed, anybody may create an account for themselves."""
         if current().text("auth_mode") != "db_auth":
-            raise NotAllowed("users come from the identity provider that auth_mode names: they cannot be created here")
+            raise NotAllowed("users come from the identity provider of auth_mode and cannot be created here")
         if self.subject.is_anonymous and not users.allows_sign_up():
-            raise NotAuthenticated("sign in first: people cannot sign up here by themselves")
+            raise NotAuthenticated("sign in first: self-registration is disabled")
         if not users.allows_sign_up():
             admit(self.subject, in_system("user", "create"), self)
         return created(f"{request.path}/{self._made(parse_body(request, UserCreationReq)).pk}")
@@ -117,10 +117,10 @@ class UserSearchView(ApiView):
         errors=(400, 401),
     )
     def get(self, request: Request) -> Response:
-        """Find users by a part of their name: ids and names, to make them members."""
+        """Find users by a part of their name, for adding them as members: ids and names."""
         part = parameters_of(request).get("username", "")
         if not part:
-            raise InvalidInput("say a part of the name: ?username=")
+            raise InvalidInput("username is missing: give a part of the name, ?username=")
         rows = LIVING.filter(text_key("username")(Fuzzy(part)))
         return listed(request, rows, SEARCH_RULES, lambda found: [_found(user) for user in found])
 
@@ -130,39 +130,41 @@ def _found(user: User) -> UserSearchRespItem:
 
 
 class OneUserView(ApiView):
-    """Base of the addresses of one user: himself, or whoever may do the like to all users."""
+    """Base of the views of one user, for the user itself and for subjects with the right to do this to all users."""
 
     access = {"GET": SIGNED_IN, "PUT": SIGNED_IN, "DELETE": SIGNED_IN}
 
     def recorded_read(self) -> UserRead | None:
-        """Another's data."""
+        """Reading another user's data."""
         return None if self.is_own else UserRead(name=self.user.username)
 
     @property
     def is_own(self) -> bool:
-        """Whether the user of the address is the one who asks."""
+        """Whether the user of the URL is the caller."""
         return (self.subject.kind, self.subject.id) == (SubjectKind.USER, self.kwargs["user_id"])
 
     def user_for(self, action: str) -> User:
-        """The user of the address, for himself or for who may do `action` to all. Raises PermissionDenied, NotFound."""
+        """The user of the URL, if it is the caller or the caller may do `action` to all users. Raises PermissionDenied,
+        NotFound."""
         if not self.is_own:
             admit(self.subject, in_system("user", action), self)
         return self.user
 
     @property
     def user(self) -> User:
-        """The living user of the address. Raises NotFound."""
+        """The living user of the URL. Raises NotFound."""
         found = LIVING.filter(pk=self.kwargs["user_id"]).first()
         if found is None:
             raise NotFound(f"there is no user {self.kwargs['user_id']}")
         return found
 
     def demand_password(self, user: User, given: str, *, is_demanded: bool = False) -> None:
-        """Raises NotAllowed unless the caller knows the password of his own account, where secrets are changed.
+        """Raises NotAllowed unless the caller has proved knowledge of its own account's password, which changing
+        secrets requires.
 
-        He shows it in `given`, or by coming with it. Whoever changes another's comes with his password or in a session,
-        which began with it. The secret for command-line clients does for none of this. `is_demanded`: for one's own,
-        only `given` counts.
+        The password is in `given`, or the request is authenticated with it. To change another account's secrets, a
+        session is sufficient as well, since it began with the password. The CLI secret is never sufficient.
+        `is_demanded`: for the caller's own account only `given` counts.
         """
         presented = basic_credentials(self.request.META.get("HTTP_AUTHORIZATION", ""))
         if self.is_own and (given or is_demanded):
@@ -183,7 +185,7 @@ class OneUserView(ApiView):
         return is_right
 
     def keep_session(self, user: User) -> None:
-        """Let the session go on in which somebody changed his own secrets; his others end."""
+        """Keep the current session alive after the user changed its own secrets; the user's other sessions end."""
         if self.is_own and IN_SESSION in self.request.META:
             session = self.request._request.session
             session.cycle_key()
@@ -195,19 +197,19 @@ class UserView(OneUserView):
 
     @operation("getUser", TAG, answer=UserResp)
     def get(self, _request: Request, user_id: int) -> Response:
-        """Look at a user."""
+        """Get a user."""
         return Response(user_answer(self.user_for("read")))
 
     @operation("updateUserProfile", TAG, body=UserProfile, errors=(400, 401, 403, 404, 409))
     def put(self, request: Request, user_id: int) -> Response:
-        """Set e-mail address, real name and comment; what is left out becomes empty."""
+        """Set e-mail address, real name and comment; fields that are left out become empty."""
         user, asked = self.user_for("update"), parse_body(request, UserProfile)
         users.update_profile(user=user, **msgspec.structs.asdict(asked), cause=self.cause)
         return done()
 
     @operation("deleteUser", TAG)
     def delete(self, _request: Request, user_id: int) -> Response:
-        """Delete a user, not oneself."""
+        """Delete a user. The caller cannot delete itself."""
         admit(self.subject, in_system("user", "delete"), self)
         users.delete_user(user=self.user, cause=self.cause)
         return done()
@@ -220,7 +222,7 @@ class SysadminView(OneUserView):
 
     @operation("setUserSysAdmin", TAG, body=UserSysAdminFlag)
     def put(self, request: Request, user_id: int) -> Response:
-        """Make a user administrator, or no longer; one always remains."""
+        """Grant or revoke the system administrator role. One administrator always remains."""
         asked = parse_body(request, UserSysAdminFlag)
         users.set_sysadmin(user=self.user, is_sysadmin=asked.sysadmin_flag, cause=self.cause)
         return done()
@@ -233,8 +235,8 @@ class PasswordView(OneUserView):
 
     @operation("updateUserPassword", TAG, body=PasswordReq)
     def put(self, request: Request, user_id: int) -> Response:
-        """Set a password: one's own with the old one, anybody's as an administrator. All tokens and sessions of the
-        user and the secret for command-line clients die."""
+        """Set a password: the caller's own with the old one, or anybody's as an administrator. All tokens and sessions
+        of the user and its CLI secret become invalid."""
         if not self.is_own:
             admit(self.subject, SYSADMIN, self)
         user, asked = self.user, parse_body(request, PasswordReq)
@@ -242,7 +244,7 @@ class PasswordView(OneUserView):
             raise InvalidInput("say the new password")
         self.demand_password(user, asked.old_password, is_demanded=True)
         if self.is_own and asked.old_password == asked.new_password:
-            raise InvalidInput("the new password is the old one: choose another")
+            raise InvalidInput("the new password is the same as the old one: choose another")
         users.set_password(user=user, password=asked.new_password, cause=self.cause)
         self.keep_session(user)
         return done()
@@ -255,9 +257,9 @@ class CliSecretView(OneUserView):
 
     @operation("setCliSecret", TAG, body=OIDCCliSecretReq, errors=(400, 401, 403, 404, 412))
     def put(self, request: Request, user_id: int) -> Response:
-        """Set the secret that a user's command-line clients sign in with besides the password.
+        """Set a user's CLI secret, which command-line clients can use instead of the password.
 
-        One's own with the password: in the body, or as the one that the request itself comes with.
+        The caller needs its own password: in the body, or in the request's Authorization header.
         """
         if not self.is_own:
             admit(self.subject, SYSADMIN, self)
@@ -271,7 +273,7 @@ class CliSecretView(OneUserView):
 
     @operation("deleteCliSecret", TAG)
     def delete(self, _request: Request, user_id: int) -> Response:
-        """Take the secret for command-line clients away. All tokens and sessions of the user die with it."""
+        """Delete a user's CLI secret. All tokens and sessions of the user become invalid."""
         if not self.is_own:
             admit(self.subject, SYSADMIN, self)
         user = self.user
@@ -287,7 +289,7 @@ class SessionsView(OneUserView):
 
     @operation("deleteUserSessions", TAG)
     def delete(self, _request: Request, user_id: int) -> Response:
-        """End every session, every bearer token and every refresh token of a user, at once."""
+        """End every session, bearer token and refresh token of a user, at once."""
         if not self.is_own:
             admit(self.subject, SYSADMIN, self)
         users.revoke_sessions(user=self.user, cause=self.cause)

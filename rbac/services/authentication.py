@@ -1,8 +1,8 @@
-"""Who is it? Names and secrets of users, command-line clients and robots, checked without telling which part was wrong.
+"""Authentication of users, command-line clients and robots by name and secret, without revealing which part was wrong.
 
-Generated secrets are compared by HMAC first, which costs nothing and needs no throttle (256 bits are not guessed). Then
-the throttle is asked, and only then argon2, once, whether the name exists or not. Every failure is told to the audit
-log, by whichever way it came.
+Generated secrets are compared by HMAC first, which is cheap and needs no throttle (256 bits cannot be guessed). Then
+the throttle is asked, and only then argon2 runs, once, whether or not the name exists. Every failure is written to the
+audit log, from every way of signing in.
 """
 
 from __future__ import annotations
@@ -36,15 +36,15 @@ def authenticate(*, username: str, secret: str, client: str) -> Subject:
 
 
 def authenticate_for_session(*, username: str, password: str, client: str) -> Subject:
-    """The same for who wants a session: a user with the password. The secret for command-line clients opens none.
-    Raises Unauthenticated or TooManyAttempts."""
+    """As `authenticate`, for a session: only a user with its password; the CLI secret cannot open a session. Raises
+    Unauthenticated or TooManyAttempts."""
     return _told(username, password, client, is_session=True)
 
 
 def is_password(*, user: User, password: str, client: str, is_guess: bool = True) -> bool:
-    """Whether this is the user's password, not another secret of his. Raises TooManyAttempts.
+    """Whether this is the user's password, not its CLI secret. Raises TooManyAttempts.
 
-    `is_guess` false: the secret has let its bearer in already, so that a wrong one is not counted.
+    `is_guess` false: the secret has already authenticated the request, so a wrong one is not counted.
     """
     version = f"password:{user.pk}:{user.credential_version}"
     return _is_chosen(user.username, password, client, version, (user.password,), is_guess=is_guess)
@@ -60,7 +60,7 @@ def _told(username: str, secret: str, client: str, *, is_session: bool) -> Subje
 
 
 def _found(username: str, secret: str, client: str, *, is_session: bool) -> Subject:
-    """The prefix of robots is a setting: where a user's name can begin with it as well, users sign in all the same."""
+    """The robot prefix is a setting, and a user's name may begin with it too: such users can still sign in."""
     prefix = robot_name_prefix()
     if not username.startswith(prefix):
         return _user(username, secret, client, is_session=is_session)
@@ -101,20 +101,21 @@ def _user(username: str, secret: str, client: str, *, is_session: bool) -> Subje
 
 
 def _named(username: str) -> User | None:
-    """The active user of this name: as it is given or, as some keyboards take letters apart, put together (NFC)."""
+    """The active user of this name, as given or in composed form (NFC), since some keyboards send decomposed
+    letters."""
     names = dict.fromkeys([username, put_together(username)])
     found = (User.objects.named(name).filter(is_active=True).first() for name in names)
     return next((user for user in found if user is not None), None)
 
 
 def _is_secret_of(user: User | None, username: str, secret: str, client: str) -> bool:
-    """Whether it is the password or the secret for command-line clients."""
+    """Whether it is the user's password or CLI secret."""
     cli = CliSecret.objects.filter(user=user).first() if user else None
     if is_generated_secret(secret, cli.hash if cli and not cli.is_chosen_secret else _NO_HASH):
         return True
     version = f"user:{user.pk}:{user.credential_version}" if user else ""
     chosen = [user.password if user else None]
-    # Two hashes, whoever it is and whatever he has: a name with a chosen CLI secret must not take longer than others.
+    # Always two hashes: a name with a chosen CLI secret must not take longer than others.
     if CliSecret.objects.filter(is_chosen_secret=True).exists():
         chosen.append(cli.hash if cli and cli.is_chosen_secret else None)
     return _is_chosen(username, secret, client, version, tuple(chosen))
@@ -129,10 +130,10 @@ def _is_chosen(
     *,
     is_guess: bool = True,
 ) -> bool:
-    """Whether a chosen secret is right by one of the hashes: throttled, remembered for a minute once it was.
+    """Whether a chosen secret matches one of the hashes: throttled, and cached for a minute if it does.
 
-    A client that comes with the same secret many times at once waits for the first: a job that begins with sixteen
-    downloads needs one check, and would find the pool full with sixteen.
+    Simultaneous requests with the same secret wait for the first one: a job that begins with sixteen downloads needs
+    one check, and sixteen would fill the pool.
     """
     if is_guess:
         _throttle.check(client=client, name=username)
@@ -152,7 +153,7 @@ def _is_one_of(
 ) -> bool:
     lane = _throttle.lane(client=client, name=username)
     with hashing.turn(lane.name, pace_s=lane.pace_s):
-        if is_guess:  # others may have guessed at it while this one waited
+        if is_guess:  # failures of others may have been counted while this one waited
             _throttle.check(client=client, name=username)
         is_right = passwords.is_one_of(secret, stored_hashes)
         if is_right:
@@ -167,7 +168,7 @@ def _wrong() -> Unauthenticated:
 
 
 class _Remembered:
-    """Which secrets were right within the last minute, under an HMAC whose key this process alone has."""
+    """Secrets that were correct within the last minute, under an HMAC whose key only this process has."""
 
     def __init__(self) -> None:
         self._key = secrets.token_bytes(32)

@@ -1,4 +1,4 @@
-"""The frame of every change of rights: marked for the caches, in one transaction, with its event."""
+"""The frame of every change of permissions: caches invalidated, one transaction, and its event."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from registry_core.machine.state import generations
 def rights_change(
     event: Payload | Callable[[], Payload], *keys: str, cause: Cause, project_id: int | None = None
 ) -> Iterator[None]:
-    """Run the block in a transaction that makes what is remembered under `keys` stale and writes `event`, which may be
-    a function that makes it when the block is done."""
+    """Run the block in one transaction that invalidates the cache entries depending on `keys` and writes `event`, which
+    may be a function that makes it when the block is done."""
     with generations().changing(keys), transaction.atomic():
         yield
         happened = event() if callable(event) else event
@@ -26,10 +26,10 @@ def rights_change(
 
 
 def user_key(user_id: int) -> str:
-    """The user as one word for the generations, as `Subject.key` has it."""
+    """The key of the user's generation, equal to `Subject.key`."""
     return f"user:{user_id}"
 
 
 def robot_key(robot_id: int) -> str:
-    """The robot as one word for the generations, as `Subject.key` has it."""
+    """The key of the robot's generation, equal to `Subject.key`."""
     return f"robot:{robot_id}"

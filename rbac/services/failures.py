@@ -1,6 +1,6 @@
-"""Failed sign-ins, told to the audit log by whichever way they came.
+"""Failed sign-ins, recorded in the audit log from every way of signing in.
 
-Nobody is signed in yet when one fails, so a flood of them must not fill the outbox: `registry_core.events.repeated`.
+The client is not authenticated, so a flood of failures must not fill the outbox: see `registry_core.events.repeated`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ REFRESH_TOKEN = "a refresh token"  # noqa: S105 what stands in the place of a na
 
 
 def tell_failure(*, username: str, client: str) -> None:
-    """Tell that somebody at the address `client` tried to sign in under a name and did not succeed."""
+    """Record a failed attempt from the address `client` to sign in with a name."""
     name = username.replace("\x00", "")[:255] or "-"
     _failures.note(origin=network_of(client)[:64], name=name)
 

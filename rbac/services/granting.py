@@ -1,8 +1,9 @@
-"""The rule of granting: nobody gives a right that it does not have itself, through whatever object.
+"""The rule of granting: no subject can give a permission that it does not have, through whatever object.
 
-Members and groups get roles, robots get permissions, a public project gives rights to everybody, and a new secret gives
-a robot's rights to whoever learns it. Each of these operations asks here, within its transaction. What anybody may do
-in a public project is nobody's own: the project may be private tomorrow, and what was granted stays.
+Members and groups get roles, robots get permissions, a public project gives permissions to everybody, and a new secret
+gives a robot's permissions to whoever learns it. Each of these operations asks here, within its transaction.
+Permissions that everybody has in a public project do not count: the project may become private, and what was granted
+would remain.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ from rbac.services.permissions import is_sysadmin, living_robot, permissions_hel
 from registry_core.access import Subject, SubjectKind
 from registry_core.errors import NotAllowed
 
-# No robot can be given the left one. The right one allows as much, and robots can have it. `update` of robots has no
-# counterpart: it means new secrets for other robots.
+# Robots cannot be given the left permission; the right one implies it and robots can have it. `update` of robots has no
+# counterpart: it allows new secrets for other robots.
 _AS_GOOD_AS: Final[dict[Permission, Permission]] = {
     ("configuration", "read"): ("", "read"),
     ("configuration", "update"): ("", "update"),
@@ -35,23 +36,25 @@ _AS_GOOD_AS: Final[dict[Permission, Permission]] = {
 
 
 def require_may_grant(*, by: Subject, permissions: Iterable[Permission], project_id: int) -> None:
-    """Raises NotAllowed unless `by` has each of the permissions in the project itself."""
+    """Raises NotAllowed unless the acting subject has each of the permissions in the project itself."""
     held = permissions_held(subject=by, project_id=project_id)
     _require(_as_compared(permissions) <= _as_compared(held), _as_compared(permissions) - _as_compared(held))
 
 
 def require_may_give_role(*, by: Subject, role: Role, project_id: int) -> None:
-    """Raises NotAllowed unless `by` has everything in the project that the role gives."""
+    """Raises NotAllowed unless the acting subject has all permissions of the role in the project."""
     require_may_grant(by=by, permissions=ROLE_PERMISSIONS[role], project_id=project_id)
 
 
 def require_may_publish(*, by: Subject, project_id: int) -> None:
-    """Raises NotAllowed unless `by` has everything that all may do in the project once it is public."""
+    """Raises NotAllowed unless the acting subject has everything that anybody may do in the project once it is
+    public."""
     require_may_grant(by=by, permissions=PUBLIC_SIGNED_IN, project_id=project_id)
 
 
 def require_may_grant_everywhere(*, by: Subject, permissions: Iterable[Permission]) -> None:
-    """Raises NotAllowed unless `by` has each of the permissions in all projects, also in those to come."""
+    """Raises NotAllowed unless the acting subject has each of the permissions in all projects, including future
+    ones."""
     wanted = set(permissions)
     robot = _robot(by)
     held = _everywhere(robot) if robot else set()
@@ -59,7 +62,7 @@ def require_may_grant_everywhere(*, by: Subject, permissions: Iterable[Permissio
 
 
 def require_may_grant_in_system(*, by: Subject, permissions: Iterable[Permission]) -> None:
-    """Raises NotAllowed unless `by` has each of the permissions of the system."""
+    """Raises NotAllowed unless the acting subject has each of the permissions in the system."""
     wanted = set(permissions)
     robot = _robot(by)
     held = system_permissions_of(robot) if robot else frozenset()
@@ -67,36 +70,36 @@ def require_may_grant_in_system(*, by: Subject, permissions: Iterable[Permission
 
 
 def require_sysadmin(by: Subject) -> None:
-    """Raises NotAllowed unless `by` may do all: what such a one gives is everything."""
+    """Raises NotAllowed unless the acting subject is system administrator."""
     if not is_sysadmin(by):
-        raise NotAllowed("only a system administrator can do this: ask one of them")
+        raise NotAllowed("only a system administrator can do this: ask one")
 
 
 def require_outlives(*, by: Subject, expires_at: datetime | None) -> None:
-    """Raises NotAllowed when something made by `by` would live longer than `by` itself. `expires_at` None: for ever."""
+    """Raises NotAllowed if the new account would outlive the acting subject. `expires_at` None: never."""
     ends_at = end_of(by)
     if ends_at is not None and (expires_at is None or expires_at > ends_at):
         raise NotAllowed(
-            f"a robot cannot make one that lives longer than itself, until {ends_at:%Y-%m-%d %H:%M} UTC: "
-            "choose a shorter duration, or 0 for the same end"
+            f"a robot cannot create one that outlives itself; it expires at{ends_at:%Y-%m-%d %H:%M} UTC: "
+            "choose a shorter duration, or 0 for the same expiry"
         )
 
 
 def end_of(by: Subject) -> datetime | None:
-    """When `by` ends by the clock alone. None: never."""
+    """When the acting subject expires without any change. None: never."""
     robot = _robot(by)
     return robot.expires_at if robot else None
 
 
 def hold_grantor(by: Subject) -> None:
-    """Keep a robot that grants from being stopped or deleted before what it grants is there: who stops it then sees
-    what it made. Raises NotAllowed when it may not act any longer. Within a transaction."""
+    """Keep a granting robot from being disabled or deleted until its grant is stored, so that whoever disables it sees
+    what it created. Raises NotAllowed if it may no longer act. Within a transaction."""
     if by.kind is not SubjectKind.ROBOT:
         return
     with connection.cursor() as cursor:
         cursor.execute("SELECT 1 FROM rbac_robot WHERE id = %s FOR SHARE", [by.id])
     if living_robot(by.id) is None:
-        raise NotAllowed("this robot was stopped meanwhile")
+        raise NotAllowed("this robot was disabled or deleted meanwhile")
 
 
 def _robot(by: Subject) -> Robot | None:
@@ -104,7 +107,7 @@ def _robot(by: Subject) -> Robot | None:
 
 
 def _everywhere(robot: Robot) -> set[Permission]:
-    """What a robot of the system may do in every project: allowed for all of them, and denied in none."""
+    """A system robot's permissions in every project: allowed for all projects, and denied in none."""
     if robot.project_id is not None:
         return set()
     rules = list(robot.permissions.filter(kind=RobotPermission.Kind.PROJECT))
@@ -120,4 +123,4 @@ def _as_compared(permissions: Iterable[Permission]) -> set[Permission]:
 def _require(is_within: bool, missing: set[Permission]) -> None:
     if not is_within:
         named = ", ".join(f"{action} on {resource or 'the project'}" for resource, action in sorted(missing)[:5])
-        raise NotAllowed(f"nobody can give a right without having it: you lack {named}")
+        raise NotAllowed(f"you can only give permissions that you have: you lack {named}")

@@ -1,6 +1,6 @@
 """User groups: create, rename and delete them. Each function is one transaction.
 
-A group of an LDAP directory is known by its distinguished name, the others by name and kind.
+A group of an LDAP directory is identified by its distinguished name, others by name and kind.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from registry_core.names.readable import check_text
 NAME_MAX: Final = 255
 DN_MAX: Final = 512
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
-# RFC 4514: attribute=value parted by commas, several joined by plus; special characters stand behind a backslash.
+# RFC 4514: attribute=value separated by commas, several joined by plus; special characters are escaped by a backslash.
 _PAIR: Final = r"\s*(?:[A-Za-z][A-Za-z0-9-]*|\d+(?:\.\d+)*)\s*=(?:[^\\,+\";<>\x00-\x1f\x7f]|\\[^\x00-\x1f\x7f])+"
 _DN: Final = re.compile(rf"{_PAIR}(?:[,+]{_PAIR})*")
 
@@ -30,42 +30,42 @@ _DN: Final = re.compile(rf"{_PAIR}(?:[,+]{_PAIR})*")
 def check_dn(dn: str) -> None:
     """Raises InvalidInput unless `dn` has the form of a distinguished name (RFC 4514)."""
     if len(dn) > DN_MAX or _DN.fullmatch(dn) is None:
-        raise InvalidInput(f"ldap_group_dn is a distinguished name of at most {DN_MAX} characters: cn=a,dc=example")
+        raise InvalidInput(f"ldap_group_dn must be a DN of at most {DN_MAX} characters: cn=a,dc=example")
 
 
 def create_group(*, name: str, kind: int, cause: Cause, ldap_dn: str = "") -> Group:
-    """Create a group; one of LDAP without a name is called as the first part of its distinguished name.
+    """Create a group; an LDAP group without a name is named after the first part of its distinguished name.
 
-    Raises InvalidInput, or AlreadyExists when there is one of this kind and name, or of this distinguished name.
+    Raises InvalidInput, or AlreadyExists if there is a group of this kind and name, or with this distinguished name.
     """
     known_kind = _known(kind)
     if known_kind == Group.Kind.LDAP:
         check_dn(ldap_dn)
         name = name or re.split(r"(?<!\\)[,+]", ldap_dn)[0].partition("=")[2].strip()
     elif ldap_dn:
-        raise InvalidInput("only a group of LDAP (group_type 1) has a distinguished name")
+        raise InvalidInput("only an LDAP group (group_type 1) has a distinguished name")
     _check_name(name)
     group = Group(name=name, kind=known_kind, ldap_dn=ldap_dn)
     try:
         with rights_change(GroupCreated(name=name, group_type=int(known_kind)), cause=cause):
             group.save(force_insert=True)
     except IntegrityError:
-        raise AlreadyExists("there is such a user group already") from None
+        raise AlreadyExists("this user group already exists") from None
     return group
 
 
 def find_group(*, name: str = "", kind: int = 0, ldap_dn: str = "") -> Group | None:
-    """The group of a distinguished name, or of a name and a kind; case does not matter."""
+    """The group with a distinguished name, or with a name and a kind, ignoring case."""
     if ldap_dn:
         return Group.objects.filter(kind=Group.Kind.LDAP, ldap_dn__iexact=ldap_dn).first()
     return Group.objects.filter(name__iexact=name, kind=kind).order_by("pk").first()
 
 
 def rename_group(*, group: Group, name: str, cause: Cause) -> None:
-    """Give a group another name. Raises InvalidInput, AlreadyExists or NotFound.
+    """Rename a group. Raises InvalidInput, AlreadyExists or NotFound.
 
-    Whoever an identity provider puts into a group of the new name gets the group's roles: raises NotAllowed when the
-    subject of `cause` could not give them.
+    Users that an identity provider puts into a group of the new name get the group's roles: raises NotAllowed if the
+    acting subject could not give them.
     """
     _check_name(name)
     try:
@@ -74,20 +74,20 @@ def rename_group(*, group: Group, name: str, cause: Cause) -> None:
             if not Group.objects.filter(pk=group.pk).update(name=name):
                 raise _gone()
     except IntegrityError:
-        raise AlreadyExists("there is a user group of this name already") from None
+        raise AlreadyExists("a user group of this name already exists") from None
 
 
 def delete_group(*, group: Group, cause: Cause) -> None:
-    """Delete a group; the roles that it gave in projects end before.
+    """Delete a group; its roles in projects are removed first.
 
-    Raises NotFound when somebody else was first, PreconditionFailed when it was given another role meanwhile.
+    Raises NotFound if it is already deleted, PreconditionFailed if it was given another role meanwhile.
     """
     _end_memberships(group, cause)
     with rights_change(GroupDeleted(name=group.name), cause=cause):
         if not Group.objects.select_for_update().filter(pk=group.pk).exists():
             raise _gone()
         if group.memberships.exists():
-            raise PreconditionFailed("the group was given a role in a project at this moment: try again")
+            raise PreconditionFailed("the group was given a role in a project meanwhile: try again")
         Group.objects.filter(pk=group.pk).delete()
 
 
@@ -103,7 +103,7 @@ def _end_memberships(group: Group, cause: Cause) -> None:
         try:
             remove_member(member=member, cause=cause)
         except NotFound:
-            continue  # somebody else ended it meanwhile
+            continue  # it was removed meanwhile
 
 
 def _known(kind: int) -> Group.Kind:
@@ -115,9 +115,9 @@ def _known(kind: int) -> Group.Kind:
 
 def _check_name(name: str) -> None:
     if not 1 <= len(name) <= NAME_MAX or name != name.strip() or _CONTROL.search(name):
-        raise InvalidInput(f"a group's name has 1 to {NAME_MAX} characters on one line, without blanks around it")
+        raise InvalidInput(f"a group's name has 1 to {NAME_MAX} characters on one line, no blanks at the ends")
     check_text(name, what="a group's name")
 
 
 def _gone() -> NotFound:
-    return NotFound("there is no such user group any longer")
+    return NotFound("this user group does not exist any more")

@@ -1,10 +1,10 @@
-"""Where slow hashes are computed: few at once on the whole machine, and in fair turns.
+"""Where slow hashes are computed: a few at a time on the whole machine, and in fair turns.
 
-Argon2 takes about 100 MiB and a core for a tenth of a second. All of it goes through `turn`: checks of passwords and
-new hashes, of every process. Who waits does so in a lane of its own (a client's network, or a subject), and the lanes
-take turns, so that one that is full holds up nobody in another. What is waiting is bounded per lane and in sum; when
-the sum is reached, who has the most waiting loses his last: a lane, or all those of one IPv6 customer, who may have
-65,536 networks (a /48, RFC 6177).
+Argon2 takes about 100 MiB and a core for a tenth of a second. All hashing goes through `turn`: checks of passwords and
+new hashes, in every process. Callers wait in a lane (a client's network, or a subject), and the lanes take turns, so a
+full lane does not delay another. The number of waiting callers is bounded per lane and in total. When the total is
+reached, the owner of the most waiting callers loses its last one: a lane, or all lanes of one IPv6 customer, which may
+have 65,536 networks (a /48, RFC 6177).
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ _LOOK_S: Final = 0.005
 
 @contextmanager
 def turn(lane: str, *, pace_s: float = 0.0) -> Iterator[None]:
-    """Wait for one's turn to hash. `pace_s`: after so many seconds the lane's next turn begins at the earliest.
+    """Wait for a turn to hash. `pace_s`: the lane's next turn begins no sooner than so many seconds later.
 
-    Raises TooManyAttempts when too many wait already, or nobody was let in for too long.
+    Raises TooManyAttempts if too many are waiting, or if no turn became free for too long.
     """
     if not connection.in_atomic_block:
-        connection.close()  # goes back to the pool: others need it more than somebody who waits
+        connection.close()  # return it to the pool while waiting
     with _queue().turn(lane, pace_s=pace_s), _machine().slot():
         yield
 
@@ -58,7 +58,7 @@ class _Waiter:
 
 @dataclass
 class FairQueue:
-    """Turns within this process: at most `at_once` at the same time, the lanes one after the other."""
+    """Turns within this process: at most `at_once` at the same time, round-robin over the lanes."""
 
     at_once: int
     waiting_max: int = WAITING_MAX
@@ -72,7 +72,7 @@ class FairQueue:
 
     @contextmanager
     def turn(self, lane: str, *, pace_s: float = 0.0) -> Iterator[None]:
-        """Wait for one's turn. Raises TooManyAttempts."""
+        """Wait for a turn. Raises TooManyAttempts."""
         with self._condition:
             waiter = self._entered(lane, pace_s)
             self._wait(waiter)
@@ -143,18 +143,18 @@ class FairQueue:
 
 
 def _customer_of(lane: str) -> str:
-    """Whom a lane belongs to: the /48 around a network of 64 bits; any other lane stands for itself."""
+    """The owner of a lane: the /48 that contains a /64 network; any other lane is its own owner."""
     if not lane.endswith("/64"):
         return lane
     return str(ipaddress.IPv6Network(lane).supernet(new_prefix=48))
 
 
 class MachineSlots:
-    """So many at once on this machine, whatever number of processes: each slot is a locked file, free again when its
-    process ends in whatever way.
+    """A limited number of slots on this machine for all processes: each slot is a locked file, released when its
+    process ends in any way.
 
-    One waiter of the machine at a time looks for a slot (`entry` is the file that it locks), so that a process with
-    many waiters does not take each slot that it has just given back.
+    Only one waiter of the machine at a time looks for a slot (it locks the file `entry`), so that a process with many
+    waiters cannot take back each slot that it has just released.
     """
 
     def __init__(self, folder: Path, *, slots: int, wait_s: float = WAIT_S) -> None:
@@ -166,7 +166,7 @@ class MachineSlots:
 
     @contextmanager
     def slot(self) -> Iterator[None]:
-        """Hold a slot. Raises TooManyAttempts when none is free for too long."""
+        """Hold a slot. Raises TooManyAttempts if none becomes free for too long."""
         until_s = time.monotonic() + self._wait_s
         with self._as_the_only_one(until_s):
             slot = _until(until_s, self._taken)
@@ -190,7 +190,8 @@ class MachineSlots:
             self._lock.release()
 
     def _taken(self) -> int | None:
-        """A slot, locked. One that this process has already is not among the free: its lock would be given again."""
+        """A locked slot. Slots that this process already holds are skipped, because their lock would be granted
+        again."""
         for slot in list(self._free):
             if _is_locked(slot):
                 self._free.remove(slot)
@@ -230,7 +231,7 @@ def _machine() -> MachineSlots:
 
 
 def _forget() -> None:
-    """A child of this process shares its open files, and so its locks: it needs its own."""
+    """A forked child shares open files and therefore locks, so it must open its own."""
     _queue.cache_clear()
     _machine.cache_clear()
 

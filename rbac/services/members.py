@@ -1,4 +1,4 @@
-"""Who is a member of a project, in which role. Each function is one transaction."""
+"""Project members and their roles. Each function is one transaction."""
 
 from __future__ import annotations
 
@@ -21,8 +21,9 @@ def add_member(
 ) -> ProjectMember:
     """Give a user or a group a role in a project.
 
-    Raises InvalidInput, AlreadyExists, NotAllowed when the subject of `cause` has not all the rights of the role, or
-    NotFound when project, user or group is gone meanwhile.
+    Raises InvalidInput, AlreadyExists, NotAllowed if the acting subject lacks a permission of the role, or
+    NotFound if
+    project, user or group is deleted meanwhile.
     """
     if (user is None) == (group is None):
         raise InvalidInput("a member is either a user or a group")
@@ -34,26 +35,26 @@ def add_member(
             _require_may_give(member, cause.subject)
             member.save(force_insert=True)
     except IntegrityError:
-        raise AlreadyExists("is a member of this project already: change the role instead") from None
+        raise AlreadyExists("is already a member of this project: change the role instead") from None
     return member
 
 
 def make_creator_admin(*, project: Project, user: User, cause: Cause) -> None:
-    """Make the user who creates a project its administrator. Within the transaction that creates it."""
+    """Make the user that creates a project its administrator. Within the transaction that creates it."""
     member = ProjectMember(project=project, user=user, role=Role.PROJECT_ADMIN)
     with _members_change(member, MemberAdded, cause=cause):
         member.save(force_insert=True)
 
 
 def check_role(*, project: Project, role: int, by: Subject) -> None:
-    """Before anything is made for a new member: raises InvalidInput when there is no such role, NotAllowed when `by`
-    has not all of its rights."""
+    """Checks before anything is created for a new member: raises InvalidInput if there is no such role, NotAllowed if
+    the acting subject lacks one of its permissions."""
     require_may_give_role(by=by, role=_known(role), project_id=project.pk)
 
 
 def change_role(*, member: ProjectMember, role: Role | int, cause: Cause) -> None:
-    """Give a member another role. Raises InvalidInput when there is no such role, NotFound when he is none any more,
-    NotAllowed when the subject of `cause` has not all the rights of the new role."""
+    """Change a member's role. Raises InvalidInput if there is no such role, NotFound if the member was removed,
+    NotAllowed if the acting subject lacks a permission of the new role."""
     member.role = _known(role)
     with _members_change(member, MemberUpdated, cause=cause):
         hold_grantor(cause.subject)
@@ -63,14 +64,14 @@ def change_role(*, member: ProjectMember, role: Role | int, cause: Cause) -> Non
 
 
 def remove_member(*, member: ProjectMember, cause: Cause) -> None:
-    """Take a member's role away. Raises NotFound when somebody else was first."""
+    """Remove a member. Raises NotFound if it is already removed."""
     with _members_change(member, MemberRemoved, cause=cause):
         if not ProjectMember.objects.filter(pk=member.pk).delete()[0]:
             raise _gone("member")
 
 
 def set_groups(*, user: User, groups: list[Group], cause: Cause) -> None:
-    """Make `groups` the groups of a user, as the last sign-in told them."""
+    """Set the groups of a user to `groups`, as reported by the last sign-in."""
     with rights_change(UserGroupsChanged(user_id=user.pk, username=user.username), user_key(user.pk), cause=cause):
         GroupMember.objects.filter(user=user).exclude(group__in=groups).delete()
         links = [GroupMember(user=user, group=group) for group in groups]
@@ -82,7 +83,7 @@ def _require_may_give(member: ProjectMember, by: Subject) -> None:
 
 
 def _hold_living(member: ProjectMember) -> None:
-    """Keep what the membership refers to from being deleted before it is there. Raises NotFound.
+    """Keep the referenced rows from being deleted until the membership is stored. Raises NotFound.
 
     In the order in which deletions lock: project, then user or group.
     """
@@ -101,14 +102,14 @@ def _hold_living(member: ProjectMember) -> None:
 
 
 def _gone(what: str) -> NotFound:
-    return NotFound(f"there is no such {what} any longer")
+    return NotFound(f"this {what} does not exist any more")
 
 
 def _known(role: int) -> Role:
     try:
         return Role(role)
     except ValueError:
-        raise InvalidInput(f"there is no role {role}: use one of {', '.join(map(str, Role.values))}") from None
+        raise InvalidInput(f"unknown role {role}: use one of {', '.join(map(str, Role.values))}") from None
 
 
 def _members_change(

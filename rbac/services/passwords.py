@@ -1,4 +1,4 @@
-"""Secrets that people choose: the rule they keep, and their slow hashes (argon2, in the turns of `hashing`)."""
+"""Secrets chosen by people: the strength rule, and their slow hashes (argon2, in the turns of `hashing`)."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def check_strength(secret: str) -> None:
 
 
 def hash_chosen(secret: str, *, lane: str) -> str:
-    """The slow hash of a chosen secret, in the turn of a lane. Raises InvalidInput when it is too weak,
+    """The slow hash of a chosen secret, computed in the turn of a lane. Raises InvalidInput if it is too weak,
     TooManyAttempts."""
     check_strength(secret)
     with hashing.turn(lane):
@@ -35,8 +35,8 @@ def hash_chosen(secret: str, *, lane: str) -> str:
 
 
 def is_one_of(secret: str, stored_hashes: Iterable[str | None]) -> bool:
-    """Whether `secret` is the chosen one of any of these hashes. Each of them takes the same time, also where there is
-    none, and all are looked at. Within a turn of `hashing`."""
+    """Whether `secret` matches any of these argon2 hashes. Each entry takes the same time, even an absent one, and all
+    are checked. Within a turn of `hashing`."""
     found = [_is_right(secret, stored_hash) for stored_hash in stored_hashes]
     return any(found)
 
@@ -49,7 +49,7 @@ def _is_right(secret: str, stored_hash: str | None) -> bool:
 
 @functools.cache
 def _hash_of_nobody() -> str:
-    """A hash that no secret has, of the same cost as any other: random bytes in the place of argon2's result."""
+    """A hash that matches no secret, at the same cost as any other: random bytes in place of argon2's result."""
     params = Argon2PasswordHasher().params()
     salt, result = (
         b64encode(secrets.token_bytes(length)).decode().rstrip("=") for length in (params.salt_len, params.hash_len)

@@ -1,4 +1,4 @@
-"""Who may do what: the one place where roles, groups, robots' permissions and public projects are put together."""
+"""Who may do what: the one place that combines roles, groups, permissions of robots and public projects."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ _NOTHING: Final[frozenset[Permission]] = frozenset()
 
 
 def living_user(user_id: int) -> User | None:
-    """The user, unless deleted or disabled."""
+    """The user, unless it is deleted or disabled."""
     return User.objects.filter(pk=user_id, is_active=True, deleted_at=None).first()
 
 
 def living_robots() -> QuerySet[Robot]:
-    """Robots that may act now: neither deleted, disabled nor expired, their project alive."""
+    """Robots that may act now: not deleted, disabled or expired, and in a living project."""
     is_alive = Q(deleted_at=None, is_disabled=False) & (Q(expires_at=None) | Q(expires_at__gt=timezone.now()))
     return Robot.objects.filter(is_alive, Q(project=None) | Q(project__deleted_at=None)).select_related("project")
 
@@ -37,7 +37,8 @@ def living_robot(robot_id: int) -> Robot | None:
 
 
 def is_sysadmin(subject: Subject) -> bool:
-    """Whether the subject may do all: the system itself, or a user with the flag. Never derived from a name."""
+    """Whether the subject is system administrator: the system itself, or a user with the flag. Never derived from a
+    name."""
     if subject.kind is SubjectKind.SYSTEM:
         return True
     if subject.kind is not SubjectKind.USER:
@@ -46,14 +47,15 @@ def is_sysadmin(subject: Subject) -> bool:
 
 
 def project_permissions(*, subject: Subject, project_id: int) -> frozenset[Permission]:
-    """Everything that the subject may do in a project now; nothing when the project is gone."""
+    """All permissions of the subject in a project now; none if the project is deleted."""
     return permissions_by_project(subject=subject, project_ids=[project_id]).get(project_id, _NOTHING)
 
 
 def permissions_by_project(*, subject: Subject, project_ids: Collection[int]) -> dict[int, frozenset[Permission]]:
-    """Everything that the subject may do now in each of the projects that live, in as many statements as for one.
+    """All permissions of the subject in each of the living projects now, with a number of statements that does not
+    depend on the number of projects.
 
-    What is looked up does not depend on whether there are such projects: how long that takes would tell.
+    The same look-ups are made whether or not the projects exist, so that the time does not reveal it.
     """
     held = _held(subject, project_ids)
     is_public = dict(Project.objects.filter(pk__in=project_ids, deleted_at=None).values_list("pk", "is_public"))
@@ -64,7 +66,8 @@ def permissions_by_project(*, subject: Subject, project_ids: Collection[int]) ->
 
 
 def permissions_held(*, subject: Subject, project_id: int) -> frozenset[Permission]:
-    """What the subject itself was given in a living project: without what anybody may do in a public one."""
+    """The permissions given to the subject itself in a living project, without those that everybody has in a public
+    one."""
     is_living = Project.objects.filter(pk=project_id, deleted_at=None).exists()
     held = _held(subject, [project_id]) if is_living else None
     return (held or {}).get(project_id, _NOTHING)
@@ -76,7 +79,8 @@ def has_project_permission(*, subject: Subject, project_id: int, resource: str, 
 
 
 def has_system_permission(*, subject: Subject, resource: str, action: str) -> bool:
-    """Whether the subject may do `action` on a `resource` of the system: administrators, robots that were given it."""
+    """Whether the subject may do `action` on a `resource` of the system: administrators, and robots with that
+    permission."""
     if subject.kind is SubjectKind.ROBOT:
         robot = living_robot(subject.id)
         return robot is not None and (resource, action) in system_permissions_of(robot)
@@ -84,7 +88,7 @@ def has_system_permission(*, subject: Subject, resource: str, action: str) -> bo
 
 
 def system_permissions_of(robot: Robot) -> frozenset[Permission]:
-    """What a robot may do in the system. A project's robot never may anything there."""
+    """A robot's permissions in the system. A robot of a project never has any."""
     if robot.project_id is not None:
         return _NOTHING
     return _settle(robot.permissions.filter(kind=RobotPermission.Kind.SYSTEM)) & SYSTEM_PERMISSIONS
@@ -110,7 +114,7 @@ def pullable_projects(subject: Subject) -> list[int] | None:
 
 
 def memberships(user_id: int) -> QuerySet[ProjectMember]:
-    """The memberships of a living user, by himself and through groups."""
+    """The memberships of a living user, direct and through groups."""
     is_his = Q(user_id=user_id, user__is_active=True, user__deleted_at=None) | Q(
         group__user_links__user_id=user_id,
         group__user_links__user__is_active=True,
@@ -120,7 +124,7 @@ def memberships(user_id: int) -> QuerySet[ProjectMember]:
 
 
 def _held(subject: Subject, project_ids: Collection[int]) -> dict[int, frozenset[Permission]] | None:
-    """What the subject was given in each of the projects. None: it may not act now, or there is none."""
+    """The permissions given to the subject in each of the projects. None: it may not act now, or does not exist."""
     if subject.kind is SubjectKind.SYSTEM:
         return dict.fromkeys(project_ids, EVERYTHING)
     if subject.kind is SubjectKind.USER:
@@ -157,7 +161,7 @@ def _given_to_robot(rules: Iterable[RobotPermission]) -> frozenset[Permission]:
 
 
 def _settle(rules: Iterable[RobotPermission]) -> frozenset[Permission]:
-    """What is allowed and not denied."""
+    """The permissions that are allowed and not denied."""
     by_effect: dict[str, set[Permission]] = {effect: set() for effect in RobotPermission.Effect.values}
     for rule in rules:
         by_effect[rule.effect].add((rule.resource, rule.action))

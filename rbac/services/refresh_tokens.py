@@ -41,18 +41,18 @@ def issue(*, authority: Authority, device: str, cause: Cause) -> str:
 
 
 def redeem(*, authority: Authority, token: str, client: str) -> Subject:
-    """The subject of a living refresh token, presented at the address `client`. Raises Unauthenticated."""
+    """The subject of a valid refresh token, presented from the address `client`. Raises Unauthenticated."""
     row = RefreshToken.objects.filter(hash=hash_generated(token), revoked_at=None, expires_at__gt=Now()).first()
     subject = authority.subject(kind=SubjectKind(row.subject_kind), id=row.subject_id) if row else None
     if row is None or subject is None or authority.credential_version(subject) != row.credential_version:
         tell_failure(username=REFRESH_TOKEN, client=client)
-        raise Unauthenticated("the refresh token is expired or revoked: log in again")
+        raise Unauthenticated("the refresh token has expired or was revoked: log in again")
     RefreshToken.objects.filter(pk=row.pk).update(last_used_at=Now())
     return subject
 
 
 def living(user: User) -> QuerySet[RefreshToken]:
-    """The refresh tokens of a user that are good now."""
+    """The valid refresh tokens of a user."""
     return RefreshToken.objects.filter(
         subject_kind=SubjectKind.USER,
         subject_id=user.pk,
@@ -64,18 +64,18 @@ def living(user: User) -> QuerySet[RefreshToken]:
 
 @transaction.atomic
 def revoke(*, user: User, token: RefreshToken, cause: Cause) -> None:
-    """End one login of a user; bearer tokens that it fetched live on until they expire.
+    """Revoke one refresh token of a user; bearer tokens that it fetched stay valid until they expire.
 
-    Raises NotFound when somebody else was first.
+    Raises NotFound if it is already revoked.
     """
     if not living(user).filter(pk=token.pk).update(revoked_at=Now()):
-        raise NotFound("there is no such refresh token any longer")
+        raise NotFound("this refresh token does not exist any more")
     _tell_revoked(user, token.device or "a client", cause)
 
 
 @transaction.atomic
 def revoke_all(*, user: User, cause: Cause) -> None:
-    """End all logins of a user."""
+    """Revoke all refresh tokens of a user."""
     ended = living(user).update(revoked_at=Now())
     if ended:
         _tell_revoked(user, f"all {ended}", cause)

@@ -1,8 +1,7 @@
 """Robots: accounts for machines. Each function is one transaction.
 
-A robot's full name is `robot$name`, or `robot$project+name` for one of a project; the setting `robot_name_prefix` may
-have something else in the place of `robot$`. The name only finds the row: what a robot may do comes from its
-permissions.
+A robot's full name is `robot$name`, or `robot$project+name` for a robot of a project; the setting `robot_name_prefix`
+replaces `robot$`. The name only identifies the row: what a robot may do is given by its permissions.
 """
 
 from __future__ import annotations
@@ -50,7 +49,7 @@ _NAME: Final = re.compile(r"[a-z0-9]+(?:[._-][a-z0-9]+)*")
 
 @dataclass(frozen=True, slots=True)
 class RobotGrant:
-    """One permission asked for a robot. Kind project without a project: in all projects."""
+    """A requested permission of a robot. Kind project without a project: in all projects."""
 
     kind: RobotPermission.Kind
     resource: str
@@ -60,22 +59,22 @@ class RobotGrant:
 
 
 def robot_name_prefix() -> str:
-    """What every robot's name begins with: the setting of that name."""
+    """The prefix of every robot's name: the setting of that name."""
     return current().text("robot_name_prefix")
 
 
 def full_name(robot: Robot) -> str:
-    """The name a robot signs in with."""
+    """The name with which a robot signs in."""
     return robot_name_prefix() + (f"{robot.project.name}+" if robot.project else "") + robot.name
 
 
 def robot_subject(robot: Robot) -> Subject:
-    """The robot as one who asks."""
+    """The robot as a subject."""
     return Subject(SubjectKind.ROBOT, robot.pk, full_name(robot))
 
 
 def find_robot(username: str) -> Robot | None:
-    """The robot that signs in under `username` and may act now."""
+    """The robot that signs in as `username`, if it may act now."""
     prefix = robot_name_prefix()
     if not username.startswith(prefix):
         return None
@@ -86,8 +85,8 @@ def find_robot(username: str) -> Robot | None:
 
 
 def expiry(*, days: int, since: datetime, by: Subject) -> datetime | None:
-    """When a robot made at `since` expires that lives `days`; None: never (-1). 0: as long as the setting
-    `robot_token_duration` says, and no longer than `by` who makes it. Raises InvalidInput."""
+    """The expiry of a robot created at `since` for `days` days; None for -1: never. 0: as long as the setting
+    `robot_token_duration` says, but no longer than the acting subject lives. Raises InvalidInput."""
     if days == 0:
         return _earlier(_after(current().number("robot_token_duration"), since), end_of(by))
     return _after(days, since)
@@ -106,7 +105,7 @@ def _earlier(one: datetime | None, other: datetime | None) -> datetime | None:
 
 
 def lifetime_days(robot: Robot) -> int:
-    """For how many days the robot was made, as a whole number; -1: for ever."""
+    """The lifetime of the robot in whole days; -1: it does not expire."""
     return round((robot.expires_at - robot.created_at) / timedelta(days=1)) if robot.expires_at else NEVER
 
 
@@ -122,17 +121,17 @@ def create_robot(
     expires_at: datetime | None = None,
     created_at: datetime | None = None,
 ) -> tuple[Robot, str]:
-    """Create a robot; returns it with its secret, which is shown this once. `expires_at` None: never.
+    """Create a robot; returns it with its secret, which cannot be read again. `expires_at` None: never.
 
-    What it was given stays its own: it lives on when its creator is stopped or deleted, and is listed with it
-    (`created_by`). Raises InvalidInput, AlreadyExists, NotFound when a project is gone meanwhile, or NotAllowed when
-    the new one would have more rights than its creator, or a longer life.
+    A robot does not depend on its creator: it stays when the creator is disabled or deleted, and can be found by it
+    (`created_by`). Raises InvalidInput, AlreadyExists, NotFound if a project is deleted meanwhile, or NotAllowed if the
+    new robot would have more permissions than its creator, or outlive it.
     """
     if len(name) > 255 or _NAME.fullmatch(name) is None:
         raise InvalidInput("a robot's name has lower-case letters, digits and single . _ or - between them")
     _check_description(description)
     _check_grants(grants, project)
-    _require_may_make(grants, expires_at, cause.subject)  # before a secret is hashed for nothing
+    _require_may_make(grants, expires_at, cause.subject)  # before the costly hash
     stored, shown = _new_secret(secret, cause.subject)
     robot = Robot(name=name, project=project, description=description, is_disabled=is_disabled, expires_at=expires_at)
     robot.secret_hash, robot.is_chosen_secret = stored, bool(secret)
@@ -147,7 +146,7 @@ def create_robot(
             robot.save(force_insert=True)
             _write_grants(robot, grants)
     except IntegrityError:
-        raise AlreadyExists("a robot with this name exists already: choose another") from None
+        raise AlreadyExists("a robot with this name already exists: choose another name") from None
     return robot, shown
 
 
@@ -160,10 +159,10 @@ def update_robot(
     days: int | None = None,
     grants: Sequence[RobotGrant] | None = None,
 ) -> None:
-    """Change what is named of a robot, in one transaction; its tokens die when it is stopped.
+    """Change the given values of a robot, in one transaction; disabling it invalidates its tokens.
 
-    `days` count from its creation. Raises InvalidInput, NotFound when it is gone meanwhile, or NotAllowed when the
-    subject of `cause` has not all the rights that the robot gets, or that it could use for longer or again.
+    `days` count from its creation. Raises InvalidInput, NotFound if it is deleted meanwhile, or NotAllowed if the
+    acting subject lacks a permission that the robot gets, or could newly use for longer or again.
     """
     _check_description(description or "")
     values: dict[str, object] = {"description": description, "is_disabled": is_disabled}
@@ -185,17 +184,17 @@ def update_robot(
 
 
 def set_grants(*, robot: Robot, grants: Sequence[RobotGrant], cause: Cause) -> None:
-    """Replace what a robot may do. Raises InvalidInput, NotAllowed or NotFound."""
+    """Replace a robot's permissions. Raises InvalidInput, NotAllowed or NotFound."""
     update_robot(robot=robot, cause=cause, grants=grants)
 
 
 def refresh_robot_secret(*, robot: Robot, cause: Cause, secret: str = "") -> str:
-    """Give a robot a new secret and return it: `secret`, or a generated one when empty. Its tokens die.
+    """Give a robot a new secret and return it: `secret`, or a generated one if empty. Its tokens become invalid.
 
-    Raises InvalidInput when the given one is too weak, NotAllowed when the robot may more than the subject of
-    `cause`, who could act as it.
+    Raises InvalidInput if the given one is too weak, NotAllowed if the robot has permissions that the acting subject
+    lacks, which could then act as the robot.
     """
-    _require_may_make(_grants_of(robot), robot.expires_at, cause.subject)  # before a secret is hashed for nothing
+    _require_may_make(_grants_of(robot), robot.expires_at, cause.subject)  # before the costly hash
     stored, shown = _new_secret(secret, cause.subject)
     with _robot_change(robot, RobotSecretChanged, cause):
         hold_grantor(cause.subject)
@@ -205,23 +204,23 @@ def refresh_robot_secret(*, robot: Robot, cause: Cause, secret: str = "") -> str
 
 
 def set_disabled(*, robot: Robot, is_disabled: bool, cause: Cause) -> None:
-    """Stop a robot from acting, or let it again; its tokens die when it is stopped."""
+    """Disable or enable a robot; disabling it invalidates its tokens."""
     update_robot(robot=robot, cause=cause, is_disabled=is_disabled)
 
 
 def delete_robot(*, robot: Robot, cause: Cause) -> None:
-    """Delete a robot; the name is free again, the tokens die."""
+    """Delete a robot; its name becomes available, its tokens become invalid."""
     with _robot_change(robot, RobotDeleted, cause):
         _update(robot, deleted_at=Now(), **_new_credentials())
 
 
 @contextmanager
 def _robot_change(robot: Robot, happened: type[RobotEvent], cause: Cause) -> Iterator[None]:
-    """The frame of a change of a living robot. Raises NotFound when there is none any longer."""
+    """The frame of a change of a living robot. Raises NotFound if it was deleted."""
     event = happened(name=full_name(robot))
     with rights_change(event, robot_key(robot.pk), cause=cause, project_id=robot.project_id):
         if not Robot.objects.select_for_update().filter(pk=robot.pk, deleted_at=None).exists():
-            raise NotFound("there is no such robot any longer")
+            raise NotFound("this robot does not exist any more")
         yield
 
 
@@ -240,7 +239,7 @@ def _new_secret(chosen: str, by: Subject) -> tuple[str, str]:
         generated = generate_secret()
         return hash_generated(generated), generated
     if looks_generated(chosen):
-        raise InvalidInput("this has the form of a generated secret: leave it empty to have one generated")
+        raise InvalidInput("this has the form of a generated secret: leave it empty to generate one")
     return hash_chosen(chosen, lane=by.key), chosen
 
 
@@ -259,7 +258,7 @@ def _write_grants(robot: Robot, grants: Sequence[RobotGrant]) -> None:
 
 
 def _hold_projects(project_ids: Iterable[int | None]) -> None:
-    """Keep projects from being deleted before what refers to them is there. Raises NotFound."""
+    """Keep projects from being deleted until what refers to them is stored. Raises NotFound."""
     wanted = sorted({project_id for project_id in project_ids if project_id is not None})
     with connection.cursor() as cursor:
         cursor.execute(
@@ -267,7 +266,7 @@ def _hold_projects(project_ids: Iterable[int | None]) -> None:
             [wanted],
         )
         if len(cursor.fetchall()) < len(wanted):
-            raise NotFound("there is no such project any longer")
+            raise NotFound("this project does not exist any more")
 
 
 def _check_description(text: str) -> None:
@@ -283,7 +282,7 @@ def _check_grants(grants: Sequence[RobotGrant], project: Project | None) -> None
     for grant in grants:
         _check_exists(grant)
         if project is not None and (grant.kind, grant.project_id) != (RobotPermission.Kind.PROJECT, project.pk):
-            raise InvalidInput("a project's robot can be given permissions in its own project only")
+            raise InvalidInput("a robot of a project can only be given permissions in that project")
 
 
 def _check_exists(grant: RobotGrant) -> None:
@@ -291,11 +290,12 @@ def _check_exists(grant: RobotGrant) -> None:
     if (grant.resource, grant.action) not in (SYSTEM_PERMISSIONS if is_system else PROJECT_PERMISSIONS):
         raise InvalidInput(f"a robot cannot be given {grant.action} on {grant.resource} as a {grant.kind} permission")
     if is_system and grant.project_id is not None:
-        raise InvalidInput("a system permission names no project")
+        raise InvalidInput("a system permission must not name a project")
 
 
 def _require_may_make(grants: Iterable[RobotGrant], expires_at: datetime | None, by: Subject) -> None:
-    """Raises NotAllowed unless `by` has all that a robot with these grants may do, for as long."""
+    """Raises NotAllowed unless the acting subject has every permission of a robot with these grants, for at least as
+    long."""
     if is_sysadmin(by):
         return
     require_outlives(by=by, expires_at=expires_at)
@@ -313,7 +313,7 @@ def _require_may_make(grants: Iterable[RobotGrant], expires_at: datetime | None,
 
 
 def _grants_of(robot: Robot) -> list[RobotGrant]:
-    """What the robot was given, but for projects that are gone."""
+    """The robot's permissions, without those in deleted projects."""
     rules = robot.permissions.filter(Q(project=None) | Q(project__deleted_at=None))
     return [
         RobotGrant(

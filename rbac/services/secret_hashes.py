@@ -1,7 +1,7 @@
-"""Hashes of secrets: keyed HMAC for those that we generate, argon2 for those that people choose.
+"""Hashes of secrets: keyed HMAC for generated ones, argon2 for those that people choose.
 
-A generated secret has 256 random bits, so a fast hash protects it; the key lies outside the database, so that a copy of
-the database alone lets nobody try secrets. A chosen one needs the slow hash (`rbac.services.passwords`).
+A generated secret has 256 random bits, so a fast hash protects it; the key is stored outside the database, so that a
+copy of the database alone does not allow guessing. A chosen secret needs the slow hash (`rbac.services.passwords`).
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ def generate_secret() -> str:
 
 
 def looks_generated(secret: str) -> bool:
-    """Whether `secret` has the shape of ours: a fact about what was presented, so it tells nothing of an account."""
+    """Whether `secret` has the form of a generated one. This depends on the presented text alone, so it reveals nothing
+    about accounts."""
     return _GENERATED.fullmatch(secret) is not None
 
 

@@ -1,4 +1,4 @@
-"""Who may have a session: by whichever door, the same rule. That one began or ended is told by `rbac.sessions`."""
+"""Who may have a session: the same rule for every endpoint that opens one. `rbac.sessions` writes the events."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ ROBOT: Final = "robot accounts cannot sign in to a session: use one with docker 
 
 
 def sign_in(*, username: str, password: str, client: str) -> User:
-    """The user with this name and password, who may have a session now.
+    """The user with this name and password, if it may have a session now.
 
     Raises Unauthenticated, TooManyAttempts, or NotAllowed for a robot.
     """

@@ -1,11 +1,11 @@
 """How long a client must wait after wrong passwords: counted in this process, per client and name, and per client.
 
-The client's address is part of every key, so that a stranger who guesses at `admin` slows down nobody elsewhere. The
+The client's address is part of every key, so that guesses at `admin` from one address do not slow down others. The
 counters need neither Postgres nor Valkey. An IPv6 client is its /64: one customer has that many addresses.
 
-Many people may come from one address. Whoever tries many names there is not refused but paced: one attempt after the
-other, in the order in which they come. So the right password of a neighbour gets its turn as well, and a name that has
-signed in from there within the last day is not paced at all.
+Many people may share one address. A client that tries many names is therefore not refused but paced: one attempt at a
+time, in order of arrival, so that a neighbour's correct password gets its turn. A name that has signed in from the
+address within the last day is not paced at all.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ FREE_FAILURES: Final = 4
 DELAY_MAX_S: Final = 300.0
 FORGET_S: Final = 900.0
 FREE_PER_CLIENT: Final = 30
-"""Wrong passwords of one client within FORGET_S, whatever the names, before it is paced."""
+"""Wrong passwords of one client within FORGET_S, over all names, before it is paced."""
 FREE_PER_NAME: Final = 3
-"""By how many that grows for each name that signs in from there within that time."""
+"""The increase of that limit for each name that signs in from the address within that time."""
 PACE_S: Final = 0.5
 PROVEN_S: Final = 86_400.0
 _COUNTERS_MAX: Final = 50_000
@@ -51,15 +51,16 @@ class _Client:
 
 @dataclass(frozen=True, slots=True)
 class Lane:
-    """Where an attempt waits for its turn, and how long after its beginning the lane's next one may begin."""
+    """The lane in which an attempt waits for its turn, and the least time between the beginnings of the lane's
+    turns."""
 
     name: str
     pace_s: float
 
 
 class Throttle:
-    """For a name, growing delays: four failures are free, then 1 s, 2 s, 4 s … up to five minutes; forgotten after 15
-    minutes. For a client, a pace."""
+    """Per name, growing delays: four failures are free, then 1 s, 2 s, 4 s … up to five minutes; forgotten after 15
+    minutes. Per client, a pace."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -76,7 +77,7 @@ class Throttle:
             raise TooManyAttempts(math.ceil(wait_s))
 
     def lane(self, *, client: str, name: str) -> Lane:
-        """Where an attempt of this client at this name waits."""
+        """The lane of an attempt of this client at this name."""
         network, now = network_of(client), self._clock()
         with self._lock:
             if now - self._proven.get(_key(client, name), -math.inf) < PROVEN_S:
@@ -101,7 +102,7 @@ class Throttle:
             self._client(network_of(client), now).failures += 1
 
     def succeeded(self, *, client: str, name: str) -> None:
-        """Forget what this client got wrong with this name before."""
+        """Forget this client's failures with this name."""
         now, key = self._clock(), _key(client, name)
         with self._lock:
             self._counters.pop(key, None)
@@ -119,7 +120,7 @@ class Throttle:
 
 
 def _keep(table: OrderedDict[K, V], key: K, value: V) -> None:
-    """Remember as the newest; the oldest go when there are too many."""
+    """Store as the newest entry; the oldest are dropped when there are too many."""
     table[key] = value
     while len(table) > _COUNTERS_MAX:
         table.popitem(last=False)

@@ -1,4 +1,4 @@
-"""One at a time, of those who come for the same thing."""
+"""Serialises callers with the same key."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class _Turn:
 
 
 class Turns:
-    """Lets callers with the same key in one after the other, so that the later find what the first found out."""
+    """Admits callers with the same key one after the other, so that later ones can use what the first found out."""
 
     def __init__(self, *, wait_s: float) -> None:
         self._wait_s = wait_s
@@ -26,7 +26,7 @@ class Turns:
 
     @contextmanager
     def turn(self, key: Hashable) -> Iterator[None]:
-        """Wait until nobody else has a turn with this key. Raises TooManyAttempts when that takes too long."""
+        """Wait until no other caller has a turn with this key. Raises TooManyAttempts if that takes too long."""
         with self._lock:
             turn = self._turns.setdefault(key, _Turn())
             turn.callers += 1

@@ -42,7 +42,7 @@ from registry_core.settings_store.values import current
 
 FIRST_ADMIN: Final = "admin"
 TEXT_MAX: Final = 255
-_TAKEN_APART_MAX: Final = 4  # characters into which one is taken apart (UAX 15, section 10)
+_TAKEN_APART_MAX: Final = 4  # the most characters that one decomposes into (UAX 15, section 10)
 _FORBIDDEN: Final = re.compile(r"[\s,\"~#%$:/\\\x00-\x1f\x7f]")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f\u2028\u2029\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 _EMAIL: Final = re.compile(r"[^\s@<>()\[\],;:\\\"\x00-\x1f\x7f]+@[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?")
@@ -50,14 +50,15 @@ _sign_ups = Throttle()
 
 
 def first_administrator_id() -> int | None:
-    """The id of the administrator of the first start, or of the oldest one where that is gone; None: there is none."""
+    """The id of the administrator of the first start, or of the oldest administrator if that one is deleted; None:
+    there is none."""
     living = User.objects.filter(is_sysadmin=True, is_active=True, deleted_at=None)
     is_later = Case(When(username=FIRST_ADMIN, then=0), default=1)
     return living.order_by(is_later, "pk").values_list("pk", flat=True).first()
 
 
 def check_username(username: str) -> None:
-    """Raises InvalidInput unless `username` can be told apart in logs, URLs and Basic credentials."""
+    """Raises InvalidInput unless `username` is unambiguous in logs, URLs and Basic credentials."""
     if not is_possible_username(username):
         raise InvalidInput(
             'a user name has 1 to 255 characters and none of the characters , " ~ # % $ : / \\ or blanks'
@@ -71,27 +72,27 @@ def is_possible_username(username: str) -> bool:
 
 
 def put_together(username: str) -> str:
-    """A name as it is stored: letters that some keyboards take apart are put together (NFC).
+    """A name as it is stored: in composed form (NFC), since some keyboards send decomposed letters.
 
-    What is longer than any name stays as it is: to sort marks takes time that grows with the square of their number.
+    Text that is longer than any name is returned as it is: normalising combining marks takes quadratic time.
     """
     is_too_long = len(username) > TEXT_MAX * _TAKEN_APART_MAX
     return username if is_too_long else unicodedata.normalize("NFC", username)
 
 
 def why_auth_mode_is_fixed() -> str:
-    """What stands in the way of another `auth_mode`: users who could not sign in any more. Empty: nothing."""
+    """The reason why `auth_mode` cannot be changed: users that could not sign in any more. Empty: it can."""
     others = User.objects.filter(deleted_at=None).exclude(username=FIRST_ADMIN)
     return "there are users besides admin: delete them first" if others.exists() else ""
 
 
 def check_profile(*, email: str, realname: str, comment: str) -> None:
-    """Raises InvalidInput unless these fit in one line each, and `email`, if there is one, has the form of one."""
+    """Raises InvalidInput unless each text fits on one line and `email`, if given, has the form of an address."""
     for name, text in (("email", email), ("realname", realname), ("comment", comment)):
         if len(text) > TEXT_MAX or _CONTROL.search(text):
             raise InvalidInput(f"{name} has at most {TEXT_MAX} characters, all of them on one line")
     if email and _EMAIL.fullmatch(email) is None:
-        raise InvalidInput("this is not an e-mail address: write it as name@example.org")
+        raise InvalidInput("this is not an e-mail address: use the form name@example.org")
 
 
 def create_user(
@@ -105,9 +106,9 @@ def create_user(
     cause: Cause,
     lane: str = "",
 ) -> User:
-    """Create a user. Raises InvalidInput, AlreadyExists when name or e-mail address is taken in any case, or NotAllowed
-    for an administrator made by somebody who is none. `lane`: where the hashing waits for its turn; by itself that of
-    the subject of `cause`."""
+    """Create a user. Raises InvalidInput, AlreadyExists if name or e-mail address is taken, ignoring case, or
+    NotAllowed if a subject that is not administrator would create one. `lane`: where the hashing waits for its turn;
+    default: the lane of the acting subject."""
     if is_sysadmin:
         require_sysadmin(cause.subject)
     username = put_together(username)
@@ -119,14 +120,14 @@ def create_user(
         with rights_change(lambda: UserCreated(user_id=user.pk, username=username), cause=cause):
             user.save(force_insert=True)
     except IntegrityError:
-        raise AlreadyExists("a user with this name or e-mail address exists already: choose another") from None
+        raise AlreadyExists("a user with this name or e-mail address already exists: choose another") from None
     return user
 
 
 def set_password(*, user: User, password: str, cause: Cause) -> None:
-    """Change the password; every token, every session and the secret for command-line clients die with the old one.
+    """Change the password; every token, every session and the CLI secret become invalid.
 
-    Raises InvalidInput when it is too weak.
+    Raises InvalidInput if it is too weak.
     """
     encoded = hash_chosen(password, lane=cause.subject.key)
     with _user_change(user, cause, UserPasswordChanged):
@@ -138,12 +139,12 @@ def set_password(*, user: User, password: str, cause: Cause) -> None:
 
 
 def sign_up(*, username: str, password: str, email: str, realname: str, comment: str, cause: Cause) -> User:
-    """Let somebody who has no account make one; it gets no rights. Recorded as made by nobody, whoever is signed in.
+    """Let a person create an account, which has no permissions. It is recorded as created anonymously.
 
-    Raises NotAllowed unless the setting `self_registration` allows it, TooManyAttempts, and what `create_user` does.
+    Raises NotAllowed unless the setting `self_registration` allows it, TooManyAttempts, and what `create_user` raises.
     """
     if not allows_sign_up():
-        raise NotAllowed("nobody can sign up here: ask an administrator for an account")
+        raise NotAllowed("self-registration is disabled: ask an administrator for an account")
     _sign_ups.check(client=cause.client, name="")
     _sign_ups.failed(client=cause.client, name="")
     return create_user(
@@ -158,23 +159,23 @@ def sign_up(*, username: str, password: str, email: str, realname: str, comment:
 
 
 def allows_sign_up() -> bool:
-    """Whether people may make accounts for themselves."""
+    """Whether people may create accounts for themselves."""
     settings = current()
     return settings.truth("self_registration") and settings.text("auth_mode") == "db_auth"
 
 
 def update_profile(*, user: User, email: str, realname: str, comment: str, cause: Cause) -> None:
-    """Change what a user tells about himself. Raises InvalidInput, or AlreadyExists when the address is taken."""
+    """Change a user's profile. Raises InvalidInput, or AlreadyExists if the e-mail address is taken."""
     check_profile(email=email, realname=realname, comment=comment)
     try:
         _change(user, cause, UserUpdated, email=email, realname=realname, comment=comment)
     except IntegrityError:
-        raise AlreadyExists("a user with this e-mail address exists already: choose another") from None
+        raise AlreadyExists("a user with this e-mail address already exists: choose another") from None
 
 
 def set_sysadmin(*, user: User, is_sysadmin: bool, cause: Cause) -> None:
-    """Make a user system administrator, or no longer. Raises NotAllowed for the last one, and to whoever is none;
-    NotFound for a gone one."""
+    """Grant or revoke the system administrator role. Raises NotAllowed for the last administrator, and if the acting
+    subject is not administrator; NotFound if the user is deleted."""
     require_sysadmin(cause.subject)
     with _user_change(user, cause, UserUpdated, ends_administrator=not is_sysadmin, is_sysadmin=is_sysadmin):
         User.objects.filter(pk=user.pk).update(is_sysadmin=is_sysadmin, updated_at=Now())
@@ -182,7 +183,7 @@ def set_sysadmin(*, user: User, is_sysadmin: bool, cause: Cause) -> None:
 
 
 def set_active(*, user: User, is_active: bool, cause: Cause) -> None:
-    """Let a user sign in, or no longer; tokens die with it. Raises NotAllowed for the last administrator."""
+    """Enable or disable a user; disabling invalidates its tokens. Raises NotAllowed for the last administrator."""
     with _user_change(user, cause, UserUpdated, ends_administrator=not is_active, is_active=is_active):
         values = {"updated_at": Now()} if is_active else _new_credentials()
         User.objects.filter(pk=user.pk).update(is_active=is_active, **values)
@@ -190,19 +191,19 @@ def set_active(*, user: User, is_active: bool, cause: Cause) -> None:
 
 
 def revoke_sessions(*, user: User, cause: Cause) -> None:
-    """Kill every bearer and refresh token of a user, at once."""
+    """Invalidate every session, bearer token and refresh token of a user, at once."""
     _change(user, cause, UserSessionsRevoked, **_new_credentials())
 
 
 def delete_user(*, user: User, cause: Cause) -> None:
-    """Delete a user: the row stays for history, the name is free again, memberships and secrets go.
+    """Delete a user: the row is kept for history, the name becomes available, memberships and secrets are deleted.
 
-    Raises NotAllowed for oneself, for the last administrator, and to a robot for any administrator; NotFound when
-    somebody else was first.
+    Raises NotAllowed for the acting subject itself, for the last administrator, and if a robot would delete an
+    administrator; NotFound if it is already deleted.
     """
     by = cause.subject
     if (by.kind, by.id) == (SubjectKind.USER, user.pk):
-        raise NotAllowed("nobody can delete himself: ask another administrator")
+        raise NotAllowed("you cannot delete your own account: ask another administrator")
     with _user_change(user, cause, UserDeleted, ends_administrator=True):
         if by.kind is SubjectKind.ROBOT and User.objects.filter(pk=user.pk, is_sysadmin=True).exists():
             raise NotAllowed("a robot cannot delete an administrator")
@@ -217,9 +218,9 @@ def delete_user(*, user: User, cause: Cause) -> None:
 
 
 def set_cli_secret(*, user: User, secret: str = "", cause: Cause) -> str:
-    """Give a user a new secret for command-line clients and return it: `secret`, or a generated one when empty.
+    """Give a user a new CLI secret and return it: `secret`, or a generated one if empty.
 
-    Raises InvalidInput when the given one is too weak.
+    Raises InvalidInput if the given one is too weak.
     """
     shown = secret or generate_secret()
     stored = hash_chosen(secret, lane=cause.subject.key) if secret else hash_generated(shown)
@@ -231,11 +232,11 @@ def set_cli_secret(*, user: User, secret: str = "", cause: Cause) -> str:
 
 
 def delete_cli_secret(*, user: User, cause: Cause) -> None:
-    """Take away the secret for command-line clients; what signed in with it is worthless at once, and every other token
-    and session of the user with it. Raises NotFound when there is none."""
+    """Delete a user's CLI secret; every token and session of the user becomes invalid. Raises NotFound if there is
+    none."""
     with _user_change(user, cause, UserCliSecretDeleted):
         if not CliSecret.objects.filter(user=user).delete()[0]:
-            raise NotFound("this user has no secret for command-line clients")
+            raise NotFound("this user has no CLI secret")
         User.objects.filter(pk=user.pk).update(**_new_credentials())
     user.refresh_from_db()
 
@@ -250,24 +251,25 @@ def _change(user: User, cause: Cause, happened: type[UserEvent], **values: objec
 def _user_change(
     user: User, cause: Cause, happened: type[UserEvent], *, ends_administrator: bool = False, **details: bool
 ) -> Iterator[None]:
-    """The frame of a change of a living user. Raises NotFound for another, NotAllowed for the last administrator."""
+    """The frame of a change of a living user. Raises NotFound if it is deleted, NotAllowed for the last
+    administrator."""
     event = happened(user_id=user.pk, username=user.username, **details)
     with rights_change(event, user_key(user.pk), cause=cause):
         if ends_administrator:
             _keep_an_administrator(user)
         if not User.objects.select_for_update().filter(pk=user.pk, deleted_at=None).exists():
-            raise NotFound("there is no such user any longer")
+            raise NotFound("this user does not exist any more")
         yield
 
 
 def _keep_an_administrator(user: User) -> None:
-    """Raises NotAllowed when there is none besides `user`. Locks them all, in order: of two who end each other the
-    second sees what the first did."""
+    """Raises NotAllowed if there is no administrator besides `user`. Locks all of them, in order: if two administrators
+    demote each other, the second sees the first one's change."""
     administrators = User.objects.select_for_update().filter(is_sysadmin=True, is_active=True, deleted_at=None)
     if list(administrators.order_by("pk").values_list("pk", flat=True)) == [user.pk]:
-        raise NotAllowed("this is the last administrator: make another one first")
+        raise NotAllowed("this is the last administrator: appoint another one first")
 
 
 def _new_credentials() -> dict[str, object]:
-    """Column values that make every token minted so far worthless."""
+    """Column values that invalidate every token issued so far."""
     return {"credential_version": F("credential_version") + 1, "updated_at": Now()}

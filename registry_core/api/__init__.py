@@ -1,1 +1,1 @@
-"""What every REST view shares: the form of errors, what may be asked without signing in, the schema."""
+"""What every REST view shares: the form of errors, the public views, the schema."""

@@ -1,4 +1,4 @@
-"""How an address of the REST API may be written: with a slash at its end, or several slashes in the place of one.
+"""Tolerated forms of REST URLs: with a trailing slash, or with several slashes in place of one.
 
 Harbor's router looks up the cleaned path, and clients rely on it: `/quotas/?page=1`.
 """
@@ -16,13 +16,14 @@ _SLASHES: Final = re.compile("/{2,}")
 
 
 class CleanAddressMiddleware:
-    """Makes of an address under `/api/` what the URL map has. Nothing is redirected: a body would get lost."""
+    """Rewrites a URL under `/api/` to the form in the URL map. It does not redirect, because a redirect would lose the
+    body."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        """Answer, by the view of the cleaned address."""
+        """The answer of the view for the cleaned path."""
         address = _SLASHES.sub("/", request.path_info)
         if address.startswith(ROOT):
             address = address.rstrip("/")

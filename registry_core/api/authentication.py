@@ -1,8 +1,9 @@
-"""Who asks by REST: Basic credentials of users and robots, a console session, or an identity provider's Bearer token.
+"""Authentication of REST requests: Basic credentials of users and robots, a console session, or an identity provider's
+Bearer token.
 
-Basic needs no CSRF token, a session does for everything that changes something: it comes in the response header
-`X-Harbor-CSRF-Token` and is sent back in the same one. Wrong credentials are 401 everywhere, also where none are
-needed: who sends them wants to know.
+Basic needs no CSRF token. A session needs one for every change: it comes in the response header `X-Harbor-CSRF-Token`
+and is sent back in the same header. Wrong credentials are 401 everywhere, even where none are needed, since the client
+expects them to be checked.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from registry_core.distribution.token import BASIC_CHALLENGE, Credentials, basic
 CSRF_HEADER: Final = "X-Harbor-CSRF-Token"
 IN_SESSION: Final = "portolan.session"
 USER: Final = "portolan.user"
-"""In the request's environment: the name of who asks, for the access log."""
+"""In the request's environment: the caller's name, for the access log."""
 _known: Memory[Subject] = Memory("callers")
 
 
@@ -45,21 +46,21 @@ NOBODY: Final = Caller(ANONYMOUS)
 
 
 def nobody() -> Caller:
-    """Who asks when nobody signed in."""
+    """The caller of a request without credentials."""
     return NOBODY
 
 
 def subject_of(request: Request) -> Subject:
-    """Who asks."""
+    """The subject of a request."""
     caller = request.user
     return caller.subject if isinstance(caller, Caller) else ANONYMOUS
 
 
 class BasicAuthentication(BaseAuthentication):
-    """RFC 7617: a user with the password or the CLI secret, or a robot with its secret."""
+    """RFC 7617: a user with its password or CLI secret, or a robot with its secret."""
 
     def authenticate(self, request: Request) -> tuple[Caller, str] | None:
-        """The caller, None without Basic credentials. Raises Unauthenticated or TooManyAttempts."""
+        """The caller; None without Basic credentials. Raises Unauthenticated or TooManyAttempts."""
         header = request.META.get("HTTP_AUTHORIZATION", "")
         if header[:6].lower() != "basic ":
             return None
@@ -75,7 +76,7 @@ class BasicAuthentication(BaseAuthentication):
 
 
 def is_known(header: str) -> bool:
-    """Whether these credentials are remembered as checked."""
+    """Whether the cache has these credentials as checked."""
     return _known.get(sha256(header.encode()).digest()) is not None
 
 
@@ -84,7 +85,7 @@ def _checked(credentials: Credentials | None, key: bytes, client: str) -> Subjec
         return ANONYMOUS
     check = partial(authority().authenticate, username=credentials.username, secret=credentials.secret, client=client)
     subject = check()
-    # Whose generation to look at is known only now: checked again under it, which costs no password hash.
+    # The generation to depend on is known only now: check again under it, which costs no password hash.
     return _known.fill(key, check, depends_on=[subject.key], ttl_s=_life_s)
 
 
@@ -96,7 +97,7 @@ class SessionAuthentication(BaseAuthentication):
     """The console's cookie; what changes something needs the CSRF token as well."""
 
     def authenticate(self, request: Request) -> tuple[Caller, str] | None:
-        """The caller, None without a session. Raises PermissionDenied when the CSRF token is missing or wrong."""
+        """The caller; None without a session. Raises PermissionDenied if the CSRF token is missing or wrong."""
         user = getattr(request._request, "user", None)
         if user is None or isinstance(user, AnonymousUser) or not user.is_authenticated:
             return None
@@ -110,7 +111,7 @@ class SessionAuthentication(BaseAuthentication):
         check.process_request(request._request)
         reason = check.process_view(request._request, HttpResponse, (), {})
         if reason:
-            raise PermissionDenied(f"send the header {CSRF_HEADER} with the value that the last answer had: {reason}")
+            raise PermissionDenied(f"send the header {CSRF_HEADER} with the value from the last answer: {reason}")
 
 
 class _CsrfCheck(CsrfViewMiddleware):
@@ -119,15 +120,15 @@ class _CsrfCheck(CsrfViewMiddleware):
 
 
 class BearerAuthentication(BaseAuthentication):
-    """An identity provider's token. Tokens of `/service/token` do not open this door: they are for content."""
+    """An identity provider's token. Tokens of `/service/token` are not accepted here: they are for content."""
 
     def authenticate(self, request: Request) -> tuple[Caller, str] | None:
         """None without a Bearer token. Raises AuthenticationFailed."""
         if request.META.get("HTTP_AUTHORIZATION", "")[:7].lower() != "bearer ":
             return None
-        raise AuthenticationFailed("no identity provider is configured whose tokens would be accepted: use Basic")
+        raise AuthenticationFailed("no identity provider is configured, so Bearer tokens are refused: use Basic")
 
 
 def csrf_token(request: Request) -> str:
-    """The token that a session's next change must send back."""
+    """The token that the session's next change must send back."""
     return get_token(request._request)

@@ -1,7 +1,7 @@
-"""The base of the REST views: who asks, which project the address means, whether that is allowed.
+"""The base of REST views: authenticates, resolves the project of the URL, and checks permissions.
 
-A view is one address. It says in `access` which right each of its methods asks for, parses, calls one operation or
-query, and presents.
+A view is one URL. It states in `access` which permission each of its methods requires, parses the request, calls one
+operation or query, and presents the result.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ OK: Final = 200
 
 
 class ApiView(APIView):
-    """One address of the REST API."""
+    """One URL of the REST API."""
 
     authentication_classes = (BasicAuthentication, SessionAuthentication, BearerAuthentication)
     permission_classes = (MeetsRule,)
@@ -50,38 +50,38 @@ class ApiView(APIView):
     works_read_only: ClassVar[bool] = False
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
-        """Let the caller in. Raises what `admit` does, or Refused for a change while the registry is read only."""
+        """Admit the caller. Raises what `admit` raises, or Refused for a change while the registry is read only."""
         super().initial(request, *args, **kwargs)
         if request.method not in SAFE_METHODS and not self.works_read_only:
             check_writable()
 
     def recorded_read(self) -> Read | None:
-        """The event of a read here, for the audit log; None: it tells of none."""
+        """The event that a read here writes for the audit log; None: it is not recorded."""
         return None
 
     @property
     def subject(self) -> Subject:
-        """Who asks."""
+        """The subject of the request."""
         return subject_of(self.request)
 
     @property
     def client(self) -> str:
-        """The address of who asks."""
+        """The client's address."""
         return client_of(self.request)
 
     @cached_property
     def cause(self) -> Cause:
-        """On whose behalf the request is, for every operation that it calls."""
+        """The cause for every operation that it calls."""
         return cause_of(self.request, self.subject)
 
     @property
     def named_project(self) -> str:
-        """The project as the address names it: by its name or its id; empty where it names none."""
+        """The project as the URL names it, by name or id; empty if it names none."""
         return str(self.kwargs.get("project_name_or_id") or self.kwargs.get("project_name") or "")
 
     @cached_property
     def found_project(self) -> Project | None:
-        """The living project that the address means; None when there is none.
+        """The living project of the URL; None if there is none.
 
         A number is an id unless the header `X-Is-Resource-Name` says that it is a name.
         """
@@ -89,13 +89,13 @@ class ApiView(APIView):
 
     @property
     def project(self) -> Project:
-        """The project of the address. Raises NotFound."""
+        """The project of the URL. Raises NotFound."""
         if self.found_project is None:
-            raise NotFound("there is no such project")
+            raise NotFound("this project does not exist")
         return self.found_project
 
     def finalize_response(self, request: HttpRequest | Request, response: Any, *args: Any, **kwargs: Any) -> Any:
-        """Nobody in between keeps what was answered to one caller; a session gets its next CSRF token."""
+        """Forbids caching of answers to one caller, and gives a session its next CSRF token."""
         final = super().finalize_response(request, response, *args, **kwargs)  # type: ignore[arg-type]
         if request.method in SAFE_METHODS and final.status_code == OK and (read := self.recorded_read()):
             note_read(self.subject, read)
@@ -109,7 +109,7 @@ class ApiView(APIView):
 
 
 def find_project(name_or_id: str, *, is_name: bool = False) -> Project | None:
-    """The living project of a name or, when it is a number and not said to be a name, of an id."""
+    """The living project with a name or, for a number that is not declared to be a name, with an id."""
     living = Project.objects.filter(deleted_at=None)
     if "\x00" in name_or_id:
         return None
@@ -119,7 +119,7 @@ def find_project(name_or_id: str, *, is_name: bool = False) -> Project | None:
 
 
 def created(location: str) -> Response:
-    """201 with the address of what was made."""
+    """201 with the URL of what was created."""
     return Response(None, status=201, headers={"Location": location})
 
 

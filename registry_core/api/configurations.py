@@ -20,7 +20,7 @@ from registry_core.settings_store.values import current
 
 TAG: Final = "configure"
 SHOWN_EMPTY: Final = ("uaa_client_secret",)
-"""Secrets that clients look for among the settings, and read as empty."""
+"""Secrets that clients look for among the settings; always shown as empty."""
 
 
 class StringConfigItem(msgspec.Struct):
@@ -65,7 +65,7 @@ def _item(key: Key) -> Any:
     return _ITEMS.get(key.kind, (str, StringConfigItem))
 
 
-# The fields are the table of settings: a key that is added there is in both forms.
+# The fields come from the table of settings: a key that is added there appears in both structs.
 Configurations: Final = msgspec.defstruct(
     "Configurations",
     [(key.name, _item(key)[0] | msgspec.UnsetType, msgspec.UNSET) for key in KEYS.values()],
@@ -86,12 +86,12 @@ class ConfigurationsView(ApiView):
     works_read_only = True
 
     def recorded_read(self) -> ConfigurationRead:
-        """All settings at once."""
+        """Reading all settings."""
         return ConfigurationRead(name="all settings")
 
     @operation("getConfigurations", TAG, answer=ConfigurationsResponse, errors=(401, 403))
     def get(self, _request: Request) -> Response:
-        """Show every setting and whether it can be changed. Secrets are not among them."""
+        """Show every setting and whether it can be changed. Secrets are not included."""
         settings = current()
         shown = {name: settings.values[name] for name, key in KEYS.items() if not key.is_secret}
         shown |= dict.fromkeys(SHOWN_EMPTY, "")
@@ -101,18 +101,19 @@ class ConfigurationsView(ApiView):
 
     @operation("updateConfigurations", TAG, body=Configurations, errors=(400, 401, 403))
     def put(self, request: Request) -> Response:
-        """Change the settings that are named, all or none of them; null stands for one that is not named."""
+        """Change the settings in the request, all or none of them; null means that a setting is not in the request."""
         given = parse_body(request, dict[str, Any])
         change(values={name: value for name, value in given.items() if value is not None}, cause=self.cause)
         return done()
 
 
 class InternalConfigurationView(ApiView):
-    """`/internalconfig`: what components of a registry made of several would ask each other. Here nobody may."""
+    """`/internalconfig`: for the internal components of a registry that consists of several. Nobody may read it
+    here."""
 
     access = {"GET": SIGNED_IN}
 
     @operation("getInternalconfig", TAG, answer=dict[str, ObjectConfigItem], errors=(401, 403))
     def get(self, _request: Request) -> Response:
-        """Refuse: it is not for people."""
+        """Refuse: this is not for users."""
         raise PermissionDenied("the internal configuration is not shown: use /configurations")

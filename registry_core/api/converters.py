@@ -1,6 +1,7 @@
-"""What may stand in the addresses of the REST API where Django's own converters do not fit.
+"""Path converters for the REST API where Django's own do not fit.
 
-A slash in a repository's name comes encoded once or twice; the server has undone one level, so here it is `/` or `%2F`.
+A slash in a repository's name arrives encoded once or twice; the server has decoded one level, so here it is `/` or
+`%2F`.
 """
 
 from __future__ import annotations
@@ -9,26 +10,26 @@ from django.urls import register_converter
 
 
 class RepositoryConverter:
-    """A repository's name without its project, slashes included."""
+    """A repository's name without its project, including slashes."""
 
     regex = r"[^/].*?"
 
     def to_python(self, value: str) -> str:
-        """As it came: the view undoes what is left of the encoding."""
+        """Unchanged: the view decodes the rest."""
         return value
 
     def to_url(self, value: str) -> str:
-        """As it is."""
+        """Unchanged."""
         return value
 
 
 class LastRepositoryConverter(RepositoryConverter):
-    """A repository's name with nothing behind it: what is in the repository has addresses of its own."""
+    """A repository's name at the end of the URL: the content of the repository has URLs of its own."""
 
     regex = r"(?!.*/artifacts(?:/|$))[^/].*"
 
 
 def register() -> None:
-    """Make the converters known to `path()`."""
+    """Register the converters with `path()`."""
     register_converter(RepositoryConverter, "repository")
     register_converter(LastRepositoryConverter, "last_repository")

@@ -1,7 +1,7 @@
-"""The cursor in `Link: next`: the sort keys of a page's last row, from where the next page begins.
+"""The cursor in `Link: next`: the sort keys of a page's last row, where the next page begins.
 
-Whoever has one holds it to be a word of ours and nothing else; but it comes back from outside, so each value is read as
-the type of its column, and a cursor says for which list and order it was made.
+For clients it is an opaque word; but since it comes back from outside, each value is parsed as the type of its column,
+and a cursor names the list and order that it was made for.
 """
 
 from __future__ import annotations
@@ -40,13 +40,14 @@ _INT64: Final = 2**63
 
 
 def encode(values: Sequence[Any], *, made_for: str) -> str:
-    """The cursor behind a row with these sort keys, for the list and order that `made_for` names."""
+    """The cursor after a row with these sort keys, for the list and order named by `made_for`."""
     plain = [bytes(value) if isinstance(value, memoryview) else value for value in values]
     return _base64(_mark(made_for) + msgspec.json.encode(plain))
 
 
 def decode(cursor: str, types: Sequence[Any], *, made_for: str) -> list[Any]:
-    """The sort keys in `cursor`, each of its type in `types`. Raises InvalidInput for what `encode` did not make."""
+    """The sort keys in `cursor`, with the types in `types`. Raises InvalidInput for a cursor that `encode` did not
+    make."""
     try:
         content = _from_base64(cursor)
         if content[:_MARK_BYTES] != _mark(made_for):
@@ -60,7 +61,7 @@ def decode(cursor: str, types: Sequence[Any], *, made_for: str) -> list[Any]:
 
 
 def types_of(rows: QuerySet[Any], columns: Sequence[str], *, nullable: frozenset[str]) -> list[Any]:
-    """What the columns of `rows` hold, as types; None is among them for the `nullable` ones."""
+    """The types of the columns of `rows`; for `nullable` ones including None."""
     return [_type_of(rows, name, is_nullable=name in nullable) for name in columns]
 
 
@@ -73,7 +74,7 @@ def _type_of(rows: QuerySet[Any], name: str, *, is_nullable: bool) -> Any:
 
 
 def _field(rows: QuerySet[Any], name: str) -> Field[Any, Any]:
-    """The field of a column, of an annotation or behind a relation (`manifest__kind`)."""
+    """The field of a column, of an annotation or of a relation (`manifest__kind`)."""
     if name in rows.query.annotations:
         return rows.query.annotations[name].output_field
     options = rows.model._meta
@@ -85,7 +86,7 @@ def _field(rows: QuerySet[Any], name: str) -> Field[Any, Any]:
 
 
 def _is_storable(value: object) -> bool:
-    """Whether Postgres can compare a column with the value."""
+    """Whether Postgres can compare the column with the value."""
     if isinstance(value, str):
         return "\x00" not in value and not any("\ud800" <= character <= "\udfff" for character in value)
     if isinstance(value, datetime):
@@ -108,4 +109,4 @@ def _from_base64(text: str) -> bytes:
 
 
 def _unknown() -> InvalidInput:
-    return InvalidInput("the cursor is not one of ours: begin with page=1")
+    return InvalidInput("the cursor is invalid: begin with page=1")

@@ -1,6 +1,6 @@
 """The one place where an exception becomes a REST error: `{"errors":[{"code","message"}]}`.
 
-Views and operations raise; nobody builds an error body by hand. What is not known here is a fault of ours: it goes on
+Views and operations raise; none builds an error body itself. An exception that is not handled here is a bug: it goes on
 to Django, which logs it and answers 500 through `registry_core.api.views.server_error`.
 """
 
@@ -50,7 +50,7 @@ CODES: Final = {
     507: "INSUFFICIENT_STORAGE",
 }
 NOT_FOUND_MESSAGE: Final = "there is nothing at this address"
-SERVER_ERROR_MESSAGE: Final = "the registry could not answer this request; its log says why"
+SERVER_ERROR_MESSAGE: Final = "the registry failed to answer this request: see its log for the reason"
 
 _STATUS: Final[dict[type[Exception], int]] = {
     InvalidInput: 400,
@@ -76,7 +76,7 @@ _STATUS: Final[dict[type[Exception], int]] = {
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """An error answer: its status, its code (by itself the one of the status), what it says, and headers."""
+    """An error answer: status, code (default: that of the status), messages and headers."""
 
     status: int
     messages: list[str]
@@ -98,16 +98,16 @@ def error_response(failure: Failure) -> HttpResponse:
 
 
 def exception_handler(exception: Exception, _context: dict[str, Any]) -> HttpResponse | None:
-    """The answer to `exception`; None when it is not one that a client can do something about.
+    """The answer to `exception`; None for an unexpected exception.
 
-    JSON whatever the view's renderer makes of its own answers.
+    Always JSON, whatever renderer the view uses for its own answers.
     """
     failure = failure_of(exception)
     return None if failure is None else error_response(failure)
 
 
 def failure_of(exception: Exception) -> Failure | None:
-    """What an exception means to a client; None when nobody foresaw it."""
+    """The failure that an exception stands for; None if it is unexpected."""
     match exception:
         case exceptions.APIException():
             return _of_framework(exception)
@@ -148,7 +148,7 @@ def _of_framework(error: exceptions.APIException) -> Failure:
 
 
 def _messages(detail: Any, name: str = "") -> list[str]:
-    """Every message in what DRF calls a detail: text, a list of details, or details by field name."""
+    """Every message in DRF's detail: text, a list of details, or details by field name."""
     if isinstance(detail, dict):
         return [message for inner_name, inner in detail.items() for message in _messages(inner, inner_name)]
     if isinstance(detail, list):

@@ -1,8 +1,7 @@
-"""Whether the parts that the registry stands on answer, and its other processes live. Each is really asked, and given
-two seconds.
+"""Health of the registry's components and processes. Each component is really queried, with a timeout of two seconds.
 
-An answer holds for `FRESH_S` in its process, so that an endpoint that needs no sign-in cannot be used to open database
-connections or to write to the store as fast as requests come.
+A process reuses an answer for `FRESH_S`, so that an endpoint without authentication cannot be used to open database
+connections or to write to the store at the rate of requests.
 """
 
 from __future__ import annotations
@@ -37,12 +36,12 @@ log = get_logger(__name__)
 
 
 class Unhealthy(Exception):
-    """A part is not as it should be; the message can be told to anybody."""
+    """A component is unhealthy; the message may be shown to anybody."""
 
 
 @dataclass(frozen=True, slots=True)
 class Component:
-    """One part and how it is. `error` says what is wrong without saying where the part lives."""
+    """A component and its state. `error` says what is wrong without revealing where the component runs."""
 
     name: str
     is_healthy: bool
@@ -50,11 +49,11 @@ class Component:
 
 
 class HealthProbe:
-    """Asks every part at the same time and remembers the answer for `FRESH_S`. Shared by the threads of a process.
+    """Queries every component at the same time and reuses the answer for `FRESH_S`. Shared by the threads of a process.
 
-    Only one thread asks. While it waits for a part that is silent, others take the answer before, as long as that is
-    not older than `LATEST_S`: anybody may ask, and threads that wait here are missing elsewhere. A part that has not
-    answered yet is not asked again.
+    Only one thread queries. While it waits for a component that does not answer, others get the previous answer, unless
+    that is older than `LATEST_S`: anybody may ask, and threads that wait here are not available for other requests. A
+    component that has not answered yet is not queried again.
     """
 
     def __init__(self, checks: dict[str, Callable[[], None]], *, clock: Callable[[], float] = time.monotonic) -> None:
@@ -66,7 +65,7 @@ class HealthProbe:
         self._under_way: dict[str, Future[Component]] = {}
 
     def components(self) -> list[Component]:
-        """How each part is, in a fixed order."""
+        """The state of each component, in a fixed order."""
         with self._changed:
             while self._age_s() >= FRESH_S and self._is_asking:
                 if self._age_s() < LATEST_S:
@@ -115,7 +114,7 @@ def _asked(name: str, check: Callable[[], None]) -> Component:
         return Component(name, is_healthy=False, error=str(error))
     except Exception as error:
         _note(name, str(error))
-        return Component(name, is_healthy=False, error="does not answer; the registry's log says more")
+        return Component(name, is_healthy=False, error="does not answer; see the registry's log")
     finally:
         connection.close()  # back to the pool, when one was used
     _noted.pop(name, None)
@@ -123,7 +122,7 @@ def _asked(name: str, check: Callable[[], None]) -> Component:
 
 
 def _note(name: str, reason: str) -> None:
-    """Log it once for as long as it stays the same: the endpoint is asked again and again."""
+    """Log a problem once for as long as it stays the same: the endpoint is called again and again."""
     if _noted.get(name) != reason:
         log.warning("a component is unhealthy", component=name, error=reason)
     _noted[name] = reason
@@ -133,56 +132,56 @@ _noted: dict[str, str] = {}
 
 
 def check_database(dsn: str | None) -> None:
-    """Raises when a new connection to the Postgres at `dsn` cannot run a query."""
+    """Raises if a new connection to the Postgres at `dsn` cannot run a query."""
     if dsn is None:
         raise LookupError("no database is configured")
     with psycopg.connect(dsn, connect_timeout=TIMEOUT_S) as database:
-        database.execute(f"SET LOCAL statement_timeout = {TIMEOUT_S * 1000}")  # an option is refused by poolers
+        database.execute(f"SET LOCAL statement_timeout = {TIMEOUT_S * 1000}")  # poolers refuse an option
         is_read_only = database.execute("SELECT current_setting('transaction_read_only')::boolean").fetchone()
     if is_read_only == (True,):
-        raise Unhealthy("it takes no writes: pulls go on, and nothing can be pushed or changed")
+        raise Unhealthy("it is read-only: pulls work, but nothing can be pushed or changed")
 
 
 def check_redis(url: str | None) -> None:
-    """Raises when the Valkey at `url` does not take a key: away, full, or a replica."""
+    """Raises if the Valkey at `url` does not accept a key: unreachable, full, or a replica."""
     if url is None:
         raise LookupError("no Redis is configured")
     require_broker(url, timeout_s=TIMEOUT_S)
 
 
 def check_storage() -> None:
-    """Raises when the object store cannot keep and give back an object: full, read-only or gone."""
+    """Raises if the object store cannot store and return an object: full, read-only or gone."""
     store = default_store()
     key, content = store.new_key(), b"health"
     try:
         writer = store.writer(key, offset=0, parts=[])
         writer.write(content)
         if b"".join(store.read(writer.commit())) != content:
-            raise OSError("the store gave back other bytes than it was given")
+            raise OSError("the store returned different bytes than were written")
     finally:
         store.forget(key, parts=[])
 
 
 def check_role(role: str, remedy: str) -> None:
-    """Raises Unhealthy when no process of the role has lately said that it lives."""
+    """Raises Unhealthy if no process of the role has reported lately."""
     if role not in living_roles(seen()):
         raise Unhealthy(f"none is running: start `{remedy}`")
 
 
 def check_keys() -> None:
-    """Raises Unhealthy when a living machine has other keys than this one."""
+    """Raises Unhealthy if a running machine has other keys than this one."""
     if first_difference((one for one in seen() if one.is_alive), machine=machine_id()):
-        raise Unhealthy("machines of this installation have different keys; `portolan check` says which")
+        raise Unhealthy("machines of this installation have different keys; see `portolan check`")
 
 
 def check_disk(config: Config) -> None:
-    """Raises Unhealthy when less of a disk is free than `disk_free_min_percent`."""
+    """Raises Unhealthy if a disk has less than `disk_free_min_percent` free."""
     for folder in dict.fromkeys((config.data, config.data / "objects", config.run_dir)):
         if not folder.exists():
             continue
         disk = os.statvfs(folder)
         if disk.f_blocks and disk.f_bavail * 100 < disk.f_blocks * config.disk_free_min_percent:
-            raise Unhealthy(f"a disk is nearly full: less than {config.disk_free_min_percent} % of it are free")
+            raise Unhealthy(f"a disk is nearly full: less than {config.disk_free_min_percent} % of it is free")
 
 
 probe = HealthProbe(

@@ -1,6 +1,6 @@
-"""Whether a request names this registry in its `Host`: pages and addresses are made from it, so it must be ours.
+"""Whether the `Host` of a request names this registry: pages and URLs are made from it.
 
-The probes of load balancers and kubelets name an address that they alone use; they are answered all the same.
+Load balancers and kubelets probe by an address that nobody else uses; their probes are answered all the same.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ from registry_core.config import get_config
 from registry_core.logs import get_logger
 
 PROBES: Final = frozenset({"/api/v2.0/ping", "/api/v2.0/health"})
-_OURS: Final = "localhost"  # always among ALLOWED_HOSTS
+_OURS: Final = "localhost"  # always in ALLOWED_HOSTS
 _SHOWN_MAX: Final = 100
 
 _log = get_logger(__name__)
 
 
 class HostMiddleware:
-    """Refuses a host that is not ours with one line in the log, in the form of the address asked."""
+    """Refuses a foreign host with one line in the log, in the error format of the endpoint."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self._get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        """Answer the request, or refuse it with 400."""
+        """The answer of the view, or 400."""
         if request.path_info.rstrip("/") in PROBES:
             request.META["HTTP_HOST"] = _OURS
         try:
@@ -40,7 +40,7 @@ class HostMiddleware:
 
 
 def refusal() -> str:
-    """What the client is told."""
+    """The message for the client."""
     url = get_config().external_url
     return f"the address of this registry is {url}, and the request names another host" if url else (
         "the request's Host is not a host name"

@@ -1,8 +1,8 @@
-"""The form of what comes in and goes out: msgspec structs, which are parser, type and schema in one.
+"""Request and response messages: msgspec structs, which are parser, type and schema in one.
 
-A request's struct holds what a client may set and nothing else: whatever else it sends is not looked at. Null means
-absent, as clients written in Go send null for what they have not set. An answer's struct leaves out what has its
-default, as the contract's clients expect of absent values; a field that they always look for has none.
+A request's struct has the fields that a client may set; other members are ignored. Null means absent, because clients
+written in Go send null for unset fields. An answer's struct omits fields that have their default, as the contract's
+clients expect of absent values; a field that they always expect has no default.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ NEVER: Final = "0001-01-01T00:00:00.000Z"
 
 
 class Body(msgspec.Struct, kw_only=True):
-    """Base of what a client sends. A field without a default must be there; one with a default may be null."""
+    """Base of request messages. A field without a default is required; one with a default may be null."""
 
 
 class Answer(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """Base of what a client gets. A field with a default is left out while it has it."""
+    """Base of response messages. A field that has its default is omitted."""
 
 
 def parse_body(request: Request, form: type[T]) -> T:
-    """The request's body as a `form`. Raises InvalidInput, which names the field that is wrong, or
-    UnsupportedMediaType for a body that is not said to be JSON."""
+    """The request's body as a `form`. Raises InvalidInput, which names the wrong field, or UnsupportedMediaType for a
+    body that is not declared as JSON."""
     content = request.body
     if content:
         _demand_json(request)
@@ -51,21 +51,21 @@ def parse_body(request: Request, form: type[T]) -> T:
             return msgspec.json.decode(content, type=form)
         return msgspec.convert(_without_nulls(msgspec.json.decode(content)) or {}, form)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise InvalidInput(f"the request's body is not what is expected here: {error}") from None
+        raise InvalidInput(f"the request's body is invalid: {error}") from None
     except RecursionError:
         raise InvalidInput("the request's body is nested too deeply") from None
 
 
 def _without_nulls(value: Any) -> Any:
-    """The value without the members of objects that are null."""
+    """The value without object members that are null."""
     if isinstance(value, dict):
         return {name: _without_nulls(inner) for name, inner in value.items() if inner is not None}
     return [_without_nulls(inner) for inner in value] if isinstance(value, list) else value
 
 
 def _demand_json(request: Request) -> None:
-    """A page of another site can have a browser send a form, without asking, but not JSON. Other clients may say what
-    they like, or nothing, but for the types that only a form has."""
+    """A page of another site can make a browser send a form without a preflight request, but not JSON. Other clients
+    may send any content type, or none, except those of forms."""
     given = str(request.META.get("CONTENT_TYPE", "")).partition(";")[0].strip().lower()
     if given in {"", "application/json"} or given.endswith("+json"):
         return
@@ -74,7 +74,8 @@ def _demand_json(request: Request) -> None:
 
 
 def parameters_of(request: Request) -> dict[str, str]:
-    """The query string's parameters, the last of each name. Raises InvalidInput for text that no column can hold."""
+    """The parameters of the query string, the last of each name. Raises InvalidInput for text that no column can
+    store."""
     given = request.query_params.dict()
     for name, value in given.items():
         if "\x00" in value:
@@ -85,7 +86,7 @@ def parameters_of(request: Request) -> dict[str, str]:
 
 
 def api_time(moment: datetime) -> Time:
-    """A moment as the API writes it: RFC 3339 in UTC with milliseconds."""
+    """A time as the API writes it: RFC 3339 in UTC with milliseconds."""
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
@@ -98,5 +99,5 @@ class JsonRenderer(BaseRenderer):
     render_style = "binary"
 
     def render(self, data: Any, _accepted_media_type: str | None = None, _context: Any = None) -> bytes:
-        """The JSON; nothing where there is nothing to say."""
+        """The JSON; empty for no content."""
         return b"" if data is None else msgspec.json.encode(data)

@@ -1,4 +1,4 @@
-"""What stands before every view of Django: no request of another site, and who asked for the access log."""
+"""Middleware in front of all Django views: refuses cross-site requests, and records the user for the access log."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ _OF_THE_API: Final = ("/api/", "/c/")
 
 
 class CrossSiteMiddleware:
-    """Refuses what a browser sends on behalf of another site, however the caller signs in, and has no browser ask for
-    Basic credentials, which it would keep and send along from then on."""
+    """Refuses what a browser sends on behalf of another site, however the caller signs in, and never makes a browser
+    prompt for Basic credentials, which it would store and send along with later requests."""
 
     def __init__(self, get_response: GetResponse) -> None:
         self._get_response = get_response
@@ -36,7 +36,7 @@ class CrossSiteMiddleware:
 
 
 class AccessLogUserMiddleware:
-    """Notes whose session it was, where a view looked at it."""
+    """Records the user of a session, if a view has read it."""
 
     def __init__(self, get_response: GetResponse) -> None:
         self._get_response = get_response
@@ -51,7 +51,7 @@ class AccessLogUserMiddleware:
 
 
 def from_another_site(request: HttpRequest) -> bool:
-    """Whether a browser says that another site sends this."""
+    """Whether a browser declares that another site caused the request."""
     own = f"{request.scheme}://{request.get_host()}"
     return is_foreign(request.headers, own_origins=(own, *settings.CSRF_TRUSTED_ORIGINS))
 

@@ -1,6 +1,6 @@
-"""How an answer's form is chosen: by the view alone, as Harbor does.
+"""Content negotiation: the view alone decides the format, as in Harbor.
 
-Clients send all kinds of `Accept` to these paths; none of them should be told 406 for it.
+Clients send all kinds of `Accept` headers to these paths, and none should get 406 for it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from rest_framework.request import Request
 
 
 class FirstRenderer(BaseContentNegotiation):
-    """Takes the first renderer of the view and, for a body, the parser that fits its content type."""
+    """Uses the view's first renderer and, for a body, the parser that fits its content type."""
 
     def select_parser(self, request: Request, parsers: Iterable[BaseParser]) -> BaseParser | None:
         """The parser for the request's body: the one named by its content type, else the first."""
@@ -26,13 +26,13 @@ class FirstRenderer(BaseContentNegotiation):
     def select_renderer(
         self, _request: Request, renderers: Iterable[BaseRenderer], _format_suffix: str | None = None
     ) -> tuple[BaseRenderer, str]:
-        """The view's first renderer, whatever the client would accept."""
+        """The view's first renderer, whatever the client accepts."""
         first = next(iter(renderers))
         return first, str(first.media_type)
 
 
 class PlainText(BaseRenderer):
-    """An answer that is a piece of text."""
+    """A plain text answer."""
 
     media_type = "text/plain"
     format = "txt"

@@ -1,6 +1,6 @@
-"""What the contract has and this release does not: answered 501, and said so in the schema.
+"""Operations of the contract that this release does not implement: answered 501, and marked in the schema.
 
-Clients that ask for some of it before they do something else get what is true today: that there is nothing.
+Lists that clients request before doing something else are answered truthfully: they are empty.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from registry_core.api.permissions import SIGNED_IN, Rule, in_system
 
 
 class Stats(msgspec.Struct):
-    """How far a scan of all artifacts is: the numbers of its tasks, in all, ended, and by status."""
+    """Progress of a scan of all artifacts: the number of its tasks, in all, completed, and by status."""
 
     total: int = 0
     completed: int = 0
@@ -33,7 +33,7 @@ class Stats(msgspec.Struct):
 
 @dataclass(frozen=True, slots=True)
 class Nothing:
-    """An operation that is answered today: whom, and what; a list by default."""
+    """An operation with an empty answer: its access rule and its content; by default a list."""
 
     rule: Rule
     answer: Any = list[dict[str, Any]]
@@ -333,14 +333,14 @@ OPERATIONS: Final[Mapping[str, Operations]] = {
 
 
 class NotYet(APIException):
-    """501: known, and not there."""
+    """501: known but not implemented."""
 
     status_code = 501
-    default_detail = "this release cannot do this yet"
+    default_detail = "this release does not implement this operation yet"
 
 
 def patterns() -> list[URLPattern]:
-    """The addresses, each with a view of its own."""
+    """The URLs, each with a view of its own."""
     return [path(address, _view(operations)) for address, operations in OPERATIONS.items()]
 
 
@@ -361,11 +361,11 @@ def _method(operation_id: str, tag: str) -> Any:
 
 def _answering(operation_id: str, tag: str, nothing: Nothing) -> Any:
     is_paged = nothing.value is None
-    parameters = [*PAGED, query("name", "Only what has this name.")] if is_paged else []
+    parameters = [*PAGED, query("name", "Only items with this name.")] if is_paged else []
 
     @operation(operation_id, tag, parameters=parameters, answer=nothing.answer, errors=(401, 403))
     def answer(_view: ApiView, request: Request, **_kwargs: Any) -> Response:
-        """Tell that there is nothing yet."""
+        """Answer that there is nothing yet."""
         return nothing_listed(request) if is_paged else Response(nothing.value)
 
     return answer
@@ -383,7 +383,7 @@ def _refusing(operation_id: str, tag: str) -> Any:
 
     @described(options)
     def refuse(_view: ApiView, _request: Request, **_kwargs: Any) -> Response:
-        """Not there yet."""
+        """Not implemented yet."""
         raise NotYet
 
     return refuse

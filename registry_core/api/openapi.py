@@ -1,7 +1,7 @@
-"""How the views describe themselves in `/api/v2.0/openapi.json`: operations, and structs as schemas.
+"""How views describe themselves for `/api/v2.0/openapi.json`: operations, and structs as schemas.
 
-What is said here is only noted. `registry_core.api.openapi_generator` makes a schema of it when somebody asks for one:
-what that imports, and a class for each operation, are 5 MiB, and hardly anyone asks.
+Here descriptions are only recorded. `registry_core.api.openapi_generator` builds the schema on the first request for
+it: its imports, and a class per operation, take 5 MiB, and the schema is rarely requested.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from registry_core.api.messages import Body
 
 V = TypeVar("V", bound=Callable[..., Any])
 Options = Callable[[], Mapping[str, Any]]
-"""Makes what drf-spectacular's `extend_schema` is to be told."""
+"""Makes the arguments for drf-spectacular's `extend_schema`."""
 
 OPTIONS: Final = "openapi_options"
-"""The attribute of a view's method that has its `Options`."""
+"""The attribute of a view's method that holds its `Options`."""
 
 REF: Final = "#/components/schemas/{name}"
 _components: dict[str, dict[str, Any]] = {}
@@ -28,7 +28,7 @@ _types: dict[str, Any] = {}
 
 
 class Error(msgspec.Struct, frozen=True):
-    """One thing that is wrong."""
+    """One error."""
 
     code: str
     message: str
@@ -50,35 +50,31 @@ def header(name: str, description: str, kind: Any = str) -> Any:
     return OpenApiParameter(name, kind, OpenApiParameter.HEADER, False, description)
 
 
-Q_PARAMETER: Final = query(
-    "q", "What the list is narrowed to: key=value, key=~part, key=[min~max], key={a b}, key=(a b)."
-)
-SORT: Final = query("sort", "Columns to sort by, parted by commas; a minus before one: descending.")
+Q_PARAMETER: Final = query("q", "Filter: key=value, key=~part, key=[min~max], key={a b}, key=(a b).")
+SORT: Final = query("sort", "Columns to sort by, separated by commas; a leading minus: descending.")
 PAGE: Final = query("page", "Which page, from 1.", int, default=1)
 PAGE_SIZE: Final = query(
     "page_size",
-    "How many on a page, at most 100. 0 or -1: all, as far as one answer goes (1,000; 100 for who has not signed in): "
-    "where there are more, `Link: next` says how to go on.",
+    "Rows per page, at most 100. 0 or -1: all, up to the limit of one answer (1,000; 100 without authentication); "
+    "if there are more, `Link: next` has the next page.",
     int,
     default=10,
 )
-CURSOR: Final = query("cursor", "Where the page begins: as `Link: next` of the page before says.")
+CURSOR: Final = query("cursor", "Where the page begins: taken from `Link: next` of the previous page.")
 PAGED: Final = (Q_PARAMETER, SORT, PAGE, PAGE_SIZE, CURSOR)
-IS_NAME: Final = header(
-    "X-Is-Resource-Name", "true: the project in the address is a name, even if it is a number.", bool
-)
+IS_NAME: Final = header("X-Is-Resource-Name", "true: the project in the URL is a name, even if it is a number.", bool)
 
 _ERRORS: Final = {
-    400: "A value is wrong; the message says which.",
-    401: "Nobody has signed in, or the credentials are wrong.",
-    403: "The caller may not do this, or may not know of it.",
-    404: "There is no such thing.",
-    409: "It exists already, or was changed meanwhile.",
+    400: "A value is invalid; the message names it.",
+    401: "Authentication is required, or the credentials are wrong.",
+    403: "The caller lacks permission, or may not know whether it exists.",
+    404: "Not found.",
+    409: "It already exists, or was changed meanwhile.",
     412: "Something else must be done first.",
-    429: "Too much is being done for this client, or for all: try again after the seconds in Retry-After.",
-    503: "A part of the registry does not work just now: try again after the seconds in Retry-After.",
+    429: "Too many requests of this client, or in all: try again after the seconds in Retry-After.",
+    503: "A part of the registry is unavailable: try again after the seconds in Retry-After.",
     413: "The body is too large.",
-    422: "The page is no number, or too large.",
+    422: "The page is not a number, or is too large.",
 }
 
 
@@ -93,7 +89,8 @@ def operation(
     media_type: str = "application/json",
     errors: Iterable[int] = (400, 401, 403, 404),
 ) -> Callable[[V], V]:
-    """Describe a view's method: `body` and `answer` are structs, lists of them, or other types that msgspec knows."""
+    """Describe a view's method: `body` and `answer` are structs, lists of structs, or other types that msgspec
+    supports."""
 
     def options() -> Mapping[str, Any]:
         responses: dict[Any, Any] = {code: OpenApiResponse(schema_of(Errors), _ERRORS[code]) for code in errors}
@@ -112,7 +109,7 @@ def operation(
 
 
 def described(options: Options) -> Callable[[V], V]:
-    """Describe a view's method by what `options` returns when the schema is made."""
+    """Describe a view's method by the result of `options`, which is called when the schema is built."""
 
     def note(method: V) -> V:
         setattr(method, OPTIONS, options)
@@ -122,13 +119,13 @@ def described(options: Options) -> Callable[[V], V]:
 
 
 def schema_of(type_: Any) -> dict[str, Any]:
-    """The schema of a type; the structs in it become components. Raises TypeError when two structs share a name."""
+    """The schema of a type; structs in it become components. Raises TypeError if two structs share a name."""
     (schema,), components = msgspec.json.schema_components([type_], ref_template=REF)
     forms = {form.__name__ for form in _subclasses(Body)}
     for name, described in components.items():
         component = _with_nulls(described) if name in forms else described
         if _components.setdefault(name, component) != component:
-            raise TypeError(f"two different structs are named {name}: a schema's names are unique")
+            raise TypeError(f"two different structs are named {name}: rename one, names are unique in a schema")
     return schema
 
 
@@ -139,7 +136,7 @@ def _subclasses(base: type[Body]) -> Iterator[type[Body]]:
 
 
 def _with_nulls(form: dict[str, Any]) -> dict[str, Any]:
-    """The schema of what a client sends: what need not be there may be null."""
+    """The schema of a request message: optional fields may be null."""
     required = form.get("required", ())
     properties = {
         name: schema if name in required or _takes_null(schema) else {"anyOf": [schema, {"type": "null"}]}
@@ -157,7 +154,7 @@ def _described(answer: Any) -> Any:
 
 
 def add_components(result: dict[str, Any], **_kwargs: Any) -> dict[str, Any]:
-    """Postprocessing of the schema: put the structs among the components."""
+    """Postprocessing of the schema: add the structs to the components."""
     schemas: dict[str, Any] = result.setdefault("components", {}).setdefault("schemas", {})
     schemas.update(sorted(_components.items()))
     return result

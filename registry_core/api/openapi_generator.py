@@ -1,6 +1,5 @@
-"""Makes the schema that `/api/v2.0/openapi.json` shows. Imported when somebody asks for it: it brings half of Django's
-test tools along.
-"""
+"""Builds the schema for `/api/v2.0/openapi.json`. Imported on the first request for it, because it imports half of
+Django's test tools."""
 
 from __future__ import annotations
 
@@ -16,7 +15,7 @@ from registry_core.api.openapi import OPTIONS, Options
 
 
 class _WithHead(EndpointEnumerator):
-    """Lists HEAD as well, where a view answers it in its own way."""
+    """Lists HEAD as well, for views that implement it separately."""
 
     def get_allowed_methods(self, callback: Any) -> list[str]:
         methods: list[str] = super().get_allowed_methods(callback)  # type: ignore[no-untyped-call]
@@ -25,15 +24,15 @@ class _WithHead(EndpointEnumerator):
 
 
 class Generator(SchemaGenerator):
-    """The generator of our schema."""
+    """The generator of the schema."""
 
     endpoint_inspector_cls = _WithHead
 
     def create_view(self, callback: Any, method: str, request: Any = None) -> Any:
-        """A view to be described: what was noted of its method becomes known to drf-spectacular here."""
+        """A view to describe: passes the recorded options of its method to drf-spectacular."""
         function: Any = getattr(callback.cls, method.lower(), None)
         options: Options | None = getattr(function, OPTIONS, None)
-        if options is not None and not hasattr(function, "kwargs"):  # where extend_schema leaves what it was told
+        if options is not None and not hasattr(function, "kwargs"):  # where extend_schema stores its arguments
             extend_schema(**options())(function)
         return super().create_view(callback, method, request)  # type: ignore[no-untyped-call]
 

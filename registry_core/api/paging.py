@@ -1,8 +1,8 @@
-"""Pages of lists: `q`, `sort`, `page` and `page_size` in, rows, `X-Total-Count` and `Link` out.
+"""Pages of lists: from `q`, `sort`, `page` and `page_size` to rows, `X-Total-Count` and `Link`.
 
-Which rows are on a page is found by their keys alone, so that an index answers; the rows are read after. `Link: next`
-carries a cursor, from where the next page begins without walking over those before it. A page that is asked for by its
-number costs the walk to it: not more than the list is long, and for callers who have not signed in `OFFSET_MAX` rows.
+The rows of a page are found by their keys alone, so that an index can answer; then the rows are read. `Link: next`
+carries a cursor, which finds the next page without walking over the previous ones. A page that is requested by number
+costs the walk to it, which callers without authentication may do up to row `OFFSET_MAX`.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ from registry_core.errors import InvalidInput, Unprocessable
 PAGE_SIZE: Final = 10
 PAGE_SIZE_MAX: Final = 100
 ALL_MAX: Final = 1000
-"""Rows of a page for who asks for all of them (`page_size` 0 or -1)."""
+"""The rows of a page for requests for all rows (`page_size` 0 or -1)."""
 OFFSET_MAX: Final = 100_000
 COUNT_MAX: Final = 100_000
 SORT_MAX: Final = 255
 LINKED_MAX: Final = 2048
-"""Characters of a cursor in a link."""
+"""The most characters of a cursor in a link."""
 M = TypeVar("M", bound=Model)
 Count = Callable[[QuerySet[Any], str], int]
-"""How many rows a list has: given its rows, and the `q` that chose them."""
+"""Counts a list, given its rows and the `q` that selected them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """The page that a request asks for: `size` rows from `offset` on. `size_given` is how the client wrote the size."""
+    """The requested page: `size` rows from `offset` on. `size_given` is the size as the client wrote it."""
 
     page: int
     size: int
@@ -53,9 +53,9 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class ListRules:
-    """What a list can be asked: its keys for `q`, its columns for `sort`, and the order it has by itself.
+    """What clients can request of a list: the keys of `q`, the columns of `sort`, and the default order.
 
-    Columns in `nullable` sort with the absent ones last.
+    In `nullable` columns, absent values sort last.
     """
 
     keys: Mapping[str, Condition] = field(default_factory=dict)
@@ -66,8 +66,8 @@ class ListRules:
 
 @dataclass(frozen=True, slots=True)
 class KeyPage:
-    """The keys of the rows on a page, in order; how many rows there are in all; whether more rows follow, and the
-    cursor behind the last one, empty where the next page is better found by its number."""
+    """The keys of the rows on a page, in order; the total number of rows; whether more rows follow; and the cursor
+    after the last one, empty if the next page is better found by number."""
 
     asked: Asked
     keys: list[int]
@@ -77,9 +77,9 @@ class KeyPage:
 
 
 def asked_of(request: Request) -> Asked:
-    """The page that the query string asks for. Raises Unprocessable, or InvalidInput for a page that costs too much.
+    """The page that the query string requests. Raises Unprocessable, or InvalidInput for a page that costs too much.
 
-    `page_size` 0 or less is all rows, as far as one answer goes; a `page` before the first one is the first.
+    `page_size` 0 or less requests all rows, up to the limit of one answer; a `page` below 1 is the first.
     """
     given_size = _whole(request, "page_size", PAGE_SIZE)
     if given_size > PAGE_SIZE_MAX:
@@ -91,7 +91,7 @@ def asked_of(request: Request) -> Asked:
     asked = Asked(page, size, given_size, given.get("q", ""), given.get("sort", ""), cursor)
     if asked.offset > OFFSET_MAX and not cursor and not is_known:
         raise InvalidInput(
-            f"row {asked.offset} is far away: follow `Link: next` to it, sign in, or narrow the list by q"
+            f"row {asked.offset} is too far to skip to: follow `Link: next`, sign in, or narrow the list with q"
         )
     return asked
 
@@ -105,10 +105,10 @@ def listed(
     load: Callable[[list[int]], QuerySet[M]] | None = None,
     count: Count | None = None,
 ) -> Response:
-    """The page of `rows` that the request asks for, as `present` shows it.
+    """The requested page of `rows`, presented by `present`.
 
-    `load` reads the rows with these keys, with what `present` needs; without it, the rows are read as they are.
-    `count` counts in another way than `counted`. Raises InvalidInput.
+    `load` reads the rows with these keys and what `present` needs; without it, the rows are read as they are. `count`
+    replaces `counted`. Raises InvalidInput.
     """
     page = keys_listed(request, rows, rules, count=count)
     loaded = {row.pk: row for row in (load(page.keys) if load else _all(rows, page.keys))} if page.keys else {}
@@ -117,7 +117,7 @@ def listed(
 
 
 def keys_listed(request: Request, rows: QuerySet[Any], rules: ListRules, *, count: Count | None = None) -> KeyPage:
-    """The keys on the page of `rows` that the request asks for; `count` as in `listed`. Raises InvalidInput."""
+    """The keys of the requested page of `rows`; `count` as in `listed`. Raises InvalidInput."""
     asked = asked_of(request)
     chosen = filtered(rows, asked.q, rules.keys)
     order = _order(asked.sort, rules)
@@ -129,7 +129,7 @@ def keys_listed(request: Request, rows: QuerySet[Any], rules: ListRules, *, coun
 
 
 def counted(rows: QuerySet[Any], _q: str = "") -> int:
-    """How many rows there are: few are counted on their way, many by themselves."""
+    """The number of rows: for few rows counted together with the page, otherwise by a statement of its own."""
     few = bounded_count(rows, most=COUNT_MAX)
     return few if few <= COUNT_MAX else rows.order_by().count()
 
@@ -148,12 +148,12 @@ def page_response(request: Request, page: KeyPage, items: list[Any]) -> Response
 
 
 def nothing_listed(request: Request) -> Response:
-    """The page that the request asks for of a list with nothing in it. Raises Unprocessable."""
+    """The requested page of an empty list. Raises Unprocessable."""
     return page_response(request, KeyPage(asked_of(request), [], 0), [])
 
 
 def _whole(request: Request, name: str, default: int) -> int:
-    """A whole number of 64 bits. Raises Unprocessable."""
+    """A 64-bit integer. Raises Unprocessable."""
     text = request.query_params.get(name, "")
     if not text:
         return default
@@ -168,7 +168,7 @@ def _all(rows: QuerySet[M], keys: list[int]) -> QuerySet[M]:
 
 
 def _order(sort: str, rules: ListRules) -> tuple[str, ...]:
-    """The columns to sort by, each once and perhaps with a minus, the key last. Raises InvalidInput."""
+    """The columns to sort by, each once and possibly with a minus, the key last. Raises InvalidInput."""
     if len(sort) > SORT_MAX:
         raise InvalidInput(f"sort has at most {SORT_MAX} characters")
     columns: dict[str, str] = {}
@@ -186,9 +186,9 @@ def _order(sort: str, rules: ListRules) -> tuple[str, ...]:
 def _keys_of_page(
     rows: QuerySet[M], asked: Asked, order: tuple[str, ...], rules: ListRules, *, made_for: str
 ) -> tuple[list[int], str]:
-    """The keys of the page and of one row more, if there is one; the cursor behind the last row of the page.
+    """The keys of the page and of one more row, if there is one; the cursor after the last row of the page.
 
-    No cursor is made of long texts: the link would be longer than servers and proxies take.
+    Long texts get no cursor: the link would be longer than servers and proxies accept.
     """
     columns = [column.lstrip("-") for column in order]
     chosen, offset = rows, asked.offset
@@ -210,7 +210,7 @@ def _expression(column: str, rules: ListRules) -> Any:
 
 
 def _behind(order: Sequence[str], values: Sequence[Any], nullable: frozenset[str]) -> Q:
-    """The rows behind the one with these values; a `nullable` column without a value comes last."""
+    """A condition for the rows after the one with these values; absent values of a `nullable` column sort last."""
     behind, same = Q(), Q()
     for column, value in zip(order, values, strict=True):
         name = column.lstrip("-")
@@ -221,7 +221,7 @@ def _behind(order: Sequence[str], values: Sequence[Any], nullable: frozenset[str
         behind |= same & (beyond | Q(**{f"{name}__isnull": True}) if name in nullable else beyond)
         same &= Q(**{name: value})
     first = order[0].lstrip("-")
-    # Follows from the rest, but is what lets an index begin there.
+    # Redundant, but it lets an index scan begin there.
     return behind if first in nullable else behind & Q(**{f"{first}__{_comparison(order[0])}e": values[0]})
 
 
@@ -230,7 +230,7 @@ def _comparison(column: str) -> str:
 
 
 def _address(request: Request, page: int, asked: Asked, cursor: str = "") -> str:
-    """The path and query of another page; relative to the host, as behind a proxy nobody else knows it."""
+    """The path and query of another page; without a host, since only the proxy in front may know it."""
     given = request.query_params.copy()
     given["page"], given["page_size"] = str(page), str(asked.size_given)
     given.pop("cursor", None)

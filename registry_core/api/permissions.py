@@ -1,7 +1,8 @@
-"""Which right a view asks for: one rule per method, and one class that holds the caller to it.
+"""The permission that a view requires: one rule per method, and one class that enforces it.
 
-Rights are pairs (resource, action) of the role table. A project that the caller may not see is refused as one that is
-not there would be: 401 to nobody, 403 to a known caller; only an administrator learns that it does not exist.
+Permissions are pairs (resource, action) of the role table. A project that the caller may not see is refused exactly
+like one that does not exist: 401 without authentication, 403 otherwise; only an administrator learns that it does not
+exist.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 Permission = tuple[str, str]
 PULLABLE_REMEMBERED_S: Final = 1.0
-"""A role that a group is given makes no list of projects stale; this does."""
+"""Lists of projects depend on this: giving a role to a group changes no generation of a project."""
 RIGHTS_REMEMBERED_S: Final = 3600.0
 _held: Memory[frozenset[Permission]] = Memory("project permissions")
 _absent: Memory[frozenset[Permission]] = Memory("absent projects")
@@ -36,7 +37,8 @@ _pullable: Memory[tuple[list[int] | None]] = Memory("pullable projects")
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """Whom a view lets in: anyone, anyone who signed in, or who holds a right in the project or in the system."""
+    """Who is admitted: everybody, everybody who is authenticated, or subjects with a permission in the project or in
+    the system."""
 
     scope: Literal["anyone", "signed-in", "sysadmin", "project", "system"]
     resource: str = ""
@@ -50,18 +52,18 @@ SYSADMIN: Final = Rule("sysadmin")
 
 
 def in_project(resource: str, action: str, or_action: str = "") -> Rule:
-    """The right `action` (or the other one) on `resource` in the project of the address; the resource "" is the project
-    itself."""
+    """The permission `action` (or the alternative) on `resource` in the project of the URL; the resource "" is the
+    project."""
     return Rule("project", resource, action, or_action or action)
 
 
 def in_system(resource: str, action: str) -> Rule:
-    """The right `action` on `resource` of the system: administrators, and robots that were given it."""
+    """The permission `action` on `resource` of the system: administrators, and robots that were given it."""
     return Rule("system", resource, action)
 
 
 class MeetsRule(BasePermission):
-    """Holds the caller to the view's rule for the method."""
+    """Enforces the view's rule for the method."""
 
     def has_permission(self, request: Request, view: Any) -> bool:
         """True, or an error. Raises NotAuthenticated, PermissionDenied or NotFound."""
@@ -74,15 +76,15 @@ class MeetsRule(BasePermission):
 
 
 def admit(subject: Subject, rule: Rule, view: ApiView) -> None:
-    """Let the subject pass a rule. Raises NotAuthenticated, PermissionDenied or NotFound."""
+    """Enforce a rule for a subject. Raises NotAuthenticated, PermissionDenied or NotFound."""
     if rule.scope == "anyone" or _meets(subject, rule, view):
         return
     if subject.is_anonymous:
-        raise NotAuthenticated("sign in first: send the user name and password, or a robot's secret, as Basic")
-    # Who may do all in every project may not do it in one that is not there, or that goes away just now.
+        raise NotAuthenticated("sign in first: send a user name and password, or a robot's name and secret, as Basic")
+    # Administrators may do everything in every project, but not in one that does not exist or is deleted just now.
     if rule.scope == "project" and is_sysadmin(subject):
         raise NotFound(f"there is no project {view.named_project}")
-    raise PermissionDenied("this does not exist, or you may not do it: ask an administrator for the right")
+    raise PermissionDenied("not found, or you lack permission: ask an administrator for access")
 
 
 def _meets(subject: Subject, rule: Rule, view: ApiView) -> bool:
@@ -97,10 +99,10 @@ def _meets(subject: Subject, rule: Rule, view: ApiView) -> bool:
 
 
 def permissions_in(subject: Subject, project: Project | None, *, named: str = "") -> frozenset[Permission]:
-    """Everything that the subject may do in the project now, from memory where that is still true.
+    """All permissions of the subject in the project now, from the cache while that is valid.
 
-    In none (`named` is how it was asked for) that is nothing, which is looked up and remembered in the same way: how
-    long it takes does not tell which projects there are.
+    For a nonexistent project (`named` is its name in the request) there are none, which is looked up and cached in the
+    same way: the time does not reveal which projects exist.
     """
     if project is None:
         place, key, memory = (subject.key, f"name:{named}"), name_key(named), _absent
@@ -116,7 +118,7 @@ def permissions_in(subject: Subject, project: Project | None, *, named: str = ""
 
 
 def permissions_bytes(held: frozenset[Permission]) -> int:
-    """What a set of rights takes, with its key; the rights in it are shared by all sets."""
+    """The size of a set of permissions with its key; the permissions in it are shared by all sets."""
     return sys.getsizeof(held) + 256
 
 
@@ -142,7 +144,7 @@ def pullable_projects(subject: Subject) -> list[int] | None:
 
 
 def is_sysadmin(subject: Subject) -> bool:
-    """Whether the subject may do all."""
+    """Whether the subject is system administrator."""
     return _in_system.recall((subject.key,), lambda: (authority().is_sysadmin(subject),), depends_on=[subject.key])[0]
 
 

@@ -1,6 +1,6 @@
-"""The schema as `/api/v2.0/openapi.json` shows it: a fifth of a second of work, so it is made once in each process.
+"""The schema as shown at `/api/v2.0/openapi.json`: it takes a fifth of a second to build, so each process does it once.
 
-It depends on the code alone. Whoever asks while it is made waits for it.
+It depends on the code alone. Requests that arrive while it is built wait for it.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ MEDIA_TYPE: Final = "application/vnd.oai.openapi+json"
 
 @dataclass(frozen=True, slots=True)
 class PublishedSchema:
-    """The JSON, and the entity tag by which clients know it again."""
+    """The JSON, and its entity tag."""
 
     content: bytes
     etag: str
 
 
 class _Once:
-    """Makes the schema when somebody asks first."""
+    """Builds the schema on the first request."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

@@ -1,9 +1,9 @@
-"""The `q=` language of list addresses: `key=value` parted by commas, and what each resource allows of it.
+"""The `q=` language of lists: `key=value` separated by commas, and what each resource supports.
 
 A value is exact (`v`), fuzzy (`~v`), a range (`[min~max]`, either end may be open), one of a list (`{a b c}`) or all of
-one (`(a b c)`). Text with blanks or commas stands in quotes. Keys come from the resource's own list and lead to columns
-that it names: what a client writes never becomes part of a query by itself. Anybody may ask, so what a query can cost
-has bounds: so many conditions, one for each key, and so many values in a list.
+a list (`(a b c)`). Text with blanks or commas is quoted. Keys come from the resource's own table and map to columns
+that it names: client text never becomes part of a statement by itself. Since anybody may ask, the cost is bounded: the
+number of conditions, one per key, and the number of values in a list.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _NUMBER_MAX: Final = 2**63 - 1
 
 @dataclass(frozen=True, slots=True)
 class Exact:
-    """The value itself."""
+    """The exact value."""
 
     value: str
 
@@ -67,7 +67,7 @@ class AllOf:
 
 Match: TypeAlias = Exact | Fuzzy | Range | AnyOf | AllOf
 Condition: TypeAlias = Callable[[Match], Q]
-"""What a key means for a resource: its match as a condition on rows. Raises InvalidInput where it makes no sense."""
+"""A key of a resource: converts a match into a condition on rows. Raises InvalidInput if the match does not fit."""
 
 
 def parse_q(text: str) -> dict[str, Match]:
@@ -81,7 +81,7 @@ def parse_q(text: str) -> dict[str, Match]:
         if folded(key) in conditions:
             raise InvalidInput(f"q has the key {key[:40]!r} twice: name each key once, several values as {{a b}}")
         if len(conditions) == CONDITIONS_MAX:
-            raise InvalidInput(f"q has at most {CONDITIONS_MAX} conditions: ask for less at once")
+            raise InvalidInput(f"q has at most {CONDITIONS_MAX} conditions: leave some out")
         conditions[folded(key)] = match
     return conditions
 
@@ -89,29 +89,29 @@ def parse_q(text: str) -> dict[str, Match]:
 def folded(key: str) -> str:
     """A key without case and underscores: `UserID`, `user_id` and `userid` are the same key.
 
-    Clients write keys as the contract's fields, or as the fields of Harbor's own types are called.
+    Clients write keys either like the contract's fields or like the fields of Harbor's own types.
     """
     return key.replace("_", "").lower()
 
 
 def known_key(key: str, table: Mapping[str, V]) -> V | None:
-    """What `table` has for a key, however it is written; None: nothing."""
+    """The entry of `table` for a key, however it is written; None: unknown."""
     return table[key] if key in table else {folded(name): value for name, value in table.items()}.get(folded(key))
 
 
 def filtered(rows: QuerySet[M], text: str, keys: Mapping[str, Condition]) -> QuerySet[M]:
-    """The rows that fulfil all conditions in `text`, of the resource's `keys`. Raises InvalidInput."""
+    """The rows that meet all conditions in `text`, by the resource's `keys`. Raises InvalidInput."""
     for key, match in parse_q(text).items():
         condition = known_key(key, keys)
         if condition is None:
             known = ", ".join(sorted(keys)) or "none"
-            raise InvalidInput(f"q does not know the key {key[:40]!r} here: use one of {known}")
+            raise InvalidInput(f"q has the unknown key {key[:40]!r}: use one of {known}")
         rows = rows.filter(condition(match))
     return rows
 
 
 def text_key(column: str, *, is_lower: bool = False) -> Condition:
-    """A key for text. `is_lower`: the column holds lower case only, and is searched without case so."""
+    """A key for text. `is_lower`: the column is in lower case, so the search ignores case."""
 
     def condition(match: Match) -> Q:
         match match:
@@ -132,7 +132,7 @@ def number_key(column: str) -> Condition:
 
 
 def time_key(column: str) -> Condition:
-    """A key for times, written as `2020-04-09 02:36:00` or in RFC 3339; in UTC where no zone is named."""
+    """A key for times, written as `2020-04-09 02:36:00` or in RFC 3339; UTC if no zone is given."""
     return _ordered_key(column, _time)
 
 
@@ -146,7 +146,7 @@ def truth_key(column: str) -> Condition:
 
 
 def choice_key(column: str, choices: Mapping[str, Any]) -> Condition:
-    """A key for one of a few words, which stand for what the column holds."""
+    """A key for a few words, which are mapped to values of the column."""
 
     def condition(match: Match) -> Q:
         words = (match.value,) if isinstance(match, Exact) else match.values if isinstance(match, AnyOf) else ()
@@ -158,7 +158,7 @@ def choice_key(column: str, choices: Mapping[str, Any]) -> Condition:
 
 
 def fixed_key(value: int) -> Condition:
-    """A key for a number, or a truth value, that is the same in all rows."""
+    """A key for a number or boolean that is the same in all rows."""
 
     def condition(match: Match) -> Q:
         return Q() if _fits(value, match) else Q(pk__in=[])
@@ -180,7 +180,7 @@ def _fits(value: int, match: Match) -> bool:
 
 
 def truth(match: Match) -> bool:
-    """The truth value that was asked for. Raises InvalidInput."""
+    """The boolean in a match. Raises InvalidInput."""
     known = {"true": True, "1": True, "t": True, "false": False, "0": False, "f": False}
     word = match.value.lower() if isinstance(match, Exact) else ""
     if word not in known:
@@ -226,7 +226,7 @@ def _pieces(text: str) -> Iterator[str]:
     while True:
         found = _PIECE.match(text, position)
         if found is None:
-            raise InvalidInput(f"q is not understood at {text[position : position + 20]!r}: write key=value,key=~value")
+            raise InvalidInput(f"q is invalid at {text[position : position + 20]!r}: write key=value,key=~value")
         yield found.group()
         position = found.end()
         if position == len(text):
@@ -267,9 +267,9 @@ def _range(inner: str) -> Range:
 def _words(inner: str) -> tuple[str, ...]:
     words = tuple(dict.fromkeys("".join(found.groups(default="")) for found in _WORD.finditer(inner)))
     if not words or _WORD.sub("", inner).strip():
-        raise InvalidInput("a list holds values parted by blanks, each with blanks in it in quotes")
+        raise InvalidInput("a list has values separated by blanks; quote values that contain blanks")
     if len(words) > VALUES_MAX:
-        raise InvalidInput(f"a list in q has at most {VALUES_MAX} values: ask several times")
+        raise InvalidInput(f"a list in q has at most {VALUES_MAX} values: send several requests")
     return words
 
 

@@ -1,5 +1,5 @@
-"""Reads that the audit log tells of: settings, people, the log itself. Each reader's first, then how many within a
-minute."""
+"""Reads that the audit log records: settings, users, the log itself. A subject's first read is recorded, then the
+number of reads per minute."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _MANY = "many things"
 
 
 def note_read(subject: Subject, read: Read) -> None:
-    """Note that the subject read something."""
+    """Record that the subject read something."""
     _reads.note(origin=subject.key, name=f"{kind_of(type(read)).name} {read.name}")
 
 

@@ -1,5 +1,5 @@
-"""What the server in front of Django must know of signing in there: which requests may have to wait for a turn to hash
-a password, and as whom a request was answered."""
+"""What the server in front of Django needs to know about authentication there: which requests may wait for a turn to
+hash a password, and the subject that a request was answered for."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 def may_hash(request: Request) -> bool:
-    """Whether answering may take a slow hash: it comes with a password that is not known, or to where one is given."""
+    """Whether answering may need a slow hash: the request has a password that is not cached, or sets one."""
     credentials = request.headers.get("authorization", "")
     if credentials and not is_known(credentials):
         return True
@@ -24,7 +24,7 @@ def may_hash(request: Request) -> bool:
 
 
 def _takes_secrets(path: str) -> bool:
-    """Whether it is where people sign in, or where accounts get their secrets."""
+    """Whether the request signs in, or sets an account's secret."""
     parts = [part for part in path.split("/") if part]
     if parts[:2] != ["api", "v2.0"]:
         return parts in _SIGN_INS

@@ -1,8 +1,8 @@
-"""Pieces of statements whose rows go into answers as they are."""
+"""SQL fragments for values that go into answers unchanged."""
 
 from __future__ import annotations
 
 
 def api_time_of(column: str) -> str:
-    """A column's time as the API writes it: formatting it there is much cheaper than reading and writing it here."""
+    """A column's time as the API writes it: formatting in Postgres is much cheaper than parsing and formatting here."""
     return f"""to_char({column} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')"""

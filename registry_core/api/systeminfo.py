@@ -1,4 +1,4 @@
-"""`/systeminfo`: what clients must know before they sign in, more for those who did; volumes; the CA's certificate."""
+"""`/systeminfo`: what clients need before they sign in, more for those that did; volumes; the CA's certificate."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ CONTRACT_VERSION: Final = "v2.14.0"
 
 
 class AuthproxySetting(Answer):
-    """How the authentication proxy is asked."""
+    """Settings of the authentication proxy."""
 
     endpoint: str
     tokenreivew_endpoint: str
@@ -36,7 +36,7 @@ class AuthproxySetting(Answer):
 
 
 class GeneralInfo(Answer, kw_only=True):
-    """What this registry is and how one signs in."""
+    """General information about this registry, and how to sign in."""
 
     auth_mode: str
     banner_message: str
@@ -56,14 +56,14 @@ class GeneralInfo(Answer, kw_only=True):
 
 
 class Storage(Answer):
-    """A volume; both in bytes."""
+    """A volume; sizes in bytes."""
 
     total: int
     free: int
 
 
 class SystemInfo(Answer, omit_defaults=False):
-    """The volumes on which blobs lie; none where an object store holds them."""
+    """The volumes that store blobs; none for an object store."""
 
     storage: list[Storage]
 
@@ -75,7 +75,7 @@ class SystemInfoView(ApiView):
 
     @operation("getSystemInfo", TAG, answer=GeneralInfo, errors=())
     def get(self, request: Request) -> Response:
-        """Tell what this registry is; who has signed in learns more."""
+        """Get general information; more with authentication."""
         info = _for_everybody(current())
         if not self.subject.is_anonymous:
             _add_for_known(info, current(), get_config(), f"{request.scheme}://{request.get_host()}")
@@ -89,7 +89,7 @@ class VolumesView(ApiView):
 
     @operation("getVolumes", TAG, answer=SystemInfo, errors=(401, 403))
     def get(self, _request: Request) -> Response:
-        """Tell how large the volume of the blobs is, and how much of it is free."""
+        """Get the size and the free space of the blobs' volume."""
         config = get_config()
         if config.storage != "filesystem":
             return Response(SystemInfo(storage=[]))
@@ -104,7 +104,7 @@ class CertificateView(ApiView):
 
     @operation("getCert", TAG, answer=bytes, media_type="application/x-x509-ca-cert", errors=(404,))
     def get(self, _request: Request) -> HttpResponse:
-        """Give the certificate of the registry's own CA, which clients are to trust."""
+        """Get the certificate of the registry's own CA, for clients to trust."""
         config = get_config()
         if not _has_own_authority(config):
             raise NotFound("this registry has no CA of its own")

@@ -1,4 +1,4 @@
-"""The addresses under `/api/v2.0` that belong to no app above, and the last word about all others."""
+"""URLs under `/api/v2.0` that belong to no app above, and the fallback for all others."""
 
 from django.urls import path, re_path
 

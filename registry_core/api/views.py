@@ -1,4 +1,4 @@
-"""What `/api/v2.0` answers to anybody: ping, health, its schema, and 404 for what is not there."""
+"""Public views of `/api/v2.0`: ping, health, the schema, and 404 for unknown URLs."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ SCHEMA_MAX_AGE_S: Final = 300
 
 
 class PublicView(APIView):
-    """A view that asks nobody who they are."""
+    """A view without authentication."""
 
     authentication_classes = ()
     permission_classes = (AllowAny,)
 
 
 class PingView(PublicView):
-    """`GET /ping`: the process answers. Asks nothing else; `health` does."""
+    """`GET /ping`: the process answers. It checks nothing else; `health` does."""
 
     renderer_classes = (PlainText,)
 
@@ -60,11 +60,12 @@ class HealthSerializer(serializers.Serializer[Any]):
 
 
 class HealthView(PublicView):
-    """`GET /health`: how database, Redis and storage are. Always 200, as Harbor does: the answer itself is healthy."""
+    """`GET /health`: the state of database, Redis and storage. Always 200, as in Harbor: the body says whether it is
+    healthy."""
 
     @described(lambda: {"operation_id": "getHealth", "tags": ["health"], "responses": HealthSerializer})
     def get(self, _request: Request) -> Response:
-        """Ask every component and tell."""
+        """Query every component and report."""
         components = probe.components()
         return Response(
             {
@@ -79,12 +80,12 @@ class HealthView(PublicView):
 
 
 class SchemaView(PublicView):
-    """`GET /openapi.json`: the description of this API, made from the views, once in the life of a process."""
+    """`GET /openapi.json`: the description of this API, built from the views once per process."""
 
     schema = None
 
     def get(self, request: Request) -> HttpResponse:
-        """Describe all views; 304 to who has the description already."""
+        """Describe all views; 304 for clients that have the current description."""
         known = published_schema()
         headers = {"ETag": known.etag, "Cache-Control": f"public, max-age={SCHEMA_MAX_AGE_S}"}
         wanted = {tag.removeprefix("W/") for tag in parse_etags(request.headers.get("If-None-Match", ""))}
@@ -94,7 +95,8 @@ class SchemaView(PublicView):
 
 
 class VersionView(PublicView):
-    """`GET /api/version`: which API this registry has. A Harbor asks before it replicates from here, or to here."""
+    """`GET /api/version`: the version of the API. A Harbor asks for it before it replicates from or to this
+    registry."""
 
     renderer_classes = (JsonRenderer,)
     schema = None
@@ -105,17 +107,17 @@ class VersionView(PublicView):
 
 
 class UnknownView(PublicView):
-    """Whatever else is asked for under `/api/v2.0`, by whatever method."""
+    """Any other URL under `/api/v2.0`, with any method."""
 
     schema = None
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
-        """Refuse before the method is looked at: an address that is not there has none. Raises Http404."""
+        """Refuse before the method is checked: an unknown URL has no methods. Raises Http404."""
         raise Http404
 
 
 def not_found(_request: HttpRequest) -> HttpResponse:
-    """404 in the form of this API, for paths that no view claims."""
+    """404 in the form of this API, for unknown paths."""
     return error_response(Failure(404, [NOT_FOUND_MESSAGE]))
 
 

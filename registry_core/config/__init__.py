@@ -1,6 +1,6 @@
 """The configuration of a Portolan process: environment `PORTOLAN_*` over `portolan.yml` over defaults.
 
-Settings that an administrator changes at run time are not here: those are rows in Postgres.
+Settings that an administrator changes at run time are not here: they are rows in Postgres.
 """
 
 import ipaddress
@@ -37,7 +37,7 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 class Setting(NamedTuple):
-    """One setting as `portolan settings` shows it; `value` is masked where it is secret."""
+    """A setting as `portolan settings` shows it; `value` is masked if it is secret."""
 
     key: str
     value: str
@@ -45,7 +45,7 @@ class Setting(NamedTuple):
 
 
 class Config(BaseModel):
-    """What a process needs to know before it can reach Postgres. Read once; immutable."""
+    """What a process needs before it can reach Postgres. Read once; immutable."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -54,20 +54,20 @@ class Config(BaseModel):
     data: Path = Field(default=Path("data"), description="Directory of blobs, secrets and the embedded servers.")
     machine: Path | None = Field(
         default=None,
-        description="Directory of what belongs to this machine alone (locks, caches' generations); default: DATA/run. "
-        "Machines that share DATA need one each.",
+        description="Directory for files of this machine only (locks, generations of caches); default: DATA/run. "
+        "Each machine that shares DATA needs its own.",
     )
     external_url: str | None = Field(
-        default=None, description="URL under which clients reach this registry; default: what the request's Host says."
+        default=None, description="URL by which clients reach this registry; default: the request's Host header."
     )
     trusted_proxies: tuple[Network, ...] = Field(
         default=(),
-        description="Networks (CIDR, comma-separated) whose X-Forwarded-* and Forwarded headers are believed.",
+        description="Networks (CIDR, comma-separated) whose X-Forwarded-* and Forwarded headers are trusted.",
     )
     run_as: str | None = Field(
         default=None,
-        description="USER or USER:GROUP that `serve`, `worker` and `beat` become when root starts them, after opening "
-        "their ports; default: they stay who they are.",
+        description="USER or USER:GROUP that `serve`, `worker` and `beat` run as if root starts them, after they have "
+        "opened their ports; default: the account that starts them.",
     )
     workers: int = Field(default=2, ge=1, le=256, description="Processes that `serve` starts.")
     admin_password: SecretStr | None = Field(
@@ -75,24 +75,24 @@ class Config(BaseModel):
     )
 
     tls: bool | None = Field(
-        default=None, description="Whether `serve` speaks HTTPS; default: when hostname or tls_cert is set."
+        default=None, description="Whether `serve` speaks HTTPS; default: if hostname or tls_cert is set."
     )
     hostname: tuple[str, ...] = Field(
         default=(),
         description="Names and addresses (comma-separated) by which clients reach this machine, for its certificate.",
     )
     tls_cert: Path | None = Field(
-        default=None, description="PEM file of a certificate and its chain; default: one made by our own CA."
+        default=None, description="PEM file of a certificate and its chain; default: one issued by Portolan's own CA."
     )
     tls_key: Path | None = Field(default=None, description="PEM file of the key of tls_cert.")
     tls_lifetime_s: int = Field(
         default=90 * 86_400,
         ge=5,
         le=397 * 86_400,
-        description="Seconds for which a certificate of our own CA is valid.",
+        description="Seconds for which a certificate of Portolan's own CA is valid.",
     )
     http_port: int | None = Field(
-        default=None, ge=1, le=65535, description="Port on which plain HTTP is told to use HTTPS; default: none."
+        default=None, ge=1, le=65535, description="Port for plain HTTP that refers clients to HTTPS; default: none."
     )
 
     database_url: SecretStr | None = Field(
@@ -106,8 +106,8 @@ class Config(BaseModel):
         default=5,
         ge=0,
         le=3600,
-        description="Seconds that the database may take for one statement of what the REST API or the console reads; "
-        "after that the answer is 503. 0: no limit.",
+        description="Time limit in seconds for one statement of a read by the REST API or the console; "
+        "beyond it the answer is 503. 0: no limit.",
     )
     allow_newer_database: bool = Field(
         default=False,
@@ -119,14 +119,14 @@ class Config(BaseModel):
     )
 
     storage: Literal["filesystem", "s3"] = Field(
-        default="filesystem", description="Where new blobs go; blobs that lie in the other one stay readable."
+        default="filesystem", description="Where new blobs are stored; blobs in the other store stay readable."
     )
     s3_bucket: str | None = Field(default=None, validate_default=True, description="Bucket of blobs.")
-    s3_prefix: str = Field(default="", description="Folder in the bucket, for a bucket that others use too.")
+    s3_prefix: str = Field(default="", description="Folder in the bucket, if others use the bucket too.")
     s3_region: str | None = Field(default=None, description="Region; default: as the AWS tools find it, or us-east-1.")
     s3_endpoint: str | None = Field(default=None, description="URL of a store that is not AWS.")
     s3_public_endpoint: str | None = Field(
-        default=None, description="URL under which clients reach the store, when it differs from s3_endpoint."
+        default=None, description="URL by which clients reach the store, if it differs from s3_endpoint."
     )
     s3_access_key: str | None = Field(
         default=None, description="Access key; default: as the AWS tools find one (environment, profile, IAM role)."
@@ -135,37 +135,41 @@ class Config(BaseModel):
     s3_path_style: bool = Field(
         default=False, description="Name the bucket in the path (MinIO, Ceph), not in the host name."
     )
-    s3_sse: Literal["AES256", "aws:kms"] | None = Field(default=None, description="Encryption to ask the store for.")
+    s3_sse: Literal["AES256", "aws:kms"] | None = Field(
+        default=None, description="Encryption to request from the store."
+    )
     s3_kms_key_id: str | None = Field(default=None, description="KMS key for s3_sse aws:kms; default: the bucket's.")
     s3_ca_file: Path | None = Field(default=None, description="CA certificates (PEM) to trust for the store.")
     s3_redirect: bool = Field(
-        default=True, description="Send pulling clients to the store by a signed URL; false: pass the bytes through."
+        default=True, description="Redirect pulls to the store by a signed URL; false: relay the bytes."
     )
     s3_redirect_ttl_s: int = Field(
         default=1200,
         ge=60,
         le=604_800,
-        description="Seconds for which a signed URL can be used; the last one to get it has three quarters.",
+        description="Seconds for which a signed URL is valid; URLs are reused while three quarters are left.",
     )
     s3_part_bytes: int = Field(
         default=16 * 1024 * 1024,
         ge=5 * 1024 * 1024,
         le=1024 * 1024 * 1024,
-        description="Size of the first parts of an object, and the memory that an upload may take.",
+        description="Size of the first parts of an object, and the memory that an upload may use.",
     )
     s3_equal_parts: bool = Field(
-        default=False, description="Make all parts of an object equally large, as Cloudflare R2 demands."
+        default=False, description="Make all parts of an object equally large, as Cloudflare R2 requires."
     )
     s3_timeout_s: int = Field(
-        default=60, ge=1, le=3600, description="Seconds to wait for the store's answer, for each attempt."
+        default=60, ge=1, le=3600, description="Seconds to wait for the store's answer, per attempt."
     )
-    s3_attempts: int = Field(default=6, ge=1, le=20, description="Attempts at a request that the store does not serve.")
+    s3_attempts: int = Field(
+        default=6, ge=1, le=20, description="Attempts at a request that the store fails to answer."
+    )
 
     disk_free_min_percent: int = Field(
         default=5,
         ge=0,
         le=90,
-        description="Per cent of the disk of DATA below which `portolan check` and the health report say so; 0: never.",
+        description="Per cent of free space in DATA below which `portolan check` and the health report warn; 0: never.",
     )
     upload_ttl_s: int = Field(
         default=86_400, ge=60, le=10 * 365 * 86_400, description="Seconds after which an idle upload is removed."
@@ -177,32 +181,32 @@ class Config(BaseModel):
         default=14,
         ge=0,
         le=100 * 365,
-        description="Days until the rows of what was deleted may be purged; nothing purges or restores them yet.",
+        description="Days until rows of deleted content may be purged; nothing purges or restores them yet.",
     )
     trash_days: int = Field(
         default=7,
         ge=0,
         le=100 * 365,
-        description="Days for which objects that a sweep removes are kept in the store's trash; 0: they are deleted.",
+        description="Days for which objects removed by a sweep stay in the store's trash; 0: they are deleted.",
     )
     sweep_max_percent: int = Field(
         default=5,
         ge=0,
         le=100,
-        description="A sweep of more than 10 objects is refused when they are more than this share of the store's "
+        description="A sweep of more than 10 objects is refused if they are more than this share of the store's "
         "objects, or of their bytes.",
     )
     token_ttl_s: int = Field(default=1800, ge=60, le=86_400, description="Seconds for which a bearer token is valid.")
     refresh_tokens: bool = Field(
         default=False,
-        description="Issue refresh tokens to users whose client asks for one: `docker login` then stores it instead of "
-        "the password, and tools that read the password from there fail.",
+        description="Issue refresh tokens to users if their client asks: `docker login` then stores it instead of "
+        "the password, and tools that read the password from config.json fail.",
     )
     stale_if_down_s: int = Field(
         default=60,
         ge=0,
         le=86_400,
-        description="Seconds for which what is remembered is served while Postgres is unreachable; then all gets 503.",
+        description="Seconds for which cached content is served while Postgres is unreachable; then 503.",
     )
     password_hashes_at_once: int = Field(
         default_factory=lambda: min(4, os.cpu_count() or 1),
@@ -215,15 +219,15 @@ class Config(BaseModel):
         ge=16,
         le=1_000_000,
         description="Connections that one worker keeps open; further ones wait to be accepted. Once three quarters of "
-        "them are in use, idle ones of the addresses that have most are closed, and after some seconds those that "
+        "them are in use, idle ones of the addresses with most are closed, and after some seconds those that "
         "move less than 16 KiB a second.",
     )
     max_uploads_at_once: int = Field(
         default=256,
         ge=1,
         le=1_000_000,
-        description="Upload requests whose bytes one worker writes at the same time; further ones get 429. One subject "
-        "may have half of them, and less the more others have.",
+        description="Upload requests that one worker writes at the same time; further ones get 429. One subject "
+        "may use half of them, and less the more others use.",
     )
     body_memory_bytes: int = Field(
         default=256 * 1024 * 1024,
@@ -243,21 +247,24 @@ class Config(BaseModel):
         default=75,
         ge=1,
         le=86_400,
-        description="Seconds in which a request's head must have come, and after which an idle connection ends. Longer "
-        "than a proxy in front keeps its own (60 s, mostly).",
+        description="Seconds within which a request's head must arrive, and after which an idle connection ends. Set "
+        "more than the idle timeout of a proxy in front (60 s, mostly).",
     )
     body_idle_timeout_s: int = Field(
-        default=60, ge=1, le=86_400, description="Seconds without a byte after which a request body is given up."
+        default=60, ge=1, le=86_400, description="Seconds without a byte after which a request body is rejected."
     )
     body_min_rate_bytes: int = Field(
         default=1024,
         ge=1,
         le=1 << 30,
-        description="Bytes a second below which a request body is given up, once body_idle_timeout_s of waiting are "
+        description="Bytes per second below which a request body is rejected, once body_idle_timeout_s of waiting are "
         "used up.",
     )
     shutdown_grace_s: int = Field(
-        default=20, ge=1, le=86_400, description="Seconds that requests and jobs in progress get at shutdown."
+        default=20,
+        ge=1,
+        le=86_400,
+        description="Seconds that requests and jobs in progress have to finish at shutdown.",
     )
 
     settings: dict[str, Any] = Field(
@@ -274,7 +281,7 @@ class Config(BaseModel):
         default=0,
         ge=0,
         le=3_600_000,
-        description="Log what holds up the event loop for longer, with its stack; 0: do not look.",
+        description="Log what blocks the event loop for longer, with its stack; 0: off.",
     )
 
     @field_validator("data", "machine")
@@ -390,7 +397,7 @@ class Config(BaseModel):
 
     @classmethod
     def load(cls) -> Self:
-        """Read file and environment afresh. Raises ConfigError."""
+        """Read file and environment again. Raises ConfigError."""
         given = _given()
         try:
             return cls(**{key: item.value for key, item in given.items()})
@@ -399,17 +406,17 @@ class Config(BaseModel):
 
     @property
     def secrets_dir(self) -> Path:
-        """Where the secrets lie that Portolan makes for itself; mode 0700."""
+        """The directory of secrets that Portolan generates for itself; mode 0700."""
         return self.data / "secrets"
 
     @property
     def run_dir(self) -> Path:
-        """Where the files of running processes lie; nothing here is worth a backup."""
+        """The directory for files of running processes; needs no backup."""
         return self.machine or self.data / "run"
 
     @property
     def tls_dir(self) -> Path:
-        """Where our own CA and the certificate that it signed lie."""
+        """The directory of our own CA and its certificate."""
         return self.data / "tls"
 
     @property
@@ -419,12 +426,12 @@ class Config(BaseModel):
 
     @property
     def is_https(self) -> bool:
-        """Whether clients come by TLS, which this process ends or a proxy."""
+        """Whether clients use TLS, which ends in this process or in a proxy."""
         return self.external_url.startswith("https://") if self.external_url else self.serves_tls
 
     @property
     def url_prefix(self) -> str:
-        """The path of the external URL, without a slash at its end: what a proxy strips before it asks us."""
+        """The path of the external URL, without a trailing slash: what a proxy strips from requests."""
         return urlsplit(self.external_url).path if self.external_url else ""
 
     @property
@@ -434,7 +441,7 @@ class Config(BaseModel):
 
     @property
     def authority(self) -> str | None:
-        """The external URL's host and port: what stands before a repository's name in an image reference."""
+        """The external URL's host and port: what precedes a repository's name in an image reference."""
         return self.external_url and urlsplit(self.external_url).netloc
 
     @property
@@ -449,10 +456,10 @@ class Config(BaseModel):
 
     @property
     def prepared_after(self) -> int | None:
-        """After how many times a connection has the server prepare a statement; None: never.
+        """After how many executions on a connection the server prepares a statement; None: never.
 
-        Not behind a transaction pooler (there is one when the database has another address past it): what is prepared
-        is known to one server process.
+        Never behind a transaction pooler (which `database_direct_url` implies), since a prepared statement exists in
+        one server process only.
         """
         return PREPARED_AFTER if self.database_direct_url is None else None
 
@@ -469,18 +476,18 @@ def get_config() -> Config:
 
 
 def describe(config: Config | None = None) -> list[Setting]:
-    """Every setting with its value (secrets masked) and where it comes from, in the order of the fields."""
+    """Every setting with its value (secrets masked) and its origin, in the order of the fields."""
     config, given = config or get_config(), _given()
     return [Setting(key, _shown(getattr(config, key)), _source(given.get(key))) for key in Config.model_fields]
 
 
 def place_of(key: str) -> str:
-    """How an error names the setting `key`: as it was written, by the variable when it was not."""
+    """How an error names the setting `key`: as it was written, or by its variable if it was not."""
     return _place(key, _given())
 
 
 def mask_url(url: str) -> str:
-    """`url` with the password of its authority, and secrets in its query, replaced by a mask."""
+    """`url` with the password of its authority, and secrets in its query, masked."""
     try:
         parts = urlsplit(url)
         query = "&".join(_masked_parameter(parameter) for parameter in parts.query.split("&"))
@@ -525,7 +532,7 @@ def _given() -> dict[str, Given]:
 
 
 def _readable(error: ValidationError, given: Mapping[str, Given]) -> str:
-    """What is wrong with each setting. The value itself is left out: it may be a secret."""
+    """The problem of each setting. The value itself is left out: it may be a secret."""
     problems = error.errors(include_input=False, include_url=False)
     return "; ".join(
         f"{_place_of(problem['loc'], given)}{problem['msg'].removeprefix('Value error, ')}" for problem in problems
@@ -533,7 +540,7 @@ def _readable(error: ValidationError, given: Mapping[str, Given]) -> str:
 
 
 def _place_of(location: tuple[int | str, ...], given: Mapping[str, Given]) -> str:
-    """Where the setting is written; empty for a problem between several, whose message names them."""
+    """Where the setting is written; empty for a problem between several settings, whose message names them."""
     return f"{_place(str(location[0]), given)}: " if location else ""
 
 

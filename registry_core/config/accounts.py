@@ -1,4 +1,4 @@
-"""Unix accounts, as the configuration names them."""
+"""Unix accounts in the configuration."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Account:
-    """A Unix account and the groups that it is in."""
+    """A Unix account and its groups."""
 
     name: str
     uid: int
@@ -35,18 +35,18 @@ class Account:
         return bool(status.st_mode & bit)
 
     def first_closed(self, path: Path) -> Path | None:
-        """The outermost directory on the way to `path`, itself included, that is there and closed to the account."""
+        """The outermost directory on the way to `path`, itself included, that exists and is closed to the account."""
         steps = (step for step in (*reversed(path.parents), path) if step.exists())
         return next((step for step in steps if not self.can_enter(step)), None)
 
 
 def parse_account(text: str) -> Account:
-    """`USER` or `USER:GROUP`, by name or number. Raises ValueError when there is none of that name, and for root."""
+    """The account in `USER` or `USER:GROUP`, by name or number. Raises ValueError if there is none, and for root."""
     user, colon, group = text.partition(":")
     entry = _user(user)
     gid = _group(group) if colon else entry.pw_gid
     if entry.pw_uid == 0:
-        raise ValueError("is root: name an account that has no special rights, or leave it out")
+        raise ValueError("is root: name an account without special rights, or leave it out")
     groups = {gid, *os.getgrouplist(entry.pw_name, gid)}
     return Account(entry.pw_name, entry.pw_uid, gid, tuple(sorted(groups)))
 

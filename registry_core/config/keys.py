@@ -1,7 +1,7 @@
-"""Which settings there are: name, type and default of each, as the REST contract has them, and what each may hold.
+"""The run-time settings: name, type and default of each as in the REST contract, and its valid values.
 
-Data and pure functions; what depends on other rows is checked by the app that knows them
-(`registry_core.settings_store.changes.register_check`).
+Data and pure functions. Conditions on other rows are registered by the app that has them
+(`registry_core.settings_store.changes.register_obstacle`).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _STORAGE_MAX_BYTES: Final = 1 << 60
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """One setting. `kind` and `default` are the contract's; a secret is encrypted where it is kept, and never shown."""
+    """A setting. `kind` and `default` are the contract's; a secret is stored encrypted and never shown."""
 
     name: str
     kind: str
@@ -31,16 +31,16 @@ class Key:
     is_secret: bool
 
     def parsed(self, given: object) -> Value:
-        """The value in the key's own type. Raises InvalidInput."""
+        """The value in the setting's type. Raises InvalidInput."""
         value = _READERS[self.kind](self.name, given)
         check = _CHECKS.get(self.name)
         if check is not None and not check.is_valid(value):
-            raise InvalidInput(f"{self.name} is {check.expected}")
+            raise InvalidInput(f"{self.name} must be {check.expected}")
         return value
 
     @property
     def default_value(self) -> Value:
-        """The default in the key's own type."""
+        """The default in the setting's type."""
         if self.kind == "map":
             return {}
         return _READERS["string" if self.kind == "nonemptystring" else self.kind](self.name, self.default)
@@ -54,7 +54,7 @@ class _Check:
 
 def _text(name: str, given: object) -> str:
     if not isinstance(given, str) or "\x00" in given or len(given) > TEXT_MAX:
-        raise InvalidInput(f"{name} is text of at most {TEXT_MAX} characters, without NUL")
+        raise InvalidInput(f"{name} must be text of at most {TEXT_MAX} characters, without NUL")
     return given
 
 
@@ -70,7 +70,7 @@ def _number(name: str, given: object) -> int:
     is_text = isinstance(given, str) and len(given) < 20 and given.removeprefix("-").isdecimal() and given.isascii()
     number = int(str(given)) if is_number or is_text else _NUMBER_MAX + 1
     if abs(number) > _NUMBER_MAX:
-        raise InvalidInput(f"{name} is a whole number")
+        raise InvalidInput(f"{name} must be a whole number")
     return number
 
 
@@ -80,7 +80,7 @@ def _truth(name: str, given: object) -> bool:
         return given
     if isinstance(given, str) and given.lower() in known:
         return known[given.lower()]
-    raise InvalidInput(f"{name} is true or false")
+    raise InvalidInput(f"{name} must be true or false")
 
 
 def _map(name: str, given: object) -> dict[str, Any]:
@@ -91,14 +91,14 @@ def _map(name: str, given: object) -> dict[str, Any]:
 
 
 def _map_text(name: str, given: object) -> str:
-    """JSON text of an object that holds text by text; empty text stands for an empty object."""
+    """JSON text of an object with text values; empty text stands for an empty object."""
     text = json.dumps(given) if isinstance(given, dict) else _text(name, given)
     try:
         pairs = json.loads(text or "{}")
     except (ValueError, RecursionError):
         pairs = None
     if not isinstance(pairs, dict) or not all(isinstance(value, str) for value in pairs.values()):
-        raise InvalidInput(f'{name} is a JSON object of text, such as {{"prompt": "login"}}')
+        raise InvalidInput(f'{name} must be a JSON object of text, such as {{"prompt": "login"}}')
     return text
 
 
@@ -106,7 +106,7 @@ def _choice(*choices: str) -> Callable[[str, object], str]:
     def read(name: str, given: object) -> str:
         text = _text(name, given)
         if text not in choices:
-            raise InvalidInput(f"{name} is one of {', '.join(choices)}")
+            raise InvalidInput(f"{name} must be one of {', '.join(choices)}")
         return text
 
     return read
@@ -225,7 +225,7 @@ KEYS: Final[Mapping[str, Key]] = {key.name: key for key in map(_key, _TABLE.spli
 
 
 def key_named(name: str) -> Key:
-    """The setting of a name. Raises InvalidInput."""
+    """The setting with a name. Raises InvalidInput."""
     key = KEYS.get(name)
     if key is None:
         raise InvalidInput(f"there is no setting {name[:64]!r}")
@@ -233,5 +233,5 @@ def key_named(name: str) -> Key:
 
 
 def parsed(values: Mapping[str, object]) -> dict[str, Value]:
-    """Values by key, each in its key's own type. Raises InvalidInput for an unknown key or an impossible value."""
+    """Values by name, each in its setting's type. Raises InvalidInput for an unknown name or an invalid value."""
     return {name: key_named(name).parsed(value) for name, value in values.items()}

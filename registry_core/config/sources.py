@@ -1,4 +1,4 @@
-"""Where settings are written: the configuration file and the environment, read before anything is made of them.
+"""Sources of settings: the configuration file and the environment, before validation.
 
 Each value keeps its place, so that an error can name it as it was written: `PORTOLAN_PORT`, or `portolan.yml, line 3:
 port`.
@@ -21,7 +21,7 @@ CONFIG_PATH_VARIABLE = "PORTOLAN_CONFIG"
 DEFAULT_CONFIG_PATH = Path("portolan.yml")
 FILE_SUFFIX = "_file"
 
-# What Kubernetes sets in every container of a namespace for a Service named `portolan` or `portolan-…`.
+# Variables that Kubernetes sets in every container of a namespace for a Service named `portolan` or `portolan-…`.
 _SERVICE_NAME = re.compile(
     r"PORTOLAN_(?:[A-Z0-9_]+_)?(?:SERVICE_HOST|SERVICE_PORT(?:_[A-Z0-9_]+)?|PORT_[0-9]+_(?:TCP|UDP|SCTP)(?:_[A-Z]+)?)"
 )
@@ -30,12 +30,12 @@ _SERVICE_PORT_VALUE = re.compile(r"(?:tcp|udp|sctp)://")
 
 
 class ConfigError(Exception):
-    """The configuration cannot be used; the message says which setting and what to do. Contains no secret."""
+    """The configuration is invalid; the message names the setting and the remedy. Contains no secret."""
 
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """A value as it was written. `place` is how errors name it, `source` how `portolan settings` does."""
+    """A value as it was written. `place` is its name in errors, `source` its name in `portolan settings`."""
 
     value: Any
     place: str
@@ -43,10 +43,10 @@ class Given:
 
 
 def read_given(*, keys: Collection[str], secret_keys: Collection[str], path_keys: Collection[str]) -> dict[str, Given]:
-    """What is written for each of `keys`, the environment before the file.
+    """The value written for each of `keys`, the environment before the file.
 
-    `PORTOLAN_<KEY>_FILE` names a file that holds one of `secret_keys`. Relative paths in the configuration file are
-    relative to its folder. Raises ConfigError for what cannot be read, is unknown, or is written twice.
+    `PORTOLAN_<KEY>_FILE` names a file with one of `secret_keys`. Relative paths in the configuration file are relative
+    to its folder. Raises ConfigError for what is unreadable, unknown, or written twice.
     """
     from_file = _of_file(config_path(), keys=keys, path_keys=path_keys)
     return from_file | _of_environment(keys=keys, secret_keys=secret_keys)
@@ -60,12 +60,12 @@ def config_path() -> Path | None:
 
 
 def variables_of_kubernetes() -> list[str]:
-    """The variables that Kubernetes set for a Service whose name begins with `portolan`: they are no settings."""
+    """The variables that Kubernetes set for a Service whose name begins with `portolan`: they are not settings."""
     return sorted(name for name, value in os.environ.items() if _is_of_kubernetes(name, value))
 
 
 def nearest(name: str, known: Collection[str]) -> str:
-    """The end of an error about an unknown name: the one that was probably meant."""
+    """The end of an error about an unknown name: a suggestion."""
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     return f", did you mean {close[0]}?" if close else "; `portolan settings` lists what there is"
 
@@ -94,7 +94,7 @@ def _of_environment(*, keys: Collection[str], secret_keys: Collection[str]) -> d
 
 
 def _variables() -> Iterator[tuple[str, str, str]]:
-    """Each variable that may be a setting: its name, the key that it stands for, and its value."""
+    """Each variable that may be a setting: its name, its key, and its value."""
     for name, value in sorted(os.environ.items()):
         is_ours = name.upper().startswith(PREFIX) and name.upper() != CONFIG_PATH_VARIABLE
         if is_ours and not _is_of_kubernetes(name, value):
@@ -138,19 +138,19 @@ def _lines(path: Path) -> Iterator[tuple[str, int, Any]]:
         raise ConfigError(f"cannot read the configuration file {path}: {_reason(error)}") from None
     except yaml.YAMLError as error:
         raise ConfigError(f"{path} is not valid YAML{_position(error)}") from None
-    except ValueError as error:  # a date or number that is none
+    except ValueError as error:  # an invalid date or number
         raise ConfigError(f"{path} is not valid YAML: {error}") from None
     for key, value in values.items():
         yield str(key), lines.get(str(key), 1), value
 
 
 def _refuse_duplicates(path: Path, node: yaml.MappingNode) -> None:
-    """YAML's loader would take the last of them and say nothing."""
+    """Without this, YAML's loader would silently take the last of them."""
     seen: dict[str, int] = {}
     for key, value in node.value:
         line = key.start_mark.line + 1
         if key.value != "<<" and (first := seen.setdefault(str(key.value), line)) != line:
-            raise ConfigError(f"{path}, line {line}: {key.value} is set in line {first} already: remove one of them")
+            raise ConfigError(f"{path}, line {line}: {key.value} is already set in line {first}: remove one of them")
         if isinstance(value, yaml.MappingNode):
             _refuse_duplicates(path, value)
 

@@ -1,6 +1,6 @@
-"""The forms in which settings are written: lists, host names, addresses, paths. Each raises ValueError.
+"""The formats of settings: lists, host names, addresses, paths. Each function raises ValueError.
 
-No message repeats the part of a URL in which a password may stand.
+No message repeats the part of a URL that may contain a password.
 """
 
 import contextlib
@@ -23,11 +23,11 @@ _HOST_AND_PORT = re.compile(r"(?:\[[^\[\]]*\]|[^:\[\]]*)(?::([0-9]{1,5}))?")
 _SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 _SSL_FILES = ("sslrootcert", "sslcert", "sslkey", "sslcrl")
 _ENCODE = (
-    "encode by percent signs what user name and password have of these: @ is %40, : is %3A, / is %2F, # is %23, "
+    "percent-encode these characters in user name and password: @ is %40, : is %3A, / is %2F, # is %23, "
     "? is %3F, % is %25, a blank is %20"
 )
 _REDIS_SCHEMES = {"valkey": "redis", "valkeys": "rediss"}
-# What both of our clients take, redis-py and that of the jobs.
+# Supported by both clients, redis-py and Celery's.
 _REDIS_OPTIONS = ("ssl_ca_certs", "ssl_cert_reqs", "ssl_certfile", "ssl_check_hostname", "ssl_keyfile")
 _REDIS_FILES = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
 _CERT_REQS = ("required", "optional", "none")
@@ -37,11 +37,11 @@ _SECONDS_AND_COUNTS = (
 
 
 def web_address(url: str) -> str:
-    """`http://HOST[:PORT][/PATH]`, or the same with https, without a slash at its end."""
+    """`http://HOST[:PORT][/PATH]`, or the same with https, without a trailing slash."""
     parts = _plain_url(url, "http", "https", form="http://HOST[:PORT][/PATH] or https://HOST[:PORT][/PATH]")
     if not _URL_PATH.fullmatch(parts.path) or {".", ".."} & set(parts.path.split("/")):
         raise ValueError("must be http://HOST[:PORT][/PATH] or https://HOST[:PORT][/PATH]")
-    return parts.geturl().rstrip("/")  # with the scheme in small letters, which others compare
+    return parts.geturl().rstrip("/")  # with the scheme in lower case, for comparisons
 
 
 def store_address(url: str) -> str:
@@ -51,7 +51,7 @@ def store_address(url: str) -> str:
 
 
 def postgres_url(url: str) -> str:
-    """A URL that libpq takes, of a database."""
+    """A URL of a database, as libpq accepts it."""
     from psycopg import ProgrammingError
     from psycopg.conninfo import conninfo_to_dict
 
@@ -63,7 +63,7 @@ def postgres_url(url: str) -> str:
     except ProgrammingError as error:
         unknown = re.search(r'invalid URI query parameter: "([^"]*)"', str(error))
         raise ValueError(
-            f"PostgreSQL knows no connection option {unknown[1]!r}: correct what stands behind the ?" if unknown
+            f"PostgreSQL has no connection option {unknown[1]!r}: correct the part after the ?" if unknown
             else f"must be postgresql://USER:PASSWORD@HOST[:PORT]/DATABASE; {_ENCODE}"
         ) from None  # fmt: skip
     _check_numbers(parts)
@@ -72,7 +72,7 @@ def postgres_url(url: str) -> str:
 
 
 def redis_url(url: str) -> str:
-    """A URL of Valkey or Redis, with the scheme that their clients know."""
+    """A URL of Valkey or Redis, with a scheme that both clients accept."""
     scheme, _, rest = url.partition("://")
     url = f"{_REDIS_SCHEMES.get(scheme, scheme)}://{rest}"
     _with_scheme(url, "redis", "rediss", also=("valkey", "valkeys"))
@@ -81,7 +81,7 @@ def redis_url(url: str) -> str:
     if not _has_port(parts):
         raise ValueError("must be redis://[:PASSWORD@]HOST[:PORT]/NUMBER, with a port from 1 to 65535")
     if not re.fullmatch(r"/?[0-9]*", parts.path):
-        raise ValueError("the database behind the host is a number: redis://HOST[:PORT]/0")
+        raise ValueError("the database after the host must be a number: redis://HOST[:PORT]/0")
     for name, value in parse_qsl(parts.query, keep_blank_values=True):
         _check_redis_option(parts.scheme, name, value)
     return url
@@ -89,9 +89,9 @@ def redis_url(url: str) -> str:
 
 def _check_redis_option(scheme: str, name: str, value: str) -> None:
     if name not in _REDIS_OPTIONS:
-        raise ValueError(f"there is no option {name!r}: correct what stands behind the ?")
+        raise ValueError(f"unknown option {name!r}: correct the part after the ?")
     if scheme != "rediss":
-        raise ValueError(f"{name} is for TLS: begin with rediss://, or leave it out")
+        raise ValueError(f"{name} is for TLS: use rediss://, or leave it out")
     if name == "ssl_cert_reqs" and value not in _CERT_REQS:
         raise ValueError(f"ssl_cert_reqs must be one of {', '.join(_CERT_REQS)}")
     if name in _REDIS_FILES:
@@ -99,13 +99,13 @@ def _check_redis_option(scheme: str, name: str, value: str) -> None:
 
 
 def items(value: Any) -> list[str]:
-    """A list as a configuration file writes it, or commas in a variable."""
+    """A list, as YAML or separated by commas."""
     parts = value if isinstance(value, list | tuple) else str(value).split(",")
     return [text for part in parts if (text := str(part).strip())]
 
 
 def host_name(text: str) -> str:
-    """A DNS name in its ASCII form, or an address in its shortest. Raises ValueError."""
+    """A DNS name in ASCII form, or an address in its shortest form. Raises ValueError."""
     with contextlib.suppress(ValueError):
         return str(ipaddress.ip_address(text.strip("[]")))
     try:
@@ -118,53 +118,53 @@ def host_name(text: str) -> str:
 
 
 def listened_on(host: str) -> str:
-    """An address, or the name of one, to listen on."""
+    """An address, or a host name, to listen on."""
     host_name(host)
     return host.strip("[]")
 
 
 def absolute(path: Path) -> Path:
-    """The path from the root on, `~` being a home."""
+    """The absolute path; `~` is a home directory."""
     try:
         return Path(os.path.abspath(path.expanduser()))
     except RuntimeError:
-        raise ValueError("nobody of the name behind the ~ has a home: write the whole path") from None
+        raise ValueError("no account of the name after the ~ has a home directory: write the whole path") from None
 
 
 def directory(path: Path) -> Path:
-    """An absolute path at which there is a directory, or nothing yet."""
+    """An absolute path to a directory, or to nothing yet."""
     path = absolute(path)
     try:
         blocking = next((step for step in (path, *path.parents) if step.exists()), path)
         is_blocked = blocking.exists() and not blocking.is_dir()
     except OSError as error:
-        raise ValueError(f"cannot look for this directory ({error.strerror}): name another") from None
+        raise ValueError(f"cannot access this directory ({error.strerror}): name another") from None
     if is_blocked:
         raise ValueError(f"{blocking} is a file: name a directory")
     return path
 
 
 def file(path: Path) -> Path:
-    """The absolute path of a file that is there."""
+    """The absolute path of an existing file."""
     path = absolute(path)
     try:
         is_file = path.is_file()
     except OSError as error:
-        raise ValueError(f"cannot look for this file ({error.strerror}): name another") from None
+        raise ValueError(f"cannot access this file ({error.strerror}): name another") from None
     if not is_file:
-        raise ValueError("there is no such file")
+        raise ValueError("this file does not exist")
     return path
 
 
 def bucket(name: str) -> str:
-    """The name of a bucket, and not its address."""
+    """The name of a bucket, not its URL."""
     if not _BUCKET.fullmatch(name):
         raise ValueError("must be the bucket's name alone, of 3 characters or more, without s3:// and folders")
     return name
 
 
 def folder_in_bucket(prefix: str) -> str:
-    """A folder of a bucket, with a slash at its end; empty for the whole bucket."""
+    """A folder of a bucket, with a trailing slash; empty for the whole bucket."""
     folder = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
     if not _BUCKET_FOLDER.fullmatch(folder) or {".", ".."} & set(folder.split("/")):
         raise ValueError("must be folder names of letters, digits and _.-!*'() with slashes between them")
@@ -172,7 +172,7 @@ def folder_in_bucket(prefix: str) -> str:
         raise ValueError(f"must have at most {PREFIX_MAX} characters: a key in a bucket has 1024 in all")
     if folder.partition("/")[0] in OWN_NAMES:
         raise ValueError(
-            f"must not begin with {folder.partition('/')[0]}, where an installation without a prefix keeps its own: "
+            f"must not begin with {folder.partition('/')[0]}, which an installation without a prefix uses: "
             "choose another"
         )
     return folder
@@ -186,7 +186,7 @@ def region(name: str) -> str:
 
 
 def _plain_url(url: str, *schemes: str, form: str) -> SplitResult:
-    """A URL without credentials, query and fragment, whose host is one."""
+    """A URL with a valid host and without credentials, query or fragment."""
     if any(character.isspace() or not character.isprintable() for character in url):
         raise ValueError(f"must be {form}, without blanks")
     parts = urlsplit(url)
@@ -202,7 +202,7 @@ def _plain_url(url: str, *schemes: str, form: str) -> SplitResult:
 
 
 def _has_port(parts: SplitResult) -> bool:
-    """Whether the port, where there is one, is a port."""
+    """Whether the port, if there is one, is valid."""
     try:
         return parts.port != 0 and not parts.netloc.endswith(":")
     except ValueError:
@@ -215,7 +215,7 @@ def _with_scheme(url: str, *schemes: str, also: tuple[str, ...] = ()) -> None:
 
 
 def _encoded_authority(url: str) -> str:
-    """Host and port of a URL whose credentials are encoded as they must be."""
+    """Host and port of a URL whose credentials are correctly encoded."""
     rest = url.partition("://")[2]
     authority = re.split(r"[/?]", rest, maxsplit=1)[0]
     is_stray = "#" in rest or rest.count("@") > authority.count("@") or authority.count("@") > 1
@@ -242,13 +242,13 @@ def _check_ssl(parts: dict[str, Any]) -> None:
 def _check_numbers(parts: dict[str, Any]) -> None:
     for name in _SECONDS_AND_COUNTS:
         if not re.fullmatch("[0-9]{1,6}", str(parts.get(name, 0))):
-            raise ValueError(f"{name} must be a number: correct what stands behind the ?")
+            raise ValueError(f"{name} must be a number: correct the part after the ?")
 
 
 def _require_file(name: str, path: str) -> None:
     try:
         is_file = Path(path).is_file()
     except OSError as error:
-        raise ValueError(f"{name}: cannot look for {path[:80]} ({error.strerror})") from None
+        raise ValueError(f"{name}: cannot access {path[:80]} ({error.strerror})") from None
     if not is_file:
-        raise ValueError(f"{name}: there is no file {path}")
+        raise ValueError(f"{name}: the file {path} does not exist")

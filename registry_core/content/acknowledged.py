@@ -1,9 +1,9 @@
-"""What the store's journal says of objects that are about to be removed: was any of them a blob to some database?
+"""What the store's journal says about objects that are about to be removed: was any of them a blob in some database?
 
-A line of the journal is written after the transaction that makes a blob. So an object that has one, and whose digest
-this database has never heard of, was a blob in a database that is newer than this one, or in another one. A push that
-died has no line, and is removed. Earlier releases wrote the line before the transaction: a few of their lines may be of
-pushes that died in between.
+A journal line is written after the transaction that creates a blob. An object that has a line, and whose digest this
+database has never had, was therefore a blob in a newer or in another database. A push that died has no line, so its
+object is removed. Earlier releases wrote the line before the transaction: a few of their lines may belong to pushes
+that died in between.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ OLD_LINES_MAX = 10
 
 @dataclass(slots=True)
 class Acknowledged:
-    """Keys by what the journal and the database say of them.
+    """Object keys by what the journal and the database say about them.
 
-    `unknown`: of blobs that the database does not know. `unsure`: the same, by lines of former releases. `awaited`: of
-    blobs that are in quarantine here, and wait for these very bytes. `latest_s`: the time of the latest line of any,
+    `unknown`: of blobs that the database does not have. `unsure`: the same, from lines of earlier releases. `awaited`:
+    of blobs that are quarantined here and need exactly these bytes. `latest_s`: the time of the latest of these lines,
     in seconds since the epoch.
     """
 
@@ -37,13 +37,13 @@ class Acknowledged:
 
     @property
     def is_database_older(self) -> bool:
-        """Whether it does not know what it would have to know."""
+        """Whether the database lacks blobs that it should have."""
         return bool(self.unknown) or len(self.unsure) > OLD_LINES_MAX
 
 
 def acknowledged(store: ObjectStore, *, keys: Collection[str], upload_keys: Collection[str] = ()) -> Acknowledged:
-    """Look for objects in the journal, by their keys, and for what came of uploads. The journal is read only when there
-    is something to look for. Raises StorageError."""
+    """Look up objects in the journal by their keys, and what their uploads became. The journal is read only if there
+    are keys to look up. Raises StorageError."""
     found = Acknowledged()
     if not keys and not upload_keys:
         return found

@@ -1,7 +1,7 @@
-"""Adoption: an operator has looked, and says that a store and this database belong together as they are.
+"""Adoption: an operator confirms that a store and this database belong together as they are.
 
-That the database does not know all of the store's blobs is then no reason any more to leave everything as it is: their
-lines in the journal are withdrawn, and the next sweeps move the objects to the trash.
+Blobs of the store that the database lacks then no longer stop the sweep: their journal lines are withdrawn, and later
+sweeps move the objects to the trash.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What was found when one store was compared with the database."""
+    """The result of comparing one store with the database."""
 
     store: ObjectStore
     standing: Standing
@@ -35,7 +35,7 @@ class Finding:
 
     @property
     def is_fit(self) -> bool:
-        """Whether nothing is in the way of sweeping the store."""
+        """Whether nothing prevents sweeping the store."""
         return self.standing is Standing.TOGETHER and not self.reason
 
     def __str__(self) -> str:
@@ -43,31 +43,31 @@ class Finding:
         unknown_bytes = sum(stored.size_bytes for stored in report.objects_without_row)
         lines = [
             f"store {self.store.name}: {report.objects} objects ({report.objects_bytes} bytes)",
-            f"  {report.blobs} blobs in the database, {len(report.rows_without_object)} of them without their object",
-            f"  {len(report.objects_without_row)} objects ({unknown_bytes} bytes) that the database does not know: "
+            f"  {report.blobs} blobs in the database, {len(report.rows_without_object)} of which have no object",
+            f"  {len(report.objects_without_row)} objects ({unknown_bytes} bytes) that are not in the database: "
             "sweeps will move them to the trash",
         ]
-        return "\n".join([*lines, f"  {self.reason or 'nothing is in the way of sweeping it'}"])
+        return "\n".join([*lines, f"  {self.reason or 'nothing prevents sweeping it'}"])
 
 
 def findings() -> list[Finding]:
-    """Compare the stores that are in use with the database; changes nothing. Raises StorageError."""
+    """Compare the configured stores that are in use with the database; changes nothing. Raises StorageError."""
     return [_finding(store) for store in configured_stores() if installation.is_in_use(store)]
 
 
 def adopt(finding: Finding) -> None:
-    """Let the store and the database belong together: the store gets the database's id, or the database the store's
-    when it has none. Raises StorageError."""
+    """Record that the store and the database belong together: the store gets the database's id, or the database the
+    store's if it has none. Raises StorageError."""
     store = finding.store
     give_back_missing(store, finding.report.rows_without_object)
     unknown = {stored.key for stored in finding.report.objects_without_row}
     uploads = {upload.storage_key for upload in upload_rows.idle(0) if upload.store == store.name}
     known = acknowledged(store, keys=unknown, upload_keys=uploads)
-    # All of them: the line of one that was pushed just now may still be on its way to the journal.
+    # All of them: the journal line of a recent push may still be on its way.
     store.withdraw(sorted(unknown | known.unknown | known.unsure), known_at_s=known.latest_s)
     installation.mark_together(store)
     _log.warning(
-        "an operator said that a store and this database belong together",
+        "an operator confirmed that a store and this database belong together",
         store=store.name,
         objects_without_row=len(unknown),
         blobs_without_object=len(finding.report.rows_without_object),

@@ -11,9 +11,9 @@ class ContentConfig(AppConfig):
     verbose_name = "Content"
 
     def ready(self) -> None:
-        """Declare what is partitioned, and what follows the events.
+        """Register partitioned tables and consumers of events.
 
-        Times of pushes are noted some of them together.
+        Times of pushes are written in batches.
         """
         from registry_core.database.partitions import register_partitioned
         from registry_core.events.follower import register_consumer

@@ -1,4 +1,4 @@
-"""Blobs: made from uploads, mounted between repositories, deleted from one."""
+"""Blobs: created from uploads, mounted between repositories, deleted from one."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from registry_core.events.outbox import emit
 
 @dataclass(frozen=True, slots=True)
 class BlobRef:
-    """A blob and where its bytes are."""
+    """A blob and the location of its bytes."""
 
     id: int
     digest: Digest
@@ -32,8 +32,8 @@ class BlobRef:
     storage_key: str
 
 
-# What is to be done for most blobs, in one statement and so in one transaction: each step is done if the one before it
-# was. A blob of that digest that comes in between is in the way of the third, by the key that digests have.
+# The common case in one statement and therefore one transaction: each step runs only if the previous one did. If
+# another request stores a blob with this digest meanwhile, the third step fails on the unique digest.
 _STORE_FRESH = f"""
     WITH payer AS (
         SELECT 1 FROM content_quotastripe
@@ -70,8 +70,8 @@ _STORE_SHORT = _STORE_FRESH.format(finished="SELECT WHERE", returning="")
 def store_fresh(
     *, repository: RepositoryRef, blob: BlobRef, upload: tuple[int, int] | None, reserved_bytes: int = 0
 ) -> BlobRef | None:
-    """As `store_blob`, for bytes that no blob has yet, and with the end of their upload (id, version; None: it has no
-    row). None, and nothing done, when that is not so, or the project's counter has to be dealt out anew."""
+    """As `store_blob`, for a digest that no blob has yet, including the end of the upload (id, version; None: it has no
+    row). None, with nothing done, if a blob has the digest, or if the project's allowance must be redistributed."""
     values = {
         "project": repository.project.id,
         "repository": repository.id,
@@ -96,11 +96,11 @@ def store_fresh(
 
 
 def store_blob(*, repository: RepositoryRef, blob: BlobRef, reserved_bytes: int = 0) -> BlobRef:
-    """Make durable bytes a blob and link it; the blob that now has the digest, which may be an earlier one with
+    """Make durable bytes a blob and link it. Returns the blob that now has the digest, which may be an earlier one with
     another key.
 
-    Runs within the caller's transaction. Bytes pushed again heal a blob that was quarantined and revive one that was
-    about to be deleted. Raises QuotaExceeded.
+    Runs within the caller's transaction. Pushing the bytes again restores a blob that is quarantined or about to be
+    deleted. Raises QuotaExceeded.
     """
     stored = _insert(blob) or _existing(blob)
     link(repository=repository, sizes_bytes={stored.id: stored.size_bytes}, reserved_bytes=reserved_bytes)
@@ -138,7 +138,7 @@ def _existing(blob: BlobRef) -> BlobRef:
 
 
 def find_blob(digest: Digest) -> BlobRef | None:
-    """The living blob of that digest."""
+    """The living blob with that digest."""
     with statements() as cursor:
         cursor.execute(
             "SELECT id, size_bytes, store, storage_key FROM content_blob WHERE digest = %s AND state = %s",
@@ -150,7 +150,7 @@ def find_blob(digest: Digest) -> BlobRef | None:
 
 @retried
 def delete_blob(*, repository: RepositoryRef, digest: Digest, cause: Cause) -> None:
-    """Take the blob away from the repository.
+    """Remove the blob from the repository.
 
     Raises BlobUnknown, ContentInUse while a living manifest uses it, or Refused by a policy.
     """

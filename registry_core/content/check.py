@@ -1,4 +1,4 @@
-"""What an operator is told of the stores: what does not fit to the database, and why nothing is swept."""
+"""The report for operators: differences between the stores and the database, and why a store is not swept."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from registry_core.storage.stores import configured_stores
 
 
 def check_storage() -> StorageReport:
-    """Compare all configured stores with the database. Nothing is changed, but that a store that fits in everything is
-    marked as belonging to the database, where that was open. Raises StorageError."""
+    """Compare all configured stores with the database. Changes nothing, except that a store that matches in every
+    respect is marked as belonging to the database if that was undecided. Raises StorageError."""
     report = StorageReport()
     stores = configured_stores()
     for store in stores:
@@ -27,7 +27,7 @@ def check_storage() -> StorageReport:
 
 
 def stores_not_configured() -> dict[str, int]:
-    """The stores that blobs lie in and the configuration does not name, with how many blobs: they cannot be pulled."""
+    """The stores that hold blobs but are not configured, with the number of their blobs, which cannot be pulled."""
     known = [store.name for store in configured_stores()]
     with connection.cursor() as cursor:
         cursor.execute("SELECT store, count(*) FROM content_blob WHERE store <> ALL(%s) GROUP BY store", [known])

@@ -1,4 +1,4 @@
-"""The two truths compared: objects in the stores without a row, and rows without their object."""
+"""Compares the stores with the database: objects without a row, and rows without an object."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ BATCH = 10_000
 
 @dataclass(slots=True)
 class StorageReport:
-    """What does not fit together. `unfinished` are objects of uploads that are still known: not an error. `hints` are
-    what an operator should change about a store: not an error either. `stopped`: why a store is not swept. `in_trash`:
-    how many of the missing objects are in the trash. `objects`, `objects_bytes`: all that the stores have. The objects
-    of blobs in quarantine are known to be damaged or gone, and may have come back."""
+    """The differences. `unfinished` are objects of uploads in progress: not an error. `hints` are recommended changes
+    to a store: not an error either. `stopped`: why a store is not swept. `in_trash`: how many of the missing objects
+    are in the trash. `objects`, `objects_bytes`: totals of the stores. Quarantined blobs are known to be damaged or
+    missing, and their objects may have come back."""
 
     objects_without_row: list[StoredObject] = field(default_factory=list)
     unfinished_without_row: list[StoredObject] = field(default_factory=list)
@@ -41,20 +41,20 @@ class StorageReport:
             f"object without a row: {stored.key} ({stored.size_bytes} bytes)" for stored in self.objects_without_row
         ]
         lines += [f"unfinished object without a row: {stored.key}" for stored in self.unfinished_without_row]
-        lines += [f"blob without its object, or with another size: {key}" for key in self.rows_without_object]
-        lines += [f"{self.in_trash} of these are in the trash: --repair gives them back"] * bool(self.in_trash)
+        lines += [f"blob whose object is missing or has another size: {key}" for key in self.rows_without_object]
+        lines += [f"{self.in_trash} of these are in the trash: --repair restores them"] * bool(self.in_trash)
         lines += [f"the store {name} is not swept: {reason}" for name, reason in self.stopped.items()]
         lines += [
             f"{blobs} blobs in the store {name}, which is not configured"
             for name, blobs in self.stores_not_configured.items()
         ]
-        lines += ["the stores and the database fit together"] if self.is_clean else []
+        lines += ["the stores match the database"] if self.is_clean else []
         lines += [f"hint: {hint}" for hint in self.hints]
         return "\n".join(lines)
 
     @property
     def differences(self) -> int:
-        """How many objects have no row, or blobs no object."""
+        """The number of objects without a row and of blobs without an object."""
         return len(self.objects_without_row) + len(self.rows_without_object)
 
     @property
@@ -69,16 +69,16 @@ class StorageReport:
 
 
 def compare(store: ObjectStore, report: StorageReport) -> None:
-    """Add to the report what does not fit between one store and the database."""
-    # The objects first: a blob committed meanwhile has its object listed or its row not yet read, never the other way
-    # round.
+    """Add the differences between one store and the database to the report."""
+    # The objects first: a blob that is committed meanwhile either has its object listed or its row not read yet, never
+    # the other way round.
     objects = {stored.key: stored for stored in store.objects()}
     report.objects += len(objects)
     report.objects_bytes += sum(stored.size_bytes for stored in objects.values())
     unfinished = list(store.unfinished())
     staged = store.staged()
     uploads = staged | _keys("SELECT storage_key, 0 FROM content_upload WHERE store = %s", store.name)
-    # What is quarantined is known to be damaged or gone, and waits to be pushed again.
+    # Quarantined blobs are known to be damaged or missing, and wait for a push.
     blobs = _keys(
         "SELECT storage_key, size_bytes FROM content_blob WHERE store = %s AND state <> %s",
         store.name,
@@ -114,7 +114,7 @@ def compare(store: ObjectStore, report: StorageReport) -> None:
 
 
 def _is_there(store: ObjectStore, key: str, size_bytes: int, listed: StoredObject | None) -> bool:
-    # What the list does not show may have come since: only then is the store asked for a single object.
+    # An object may have been added after it was listed: only then is the store asked for a single object.
     return (listed is not None and listed.size_bytes == size_bytes) or store.size_bytes(key) == size_bytes
 
 

@@ -1,4 +1,4 @@
-"""Counting for lists: no further than a reader can use."""
+"""Counting for lists, up to the limit that a reader can use."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from django.db.models import IntegerField, QuerySet, Subquery
 
 
 class BoundedCount(Subquery):
-    """The number of rows of a subquery, counted no further than one past `most`."""
+    """The number of rows of a subquery, up to one more than `most`."""
 
     template = "(SELECT count(*) FROM (%(subquery)s) AS counted)"
 
@@ -17,5 +17,5 @@ class BoundedCount(Subquery):
 
 
 def bounded_count(rows: QuerySet[Any], *, most: int) -> int:
-    """How many rows there are, counted no further than one past `most`."""
+    """The number of rows, up to one more than `most`."""
     return rows.order_by().values("pk")[: most + 1].count()

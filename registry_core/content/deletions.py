@@ -1,4 +1,4 @@
-"""Deletions: one row that groups what a delete took along, and says how long it can be undone."""
+"""Deletions: one row that groups everything that one delete removed, with the time until which it can be restored."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What an artifact is: its kind, and what lists show of it. Derived from the manifest and from its config.
+"""Descriptions of artifacts: the kind, and what lists show of it, derived from the manifest and its config.
 
-A description belongs to the manifest's bytes and is stored with them, so that no list ever reads a blob. Where the
-config could not be read at the push, the manifest stays without one until `describe_more` comes by.
+A description belongs to the manifest's bytes and is stored with them, so that no list reads a blob. If the config could
+not be read at the push, the description is added later by `describe_more`.
 """
 
 from __future__ import annotations
@@ -80,14 +80,15 @@ class Description:
 
 @dataclass(frozen=True, slots=True)
 class About:
-    """That an artifact is an accessory of another."""
+    """The artifact of which this one is an accessory."""
 
     subject: Digest
     kind: Artifact.Accessory
 
 
 def described(repository: RepositoryRef, manifest: ParsedManifest) -> Description | None:
-    """The description of a manifest that is being put; None when it is known, or its config cannot be read now."""
+    """The description of a manifest that is being put; None if it is already stored, or if its config cannot be read
+    now."""
     if not has_telling_config(manifest):
         return describe(manifest, None)
     config = _read_config(_LINKED_CONFIG, manifest, [repository.id, manifest.digest.raw])
@@ -95,8 +96,8 @@ def described(repository: RepositoryRef, manifest: ParsedManifest) -> Descriptio
 
 
 def describe(manifest: ParsedManifest, config: bytes | None) -> Description:
-    """What the manifest and the bytes of its config say; a config that is no JSON object, or one of more
-    than any has, says nothing."""
+    """The description from a manifest and the bytes of its config; a config that is not a JSON object, or exceeds the
+    parser's limits, is ignored."""
     kind = kind_of(manifest)
     attrs = None if config is None else _attributes(kind, config)
     icon = manifest.icon.raw if manifest.icon else None
@@ -105,7 +106,7 @@ def describe(manifest: ParsedManifest, config: bytes | None) -> Description:
 
 
 def kind_of(manifest: ParsedManifest) -> str:
-    """IMAGE, CHART, CNAB, SBOM, WASM, CNAI, what the config's media type has in its middle, or UNKNOWN."""
+    """IMAGE, CHART, CNAB, SBOM, WASM, CNAI, the middle part of the config's media type, or UNKNOWN."""
     config = manifest.config
     if config is None:
         return _kind_without_config(manifest)
@@ -115,9 +116,9 @@ def kind_of(manifest: ParsedManifest) -> str:
 
 
 def accessory(manifest: ParsedManifest, tags: tuple[str, ...]) -> About | None:
-    """What the manifest is about, by its subject, its nydus annotation, or the tags it is pushed with.
+    """The subject of an accessory: from the subject field, the nydus annotation, or the tags of the push.
 
-    A manifest is never about itself, whatever its tag says: no list would show it.
+    A manifest is never an accessory of itself, whatever its tag says: no list would show it.
     """
     if manifest.subject is not None:
         kind = _SUBJECT_KINDS.get(manifest.artifact_type, Artifact.Accessory.OTHER)
@@ -130,7 +131,7 @@ def accessory(manifest: ParsedManifest, tags: tuple[str, ...]) -> About | None:
 
 
 def accessory_by_tag(tag: str) -> About | None:
-    """What cosign's tag scheme `sha256-<hex>.sig`, `.att`, `.sbom` says."""
+    """The subject named by cosign's tag scheme `sha256-<hex>.sig`, `.att`, `.sbom`."""
     found = _COSIGN_TAG.fullmatch(tag)
     if found is None:
         return None
@@ -139,7 +140,7 @@ def accessory_by_tag(tag: str) -> About | None:
 
 
 def describe_more(*, limit: int) -> int:
-    """Describe up to `limit` manifests that have no description yet; how many there were."""
+    """Describe up to `limit` manifests that have no description yet; returns their number."""
     with connection.cursor() as cursor:
         cursor.execute(_UNDESCRIBED, [OCI_MANIFEST, limit])
         rows = cursor.fetchall()
@@ -154,7 +155,7 @@ _LINKED_CONFIG = """
     WHERE blob.digest = %s AND blob.state = %s AND blob.size_bytes <= %s AND link.repository_id = %s
       AND NOT EXISTS (SELECT 1 FROM content_manifest WHERE digest = %s AND kind <> '')
 """
-# Only a config that came in with an artifact of this very manifest is looked at.
+# Only a config that was pushed with an artifact of this very manifest is read.
 _USED_CONFIG = """
     SELECT blob.store, blob.storage_key FROM content_blob AS blob
     WHERE blob.digest = %s AND blob.state = %s AND blob.size_bytes <= %s AND EXISTS (
@@ -189,7 +190,7 @@ def _store(manifest_id: int, description: Description) -> None:
 
 
 def has_telling_config(manifest: ParsedManifest) -> bool:
-    """Whether the manifest has a config that says more of it, and is small enough to be read."""
+    """Whether the manifest has a config that adds to its description and is small enough to be read."""
     return manifest.config is not None and kind_of(manifest) in _TELLING and _is_small(manifest.config)
 
 
@@ -198,7 +199,7 @@ def _is_small(config: Descriptor) -> bool:
 
 
 def _read_config(statement: str, manifest: ParsedManifest, values: list[Any]) -> bytes | None:
-    """The config's bytes; None when it is not there, too large, or the store does not give it."""
+    """The config's bytes; None if it is missing, too large, or cannot be read from the store."""
     if manifest.config is None:
         return None
     with statements() as cursor:
@@ -225,7 +226,7 @@ def _attributes(kind: str, config: bytes) -> bytes | None:
 
 
 def _bounded(document: dict[str, Any]) -> bytes | None:
-    """The attributes as JSON; without those that alone make it too long."""
+    """The attributes as JSON, without those that by themselves make it too long."""
     encoded = _json(document)
     if encoded is not None and len(encoded) <= ATTRS_MAX_BYTES:
         return encoded

@@ -1,8 +1,8 @@
-"""What a descriptor may hold, when it comes in and when it is shown again. OCI image-spec, "Content Descriptors".
+"""Validation of descriptors, when they are pushed and when they are shown. OCI image-spec, "Content Descriptors".
 
-The registry does not need to know a media type to store what has it, so nearly every text is one. The types of the
-fields, though, are checked: descriptors are shown again in lists of referrers, and one that a client cannot read would
-hide all the others from it. A field that is null is one that is not there.
+The registry can store content of any media type, so nearly every text is accepted as one. The types of the fields are
+checked, though: descriptors appear in lists of referrers, and one that a client cannot parse would hide all others from
+it. A null field counts as absent.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ _PLATFORM_LISTS: Final = ("os.features", "features")
 
 
 def check_media_type(value: object, where: str) -> str:
-    """The media type: some text, with parameters or without a slash as may be. Raises ManifestInvalid."""
+    """The media type: any text without control characters, even without a slash. Raises ManifestInvalid."""
     if not isinstance(value, str) or not value.strip() or _CONTROL.search(value):
-        raise ManifestInvalid(f"{where} is not a media type: some text without control characters")
+        raise ManifestInvalid(f"{where} is not a media type: use text without control characters")
     if len(value) > TYPE_MAX_CHARS:
         raise ManifestInvalid(f"{where} is longer than {TYPE_MAX_CHARS} characters")
     return value
 
 
 def check_descriptor(entry: object, where: str) -> dict[str, Any]:
-    """The descriptor, whose fields all have their types. Raises ManifestInvalid, which names the one that has not."""
+    """The descriptor, with all fields of the correct type. Raises ManifestInvalid, which names the wrong field."""
     if not isinstance(entry, dict):
         raise ManifestInvalid(f"{where} is not a descriptor")
     check_media_type(entry.get("mediaType"), f"{where}.mediaType")
@@ -57,19 +57,19 @@ def check_digest(value: object, where: str) -> Digest:
 
 
 def check_annotations(value: object, where: str) -> dict[str, str]:
-    """The annotations without those that are null. Raises ManifestInvalid when one is no text."""
+    """The annotations without null values. Raises ManifestInvalid if a value is not text."""
     if not value:
         return {}
     if not isinstance(value, dict) or not all(text is None or isinstance(text, str) for text in value.values()):
-        raise ManifestInvalid(f"{where}annotations are strings by name")
+        raise ManifestInvalid(f"{where}annotations must map names to strings")
     return {name: text for name, text in value.items() if text is not None}
 
 
 def presentable(entry: object) -> dict[str, Any] | None:
-    """The descriptor with the fields that the specification knows, as every client can read them; None when it is none.
+    """The descriptor with the fields of the specification, readable by every client; None if it is not a descriptor.
 
-    For what was stored by whatever release. Other fields stay out: some clients do not tell `ARTIFACTTYPE` from
-    `artifactType`.
+    For descriptors stored by any release. Other fields are left out: some clients do not distinguish `ARTIFACTTYPE`
+    from `artifactType`.
     """
     try:
         checked = check_descriptor(entry, "")
@@ -82,8 +82,7 @@ def presentable(entry: object) -> dict[str, Any] | None:
 
 
 def is_storable(value: object) -> bool:
-    """Whether jsonb can hold it: no NUL, no half of a surrogate pair, no number beyond a float's range (such as
-    1e999)."""
+    """Whether jsonb can store it: no NUL, no lone surrogate, no number beyond a float's range (such as 1e999)."""
     try:
         text = json.dumps(value, ensure_ascii=False, allow_nan=False)
     except ValueError:
@@ -101,9 +100,9 @@ def _check_optional(entry: dict[str, Any], where: str) -> None:
         raise ManifestInvalid(f"{where}.artifactType is not a media type")
     check_annotations(entry.get("annotations"), f"{where}.")
     if entry.get("urls") is not None and not _is_list_of_text(entry["urls"]):
-        raise ManifestInvalid(f"{where}.urls is a list of strings")
+        raise ManifestInvalid(f"{where}.urls must be a list of strings")
     if entry.get("data") is not None and not _is_base64(entry["data"]):
-        raise ManifestInvalid(f"{where}.data is base64")
+        raise ManifestInvalid(f"{where}.data must be base64")
     if entry.get("platform") is not None:
         _check_platform(entry["platform"], where)
 

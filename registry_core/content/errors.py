@@ -1,4 +1,4 @@
-"""What can be wrong with a request about content. Raised where it is known; each door translates it once."""
+"""Errors of requests about content. Raised where they are detected; each endpoint translates them once."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from registry_core.digests import Digest
 
 
 class ContentError(Exception):
-    """Base: a message for the person, and details for the program."""
+    """Base: a message for people, and details for programs."""
 
     def __init__(self, message: str, detail: dict[str, Any] | None = None) -> None:
         super().__init__(message)
@@ -17,28 +17,27 @@ class ContentError(Exception):
 
 
 class RepositoryUnknown(ContentError):
-    """There is no such repository (or none that the caller may know of)."""
+    """There is no such repository (or none that the caller may see)."""
 
 
 class ManifestUnknown(ContentError):
-    """There is no such manifest or tag in the repository."""
+    """The repository has no such manifest or tag."""
 
 
 class BlobUnknown(ContentError):
-    """There is no such blob in the repository."""
+    """The repository has no such blob."""
 
 
 class UploadUnknown(ContentError):
-    """There is no such upload of this repository and subject."""
+    """This repository and subject have no such upload."""
 
 
 class TooManyUploads(ContentError):
-    """More uploads were begun and not finished than are kept of one project or repository (`where`)."""
+    """The project or repository (`where`) has too many unfinished uploads."""
 
     def __init__(self, where: str, limit: int) -> None:
         super().__init__(
-            f"the {where} has {limit} uploads that were begun and not finished: finish or cancel some, or wait until "
-            "they expire",
+            f"the {where} has {limit} unfinished uploads: finish or cancel some, or wait until they expire",
             {"limit": limit},
         )
 
@@ -51,23 +50,23 @@ class UploadOutOfOrder(ContentError):
     """The chunk does not begin where the upload ends (`offset_bytes`)."""
 
     def __init__(self, token: str, offset_bytes: int) -> None:
-        super().__init__(f"the upload has {offset_bytes} bytes: go on from there", {"offset": offset_bytes})
+        super().__init__(f"the upload has {offset_bytes} bytes: continue from there", {"offset": offset_bytes})
         self.token = token
         self.offset_bytes = offset_bytes
 
 
 class DigestMismatch(ContentError):
-    """The content has another digest than the client says."""
+    """The digest of the content differs from the one that the client stated."""
 
     def __init__(self, stated: Digest, computed: Digest) -> None:
         super().__init__(
-            "the content does not have the digest that was given: send it again",
+            "the content does not have the given digest: send it again",
             {"stated": str(stated), "computed": str(computed)},
         )
 
 
 class ManifestInvalid(ContentError):
-    """The manifest is not one that can be stored."""
+    """The manifest is invalid."""
 
 
 class ManifestTooLarge(ContentError):
@@ -85,26 +84,27 @@ class ReferenceMissing(ContentError):
 
 
 class ContentInUse(ContentError):
-    """Something living still refers to it."""
+    """A living manifest or index still refers to it."""
 
 
 class QuotaExceeded(ContentError):
-    """The project's storage quota does not allow it."""
+    """The project's storage quota is exceeded."""
 
     def __init__(self, limit_bytes: int, used_bytes: int, asked_bytes: int) -> None:
         super().__init__(
-            f"the project's storage quota of {limit_bytes} bytes does not allow it: "
-            f"{used_bytes} bytes are used, {asked_bytes} more were asked for",
+            f"the project's storage quota of {limit_bytes} bytes would be exceeded: "
+            f"{used_bytes} bytes are used, {asked_bytes} more are needed",
             {"limit": limit_bytes, "used": used_bytes, "asked": asked_bytes},
         )
 
 
 class Refused(ContentError):
-    """A policy does not allow it; the message says why, and what to do next."""
+    """A policy forbids it; the message says why, and what to do next."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message)
 
 
 class Protected(Refused):
-    """What was to be changed or deleted is protected, whoever asks: an immutable tag, an artifact that is held."""
+    """The content is protected from change or deletion by every subject: an immutable tag, or an artifact under
+    retention."""

@@ -1,7 +1,7 @@
-"""Manifests that nobody had before, under tags that nobody used: what most pushes end with, in one statement.
+"""Stores a new manifest under new tags in one statement, which is how most pushes end.
 
 It does what the steps of `manifests.put_manifest` do for such a manifest, takes the same locks in the same order, and
-does nothing when the manifest is not of that kind.
+does nothing for other manifests.
 """
 
 from __future__ import annotations
@@ -29,11 +29,10 @@ from registry_core.database.statements import statements
 from registry_core.events.bell import ring
 from registry_core.events.outbox import event_values, insert_event
 
-# Each step is done if the one before it was. What comes in between is in the way of an insert, by the keys that digests
-# and tags have, or holds a link that is gone then, so that one is missing. What the statement does not see because it
-# was committed after it began, a living artifact or tag that is being deleted, makes it do nothing. Where others have
-# spent the stripe's allowance meanwhile, a division by zero takes all of it back: the stripe is locked last, so that
-# nobody waits for it who is waited for.
+# Each step runs only if the previous one did. Concurrent changes either make an insert fail on the unique digest or tag
+# name, or delete a link, so that a blob is missing here. A living artifact or tag that is being deleted, in a
+# transaction that the statement's snapshot does not include, makes the statement do nothing. If others have used up the
+# stripe's allowance meanwhile, a division by zero rolls everything back: the stripe is locked last, to avoid deadlocks.
 _STORE = f"""
     WITH repository AS (
         SELECT repository.id FROM content_repository AS repository
@@ -85,11 +84,11 @@ _STORE = f"""
     )
     SELECT id / (SELECT count(*) FROM charged) FROM artifact
 """  # noqa: S608 a constant
-_STORE = " ".join(_STORE.split())  # psycopg parses a statement of more than 4096 characters anew each time
+_STORE = " ".join(_STORE.split())  # psycopg does not cache the parsing of statements over 4096 characters
 
 
 def is_plain(manifest: ParsedManifest) -> bool:
-    """Whether the manifest refers to blobs alone, so that no other artifact is to be held for it."""
+    """Whether the manifest refers to blobs only, so that no other artifact needs to be locked."""
     return manifest.subject is None and all(
         descriptor.role != Role.MANIFEST and not descriptor.is_foreign for descriptor in manifest.descriptors
     )
@@ -103,9 +102,9 @@ def store_fresh(
     tags: tuple[str, ...],
     cause: Cause,
 ) -> int | None:
-    """Store a plain manifest that is no accessory, under new tags: the artifact's id. None, and nothing done, when the
-    manifest, the artifact or a tag is there, a blob or its link is not, the repository is gone, or the project's
-    counter has to be dealt out anew."""
+    """Store a plain manifest that is no accessory, under new tags; returns the artifact's id. None, with nothing done,
+    if the manifest, the artifact or a tag exists, a blob or its link is missing, the repository is deleted, or the
+    project's allowance must be redistributed."""
     pushed = ArtifactPushed(digest=str(manifest.digest), tags=list(tags), reason=cause.reason)
     values: dict[str, Any] = {
         **put_values(repository=repository, manifest=manifest, description=description),

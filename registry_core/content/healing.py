@@ -1,4 +1,4 @@
-"""Healing by a push: a blob that the database has and the store has lost gets the object that was just pushed."""
+"""Healing by a push: if the store has lost a blob's object, the blob gets the object that was just pushed."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _log = structlog.get_logger(__name__)
 
 
 def healed(*, stored: BlobRef, pushed: BlobRef) -> BlobRef:
-    """The blob as it is after `pushed` was stored as `stored`: where that is an earlier object which is lost, it gets
-    the pushed one.
+    """The blob after `pushed` was stored as `stored`: if that is an earlier blob whose object is lost, it gets the
+    pushed object.
 
-    Not within a transaction: what else the repositories of the blob remember of it must be told.
+    Not within a transaction: other repositories of the blob must be invalidated too.
     """
     if _same_object(stored, pushed) or not is_lost(
         store=stored.store, key=stored.storage_key, size_bytes=stored.size_bytes
@@ -35,7 +35,7 @@ def healed(*, stored: BlobRef, pushed: BlobRef) -> BlobRef:
     )
     if is_healed:
         return replace(stored, store=pushed.store, storage_key=pushed.storage_key, size_bytes=pushed.size_bytes)
-    return find_blob(stored.digest) or stored  # another push has healed it
+    return find_blob(stored.digest) or stored  # another push healed it meanwhile
 
 
 def _same_object(one: BlobRef, other: BlobRef) -> bool:

@@ -1,9 +1,10 @@
-"""Whether a store and this database belong together, and are equally old: what every sweep asks first.
+"""Whether a store and this database belong together and have the same age, which every sweep checks first.
 
 The database has the installation's id in a row, the store has it in a mark beside its objects. The mark also has a
-number and a random token, which both get anew with every sweep and every minute in which blobs were made, and it says
-which database gave it. So these are noticed: a database or a store of another installation, one that was restored from
-an earlier time, and a database that was copied. Such a pair is compared object by object before anything is removed.
+number and a random token, which are renewed with every sweep and every minute in which blobs were created, and the
+identity of the database that wrote it. This detects a database or a store of another installation, one that was
+restored from an earlier time, and a copied database. Such a pair is compared object by object before anything is
+removed.
 """
 
 from __future__ import annotations
@@ -25,18 +26,18 @@ from registry_core.storage.stores import configured_stores, default_store
 
 _log = structlog.get_logger(__name__)
 ADVICE = (
-    "look with `portolan storage check`; if this is the right database and all that there is of it, "
-    "`portolan storage adopt` says so"
+    "see `portolan storage check`; if this is the right database, and complete, confirm it with "
+    "`portolan storage adopt`"
 )
-COUNT_MAX = 1 << 60  # far from what a column can hold
+COUNT_MAX = 1 << 60  # far below the largest value of the column
 
 
 class Standing(Enum):
-    """How a store and this database stand to each other, as far as their marks tell."""
+    """The relation of a store to this database, as far as their marks tell."""
 
-    TOGETHER = auto()  # they were together at the last mark
-    UNSURE = auto()  # one of them is not what it was then: comparing them tells
-    STRANGERS = auto()  # they are of two installations
+    TOGETHER = auto()  # both have the last mark
+    UNSURE = auto()  # one of them differs from its state then: compare them
+    STRANGERS = auto()  # they belong to different installations
 
 
 _Name = Annotated[str, msgspec.Meta(max_length=32, pattern="^[0-9a-z]*$")]
@@ -44,7 +45,7 @@ _Text = Annotated[str, msgspec.Meta(max_length=200, pattern="^[ -~]*$")]
 
 
 class Mark(msgspec.Struct, frozen=True):
-    """What a store carries. `database`: of which database server and database (see `database_identity`) it was."""
+    """The mark in a store. `database`: the database server and database that wrote it (see `database_identity`)."""
 
     installation: _Name
     count: Annotated[int, msgspec.Meta(ge=0, le=COUNT_MAX)] = 0
@@ -55,7 +56,7 @@ class Mark(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What the database has of itself and of one store. Before the first mark `installation` is empty and `count` 0."""
+    """The mark in the database for one store. Before the first mark `installation` is empty and `count` 0."""
 
     installation: str
     count: int
@@ -66,7 +67,7 @@ class Known:
 
 
 def read_mark(store: ObjectStore) -> Mark | None:
-    """The store's mark; None when it has none, and of no installation when it cannot be read. Raises StorageError."""
+    """The store's mark; None if it has none; without an installation if it cannot be parsed. Raises StorageError."""
     content = store.read_mark()
     if content is None:
         return None
@@ -77,7 +78,7 @@ def read_mark(store: ObjectStore) -> Mark | None:
 
 
 def standing(store: ObjectStore) -> tuple[Standing, str]:
-    """How the store and this database stand to each other, and what is odd about it. Raises StorageError."""
+    """The relation of the store to this database, and what is wrong with it. Raises StorageError."""
     mark, known = read_mark(store), known_of(store.name)
     if mark is None or not known.installation:
         return Standing.UNSURE, _without_mark(store, mark, known)
@@ -92,10 +93,10 @@ def standing(store: ObjectStore) -> tuple[Standing, str]:
 
 
 def why_not_to_sweep(store: ObjectStore) -> str:
-    """Why nothing may be removed from the store now; empty when it may. Compares them where their marks leave it open,
-    gives back from the trash what the database has and the store lacks, and marks both when they fit.
+    """Why nothing may be removed from the store now; empty if it may. Compares store and database if their marks leave
+    it open, restores objects from the trash that the database needs and the store lacks, and marks both if they match.
 
-    What it says is remembered for `sweeping_stopped`. Raises StorageError.
+    The result is stored for `sweeping_stopped`. Raises StorageError.
     """
     how, reason = standing(store)
     if how is Standing.UNSURE:
@@ -107,17 +108,17 @@ def why_not_to_sweep(store: ObjectStore) -> str:
 
 
 def sweeping_stopped() -> str | None:
-    """Why the stores are not swept, as far as that is known without comparing them; None when nothing is in the way.
+    """Why the stores are not swept, as far as that is known without comparing them; None if nothing prevents it.
 
-    For `portolan check` and the like. Raises StorageError when a store does not answer.
+    For `portolan check` and the like. Raises StorageError if a store does not answer.
     """
     reasons = [reason for store in configured_stores() if (reason := _known_stop(store))]
     return "; ".join(reasons) or None
 
 
 def mark_stores() -> int:
-    """Give the next mark to each store where blobs were made since the last one, and which stands together with this
-    database; to how many. The first one too, where neither has anything yet. Raises StorageError."""
+    """Give the next mark to each store in which blobs were created since the last one, if it belongs to this database;
+    returns their number. Also gives the first mark if both are still empty. Raises StorageError."""
     newest, marked = _newest_blob(), 0
     for store in configured_stores():
         known = known_of(store.name)
@@ -129,8 +130,8 @@ def mark_stores() -> int:
 
 
 def begin() -> None:
-    """Make the first mark, where neither the store that new blobs go to nor the database has anything yet. A store that
-    does not answer is left for later, and one that belongs to another installation is logged as an error."""
+    """Give the first mark if both the store for new blobs and the database are still empty. A store that does not
+    answer is left for later; one that belongs to another installation is logged as an error."""
     try:
         store = default_store()
         if known_of(store.name).count == 0 and _is_first(store):
@@ -143,7 +144,8 @@ def begin() -> None:
 
 
 def refuse_unless_ours(store: ObjectStore) -> None:
-    """Raises StorageError when this is not the store that the database knows: what is missing there is not lost."""
+    """Raises StorageError if this is not the store that the database belongs to: objects that are missing there are not
+    lost."""
     how, reason = standing(store)
     is_unmarked = read_mark(store) is None and known_of(store.name).count > 0 and not is_empty(store)
     if how is Standing.STRANGERS or is_unmarked:
@@ -151,7 +153,7 @@ def refuse_unless_ours(store: ObjectStore) -> None:
 
 
 def is_empty(store: ObjectStore) -> bool:
-    """Whether neither the store has an object nor the database a blob in it. Raises StorageError."""
+    """Whether the store has no objects and the database no blobs in it. Raises StorageError."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT EXISTS (SELECT 1 FROM content_blob WHERE store = %s)", [store.name])
         has_blobs = bool(cursor.fetchone()[0])
@@ -159,14 +161,14 @@ def is_empty(store: ObjectStore) -> bool:
 
 
 def is_in_use(store: ObjectStore) -> bool:
-    """Whether new blobs go to the store, or something is in it. Raises StorageError."""
+    """Whether new blobs are stored there, or it is not empty. Raises StorageError."""
     return store.name == get_config().storage or not is_empty(store)
 
 
 def mark_together(store: ObjectStore) -> None:
     """Give the store and the database the next mark, and the installation's id to whichever has none.
 
-    The database remembers which mark the store had until then: it still has it when it does not take the next one.
+    The database also records the store's previous mark, which the store still has if writing the next one fails.
     """
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("INSERT INTO content_storemark (store) VALUES (%s) ON CONFLICT DO NOTHING", [store.name])
@@ -188,7 +190,7 @@ def mark_together(store: ObjectStore) -> None:
 
 
 def remember_stop(store: str, reason: str) -> None:
-    """Remember why sweeping is stopped, and log it."""
+    """Store why sweeping is stopped, and log it."""
     with connection.cursor() as cursor:
         cursor.execute(
             """
@@ -201,19 +203,19 @@ def remember_stop(store: str, reason: str) -> None:
 
 
 def remembered_stop(store: str) -> str:
-    """Why the last sweep left the store alone; empty when it did not."""
+    """Why the last sweep skipped the store; empty if it did not."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT coalesce((SELECT stopped FROM content_storemark WHERE store = %s), '')", [store])
         return str(cursor.fetchone()[0])
 
 
 def with_advice(reason: str) -> str:
-    """The reason, and what to do about it, once."""
+    """The reason followed by the advice, unless it already has it."""
     return reason if "`portolan storage" in reason else f"{reason}: {ADVICE}"
 
 
 def known_of(store: str) -> Known:
-    """What the database has."""
+    """The mark in the database."""
     with connection.cursor() as cursor:
         cursor.execute(
             """
@@ -228,9 +230,9 @@ def known_of(store: str) -> Known:
 
 
 def database_identity() -> str:
-    """What tells this database from another, and from itself before it was restored: the server's identifier and
-    timeline (of a copy the first is the same, after a failover the second is another), the database's and a table's
-    number (others after a dump was loaded). What a server does not tell is left out."""
+    """Identifies this database: the server's identifier and timeline (a copy has the same identifier; a failover
+    changes the timeline), and the numbers of the database and of a table (loading a dump changes them). Values that the
+    server does not reveal are left out."""
     server = "SELECT (SELECT system_identifier FROM pg_control_system()), timeline_id FROM pg_control_checkpoint()"
     database = """
         SELECT oid, 'content_blob'::regclass::oid FROM pg_database WHERE datname = current_database()
@@ -247,7 +249,7 @@ def database_identity() -> str:
 
 
 def _is_first(store: ObjectStore) -> bool:
-    """Whether new blobs go to this store, and there are none yet."""
+    """Whether new blobs go to this store, and it has none yet."""
     return store.name == get_config().storage and standing(store)[0] is Standing.UNSURE and is_empty(store)
 
 
@@ -256,14 +258,14 @@ def _without_mark(store: ObjectStore, mark: Mark | None, known: Known) -> str:
         return f"the store belongs to the installation {mark.installation}, and this database to none"
     if known.count:
         return (
-            f"the database knows the store {store.name}, and this one has no mark: is it another folder, bucket or "
+            f"the database has used the store {store.name}, but this one has no mark: is it another folder, bucket or "
             "prefix, or not mounted?"
         )
-    return "neither the store nor this database says that they belong together"
+    return "neither the store nor this database records that they belong together"
 
 
 def _oddity(mark: Mark, known: Known) -> str:
-    is_unfinished = mark.token != "" and mark.token == known.previous  # killed between the two, or the disk was full
+    is_unfinished = mark.token != "" and mark.token == known.previous  # killed between the two writes, or disk full
     if mark.token != known.token and not is_unfinished:
         if mark.count > known.count:
             return (
@@ -271,16 +273,16 @@ def _oddity(mark: Mark, known: Known) -> str:
                 f"store's is number {mark.count} of {mark.at}"
             )
         return (
-            f"the store is older than the database, or another database has worked with it: its last mark is number "
+            f"the store is older than the database, or another database has used it: its last mark is number "
             f"{mark.count} of {mark.at}, the database's is number {known.count} of {known.at}"
         )
     if mark.database != database_identity():
-        return "this is not the database that worked with the store before: it was restored, copied or moved"
+        return "this is not the database that used the store before: it was restored, copied or moved"
     return ""
 
 
 def _settled(store: ObjectStore, reason: str) -> str:
-    """Compare, and mark both when everything fits; what does not, after the reason for comparing."""
+    """Compare, and mark both if everything matches; otherwise returns the reason followed by the differences."""
     report = StorageReport()
     compare(store, report)
     if report.rows_without_object and give_back_missing(store, report.rows_without_object):
@@ -310,7 +312,7 @@ def _newest_blob() -> int:
 
 @transaction.atomic
 def _write_mark(store: ObjectStore) -> None:
-    """Write the database's mark into the store, one after the other, so that an older one comes after none."""
+    """Write the database's mark into the store; serialised, so that an older mark never overwrites a newer one."""
     with connection.cursor() as cursor:
         cursor.execute(
             """

@@ -1,5 +1,5 @@
-"""Links: a repository's right to a blob, and the project's duty to pay for it and for manifests. Both change here
-only, and together.
+"""Links: a repository's right to read a blob, and the project's charge for it and for manifests. Both change only here,
+and together.
 
 All functions run within the caller's transaction.
 """
@@ -10,12 +10,12 @@ from registry_core.content import quota
 from registry_core.content.repositories import RepositoryRef
 from registry_core.database.statements import statements
 
-# How long a link that no manifest uses yet is safe from garbage collection.
+# How long a link that no manifest uses yet is protected from garbage collection.
 GRACE = "1 hour"
 
-# One statement: what is new in the repository is paid for, what of that is new in the project goes into the ledger, and
-# its bytes are charged.
-# Each step reads all of the step before it first, so rows are locked in the order of the steps, then of their ids.
+# One statement: a new link in the repository is counted in the project; a blob that is new in the project is entered
+# into the ledger, and its bytes are charged. Each step reads the whole result of the previous one first, so rows are
+# locked in the order of the steps, then of their ids.
 _LINK = f"""
     WITH wanted AS (SELECT * FROM unnest(%s::bigint[], %s::bigint[]) AS wanted (id, size_bytes)), linked AS (
         INSERT INTO content_repositoryblob (repository_id, blob_id, grace_until)
@@ -45,7 +45,7 @@ _PAY_FOR_MANIFEST = f"""
     ), due AS (SELECT coalesce(sum(delta_bytes), 0)::bigint AS bytes FROM entered), charged AS ({quota.CHARGED})
     SELECT bytes, bytes = 0 OR EXISTS (SELECT FROM charged) FROM due
 """  # noqa: S608 constants
-# The rows are locked by a statement of its own: one that waits for them would go on with what they were before.
+# A separate statement locks the rows: a statement that waits for locks would go on with the rows' old contents.
 _HOLD_BLOBS = """
     SELECT FROM content_projectblob WHERE project_id = %s AND blob_id = ANY(%s) ORDER BY blob_id FOR UPDATE
 """
@@ -79,7 +79,7 @@ _STOP_PAYING_FOR_MANIFESTS = """
 def link(
     *, repository: RepositoryRef, sizes_bytes: dict[int, int], reserved_bytes: int = 0, reason: str = "push"
 ) -> None:
-    """Link blobs (id → size) to a repository and charge its project for those it did not have yet.
+    """Link blobs (id → size) to a repository and charge its project for those that it did not have yet.
 
     `reserved_bytes` were charged before and are settled now. Raises QuotaExceeded.
     """
@@ -95,7 +95,7 @@ def link(
 
 
 def pay_for_manifest(*, project_id: int, manifest_id: int, size_bytes: int, reason: str) -> None:
-    """Charge a project for the manifest of a new artifact, unless another of its artifacts is the same one.
+    """Charge a project for the manifest of a new artifact, unless another of its artifacts has the same manifest.
 
     Raises QuotaExceeded.
     """
@@ -108,9 +108,9 @@ def pay_for_manifest(*, project_id: int, manifest_id: int, size_bytes: int, reas
 
 
 def unlink(*, repository_id: int, project_id: int, blob_ids: list[int], manifest_ids: list[int], reason: str) -> None:
-    """Take links away, and give back what the project pays for that no other link or artifact of it has.
+    """Remove links, and refund blobs and manifests that the project no longer has elsewhere.
 
-    `manifest_ids`: the manifest of each artifact that is deleted, so one of them may be there several times.
+    `manifest_ids`: the manifest of each deleted artifact, so it may contain an id several times.
     """
     with statements() as cursor:
         cursor.execute(

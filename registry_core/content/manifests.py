@@ -1,4 +1,4 @@
-"""Manifests: put with their tags in one transaction, deleted as tombstones with what belongs to them."""
+"""Manifests: stored with their tags in one transaction, deleted as tombstones together with their accessories."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ from registry_core.machine.state import generations
 
 @dataclass(frozen=True, slots=True)
 class PutResult:
-    """What a put made: the artifact, and the tags that point at it now.
+    """The result of a put: the artifact, and the tags that point at it now.
 
-    `media_type`: what it is served as, which is what the repository had it as first.
+    `media_type`: the type it is served as, which is the one of its first push to the repository.
     """
 
     artifact_id: int
@@ -60,8 +60,8 @@ def put_manifest(
 ) -> PutResult:
     """Store a manifest in a repository and point `tags` at it, all or nothing.
 
-    What it refers to must be there (non-distributable layers and the subject excepted) unless the project allows sparse
-    manifests. Raises RepositoryUnknown, ReferenceMissing, QuotaExceeded, or Refused by a policy.
+    Everything that it refers to must exist (except non-distributable layers and the subject) unless the project allows
+    sparse manifests. Raises RepositoryUnknown, ReferenceMissing, QuotaExceeded, or Refused by a policy.
     """
     names = tuple(dict.fromkeys(tags))
     put = _Put(repository, manifest, described(repository, manifest), accessory(manifest, names), names, cause)
@@ -73,7 +73,7 @@ def put_manifest(
 
 
 def ask_before_first(*, repository: RepositoryRef, manifest: ParsedManifest, tags: Iterable[str], cause: Cause) -> None:
-    """Ask the policies that `put_manifest` asks, about a repository that has nothing yet. Raises Refused."""
+    """Ask the policies that `put_manifest` asks, for a repository that is still empty. Raises Refused."""
     names, content = tuple(dict.fromkeys(tags)), content_of(manifest)
     policies.ask(PutContext(cause, repository, content, names))
     for tag in sorted(names):
@@ -81,7 +81,7 @@ def ask_before_first(*, repository: RepositoryRef, manifest: ParsedManifest, tag
 
 
 def content_of(manifest: ParsedManifest, artifact_id: int | None = None) -> Content:
-    """A manifest as policies see it."""
+    """The manifest as policies see it."""
     return Content(
         "manifest", manifest.digest, manifest.media_type, manifest.artifact_type, manifest.size_bytes, artifact_id
     )
@@ -89,7 +89,7 @@ def content_of(manifest: ParsedManifest, artifact_id: int | None = None) -> Cont
 
 @dataclass(frozen=True, slots=True)
 class _Put:
-    """A manifest on its way into a repository."""
+    """One put of a manifest into a repository."""
 
     repository: RepositoryRef
     manifest: ParsedManifest
@@ -100,7 +100,7 @@ class _Put:
 
 
 def _put_at_once(put: _Put) -> int | None:
-    """What most puts are, by one statement: the artifact's id. None, and nothing done, for all others."""
+    """The common case, by one statement: the artifact's id. None, with nothing done, for other manifests."""
     project = put.repository.project
     if put.about is not None or not is_plain(put.manifest) or policies.concerned(Moment.PUT, project):
         return None
@@ -112,8 +112,7 @@ def _put_at_once(put: _Put) -> int | None:
 
 
 def _put_and_ask(put: _Put) -> int | None:
-    """The same where policies want to be asked about tags: as by the steps, under the locks of the tags, which are
-    new. Raises Refused."""
+    """As `_put_at_once`, with policies that are asked about tags, under the locks of the new tags. Raises Refused."""
     with changing(put.repository.key):
         artifact_id = _store_fresh(put)
         if artifact_id is None:
@@ -136,7 +135,7 @@ def _store_fresh(put: _Put) -> int | None:
 
 
 def _put_step_by_step(put: _Put) -> tuple[int, str]:
-    """The artifact's id, and the media type that it has in the repository."""
+    """The artifact's id, and its media type in the repository."""
     repository, manifest = put.repository, put.manifest
     with changing(repository.key):
         _hold(repository, manifest.digest)
@@ -171,7 +170,7 @@ def _tell(put: _Put, artifact_id: int) -> None:
     )
 
 
-# Deleting locks the artifact first and its links then; putting it again must take them in the same order.
+# A delete locks the artifact before its links; a repeated put must use the same order.
 _HOLD = """
     WITH repository AS (
         SELECT repository.id FROM content_repository AS repository
@@ -186,7 +185,7 @@ _HOLD = """
 
 
 def _hold(repository: RepositoryRef, digest: Digest) -> None:
-    """Lock the repository, so that it does not go away, and the artifact if it is there."""
+    """Lock the repository against deletion, and the artifact if it exists."""
     with statements() as cursor:
         cursor.execute(_HOLD, [repository.id, digest.raw])
         if cursor.fetchone() is None:
@@ -198,7 +197,7 @@ _LINKED = """
     JOIN content_repositoryblob AS link ON link.blob_id = blob.id AND link.repository_id = %s
     WHERE blob.digest = ANY(%s) AND blob.state = %s ORDER BY blob.digest FOR KEY SHARE OF link
 """
-# Between a client's HEAD and its manifest a delete may have taken the last use of a blob away, and the link with it.
+# Between a client's HEAD and its manifest, a delete may have removed the last use of a blob, and the link with it.
 _LINKED_LATELY = f"""
     SELECT DISTINCT blob.digest, blob.id, blob.size_bytes FROM content_blob AS blob
     JOIN content_artifactblob AS used ON used.blob_id = blob.id AND used.repository_id = %s AND used.is_trashed
@@ -208,7 +207,7 @@ _LINKED_LATELY = f"""
 
 
 def _hold_blobs(repository: RepositoryRef, descriptors: Iterable[Descriptor]) -> list[int]:
-    """Lock the links of the blobs that the manifest uses, in digest order, so that none goes away; the blobs' ids."""
+    """Lock the links of the blobs that the manifest uses, in digest order, against deletion; returns the blobs' ids."""
     wanted = {d.digest.raw: d for d in descriptors if d.role != Role.MANIFEST}
     found = _blobs(_LINKED, repository, list(wanted))
     missing = [raw for raw in wanted if raw not in found]
@@ -236,7 +235,7 @@ def _refuse_missing(repository: RepositoryRef, descriptors: Iterable[Descriptor]
 
 
 def _hold_children(repository: RepositoryRef, descriptors: Iterable[Descriptor]) -> None:
-    """Lock the artifacts that an index refers to, in digest order, so that none goes away."""
+    """Lock the artifacts that an index refers to, in digest order, against deletion."""
     wanted = {d.digest.raw: d for d in descriptors if d.role == Role.MANIFEST}
     if not wanted:
         return
@@ -269,8 +268,8 @@ def _store_manifest(digest: Digest, values: Mapping[str, Any]) -> int:
     return int(row[0])
 
 
-# What has a tag of its own stays an artifact: nobody hides it, or has it deleted, by pushing it as an accessory. And it
-# keeps its media type: its tags would be served as something else, by a push that moves none of them.
+# An artifact with a tag of its own does not become an accessory: a push cannot hide it or have it deleted that way. And
+# it keeps its media type: otherwise a push that moves no tag would change the type that its tags are served as.
 _STORE_ARTIFACT = f"""
     WITH artifact AS (
         {insert_artifact("%(manifest)s::bigint")}
@@ -289,7 +288,7 @@ _STORE_ARTIFACT = f"""
 
 
 def _store_artifact(values: Mapping[str, Any], *, manifest_id: int, blob_ids: list[int]) -> tuple[int, str, bool]:
-    """The artifact's id, the media type that it has, and whether it was not there before."""
+    """The artifact's id, its media type, and whether it is new."""
     with statements() as cursor:
         cursor.execute(_STORE_ARTIFACT, {**values, "manifest": manifest_id, "blob_ids": blob_ids})
         artifact_id, media_type, is_new = cursor.fetchall()[0]
@@ -320,7 +319,7 @@ def delete_manifest(*, repository: RepositoryRef, digest: Digest, cause: Cause) 
 
 @dataclass(frozen=True, slots=True)
 class LockedTag:
-    """A living tag of an artifact that goes."""
+    """A living tag of an artifact that is being deleted."""
 
     id: int
     name: str
@@ -328,7 +327,7 @@ class LockedTag:
 
 
 def lock_tags(artifact_ids: Iterable[int]) -> list[LockedTag]:
-    """Lock the living tags of artifacts, which are locked, by name."""
+    """Lock the living tags of locked artifacts, in the order of their names."""
     with connection.cursor() as cursor:
         cursor.execute(
             """
@@ -348,8 +347,8 @@ def ask_before_delete(
     *,
     about: Digest | None,
 ) -> None:
-    """Ask about all that a delete takes, which is locked and not changed yet. `about`: the artifact that was named;
-    None: the repository. Raises Refused."""
+    """Ask the policies about everything that a delete removes, locked but not changed yet. `about`: the artifact that
+    was named; None: the repository. Raises Refused."""
     project = repository.project
     if not policies.concerned(Moment.DELETE, project):
         check_writable()
@@ -369,7 +368,7 @@ def ask_before_delete(
 
 
 def _children(artifacts: Mapping[int, bytes]) -> tuple[Digest, ...]:
-    """The manifests that the artifacts refer to, as indexes."""
+    """The manifests that the artifacts refer to as indexes."""
     with connection.cursor() as cursor:
         cursor.execute(
             """
@@ -383,7 +382,7 @@ def _children(artifacts: Mapping[int, bytes]) -> tuple[Digest, ...]:
 
 
 def lock_artifacts(repository: RepositoryRef, condition: str, values: list[Any]) -> dict[int, bytes]:
-    """Lock the living artifacts that fulfil a constant condition, in digest order; their digests by id."""
+    """Lock the living artifacts that meet a constant condition, in digest order; their digests by id."""
     with connection.cursor() as cursor:
         cursor.execute(
             f"""
@@ -396,7 +395,7 @@ def lock_artifacts(repository: RepositoryRef, condition: str, values: list[Any])
 
 
 def _with_referrers(repository: RepositoryRef, digest: Digest) -> dict[int, bytes]:
-    """The artifact and, level by level, what refers to it as its subject: what nothing else holds goes with it.
+    """The artifact and, level by level, its referrers: what nothing else refers to is deleted with it.
 
     Raises ManifestUnknown or ContentInUse.
     """
@@ -433,7 +432,8 @@ def _refuse_if_child(repository: RepositoryRef, digests: list[bytes], *, raises:
 
 @dataclass(frozen=True, slots=True)
 class Buried:
-    """What buried artifacts were: the manifest of each, and the blobs that they used, perhaps among others."""
+    """What tombstoned artifacts were: the manifest of each, and the blobs that they used (other artifacts may use them
+    too)."""
 
     manifest_ids: list[int]
     blob_ids: list[int]

@@ -1,7 +1,7 @@
-"""What the registry stores. `docs/data-model.md` says why each table, column and index is as it is.
+"""The models of stored content. `docs/data-model.md` gives the reason for each table, column and index.
 
-Digests are bytes (`registry_core.digests`). Names sort by bytes. What can be deleted and brought back carries
-`deleted_at` and the `Deletion` it went with; names are unique among the living.
+Digests are bytes (`registry_core.digests`). Names sort by bytes. What can be deleted and restored has `deleted_at` and
+the `Deletion` that it belongs to; names are unique among living rows.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ UNLIMITED = -1
 
 
 class Project(models.Model):
-    """A namespace with members and policy. Its rights live in rbac, its settings in projects."""
+    """A namespace with members and policies. Its permissions are in rbac, its settings in projects."""
 
     name = models.CharField(max_length=255, db_collation="C")
     is_public = models.BooleanField(default=False)
@@ -37,7 +37,7 @@ class Project(models.Model):
 
 
 class Repository(models.Model):
-    """A named collection of artifacts in a project; made by the first push into it."""
+    """A named collection of artifacts in a project; created by the first push to it."""
 
     project = models.ForeignKey(Project, models.PROTECT, related_name="repositories")
     name = models.CharField(max_length=255, db_collation="C", help_text="without the project")
@@ -98,7 +98,7 @@ class RepositoryBlob(models.Model):
 
 
 class ProjectBlob(models.Model):
-    """A blob that a project pays for, once, however many of its repositories link it (`links` of them)."""
+    """A blob that a project is charged for once, however many of its repositories link it (`links`)."""
 
     pk = models.CompositePrimaryKey("project_id", "blob_id")
     project = models.ForeignKey(Project, models.CASCADE, db_index=False, related_name="+")
@@ -110,10 +110,10 @@ class ProjectBlob(models.Model):
 
 
 class Manifest(models.Model):
-    """The bytes of a manifest, once per digest, and what the pages read of them.
+    """The bytes of a manifest, once per digest, with what lists show of it.
 
-    `kind`, `config_type`, `extra_attrs` and `icon` describe it (`registry_core.content.descriptions`); a manifest
-    whose `kind` is empty was not described yet.
+    `kind`, `config_type`, `extra_attrs` and `icon` describe it (`registry_core.content.descriptions`); while `kind` is
+    empty it has no description yet.
     """
 
     digest = models.BinaryField(max_length=65, unique=True)
@@ -136,7 +136,7 @@ class Manifest(models.Model):
 
 
 class ProjectManifest(models.Model):
-    """A manifest whose bytes a project pays for, once, however many living artifacts of it are one (`artifacts`)."""
+    """A manifest that a project is charged for once, however many of its living artifacts have it (`artifacts`)."""
 
     pk = models.CompositePrimaryKey("project_id", "manifest_id")
     project = models.ForeignKey(Project, models.CASCADE, db_index=False, related_name="+")
@@ -174,7 +174,7 @@ class ManifestDescriptor(models.Model):
 
 
 class Deletion(models.Model):
-    """Groups what one delete took along, so that undelete restores exactly that."""
+    """Groups what one delete removed, so that restoring brings back exactly that."""
 
     repository = models.ForeignKey(Repository, models.CASCADE, related_name="+")
     subject_kind = models.PositiveSmallIntegerField()
@@ -191,9 +191,9 @@ class Deletion(models.Model):
 
 
 class Artifact(models.Model):
-    """A manifest in a repository. The content type belongs here: the same bytes may be pushed under another.
+    """A manifest in a repository. The media type is stored here: the same bytes may be pushed under another.
 
-    An accessory is about another artifact (`accessory_of`) and is not listed by itself.
+    An accessory refers to another artifact (`accessory_of`) and is not listed by itself.
     """
 
     class Accessory(models.IntegerChoices):
@@ -243,7 +243,7 @@ class Artifact(models.Model):
 
 
 class ArtifactBlob(models.Model):
-    """Which artifact uses which blob: "is this blob still used here?" is one probe of the key."""
+    """The blobs that an artifact uses: "is this blob still used here?" is one probe of the key."""
 
     pk = models.CompositePrimaryKey("repository_id", "blob_id", "artifact_id")
     repository = models.ForeignKey(Repository, models.CASCADE, db_index=False, related_name="+")
@@ -278,7 +278,7 @@ class Tag(models.Model):
 
 
 class TagHistory(models.Model):
-    """Who moved which tag from which digest to which, and when. Append only; partitioned by month."""
+    """Every move of a tag: by whom, when, from which digest to which. Append only; partitioned by month."""
 
     id = models.BigAutoField(primary_key=True)
     repository_id = models.BigIntegerField()
@@ -299,7 +299,7 @@ class TagHistory(models.Model):
 
 
 class Upload(models.Model):
-    """A blob on its way in: whose, where its bytes are, and how far they are known."""
+    """An upload in progress: its owner, the location of its bytes, and the recorded position."""
 
     token = models.CharField(max_length=64, unique=True, db_collation="C", help_text="its unguessable public id")
     repository = models.ForeignKey(Repository, models.CASCADE, related_name="+")
@@ -326,7 +326,8 @@ class Upload(models.Model):
 
 
 class Installation(models.Model):
-    """Which installation this database belongs to: one row, made with the first store, which carries the same name."""
+    """The installation that this database belongs to: one row, created with the first store's mark, which has the same
+    name."""
 
     id = models.PositiveSmallIntegerField(primary_key=True, default=1)
     name = models.CharField(max_length=32, help_text="random; nobody chooses it")
@@ -340,7 +341,8 @@ class Installation(models.Model):
 
 
 class StoreMark(models.Model):
-    """The last mark that this database and a store were given together, and why sweeping is stopped there, if it is."""
+    """The last mark that this database and a store were given together, and why sweeping of the store is stopped, if it
+    is."""
 
     store = models.CharField(max_length=32, primary_key=True)
     count = models.BigIntegerField(db_default=0)
@@ -355,7 +357,8 @@ class StoreMark(models.Model):
 
 
 class QuotaStripe(models.Model):
-    """A part of a project's storage counter: what was used through it and how far it may go without asking."""
+    """A part of a project's storage counter: the bytes charged to it, and its allowance before the project must be
+    asked."""
 
     pk = models.CompositePrimaryKey("project_id", "stripe")
     project = models.ForeignKey(Project, models.CASCADE, db_index=False, related_name="+")
@@ -378,7 +381,8 @@ class QuotaLease(models.Model):
 
 
 class QuotaEntry(models.Model):
-    """The storage ledger: each change of what a project pays, with its reason. Append only; partitioned by month."""
+    """The storage ledger: each change of what a project is charged, with its reason. Append only; partitioned by
+    month."""
 
     id = models.BigAutoField(primary_key=True)
     project_id = models.BigIntegerField()

@@ -1,4 +1,4 @@
-"""Mounts: blobs that one repository has, linked to another."""
+"""Mounts: linking a blob of one repository to another."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ _LOCK: Final = f"{_FIND} FOR KEY SHARE OF link, blob"
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """A blob that is wanted from elsewhere: from the repository `source_id`, or (None) from any of the projects that
-    the caller may read (None: all). `source_name` is for the audit log."""
+    """A blob to mount: from the repository `source_id`, or (None) from any of the projects that the caller may read
+    (None: all). `source_name` is for the audit log."""
 
     digest: Digest
     source_id: int | None
@@ -49,8 +49,9 @@ class Wanted:
 @lease_returned
 @retried
 def mount_blob(*, repository: RepositoryRef, wanted: Wanted, cause: Cause) -> BlobRef | None:
-    """Link a blob that the caller may read elsewhere; None when there is none, its object is lost, or a policy does not
-    let it be read there: the client then pushes it. Raises QuotaExceeded, or Refused by a policy of the target."""
+    """Link a blob that the caller may read in another repository. None if there is none, its object is lost, or a
+    policy forbids reading it there: the client then pushes it. Raises QuotaExceeded, or Refused by a policy of the
+    target."""
     with changing():
         found = _find(_LOCK, wanted, cause)
         if found is None:
@@ -68,7 +69,7 @@ def mount_blob(*, repository: RepositoryRef, wanted: Wanted, cause: Cause) -> Bl
 
 
 def find_source(*, wanted: Wanted, cause: Cause) -> tuple[BlobRef, RepositoryRef] | None:
-    """The blob and a repository to mount it from, as it is now; None when it cannot be mounted."""
+    """The blob and a repository to mount it from, as of now; None if it cannot be mounted."""
     return _find(_FIND, wanted, cause)
 
 

@@ -1,4 +1,4 @@
-"""Whether the object of a blob is there: the database can be right about a blob and the store have lost it."""
+"""Whether the object of a blob exists: the store may have lost an object whose blob is correct in the database."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ _log = structlog.get_logger(__name__)
 
 
 def is_lost(*, store: str, key: str, size_bytes: int) -> bool:
-    """Whether pushing the bytes again would help: the object is missing, has another size, or lies in a store that is
-    not configured. False while nobody can tell because the store does not answer."""
+    """Whether pushing the bytes again would help: the object is missing, has another size, or is in a store that is not
+    configured. False while the store does not answer."""
     try:
         return store_named(store).size_bytes(key) != size_bytes
     except StoreNotConfigured:
@@ -23,9 +23,8 @@ def is_lost(*, store: str, key: str, size_bytes: int) -> bool:
 
 
 def note(store: ObjectStore, digest: Digest, *, key: str, size_bytes: int) -> None:
-    """Write into the store's journal that the database has this blob; after its transaction, which does not depend on
-    it."""
+    """Write a blob's line into the store's journal; after its transaction, which does not depend on it."""
     try:
         store.note(digest, key, size_bytes)
-    except StorageError as error:  # without its line an object can be hashed to find out which it is
+    except StorageError as error:  # without a line, the object can still be identified by its hash
         _log.warning("a line of the journal was not written", store=store.name, key=key, reason=str(error))

@@ -1,9 +1,9 @@
 """Orphans: objects that no row names, left by a process that died between its commit and its clean-up.
 
-A key is written into an upload's row before its object exists, and passes from that row to a blob's in one transaction.
-Of a short upload it is the name of its staged file, which is there before the object. So an object that none of them
-names will never be named again, keys are not used twice; as long as this is the database that the objects were written
-with, which `registry_core.content.installation` and `registry_core.content.acknowledged` see to.
+A key is written into an upload's row before its object exists, and passes from that row to a blob's row in one
+transaction. The key of a short upload is the name of its staged file, which exists before the object. Keys are not
+reused, so an object that none of these names will never be named again, provided that this is the database with which
+the objects were written, which `registry_core.content.installation` and `registry_core.content.acknowledged` check.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _IS_NAMED = """
 
 @dataclass(slots=True)
 class Orphans:
-    """What no row names in one store and nobody wrote for a while, and how much there is in all."""
+    """Objects of one store that no row names and nobody wrote for a while, and the store's totals."""
 
     objects: list[StoredObject] = field(default_factory=list)
     unfinished: list[StoredObject] = field(default_factory=list)
@@ -39,8 +39,8 @@ class Orphans:
         return sum(stored.size_bytes for stored in self.objects)
 
     def is_too_much(self, *, max_percent: int) -> bool:
-        """Whether so much would go that somebody should look first: more than a handful, and more than `max_percent` of
-        the store's objects or bytes."""
+        """Whether an operator should look before so much is removed: more than a handful, and more than `max_percent`
+        of the store's objects or bytes."""
         if len(self.objects) <= OBJECTS_MIN:
             return False
         return (
@@ -64,7 +64,7 @@ def find_orphans(store: ObjectStore, *, written_before_s: float) -> Orphans:
 
 
 def remove_orphan(store: ObjectStore, stored: StoredObject, *, to_trash: bool) -> bool:
-    """Move an object to the trash, or delete it; False when it is named or gone by now. Raises StorageError."""
+    """Move an object to the trash, or delete it; False if a row names it or it is gone by now. Raises StorageError."""
     if _is_named(store.name, stored):
         return False
     trashed = store.trash(stored.key) if to_trash else None
@@ -84,7 +84,7 @@ def remove_orphan(store: ObjectStore, stored: StoredObject, *, to_trash: bool) -
 
 
 def remove_unfinished(store: ObjectStore, stored: StoredObject) -> bool:
-    """Forget what was never an object; False when it is named by now. Raises StorageError."""
+    """Remove an unfinished object; False if a row names it by now. Raises StorageError."""
     if _is_named(store.name, stored):
         return False
     store.abort(stored.key)
@@ -97,7 +97,7 @@ def _is_orphan(store: ObjectStore, stored: StoredObject, written_before_s: float
 
 
 def _is_named(store: str, stored: StoredObject) -> bool:
-    # One statement, so one snapshot: a key on its way from an upload to a blob is in one of them.
+    # One statement, so one snapshot: a key that passes from an upload to a blob is in one of them.
     with connection.cursor() as cursor:
         cursor.execute(_IS_NAMED, [store, stored.upload_key, store, stored.key])
         return bool(cursor.fetchone()[0])

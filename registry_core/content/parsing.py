@@ -1,7 +1,7 @@
-"""Manifests as they come: read strictly, understood by their structure, kept byte for byte.
+"""Parsing of manifests: strict, by structure, preserving the bytes.
 
-What a manifest refers to is derived from its bytes alone, whatever content type it came with; that closes the door to
-one document meaning two things (CVE-2021-41190). OCI image-spec "Image Manifest" and "Image Index", Docker schema 2.
+What a manifest refers to is derived from its bytes alone, whatever content type was sent, so that one document cannot
+have two meanings (CVE-2021-41190). OCI image-spec "Image Manifest" and "Image Index", Docker schema 2.
 """
 
 from __future__ import annotations
@@ -60,9 +60,9 @@ class Descriptor:
 
 @dataclass(frozen=True, slots=True)
 class ParsedManifest:
-    """A manifest that can be stored.
+    """A valid manifest.
 
-    `icon` is the layer that is said to be its picture, `accelerates` the artifact of which it is an accelerated form.
+    `icon` is the layer that is annotated as its picture, `accelerates` the artifact of which it is an accelerated form.
     """
 
     content: bytes
@@ -82,7 +82,7 @@ class ParsedManifest:
 
     @property
     def size_bytes(self) -> int:
-        """What the artifact weighs: the manifest and all that it refers to."""
+        """The artifact's size: the manifest and everything that it refers to."""
         total = len(self.content) + sum(descriptor.size_bytes for descriptor in self.descriptors)
         return min(total, SIZE_MAX)
 
@@ -125,7 +125,7 @@ def _load(content: bytes) -> dict[str, Any]:
     except ValueError as error:
         raise ManifestInvalid(f"the manifest is not valid JSON: {str(error)[:200]}") from None
     if not isinstance(document, dict):
-        raise ManifestInvalid("a manifest is a JSON object")
+        raise ManifestInvalid("a manifest must be a JSON object")
     _check_depth(document)
     return document
 
@@ -156,7 +156,7 @@ def _check_depth(document: dict[str, Any]) -> None:
 def _media_type(document: dict[str, Any], content_type: str) -> str:
     stated = document.get("mediaType")
     if stated is not None and not isinstance(stated, str):
-        raise ManifestInvalid("mediaType is a string")
+        raise ManifestInvalid("mediaType must be a string")
     stated = _without_parameters(stated or "")
     media_type = check_pushed_type(_without_parameters(content_type) or stated)
     if media_type.startswith(_SCHEMA_1) or document.get("schemaVersion") == 1:
@@ -179,12 +179,12 @@ def _check_structure(document: dict[str, Any], media_type: str) -> None:
         raise ManifestInvalid("a manifest has either layers and a config or manifests, not both")
     if media_type in IMAGES | INDEXES and document.get("schemaVersion") != 2:
         raise ManifestInvalid("schemaVersion must be 2")
-    # By the image-spec an image's config is required and its layers are not; an index must have its list, though it
-    # may be empty. Null is how programs in Go write an empty list.
+    # In the image-spec a config is required for images and layers are not; an index must have its list, which may be
+    # empty. Programs in Go write an empty list as null.
     if media_type in IMAGES and not isinstance(document.get("config"), dict):
-        raise ManifestInvalid("an image manifest has a config")
+        raise ManifestInvalid("an image manifest must have a config")
     if media_type in INDEXES and "manifests" not in document:
-        raise ManifestInvalid("an image index has a list of manifests")
+        raise ManifestInvalid("an image index must have a list of manifests")
 
 
 def _descriptors(document: dict[str, Any]) -> list[Descriptor]:
@@ -195,7 +195,7 @@ def _descriptors(document: dict[str, Any]) -> list[Descriptor]:
         found += [_descriptor(entry, Role.LAYER, f"{field}[{n}]") for n, entry in enumerate(_list(document, field))]
     for number, entry in enumerate(_list(document, "manifests")):
         descriptor = _descriptor(entry, Role.MANIFEST, f"manifests[{number}]")
-        # A BuildKit cache is an index whose entries are layers: what an entry is, its media type says.
+        # A BuildKit cache is an index whose entries are layers: the media type tells what an entry is.
         is_manifest = descriptor.media_type in MANIFEST_TYPES
         found.append(descriptor if is_manifest else _descriptor(entry, Role.BLOB, f"manifests[{number}]"))
     return found
@@ -263,7 +263,7 @@ def _accelerated(document: dict[str, Any]) -> Digest | None:
 
 
 def _texts(holder: dict[str, Any]) -> dict[str, str]:
-    """The annotations that are text, whatever else is there: nothing is refused for them."""
+    """The annotations with text values; other values are ignored here."""
     annotations = holder.get("annotations")
     if not isinstance(annotations, dict):
         return {}

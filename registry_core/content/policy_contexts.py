@@ -33,8 +33,8 @@ class Moment(StrEnum):
 class Content:
     """A manifest or a blob.
 
-    `size_bytes`: of a manifest with all that it refers to. A blob has no types and no artifact. `artifact_id` is None
-    while the manifest is not stored.
+    `size_bytes`: for a manifest including everything that it refers to. A blob has no types and no artifact.
+    `artifact_id` is None while the manifest is not stored.
     """
 
     kind: Literal["manifest", "blob"]
@@ -68,8 +68,8 @@ class _InRepository:
 
 @dataclass(frozen=True, slots=True)
 class PullContext(_InRepository):
-    """Content is about to be served, or to be read for somebody; `tag` is empty when it was named by digest. `is_head`:
-    it is only asked whether it is there, as clients do before they push."""
+    """Content is about to be served, or read on behalf of a client. `tag` is empty if it was requested by digest.
+    `is_head`: only its existence is requested, as clients do before they push."""
 
     moment: ClassVar[Moment] = Moment.PULL
     content: Content
@@ -79,7 +79,7 @@ class PullContext(_InRepository):
 
 @dataclass(frozen=True, slots=True)
 class UploadContext(_InRepository):
-    """A blob is about to come in; its digest and its size in bytes are None where the client does not say them."""
+    """A blob is about to be uploaded; its digest and its size in bytes are None if the client does not state them."""
 
     moment: ClassVar[Moment] = Moment.UPLOAD
     digest: Digest | None
@@ -106,7 +106,7 @@ class PutContext(_InRepository):
 
 @dataclass(frozen=True, slots=True)
 class TagContext(_InRepository):
-    """A tag is about to be made (`old` is None) or moved to `content`."""
+    """A tag is about to be created (`old` is None) or moved to `content`."""
 
     moment: ClassVar[Moment] = Moment.TAG
     tag: str
@@ -126,7 +126,7 @@ class CopyContext(_InRepository):
 
 @dataclass(frozen=True, slots=True)
 class RestoreContext(_InRepository):
-    """What one deletion took is about to be brought back: artifacts by id, and tags with what they pointed at."""
+    """What one deletion removed is about to be restored: artifacts by id, and tags with what they pointed at."""
 
     moment: ClassVar[Moment] = Moment.RESTORE
     deletion_id: int
@@ -136,18 +136,19 @@ class RestoreContext(_InRepository):
 
 @dataclass(frozen=True, slots=True)
 class CreateContext(_InRepository):
-    """A repository is about to be made. Its row is in the transaction in which the policy is asked."""
+    """A repository is about to be created. Its row is in the transaction in which the policy is asked."""
 
     moment: ClassVar[Moment] = Moment.CREATE
 
 
 @dataclass(frozen=True, slots=True)
 class DeletePlan:
-    """All that one delete takes, before anything is changed. It is asked about once, however much that is.
+    """Everything that one delete removes, before anything is changed. Policies are asked once, however much it is.
 
-    `whole`: what was asked for. `repository` is None when a whole project goes. `artifacts` are those that go, by id;
-    `accessories` those among them that go only because what they are about goes; `tags` all tags that go, with what
-    they point at; `children` the manifests that a deleted index refers to and that stay. `blob`: for a blob alone.
+    `whole`: what the client named. `repository` is None when a whole project is deleted. `artifacts` are those that are
+    deleted, by id; `accessories` those among them that are deleted only because their subject is; `tags` all deleted
+    tags with what they point at; `children` the manifests that a deleted index refers to and that stay. `blob`: for a
+    blob alone.
     """
 
     moment: ClassVar[Moment] = Moment.DELETE

@@ -26,10 +26,10 @@ _APPLY: Final = """
 def policies_changing(
     *, project: ProjectRef, cause: Cause, add: Collection[str] = (), remove: Collection[str] = ()
 ) -> Iterator[None]:
-    """One transaction that lets policies apply in a project, or no longer; the block writes what they go by.
+    """One transaction that turns policies on or off in a project; the block writes their settings.
 
-    Requests that begin afterwards meet the policies. Not for within another transaction. Raises NotFound when the
-    project is gone.
+    It applies to requests that begin afterwards. Not within another transaction. Raises NotFound if the project is
+    deleted.
     """
     keys = [project_key(project.id), name_key(project.name)]
     with changing(*keys):

@@ -1,7 +1,7 @@
-"""When each repository was last pushed to, kept in its row for lists that are sorted by it.
+"""When each repository was last pushed to, stored in its row for lists that are sorted by it.
 
-A push does not write it, for then all pushes to a repository would wait for each other: a consumer of the outbox does,
-a second or two behind.
+A push does not write it, because all pushes to one repository would then wait for each other: a consumer of the outbox
+does, a second or two later.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _NOTE = """
 
 
 def note_push_times() -> int:
-    """Note the pushes that have come since the last time; how many events there were."""
+    """Write the pushes since the last run; returns the number of events."""
     return consume(CURSOR, _note, batch=BATCH)
 
 

@@ -1,8 +1,8 @@
 """The media types under which a manifest may be pushed.
 
-A manifest is served under the type that it was pushed with, by the host that the console is on, so a type that a
-browser would run or render could act for whoever opens it. Manifests are JSON of a type `application/…`; of those, any
-that no browser does something about is welcome, known here or not.
+A manifest is served under the type that it was pushed with, by the host of the console, so a type that browsers run or
+render could act on behalf of the user who opens it. Manifests are JSON of a type `application/…`; any of those is
+accepted, known here or not, unless browsers interpret it.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ _ACTIVE: Final = frozenset(
 def check_pushed_type(media_type: str) -> str:
     """The type, without its parameters, of a manifest that is being pushed. Raises ManifestInvalid."""
     if _TYPE.fullmatch(media_type) is None:
-        raise ManifestInvalid(f"the Content-Type of a manifest is its media type, application/…, for example {EXAMPLE}")
+        raise ManifestInvalid(f"the Content-Type must be the manifest's media type, for example {EXAMPLE}")
     subtype = media_type.lower().partition("/")[2]
     if subtype in _ACTIVE or subtype.endswith(_ACTIVE_SUFFIXES):
         raise ManifestInvalid(
-            f"a manifest is not pushed as {media_type}, which browsers open as a document or a program: "
-            f"push it as its media type, for example {EXAMPLE}"
+            f"a manifest cannot be pushed as {media_type}, which browsers open as a document or a program: "
+            f"push it with its media type, for example {EXAMPLE}"
         )
     return media_type

@@ -1,6 +1,6 @@
 """Quarantine: a blob whose bytes are missing or damaged is no longer served; pushing it again heals it.
 
-A row is never removed for it: manifests still refer to the blob, and its digest says what must come back.
+The row is kept: manifests still refer to the blob, and its digest identifies the bytes that are needed.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from registry_core.events.outbox import emit
 
 @retried
 def quarantine(*, store: str, key: str, reason: str) -> Digest | None:
-    """Stop serving the blob whose bytes lie under `key`; its digest, or None when no living blob has that key (any
-    more)."""
+    """Stop serving the blob whose bytes are under `key`. Returns its digest, or None if no living blob has that key
+    (any more)."""
     repository_ids = _repositories(store, key)
     keys = [repository_key(repository_id) for repository_id in repository_ids]
     with changing(*keys), connection.cursor() as cursor:
@@ -40,7 +40,7 @@ def quarantine(*, store: str, key: str, reason: str) -> Digest | None:
 
 @retried
 def relink(*, digests: list[Digest], store: str, key: str, size_bytes: int) -> Digest | None:
-    """Give a quarantined blob the object under `key`, whose content has one of `digests`; None when none needs it."""
+    """Give a quarantined blob the object under `key`, whose content has one of `digests`; None if no blob needs it."""
     with changing(), connection.cursor() as cursor:
         cursor.execute(
             """

@@ -1,9 +1,9 @@
-"""What a project's blobs and manifests cost it: counted once per project, kept exact, without a row that every push
-must lock.
+"""Quotas: what a project's blobs and manifests cost, counted once per project, exactly, and without a row that every
+push must lock.
 
 A project's counter is striped. A change goes to one stripe and needs no other row while the stripe stays within its
-allowance. Only when an allowance is spent are the project and its stripes locked, the truth summed, and what is left
-dealt out anew; so the sum of the allowances never exceeds the limit, and a refusal is exact to the byte.
+allowance. Only when an allowance is used up are the project and its stripes locked, the total computed, and the rest of
+the limit redistributed. So the sum of the allowances never exceeds the limit, and a refusal is exact to the byte.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from registry_core.database.statements import statements
 STRIPES = 16
 _NO_LIMIT_ALLOWANCE = 1 << 60
 
-# For a statement that has a step `due` with the bytes to charge; one without rows when the stripe's allowance is spent.
+# For a statement with a step `due` that has the bytes to charge; returns no row if the stripe's allowance is used up.
 CHARGED = """
     UPDATE content_quotastripe SET used_bytes = used_bytes + due.bytes FROM due
     WHERE project_id = %s AND stripe = %s AND due.bytes <> 0
@@ -31,7 +31,7 @@ def own_stripe() -> int:
 
 
 def charge(*, project_id: int, delta_bytes: int) -> None:
-    """Add `delta_bytes` (negative: give back) to what the project uses. At most once per transaction, within it.
+    """Add `delta_bytes` (negative: refund) to the project's usage. At most once per transaction, within it.
 
     Raises QuotaExceeded.
     """
@@ -46,7 +46,7 @@ def charge(*, project_id: int, delta_bytes: int) -> None:
 
 
 def record_freed(*, project_id: int, blobs: dict[int, int], manifests: dict[int, int], reason: str) -> None:
-    """Write the ledger's entries for what a transaction gave back: sizes by id."""
+    """Write ledger entries for what a transaction refunded: sizes by id."""
     with statements() as cursor:
         cursor.execute(
             """
@@ -63,7 +63,7 @@ def record_freed(*, project_id: int, blobs: dict[int, int], manifests: dict[int,
 
 
 def charged_bytes(project_id: int) -> int:
-    """What the project was charged by the stripes: content, and what is reserved for running uploads."""
+    """The total of the project's stripes: content, and reservations of uploads in progress."""
     with statements() as cursor:
         cursor.execute(
             "SELECT coalesce(sum(used_bytes), 0) FROM content_quotastripe WHERE project_id = %s", [project_id]
@@ -72,8 +72,8 @@ def charged_bytes(project_id: int) -> int:
 
 
 def deal_out(project_id: int, stripe: int, delta_bytes: int) -> None:
-    """Charge a stripe whose allowance is spent, and deal out what is left. Within the transaction. Raises
-    QuotaExceeded."""
+    """Charge a stripe whose allowance is used up, and redistribute the rest of the limit. Within the transaction.
+    Raises QuotaExceeded."""
     with statements() as cursor:
         cursor.execute("SELECT storage_limit_bytes FROM content_project WHERE id = %s FOR NO KEY UPDATE", [project_id])
         limit = cursor.fetchall()[0][0]
@@ -103,8 +103,8 @@ def deal_out(project_id: int, stripe: int, delta_bytes: int) -> None:
 
 
 def set_limit(*, project_id: int, limit_bytes: int) -> None:
-    """Set the project's limit (-1: none). What is over it stays; nothing more comes in. Call it within a
-    transaction."""
+    """Set the project's limit (-1: none). Existing content stays even if it exceeds the limit; further pushes are
+    refused. Within a transaction."""
     with statements() as cursor:
         cursor.execute("UPDATE content_project SET storage_limit_bytes = %s WHERE id = %s", [limit_bytes, project_id])
         cursor.execute(

@@ -1,7 +1,7 @@
-"""Whether what a project was charged is what it has: derived anew from the content, compared, and mended.
+"""Compares what a project was charged with its content, and corrects differences.
 
-The counters change in the transactions that change the content, so nothing is ever to be mended, with one exception:
-what processes of the release before put or delete while it is being replaced, which do not charge for manifests.
+The counters change in the transactions that change the content, so there should be no differences, with one exception:
+processes of the previous release, which does not charge for manifests, during a rolling upgrade.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class QuotaAudit:
-    """What a project was charged, and for what, in bytes. `wrong_links`: blobs and manifests that are paid for and are
-    not there, are there and not paid for, or are counted wrongly."""
+    """What a project was charged, and for what, in bytes. `wrong_links`: the number of blobs and manifests that are
+    charged but absent, present but not charged, or counted wrongly."""
 
     charged_bytes: int
     blobs_bytes: int
@@ -32,7 +32,7 @@ class QuotaAudit:
 
     @property
     def drift_bytes(self) -> int:
-        """What was charged too much; negative: too little."""
+        """How much too much was charged; negative: too little."""
         return self.charged_bytes - self.blobs_bytes - self.manifests_bytes - self.reserved_bytes - self.leased_bytes
 
     @property
@@ -42,7 +42,7 @@ class QuotaAudit:
         return not self.drift_bytes and not self.wrong_links and is_ledger_exact
 
 
-# One statement, so one moment.
+# One statement, so one snapshot.
 _AUDIT = """
     WITH blobs AS (
         SELECT link.blob_id, count(*) AS links FROM content_repositoryblob AS link
@@ -94,7 +94,7 @@ _RECOUNT_MANIFESTS = """
 
 
 def audit(project_id: int) -> QuotaAudit:
-    """Compare what a project was charged with what it has; changes nothing."""
+    """Compare a project's charges with its content; changes nothing."""
     with statements() as cursor:
         cursor.execute(_AUDIT, {"project": project_id})
         return QuotaAudit(*(int(value) for value in cursor.fetchall()[0]))
@@ -103,9 +103,9 @@ def audit(project_id: int) -> QuotaAudit:
 @retried
 @transaction.atomic
 def mend(project_id: int) -> int:
-    """Charge a project for its manifests as they are now, and make its counter right; by how many bytes it was wrong.
+    """Charge a project for its current manifests and correct its counter; returns by how many bytes it was wrong.
 
-    Nobody puts, deletes or is charged in the project meanwhile; it takes as long as to count its artifacts.
+    Blocks every put, delete and charge in the project while it counts its artifacts.
     """
     with connection.cursor() as cursor:
         cursor.execute("SELECT FROM content_project WHERE id = %s FOR UPDATE", [project_id])
@@ -121,7 +121,7 @@ def mend(project_id: int) -> int:
 
 
 def _correct(project_id: int, drift_bytes: int) -> None:
-    """Nothing of what was dealt out remains: the next push deals out anew."""
+    """Nothing of the allowances remains: the next push redistributes them."""
     with connection.cursor() as cursor:
         cursor.execute(
             """
@@ -142,7 +142,7 @@ def _correct(project_id: int, drift_bytes: int) -> None:
 
 
 def mend_all() -> int:
-    """Mend the projects whose counters are wrong; how many there were. Each is logged."""
+    """Correct the projects whose counters are wrong and log each; returns their number."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT id FROM content_project WHERE deleted_at IS NULL ORDER BY id")
         projects = [row[0] for row in cursor.fetchall()]

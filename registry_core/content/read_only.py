@@ -1,6 +1,6 @@
-"""The setting `read_only`: content is served, and nothing is changed, however it is asked for.
+"""The setting `read_only`: content is served, and nothing is changed, through any endpoint.
 
-The data path and the REST API ask before they begin; `policies.ask` holds whoever changes content without a request.
+The data path and the REST API check it before they begin; `policies.ask` enforces it for changes without a request.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import Final
 from registry_core.content.errors import Refused
 from registry_core.settings_store.values import current, known
 
-MESSAGE: Final = "the registry is read only at the moment: what is there can be pulled, and nothing can be changed"
+MESSAGE: Final = "the registry is read-only at the moment: existing content can be pulled, but nothing can be changed"
 
 
 def check_writable() -> None:
@@ -20,6 +20,6 @@ def check_writable() -> None:
 
 
 async def admit_writing() -> None:
-    """The same for the event loop."""
+    """As `check_writable`, for the event loop."""
     if (await known()).truth("read_only"):
         raise Refused(MESSAGE)

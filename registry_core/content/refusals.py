@@ -1,7 +1,7 @@
-"""Refusals of policies as events: the first of each kind is told within seconds, those after it in sum.
+"""Refusals of policies as events: the first of each kind is recorded within seconds, later ones as totals.
 
-They are counted where they happen, which may be on the event loop or in a transaction that is about to be rolled back,
-and written later.
+They are counted where they happen, which may be on the event loop or in a transaction that will be rolled back, and
+written later.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from registry_core.events.repeated import PLACES_MAX, Place, Repeated
 
 @dataclass(frozen=True, slots=True)
 class _Refusal:
-    """The last of those that are told together."""
+    """The last of the refusals that are recorded together."""
 
     cause: Cause
     project_id: int
@@ -45,7 +45,7 @@ _lock = threading.Lock()
 
 
 def note(policy: str, context: Context) -> None:
-    """Count that the policy refused this; nothing is waited for."""
+    """Count a refusal by the policy; does not block."""
     refusal = _refusal(policy, context)
     digest_or_tag = refusal.event.tag or refusal.event.digest
     place = Place(
@@ -61,14 +61,14 @@ def note(policy: str, context: Context) -> None:
 
 
 def flush() -> None:
-    """Write what was counted. Raises DatabaseError; then it is counted on."""
+    """Write the counted refusals. Raises DatabaseError; then they stay counted."""
     _refusals.flush()
 
 
 def _write(place: Place, times: int) -> None:
     with _lock:
         last = _last.get(place)
-    if last is None:  # of many things, told in sum
+    if last is None:  # a total over different content
         emit(PolicyRefused(name=place.name or "many things", times=times), cause=_cause(place.origin))
         return
     emit(
@@ -108,7 +108,7 @@ def _named(context: Context) -> dict[str, str]:
 
 
 def _planned(plan: DeletePlan) -> dict[str, str]:
-    """Of a tag, its name; of an artifact or a blob, the digest."""
+    """The name of a tag; the digest of an artifact or a blob."""
     if plan.whole == "tag":
         return {"tag": next(iter(plan.tags))}
     named = (digest for number, digest in plan.artifacts.items() if number not in plan.accessories)
@@ -117,7 +117,7 @@ def _planned(plan: DeletePlan) -> dict[str, str]:
 
 
 def _origin(cause: Cause) -> str:
-    """Who is told of apart: each subject, and of those that did not sign in each address."""
+    """The unit of counting: each subject, and each address of clients without authentication."""
     return f"{cause.subject.key} {cause.client}" if cause.subject.is_anonymous else cause.subject.key
 
 

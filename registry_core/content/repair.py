@@ -1,8 +1,9 @@
-"""Repair: what `check` finds is put right as far as that can be done without guessing, and nothing is deleted.
+"""Repair: fixes what `check` finds as far as possible without guessing, and deletes nothing.
 
-A blob whose object is in the trash gets it back; one that has none is quarantined. An object without a row is hashed:
-when it is what a quarantined blob lacks, the blob gets it; any other is left for the sweep, which waits until no upload
-can need it. The object of a quarantined blob is hashed too: it may have come back with a disk that was not mounted.
+A blob whose object is in the trash gets it back; one without any object is quarantined. An object without a row is
+hashed: if a quarantined blob needs it, the blob gets it; otherwise it is left for the sweep, which waits until no
+upload can need it. The object of a quarantined blob is hashed too: it may have come back with a disk that was not
+mounted.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from registry_core.storage.stores import configured_stores
 
 @dataclass(slots=True)
 class RepairReport:
-    """What was done."""
+    """What the repair did."""
 
     given_back: list[str] = field(default_factory=list)
     quarantined: list[str] = field(default_factory=list)
@@ -31,16 +32,18 @@ class RepairReport:
     left: int = 0
 
     def __str__(self) -> str:
-        lines = [f"given back from the trash: {key}" for key in self.given_back]
+        lines = [f"restored from the trash: {key}" for key in self.given_back]
         lines += [f"quarantined {digest}: push it again to heal it" for digest in self.quarantined]
         lines += [f"healed {digest}: its bytes were found" for digest in self.healed]
         return "\n".join([*lines, f"{self.left} objects without a row are left for `portolan storage sweep`"])
 
 
 def repair_storage() -> RepairReport:
-    """Give back what lies in the trash or in the stores under no name, and quarantine blobs without their object.
+    """Restore objects from the trash, find objects without a row that blobs need, and quarantine blobs without an
+    object.
 
-    Raises StorageError, also when a store is not the one that the database knows: what is missing there is not lost.
+    Raises StorageError, also if a store is not the one that the database belongs to: objects that are missing there are
+    not lost.
     """
     done = RepairReport()
     for store in configured_stores():

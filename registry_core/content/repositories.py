@@ -1,4 +1,4 @@
-"""Projects and repositories as the operations see them: found by name, made by the first push."""
+"""Projects and repositories as operations see them: found by name, created by the first push."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 RETRIES = 4
 CATALOG_KEY = "catalog"
-"""The generation of which repositories there are, and which projects are public."""
+"""The generation of the set of repositories, and of which projects are public."""
 
 
 NO_POLICIES: Final[frozenset[str]] = frozenset()
@@ -31,7 +31,7 @@ NO_POLICIES: Final[frozenset[str]] = frozenset()
 
 @dataclass(frozen=True, slots=True)
 class ProjectRef:
-    """A living project. `has_limit`: whether it has a storage quota, as far as is known. `policies`: the names of the
+    """A living project. `has_limit`: whether it has a storage quota, possibly as cached. `policies`: the names of the
     policies that apply in it."""
 
     id: int
@@ -46,11 +46,11 @@ PROJECT_COLUMNS: Final = """
     project.id, project.name, project.is_public, project.allows_sparse_manifests,
     project.storage_limit_bytes >= 0 AS has_limit, project.policies
 """
-"""What `project_of` makes a project of."""
+"""The columns for `project_of`."""
 
 
 def project_of(row: Sequence[Any]) -> ProjectRef:
-    """The project of a row of PROJECT_COLUMNS."""
+    """The project from a row of PROJECT_COLUMNS."""
     project_id, name, is_public, allows_sparse_manifests, has_limit, names = row
     applied = frozenset(names) if names else NO_POLICIES
     return ProjectRef(project_id, name, is_public, allows_sparse_manifests, has_limit, applied)
@@ -71,7 +71,7 @@ class RepositoryRef:
 
 
 def project_ref(project: Project) -> ProjectRef:
-    """The project of a row."""
+    """The project from a model row."""
     return ProjectRef(
         project.pk,
         project.name,
@@ -83,29 +83,29 @@ def project_ref(project: Project) -> ProjectRef:
 
 
 def repository_of(row: Sequence[Any]) -> RepositoryRef:
-    """The repository of a row of its id, its name and PROJECT_COLUMNS."""
+    """The repository from a row of its id, its name and PROJECT_COLUMNS."""
     project = project_of(row[2:])
     return RepositoryRef(row[0], RepositoryName(project.name, row[1]), project)
 
 
 def repository_ref(repository: Repository) -> RepositoryRef:
-    """The repository of a row, with its project at hand."""
+    """The repository from a model row, whose project is loaded."""
     name = RepositoryName(repository.project.name, repository.name)
     return RepositoryRef(repository.pk, name, project_ref(repository.project))
 
 
 def repository_key(repository_id: int) -> str:
-    """The generation of what a repository holds: tags, manifests, links."""
+    """The generation of a repository's content: tags, manifests, links."""
     return f"repository:{repository_id}"
 
 
 def project_key(project_id: int) -> str:
-    """The generation of what a project is, and of what anybody may do in it."""
+    """The generation of a project's properties, and of what everybody may do in it."""
     return f"project:{project_id}"
 
 
 def name_key(name: str) -> str:
-    """The generation of which project or repository a name means."""
+    """The generation of which project or repository a name refers to."""
     return f"name:{name}"
 
 
@@ -117,7 +117,7 @@ def changing(*keys: str) -> Iterator[None]:
 
 
 def retried(operation: Callable[P, T]) -> Callable[P, T]:
-    """Run a whole operation again when Postgres chose it as the victim of a deadlock or a serialization failure."""
+    """Repeat a whole operation if Postgres chose it as the victim of a deadlock or a serialization failure."""
 
     @functools.wraps(operation)
     def call(*args: P.args, **kwargs: P.kwargs) -> T:
@@ -136,13 +136,13 @@ def retried(operation: Callable[P, T]) -> Callable[P, T]:
 def ensure_repository(
     *, project: ProjectRef, name: RepositoryName, cause: Cause, ask_for_content: Callable[[RepositoryRef], None]
 ) -> RepositoryRef:
-    """The repository of that name in a living project, made when it is not there yet.
+    """The repository with that name in a living project, created if necessary.
 
-    Where a policy concerns the project, it is asked about the repository, and then `ask_for_content` is called to ask
-    about what is about to come into it: when either is refused there is no repository. Raises Refused.
+    If a policy concerns the project, it is asked about the repository, and then `ask_for_content` is called to ask
+    about the content that is about to be stored in it: if either is refused, no repository is created. Raises Refused.
 
-    A repository that has nothing in it yet may be lost with the machine's power: what comes into it takes it along to
-    the disk. Not for within a larger transaction, all of which would not wait for the disk then.
+    An empty repository may be lost in a power cut: the first content that is stored in it makes it durable. Not within
+    a larger transaction, whose commit would not wait for the disk either.
     """
     with generations().changing([name_key(str(name)), CATALOG_KEY]):
         if not policies.is_concerned(project):
@@ -156,11 +156,11 @@ def ensure_repository(
 
 
 def nothing_to_ask(_repository: RepositoryRef) -> None:
-    """For `ensure_repository`, of one into which nothing is about to come."""
+    """For `ensure_repository`, if no content is about to be stored."""
 
 
 def _ensure(project: ProjectRef, name: RepositoryName) -> tuple[RepositoryRef, bool]:
-    """The repository, and whether this made it."""
+    """The repository, and whether this call created it."""
     with statements() as cursor:
         cursor.execute(
             f"""

@@ -20,7 +20,7 @@ DESCRIPTION_MAX = 65_536
 
 
 def describe_repository(*, repository: RepositoryRef, description: str, cause: Cause) -> None:
-    """Say what a repository is for, in plain text or Markdown. Raises InvalidInput or RepositoryUnknown."""
+    """Set a repository's description, in plain text or Markdown. Raises InvalidInput or RepositoryUnknown."""
     if len(description) > DESCRIPTION_MAX or "\x00" in description:
         raise InvalidInput(f"a description has at most {DESCRIPTION_MAX} characters")
     with changing(repository.key):
@@ -38,9 +38,9 @@ def describe_repository(*, repository: RepositoryRef, description: str, cause: C
 
 @retried
 def delete_repository(*, repository: RepositoryRef, cause: Cause) -> None:
-    """Delete a repository with all that is in it, as one deletion; its name is free again.
+    """Delete a repository with its content, as one deletion; its name becomes available.
 
-    Raises RepositoryUnknown when somebody else was first, or Refused by a policy.
+    Raises RepositoryUnknown if it is already deleted, or Refused by a policy.
     """
     keys = [repository.key, name_key(str(repository.name)), CATALOG_KEY]
     with changing(*keys):
@@ -62,7 +62,7 @@ def delete_repository(*, repository: RepositoryRef, cause: Cause) -> None:
 
 
 def _lock_repository(repository: RepositoryRef) -> None:
-    """Shut pushes out, which hold the row while they add to it. Raises RepositoryUnknown."""
+    """Exclude pushes, which lock the row while they add to it. Raises RepositoryUnknown."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT 1 FROM content_repository WHERE id = %s AND deleted_at IS NULL FOR UPDATE", [repository.id]
@@ -77,7 +77,7 @@ def _bury_repository(repository: RepositoryRef) -> None:
 
 
 def _unlink_all(repository: RepositoryRef, manifest_ids: list[int]) -> None:
-    """Give up every link, also of blobs that no manifest used yet, and the manifests."""
+    """Remove every link, including those of blobs that no manifest used yet, and refund the manifests."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT blob_id FROM content_repositoryblob WHERE repository_id = %s ORDER BY blob_id FOR UPDATE",

@@ -1,8 +1,8 @@
-"""What an upload's project is charged for it before it is a blob: from its first byte on, and given back to the byte.
+"""What a project is charged for an upload before it becomes a blob: from its first byte on, refunded to the byte.
 
-While bytes come in, some are reserved in advance, so that not each piece costs a statement; but only a small part of
-what the project's limit leaves, so that near the limit it is piece by piece. What was not needed is given back whenever
-a request that writes the upload ends.
+While bytes arrive, some are reserved in advance to save a statement per piece; but only a small fraction of the free
+quota, so that near the limit each piece is reserved separately. Unused reservations are refunded whenever a request
+that writes the upload ends.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ _KEEP = f"""
 
 
 def reserve(*, upload: tuple[int, int], project_id: int, reserved_bytes: int, needed_bytes: int) -> int:
-    """Charge an upload (id, version) that has reserved `reserved_bytes` for at least `needed_bytes`; what is reserved
-    then. Raises QuotaExceeded, or UploadBusy when it was taken over."""
+    """Charge at least `needed_bytes` for an upload (id, version) that has reserved `reserved_bytes`; returns its
+    reservation. Raises QuotaExceeded, or UploadBusy if it was taken over."""
     missing_bytes, stripe = needed_bytes - reserved_bytes, quota.own_stripe()
     row = _reserved(upload, project_id, stripe, missing_bytes)
     if row is not None:
@@ -78,8 +78,8 @@ def _reserve_exactly(upload: tuple[int, int], project_id: int, needed_bytes: int
 
 @retried
 def keep(*, upload: tuple[int, int], project_id: int, reserved_bytes: int, position: Position) -> int:
-    """Note how far an upload (id, version) is, that nobody writes it, and that it reserves what it has and no more; how
-    much that is. Raises UploadBusy when it was taken over."""
+    """Record the position of an upload (id, version), release its claim, and reduce its reservation to its size, which
+    is returned. Raises UploadBusy if it was taken over."""
     left_bytes = min(reserved_bytes, position.offset_bytes)
     noted = [position.offset_bytes, position.hash_state, json.dumps(position.parts), left_bytes]
     with statements() as cursor:

@@ -1,6 +1,6 @@
-"""The scrub: every blob's bytes are read and hashed, at a bounded rate, round after round; damage is quarantined.
+"""The scrub: reads and hashes every blob, at a bounded rate, round after round; damaged blobs are quarantined.
 
-Where it was is kept in the database, so that it goes on there, on whichever machine it runs next.
+Its position is stored in the database, so the next run continues there, on any machine.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class _Stored:
 
 @dataclass(slots=True)
 class ScrubReport:
-    """How far one run came."""
+    """The result of one run."""
 
     blobs: int = 0
     read_bytes: int = 0
@@ -42,8 +42,8 @@ class ScrubReport:
 
     def __str__(self) -> str:
         lines = [f"damaged, quarantined: {digest}; push it again to heal it" for digest in self.damaged]
-        lines += [f"{self.skipped} blobs lie in a store that is not configured, and were not read"] * bool(self.skipped)
-        end = "the round is complete" if self.is_round_complete else "the next run goes on from here"
+        lines += [f"{self.skipped} blobs are in a store that is not configured, and were not read"] * bool(self.skipped)
+        end = "the round is complete" if self.is_round_complete else "the next run continues from here"
         return "\n".join([*lines, f"{self.blobs} blobs, {self.read_bytes} bytes read: {end}"])
 
 
@@ -55,7 +55,7 @@ def scrub(
     on_blob: Callable[[ScrubReport], None] | None = None,
 ) -> ScrubReport:
     """Read and hash blobs from where the last run ended, no faster than `rate_bytes_s`, to the end of the round or for
-    `limit_s` seconds. Raises StorageError when the store fails, which says nothing about a blob."""
+    `limit_s` seconds. Raises StorageError if the store fails, which says nothing about a blob."""
     if is_from_start:
         _remember(0)
     report, started_s = ScrubReport(), time.monotonic()

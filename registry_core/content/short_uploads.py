@@ -1,8 +1,8 @@
-"""Short uploads: those that come in one small piece, and need neither a row nor a claim until they are blobs.
+"""Short uploads: those of one small piece, which need neither a row nor a claim until they become blobs.
 
-The piece waits in the store's staging folder. The blob is written from it anew, under a key of its own, so that two
-requests that finish one upload cannot touch what the other writes. A second piece, or a long one, makes an upload with
-a row of it (`uploads.claim_upload`).
+The piece is stored in the store's staging folder. The blob is written from it under a key of its own, so two requests
+that finish the same upload cannot affect each other's object. A second piece, or a long one, turns it into an upload
+with a row (`uploads.claim_upload`).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from registry_core.storage.stores import default_store
 
 @dataclass(frozen=True, slots=True)
 class ShortUpload:
-    """An upload that is not in the database. `content`: what it has; None before its first byte."""
+    """An upload that is not in the database. `content`: its bytes; None before the first byte."""
 
     repository: RepositoryRef
     token: UploadToken
@@ -42,8 +42,8 @@ class ShortUpload:
         return len(self.content or b"")
 
     def begin(self, content: bytes) -> bool:
-        """Keep the first bytes; False, and nothing done, when others have come. Raises QuotaExceeded, TooManyUploads,
-        StorageFull or StorageError."""
+        """Stage the first bytes; False, with nothing done, if another request has staged some. Raises QuotaExceeded,
+        TooManyUploads, StorageFull or StorageError."""
         if self.content is not None:
             return False
         counted = self._counted(content)
@@ -58,22 +58,22 @@ class ShortUpload:
         return is_begun
 
     def leave(self) -> bool:
-        """Note that the upload is about to have a row, or a blob; False when another request has begun it. Raises
-        StorageFull or StorageError."""
+        """Record that the upload is about to get a row or a blob; False if another request has already begun that.
+        Raises StorageFull or StorageError."""
         if self.content is None:
             return self._staging.reserve(self.token.name)
         staged_quota.begin_leaving(self._counted(self.content))
         return True
 
     def come_back(self) -> None:
-        """Undo `leave`: what comes next begins the upload again."""
+        """Undo `leave`: the next request begins the upload again."""
         if self.content is None:
             self._staging.forget(self.token.name)
         else:
             staged_quota.come_back(self._counted(self.content))
 
     def end(self) -> None:
-        """Forget the bytes, and note that the upload is in the database, or over. Raises StorageError."""
+        """Remove the bytes, and record that the upload is in the database or finished. Raises StorageError."""
         self._staging.end(self.token.name)
         if self.content is not None:
             staged_quota.end(self._counted(self.content))
@@ -82,9 +82,9 @@ class ShortUpload:
         return StagedUpload(self.repository.project, self.token.name, len(content))
 
     def commit(self, last: bytes, stated: Digest) -> BlobRef:
-        """Make the bytes, and `last` after them, the blob `stated`: durable, then one transaction.
+        """Make the bytes, followed by `last`, the blob `stated`: first durable, then one transaction.
 
-        Raises DigestMismatch or QuotaExceeded (the upload is gone then), StorageFull, StorageError, or UploadBusy when
+        Raises DigestMismatch or QuotaExceeded (the upload is then deleted), StorageFull, StorageError, or UploadBusy if
         another request has begun the upload.
         """
         content = (self.content or b"") + last
@@ -92,9 +92,9 @@ class ShortUpload:
         if computed != stated:
             self.end()
             raise DigestMismatch(stated, computed)
-        # While its blob is made, the upload's name is what tells the sweep that the object belongs to something.
+        # Until the blob exists, the staged upload's name keeps the sweep from removing the object.
         if not self.leave():
-            raise UploadBusy("another request has begun this upload: ask for its state")
+            raise UploadBusy("another request is using this upload: ask for its state")
         try:
             blob = self._stored(content, stated)
         except QuotaExceeded:
@@ -103,7 +103,7 @@ class ShortUpload:
         except BaseException:
             self.come_back()
             raise
-        with suppress(StorageError):  # the sweep ends it
+        with suppress(StorageError):  # the sweep removes it later
             self.end()
         return blob
 
@@ -120,7 +120,7 @@ class ShortUpload:
             fresh = store_fresh(repository=self.repository, blob=ours, upload=None)
             blob = fresh or _store_step_by_step(repository=self.repository, blob=ours)
         except (OperationalError, InterfaceError):
-            raise  # nobody knows whether the row is there: if it is not, the sweep removes the object
+            raise  # the row may or may not exist: if not, the sweep removes the object
         except Exception:
             self._delete(key)
             raise
@@ -132,7 +132,7 @@ class ShortUpload:
         return blob
 
     def _delete(self, key: str) -> None:
-        with suppress(StorageError):  # the sweep removes it
+        with suppress(StorageError):  # the sweep removes it later
             self._store.delete(key)
 
 
@@ -144,8 +144,8 @@ def _store_step_by_step(*, repository: RepositoryRef, blob: BlobRef) -> BlobRef:
 
 
 def find(*, repository: RepositoryRef, by: Subject, token: str) -> ShortUpload | None:
-    """The upload, when it is not in the database: it has only a first piece, or nothing yet. Raises UploadUnknown when
-    what it had is lost, or StorageError."""
+    """The upload, if it is not in the database: it has one staged piece, or no bytes yet. Raises UploadUnknown if its
+    bytes are lost, or StorageError."""
     store = default_store()
     read = upload_tokens.read(token, repository_id=repository.id, by=by) if store.staging else None
     if store.staging is None or read is None or read.has_row:

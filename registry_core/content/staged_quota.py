@@ -1,11 +1,10 @@
-"""What a project is charged for its short uploads: before they are staged, and without a statement for each of them.
+"""The quota of short uploads: charged before they are staged, without a statement per upload.
 
-A project with a limit leases some bytes from its quota, and what it has staged must stay within the lease. All
-processes see what is staged in a folder (`registry_core.storage.staged_bytes`), so none has a part of the lease to
-itself, and what of it is unused is given back before anybody is refused. A project without a limit is not charged:
-there is nothing to keep.
+A project with a limit leases bytes from its quota, and its staged bytes must stay within the lease. All processes see
+what is staged in a folder (`registry_core.storage.staged_bytes`), so the lease is not divided among them, and its
+unused part is refunded before any request is refused. A project without a limit is not charged for staged bytes.
 
-The lease is locked before the database is asked, never within a transaction.
+The lease is locked before the database is used, never within a transaction.
 """
 
 from __future__ import annotations
@@ -30,13 +29,13 @@ P = ParamSpec("P")
 T = TypeVar("T")
 UPLOADS_MAX: Final = 10_000
 SLICE_BYTES: Final = 4 << 20
-# Only a small part of what is free is charged in advance, so that the end of a quota is counted by the byte.
+# Only a small fraction of the free quota is charged in advance, so that the end of a quota is exact to the byte.
 SHARE_OF_FREE: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
 class StagedUpload:
-    """A short upload of a project, with its bytes: `name` is that of its staged file."""
+    """A short upload of a project, with its size: `name` is that of its staged file."""
 
     project: ProjectRef
     name: str
@@ -44,7 +43,7 @@ class StagedUpload:
 
 
 def reserve(upload: StagedUpload) -> bool:
-    """Charge a project for an upload that is about to be staged; False, and nothing done, when another request has.
+    """Charge a project for an upload that is about to be staged; False, with nothing done, if another request has.
 
     Raises QuotaExceeded, TooManyUploads, StorageFull or StorageError.
     """
@@ -65,7 +64,7 @@ def reserve(upload: StagedUpload) -> bool:
 
 
 def _extend(project_id: int, lease: Lease, staged: StagedBytes) -> None:
-    """Have the lease cover what is staged; while it is held, that only becomes less."""
+    """Make the lease cover what is staged; while the lease is locked, staged bytes can only decrease."""
     counted_bytes = staged.count().size_bytes
     while (missing_bytes := counted_bytes - lease.leased_bytes) > 0:
         try:
@@ -77,7 +76,7 @@ def _extend(project_id: int, lease: Lease, staged: StagedBytes) -> None:
 
 
 def begin_leaving(upload: StagedUpload) -> None:
-    """Do not count an upload any more, whose bytes are about to be charged in another way. Raises StorageError."""
+    """Stop counting an upload whose bytes are about to be charged in another way. Raises StorageError."""
     if staged := _counted(upload):
         staged.begin_leaving(upload.name, upload.size_bytes)
 
@@ -89,15 +88,16 @@ def come_back(upload: StagedUpload) -> None:
 
 
 def end(upload: StagedUpload) -> None:
-    """Forget an upload that is over. Raises StorageError."""
+    """Forget a finished upload. Raises StorageError."""
     if staged := _counted(upload):
         staged.remove(upload.name, upload.size_bytes)
 
 
 def at_the_edge(project_id: int, operation: Callable[[], T]) -> T:
-    """Do again what the quota refused, once what is leased and unused was given back; nobody leases meanwhile.
+    """Repeat an operation that the quota refused, after the unused part of the lease was refunded; nothing can be
+    leased meanwhile.
 
-    Raises QuotaExceeded, and then nothing of the quota is leased and unused, or StorageError.
+    Raises QuotaExceeded, in which case no unused lease is left, or StorageError.
     """
     staging = default_store().staging
     staged = staging.of_project(project_id) if staging else None
@@ -109,14 +109,14 @@ def at_the_edge(project_id: int, operation: Callable[[], T]) -> T:
             try:
                 return operation()
             except QuotaExceeded:
-                # Uploads that became blobs meanwhile were counted twice. What is unused only becomes more while the
-                # lease is held, so if it is nothing now it was nothing then.
+                # Uploads that became blobs meanwhile were counted twice. The unused part can only grow while the lease
+                # is locked, so if it is zero now it was zero then.
                 if not _give_back(project_id, lease, staged):
                     raise
 
 
 def _give_back(project_id: int, lease: Lease, staged: StagedBytes) -> bool:
-    """Give back what of the lease is unused; whether there was something."""
+    """Refund the unused part of the lease; returns whether there was any."""
     left_bytes = staged.count().size_bytes
     freed_bytes = _shrink(project_id, left_bytes)
     lease.set(left_bytes)
@@ -124,7 +124,7 @@ def _give_back(project_id: int, lease: Lease, staged: StagedBytes) -> bool:
 
 
 def lease_returned(operation: Callable[P, T]) -> Callable[P, T]:
-    """An operation on a `repository` that is done again, as `at_the_edge` does, when the quota refused it."""
+    """Run an operation on a `repository`, and repeat it as `at_the_edge` does if the quota refused it."""
 
     @functools.wraps(operation)
     def call(*args: P.args, **kwargs: P.kwargs) -> T:
@@ -138,12 +138,12 @@ def lease_returned(operation: Callable[P, T]) -> Callable[P, T]:
 
 
 def used_bytes(project_id: int) -> int:
-    """What the project uses: its content, and what its unfinished uploads have so far or have reserved."""
+    """The project's usage: its content, and what its unfinished uploads have staged or reserved."""
     return quota.charged_bytes(project_id) - _leased_bytes(project_id) + staged_bytes(project_id)
 
 
 def staged_bytes(project_id: int) -> int:
-    """What the project has staged, as far as it is counted; 0 when the folder does not tell."""
+    """The project's staged bytes, as far as they are counted; 0 if the folder cannot be read."""
     staging = default_store().staging
     try:
         return staging.of_project(project_id).count().size_bytes if staging else 0
@@ -152,7 +152,7 @@ def staged_bytes(project_id: int) -> int:
 
 
 def sweep() -> None:
-    """Forget what is over, and give back what is leased and unused. Raises StorageError."""
+    """Forget finished uploads, and refund unused leases. Raises StorageError."""
     for store in configured_stores():
         if store.staging:
             _sweep(store.staging)
@@ -186,7 +186,7 @@ _LEASE_MORE = f"""
 
 @retried
 def _lease_more(project_id: int, missing_bytes: int) -> int:
-    """Charge the project for some bytes more, if there is room for rather more; what is leased then. Raises
+    """Charge the project for some more bytes, if considerably more are free; returns the size of the lease. Raises
     QuotaExceeded."""
     stripe = quota.own_stripe()
     with statements() as cursor:
@@ -214,7 +214,7 @@ def _lease_exactly(project_id: int, missing_bytes: int) -> int:
 @retried
 @transaction.atomic
 def _shrink(project_id: int, left_bytes: int) -> int:
-    """Give back what is leased beyond `left_bytes`; how much that was."""
+    """Refund the part of the lease beyond `left_bytes`; returns its size."""
     with statements() as cursor:
         cursor.execute(
             """

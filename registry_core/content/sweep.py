@@ -1,8 +1,9 @@
-"""The sweep: abandoned uploads, objects that no row names, and what has been in the trash for long enough.
+"""The sweep: removes abandoned uploads, objects that no row names, and what has been in the trash long enough.
 
-It removes what the database does not know, and a database can be the wrong one, or older than the store. So a store is
-left alone when it and the database do not belong together or have not the same age, when the journal has blobs that the
-database has never heard of, and when more than a small share would go. What goes lies in the trash for some days.
+It removes what the database does not have, and a database can be the wrong one, or older than the store. So a store is
+skipped if it and the database do not belong together or differ in age, if the journal has blobs that the database has
+never had, and if more than a small share of the store would be removed. Removed objects stay in the trash for some
+days.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(slots=True)
 class SweepReport:
-    """What went, or (`is_dry_run`) would go. `stopped`: why a store was left alone, by its name."""
+    """What was removed or (`is_dry_run`) would be removed. `stopped`: why a store was skipped, by its name."""
 
     is_dry_run: bool = False
     uploads: int = 0
@@ -41,30 +42,31 @@ class SweepReport:
 
     @property
     def removed(self) -> int:
-        """How many uploads and objects went."""
+        """The number of uploads and objects removed."""
         return self.uploads + len(self.objects) + self.unfinished
 
     def __str__(self) -> str:
         verb = "would remove" if self.is_dry_run else "removed"
-        named = self.objects if self.is_dry_run else []  # what went is in the log
+        named = self.objects if self.is_dry_run else []  # removed objects are in the log
         lines = [f"{verb} {stored.key} ({stored.size_bytes} bytes): no row names it" for stored in named]
-        lines += [f"gave back {self.given_back} objects from the trash, which the database has"] * bool(self.given_back)
+        lines += [f"restored {self.given_back} objects from the trash that the database has"] * bool(self.given_back)
         lines += [f"{verb} {self.purged} objects from the trash for good"] * bool(self.purged)
         objects = len(self.objects) + self.unfinished
         return "\n".join([*lines, f"{verb} {self.uploads} uploads and {objects} objects without a row"])
 
 
 def sweep(*, ttl_s: int, is_forced: bool = False, is_dry_run: bool = False) -> SweepReport:
-    """Remove the uploads and the objects without a row that nobody wrote for `ttl_s` seconds, and what has been in the
-    trash for `trash_days`.
+    """Remove uploads, and objects without a row, that nobody wrote for `ttl_s` seconds, and what has been in the trash
+    for `trash_days`.
 
-    The name of a short upload keeps safe the object that a request is about to make of it. So an object that a process
-    had made of one before it died goes with the sweep after the one that ends the upload.
+    The name of a staged short upload protects the object that a request may be writing from it. If that process dies,
+    the object is removed by the sweep after the one that removes the upload.
 
-    `is_forced`: also when more than the usual share would go, and for no other reason. `is_dry_run`: remove nothing.
+    `is_forced`: even if more than the usual share would be removed; other reasons still apply. `is_dry_run`: remove
+    nothing.
     """
     report = SweepReport(is_dry_run)
-    # By the clock that is behind: one that has been set forward makes nothing old.
+    # By the slower of the clocks: a clock that was set forward must not age anything.
     now_s = min(time.time(), trash.database_now_s())
     for store in configured_stores():
         try:
@@ -98,24 +100,25 @@ def _sweep_store(store: ObjectStore, report: SweepReport, *, ttl_s: int, now_s: 
 
 
 def _refusal(store: ObjectStore, orphans: Orphans, *, ttl_s: int, is_forced: bool) -> str:
-    """Why these must not go; empty when they may. What a blob in quarantine waits for is taken from the orphans."""
+    """Why these must not be removed; empty if they may. Objects that a quarantined blob needs are taken off the
+    list."""
     idle = {upload.storage_key for upload in upload_rows.idle(ttl_s) if upload.store == store.name}
-    if orphans.objects or idle:  # the usual `ttl_s` is far longer than that
+    if orphans.objects or idle:  # the default `ttl_s` is far longer than that
         time.sleep(max(0.0, store.journal_delay_s - ttl_s))
     known = acknowledged(store, keys={stored.key for stored in orphans.objects}, upload_keys=idle)
     if known.is_database_older:
         several = len(known.unknown | known.unsure)
         return (
-            f"by the journal of the store {store.name}, {several} of the objects that would be removed are blobs, and "
-            "this database has never known them: it is older than the store, or another installation writes to it: "
+            f"by the journal of the store {store.name}, {several} of the objects that would be removed are blobs that "
+            "this database has never had: it is older than the store, or another installation writes to the store: "
             f"{installation.ADVICE}"
         )
     orphans.objects = [stored for stored in orphans.objects if stored.key not in known.awaited]
     if not is_forced and orphans.is_too_much(max_percent=get_config().sweep_max_percent):
         return (
             f"{len(orphans.objects)} of {orphans.all_objects} objects in the store {store.name} "
-            f"({orphans.size_bytes} of {orphans.all_bytes} bytes) have no row, which is more than usual: look with "
-            "`portolan storage sweep --dry-run --force`, and when they may go, `portolan storage sweep --force`"
+            f"({orphans.size_bytes} of {orphans.all_bytes} bytes) have no row, which is more than usual: see "
+            "`portolan storage sweep --dry-run --force`, then run `portolan storage sweep --force`"
         )
     return ""
 

@@ -1,4 +1,4 @@
-"""Tags: moved, deleted, and every move written down."""
+"""Tags: moves and deletions, each recorded in the history."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from registry_core.events.outbox import emit
 _HISTORY = """
     INSERT INTO content_taghistory (repository_id, tag, old_digest, new_digest, subject_kind, subject_id, reason, at)
 """
-# The time is read after the row is in: the statement may have begun before a delete of that name that it met.
+# The time is read after the row is inserted: the statement may have begun before a concurrent delete of that name.
 _MAKE = f"""
     WITH made AS (
         INSERT INTO content_tag (repository_id, name, artifact_id) VALUES (%s, %s, %s)
@@ -35,7 +35,7 @@ _MAKE = f"""
 
 @dataclass(frozen=True, slots=True)
 class TagMove:
-    """What happened to a tag: from which digest (None: it was not there) to which (None: it is gone)."""
+    """A change of a tag: from which digest (None: it did not exist) to which (None: it was deleted)."""
 
     tag: str
     old: bytes | None
@@ -53,7 +53,7 @@ def move_tag(*, repository: RepositoryRef, tag: str, artifact_id: int, content: 
         return TagMove(tag, None, digest.raw)
     held = _hold(repository, tag)
     if held is None:
-        # The tag was deleted between the two statements: its name is free now.
+        # The tag was deleted between the two statements, so its name is free.
         return move_tag(repository=repository, tag=tag, artifact_id=artifact_id, content=content, cause=cause)
     tag_id, old = held
     policies.ask(TagContext(cause, repository, tag, Digest(old), content))
@@ -68,12 +68,12 @@ def move_tag(*, repository: RepositoryRef, tag: str, artifact_id: int, content: 
 
 
 def _who(cause: Cause) -> tuple[int, int, str]:
-    """The columns of the history that say who did it, and why."""
+    """The columns of the history for the subject and the reason."""
     return int(cause.subject.kind), cause.subject.id, cause.reason
 
 
 def _make(repository: RepositoryRef, tag: str, artifact_id: int, digest: Digest, cause: Cause) -> bool:
-    """Make a tag and write its history; False, and nothing done, when there is one of that name."""
+    """Create a tag and write its history; False, with nothing done, if the name exists."""
     with statements() as cursor:
         cursor.execute(_MAKE, [repository.id, tag, artifact_id, digest.raw, *_who(cause)])
         return cursor.rowcount == 1
@@ -97,7 +97,8 @@ def _hold(repository: RepositoryRef, tag: str) -> tuple[int, bytes] | None:
 
 
 def _move(tag_id: int, artifact_id: int) -> dt.datetime:
-    """Point a locked tag at an artifact; when, later than it was moved before whatever the clock says."""
+    """Point a locked tag at an artifact; returns the time, which is later than that of its previous move whatever the
+    clock says."""
     with statements() as cursor:
         cursor.execute(
             """
@@ -113,9 +114,9 @@ def _move(tag_id: int, artifact_id: int) -> dt.datetime:
 
 @retried
 def create_tag(*, repository: RepositoryRef, tag: str, digest: Digest, cause: Cause) -> None:
-    """Make a new tag of an artifact. The tag's grammar was checked before.
+    """Create a tag of an artifact. The caller has checked the tag's grammar.
 
-    Raises ManifestUnknown when the artifact is gone, AlreadyExists when the repository has the tag, or Refused by a
+    Raises ManifestUnknown if the artifact is deleted, AlreadyExists if the repository has the tag, or Refused by a
     policy.
     """
     with changing(repository.key), connection.cursor() as cursor:
@@ -131,7 +132,7 @@ def create_tag(*, repository: RepositoryRef, tag: str, digest: Digest, cause: Ca
             raise ManifestUnknown(f"this repository has no manifest {digest}", {"digest": str(digest)})
         artifact_id, media_type, artifact_type, size_bytes = row
         if not _make(repository, tag, artifact_id, digest, cause):
-            raise AlreadyExists(f"the repository has a tag {tag} already: push to move it")
+            raise AlreadyExists(f"the repository already has a tag {tag}: push to move it")
         content = Content("manifest", digest, media_type, artifact_type, size_bytes, artifact_id)
         policies.ask(TagContext(cause, repository, tag, None, content))
         emit(
@@ -145,7 +146,7 @@ def create_tag(*, repository: RepositoryRef, tag: str, digest: Digest, cause: Ca
 
 @retried
 def delete_tag(*, repository: RepositoryRef, tag: str, cause: Cause) -> None:
-    """Delete a tag; its artifact stays. Raises ManifestUnknown when there is no such tag, or Refused by a policy."""
+    """Delete a tag; its artifact stays. Raises ManifestUnknown if there is no such tag, or Refused by a policy."""
     with changing(repository.key):
         held = _hold(repository, tag)
         if held is None:

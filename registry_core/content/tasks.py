@@ -20,26 +20,28 @@ _log = structlog.get_logger(__name__)
 
 @periodic("sweep uploads", every_s=3600)
 def sweep_uploads() -> int:
-    """Remove abandoned uploads and the objects that no row names; how many there were of both.
+    """Remove abandoned uploads and objects that no row names; returns the number of both.
 
-    Why a store is left alone is logged, and `portolan check` says it.
+    Why a store was skipped is logged and shown by `portolan check`.
     """
     return sweep.sweep(ttl_s=get_config().upload_ttl_s).removed
 
 
 @periodic("mark stores", every_s=60)
 def mark_stores() -> int:
-    """Let the stores know how far the database is, so that an older one is noticed; how many were marked."""
+    """Write the age of the database into the stores, so that an older database is detected; returns the number of
+    marks."""
     try:
         return installation.mark_stores()
-    except StorageError as error:  # it comes again in a minute
+    except StorageError as error:  # repeated in a minute
         _log.warning("a store could not be marked", reason=str(error))
         return 0
 
 
 @periodic("describe manifests", every_s=60)
 def describe_manifests() -> int:
-    """Describe manifests that were stored without: those of before, and those whose config was not to be read."""
+    """Describe manifests that have no description: those of earlier releases, and those whose config could not be
+    read."""
     until, described = time.monotonic() + DESCRIBE_S, 0
     while time.monotonic() < until:
         batch = descriptions.describe_more(limit=DESCRIBE_AT_ONCE)
@@ -51,11 +53,11 @@ def describe_manifests() -> int:
 
 @periodic("audit quotas", every_s=86_400)
 def audit_quotas() -> int:
-    """Count anew what the projects use whose counters are wrong; how many there were, each of which is logged."""
+    """Recount the projects whose counters are wrong, logging each; returns their number."""
     return quota_audit.mend_all()
 
 
 @periodic("note push times", every_s=FOLLOW_S)
 def note_push_times() -> int:
-    """Note in the repositories' rows when they were last pushed to; how many events there were."""
+    """Write the times of pushes into the repositories' rows; returns the number of events."""
     return push_times.note_push_times()

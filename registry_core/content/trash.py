@@ -1,4 +1,4 @@
-"""The trash of the stores: what a sweep removed, until it expires; what the database has after all is given back."""
+"""The trash of the stores: removed objects until they expire. What the database turns out to need is restored."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ _log = structlog.get_logger(__name__)
 
 
 def list_trash() -> Iterator[tuple[ObjectStore, TrashedObject]]:
-    """What is in the trash of each store. Raises StorageError."""
+    """The content of each store's trash. Raises StorageError."""
     for store in configured_stores():
         for trashed in store.trashed():
             yield store, trashed
 
 
 def restore(names: Iterable[str] | None) -> list[TrashedObject]:
-    """Give back objects by their key or their name in the trash (None: all), as if they had been written just now.
+    """Restore objects by their key or their name in the trash (None: all), as if they had just been written.
 
-    Those that were. Raises StorageError.
+    Returns the restored ones. Raises StorageError.
     """
     wanted = None if names is None else set(names)
     return [
@@ -37,14 +37,14 @@ def restore(names: Iterable[str] | None) -> list[TrashedObject]:
 
 
 def give_back_missing(store: ObjectStore, keys: Iterable[str]) -> list[TrashedObject]:
-    """Give back what lies in the trash of these keys, which blobs in the database have; those that were."""
+    """Restore objects of these keys that blobs in the database need; returns the restored ones."""
     wanted = set(keys)
     return [trashed for trashed in store.trashed() if trashed.key in wanted and _given_back(store, trashed)]
 
 
 def expire(store: ObjectStore, *, older_than_s: float, now_s: float | None = None) -> tuple[int, int]:
-    """Delete what has been in the trash for longer, and give back what a blob in the database lacks: how many were
-    deleted, and how many given back."""
+    """Delete what has been in the trash for longer, and restore what a blob in the database lacks; returns the number
+    of both."""
     before_s = (time.time() if now_s is None else now_s) - older_than_s
     due = [trashed for trashed in store.trashed() if trashed.trashed_at_s <= before_s]
     named = _named_keys(store.name, {trashed.key for trashed in due})

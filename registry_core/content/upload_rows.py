@@ -1,7 +1,7 @@
-"""The rows of uploads: whose each is, who writes it now, and how far it is known.
+"""The rows of uploads: owner, current writer, and recorded position.
 
 A request that writes an upload claims it (a lease and a fencing version), so that no two write at once; a claim whose
-process died is taken over. A row may be lost with the machine's power: the client begins again. Content never is.
+process died is taken over. A row may be lost in a power cut: the client begins again. Blobs never are.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from registry_core.machine.generations import process_start_time
 from registry_core.machine.state import machine_id
 
 LEASE_S = 120
-UPLOADS_MAX = 10_000  # of one repository: each is a row, even without a byte
+UPLOADS_MAX = 10_000  # per repository: each is a row, even without a byte
 _COLUMNS = (
     "id, token, store, storage_key, algorithm, offset_bytes, hash_state, parts::text, reserved_bytes, version, writer"
 )
@@ -29,7 +29,7 @@ _OWN = "token = %s AND repository_id = %s AND subject_kind = %s AND subject_id =
 
 @dataclass(frozen=True, slots=True)
 class UploadRow:
-    """An upload as its row has it."""
+    """An upload as stored in its row."""
 
     id: int
     token: str
@@ -52,7 +52,7 @@ class UploadRow:
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """How far an upload is, with what is needed to go on from there."""
+    """The position of an upload, with everything needed to continue from there."""
 
     offset_bytes: int
     hash_state: bytes | None
@@ -60,7 +60,7 @@ class Position:
 
 
 def this_process() -> str:
-    """How a claim names its writer."""
+    """The name of this process in a claim."""
     return _process(os.getpid())
 
 
@@ -70,7 +70,8 @@ def _process(pid: int) -> str:
 
 
 def is_free(writer: str) -> bool:
-    """Whether nobody writes, or a process that is known to be gone; of another machine's process nothing is known."""
+    """Whether no process writes the upload, or only one that is known to be dead; processes of other machines count as
+    alive."""
     if not writer:
         return True
     machine, pid, started = writer.split(":")
@@ -78,7 +79,7 @@ def is_free(writer: str) -> bool:
 
 
 def insert(*, repository: RepositoryRef, by: Subject, token: str, store: str, key: str, algorithm: str) -> None:
-    """Make the row of an upload that has no bytes yet. Raises TooManyUploads."""
+    """Insert the row of an upload that has no bytes yet. Raises TooManyUploads."""
     with statements() as cursor:
         cursor.execute(
             f"""
@@ -100,7 +101,7 @@ def insert(*, repository: RepositoryRef, by: Subject, token: str, store: str, ke
 def begin(
     *, repository: RepositoryRef, by: Subject, token: str, store: str, key: str, algorithm: str
 ) -> UploadRow | None:
-    """As `insert`, and claim it; None when there is such a row, and it is being written."""
+    """As `insert`, with a claim; None if the row exists and is being written."""
     with statements() as cursor:
         cursor.execute(
             f"""
@@ -121,18 +122,18 @@ def begin(
 
 
 def find(repository: RepositoryRef, by: Subject, token: str) -> UploadRow:
-    """The upload as it is. Raises UploadUnknown."""
+    """The upload. Raises UploadUnknown."""
     with statements() as cursor:
         cursor.execute(f"SELECT {_COLUMNS} FROM content_upload WHERE {_OWN}", _own(repository, by, token))  # noqa: S608
         values = cursor.fetchone()
     if values is None:
-        raise UploadUnknown("there is no such upload: it was finished, cancelled or has expired; begin a new one")
+        raise UploadUnknown("this upload does not exist: it was finished, cancelled or has expired; begin a new one")
     return UploadRow.of(values)
 
 
 @retried
 def claim(repository: RepositoryRef, by: Subject, token: str, former_writer: str = "") -> UploadRow | None:
-    """Claim an upload that nobody writes, or only `former_writer`; None when there is no such."""
+    """Claim an upload that nobody writes, or only `former_writer`; None if there is no such upload."""
     with statements() as cursor:
         cursor.execute(
             f"""
@@ -150,7 +151,7 @@ def claim(repository: RepositoryRef, by: Subject, token: str, former_writer: str
 
 @retried
 def keep(upload_id: int, version: int, position: Position) -> None:
-    """Note how far the upload is, while it is written on. Raises UploadBusy when it was taken over."""
+    """Record the position of an upload that is still being written. Raises UploadBusy if it was taken over."""
     _update(
         upload_id,
         version,
@@ -160,24 +161,24 @@ def keep(upload_id: int, version: int, position: Position) -> None:
 
 
 def let_go(upload_id: int, version: int) -> None:
-    """Note that nobody writes the upload; it is as far as it was. Raises UploadBusy when it was taken over."""
+    """Release the claim without changing the position. Raises UploadBusy if it was taken over."""
     _update(upload_id, version, "writer = ''", [])
 
 
 def reserve(upload_id: int, version: int, reserved_bytes: int) -> None:
-    """Note what the upload's project was charged for it. Raises UploadBusy when it was taken over."""
+    """Record what the project was charged for the upload. Raises UploadBusy if it was taken over."""
     _update(upload_id, version, "reserved_bytes = %s", [reserved_bytes])
 
 
 def delete(upload_id: int, version: int) -> None:
-    """Forget the row. Raises UploadBusy when the upload was taken over."""
+    """Delete the row. Raises UploadBusy if the upload was taken over."""
     with statements() as cursor:
         cursor.execute("DELETE FROM content_upload WHERE id = %s AND version = %s", [upload_id, version])
         refuse_unless_one(cursor.rowcount)
 
 
 class IdleUpload(NamedTuple):
-    """An upload that nobody goes on with."""
+    """An abandoned upload."""
 
     id: int
     version: int
@@ -186,7 +187,7 @@ class IdleUpload(NamedTuple):
 
 
 def idle(ttl_s: int) -> list[IdleUpload]:
-    """Each upload that nobody touched for `ttl_s` seconds and no living process writes."""
+    """Uploads that nobody touched for `ttl_s` seconds and no living process writes."""
     with statements() as cursor:
         cursor.execute(
             """
@@ -212,7 +213,7 @@ def _update(upload_id: int, version: int, assignments: str, values: list[Any]) -
 
 
 def refuse_unless_one(rows: int) -> None:
-    """Raises UploadBusy unless a statement that asks for the version found the upload."""
+    """Raises UploadBusy unless a statement with a version condition found the upload."""
     if rows != 1:
         raise UploadBusy("another request has taken this upload over")
 

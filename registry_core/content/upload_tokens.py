@@ -1,7 +1,7 @@
-"""Tokens of uploads: unguessable, and signed, so that one that nobody has used yet needs no row to be known by.
+"""Tokens of uploads: unguessable and signed, so that a token without bytes needs no row.
 
-A token is for one repository and one subject. It can begin an upload for an hour; what has begun is known by its row or
-its staged file, for as long as those are there.
+A token is for one repository and one subject. It can begin an upload within an hour; a begun upload is found by its row
+or its staged file, for as long as those exist.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ _TEXT_LENGTH = (_FORMAT.size + _SIGNATURE_BYTES) // 3 * 4
 
 @dataclass(frozen=True, slots=True)
 class UploadToken:
-    """What a token says. `name`: 32 hex digits that no other token has. `has_row`: its upload was begun in the
-    database, and is nowhere else, whatever the store is now."""
+    """The content of a token. `name`: 32 unique hex digits. `has_row`: the upload was begun in the database and exists
+    only there, whatever the configured store is now."""
 
     text: str
     name: str
@@ -42,14 +42,14 @@ class UploadToken:
 
 
 def issue(*, repository_id: int, by: Subject, algorithm: str, has_row: bool = False) -> str:
-    """A token for a new upload of a blob whose digest will be by `algorithm`."""
+    """A token for a new upload of a blob whose digest will use `algorithm`."""
     number = ALGORITHMS[algorithm] | (_HAS_ROW if has_row else 0)
     said = _FORMAT.pack(secrets.token_bytes(_NAME_BYTES), int(time.time()), number)
     return base64.urlsafe_b64encode(said + _signature(said, repository_id, by)).decode()
 
 
 def read(text: str, *, repository_id: int, by: Subject) -> UploadToken | None:
-    """What the token says; None when it was not issued here for this repository and subject."""
+    """The content of the token; None if it was not issued here for this repository and subject."""
     if len(text) != _TEXT_LENGTH:
         return None
     try:

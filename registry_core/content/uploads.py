@@ -1,9 +1,9 @@
-"""Uploads: a blob on its way in, from its first byte to its row.
+"""Uploads: from the first byte to the blob's row.
 
 An upload belongs to one repository and one subject. There are two kinds, behind the functions of this module: a short
 one is a file in the store's staging folder (`short_uploads`) and lasts until its second piece; any other has a row. A
-request that writes one with a row claims it, so that no two write at once, and what is durable is known by the row:
-offset, hash state and the store's notes. docs/data-model.md has the states.
+request that writes one with a row claims it, so that no two write at once, and the row records what is durable: offset,
+hash state and the store's notes. docs/data-model.md has the states.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class UploadState:
-    """How far an upload is."""
+    """The state of an upload."""
 
     token: str
     offset_bytes: int
@@ -59,10 +59,11 @@ def start_upload(
     digest: Digest | None = None,
     size_bytes: int | None = None,
 ) -> UploadState:
-    """Begin an upload of a blob whose digest will be by `algorithm`; `digest` and `size_bytes` where the client says
-    them. Raises Refused by a policy.
+    """Begin an upload of a blob whose digest will use `algorithm`; `digest` and `size_bytes` if the client states them.
+    Raises Refused by a policy.
 
-    Where short uploads are staged it is begun by its first byte, and neither a row nor a file is made before.
+    If the store stages short uploads, the upload begins with its first byte, and neither a row nor a file exists
+    before.
     """
     policies.ask(UploadContext(cause, repository, digest, size_bytes))
     store, by = default_store(), cause.subject
@@ -76,20 +77,20 @@ def start_upload(
 
 
 def start_at_once(*, repository: RepositoryRef, by: Subject, algorithm: str) -> UploadState | None:
-    """As `start_upload`, for a request that the guards have let in, when that waits for nothing; None otherwise."""
+    """As `start_upload`, for an admitted request, if that does not block; None otherwise."""
     if default_store().staging is None or policies.concerned(Moment.UPLOAD, repository.project):
         return None
     return UploadState(upload_tokens.issue(repository_id=repository.id, by=by, algorithm=algorithm), 0)
 
 
 def upload_state(*, repository: RepositoryRef, by: Subject, token: str) -> UploadState:
-    """How far the upload is. Raises UploadUnknown."""
+    """The state of the upload. Raises UploadUnknown."""
     found = short_uploads.find(repository=repository, by=by, token=token) or upload_rows.find(repository, by, token)
     return UploadState(token, found.offset_bytes)
 
 
 def cancel_upload(*, repository: RepositoryRef, by: Subject, token: str) -> None:
-    """Forget the upload and its bytes. Raises UploadUnknown or UploadBusy."""
+    """Cancel the upload and delete its bytes. Raises UploadUnknown or UploadBusy."""
     short = short_uploads.find(repository=repository, by=by, token=token)
     if short is not None:
         short.end()
@@ -144,11 +145,11 @@ def _with_claimed(repository: RepositoryRef, by: Subject, token: str, work: Call
 
 
 def claim_upload(*, repository: RepositoryRef, by: Subject, token: str) -> UploadSession:
-    """Claim an upload for writing, with a row from now on. Raises UploadUnknown (also when the store has lost its
+    """Claim an upload for writing, creating its row if necessary. Raises UploadUnknown (also if the store has lost its
     bytes), or UploadBusy while another request writes it."""
     short = short_uploads.find(repository=repository, by=by, token=token)
     if short is not None and not short.leave():
-        short = short_uploads.find(repository=repository, by=by, token=token)  # another request has just begun it
+        short = short_uploads.find(repository=repository, by=by, token=token)  # another request just began it
         if short is not None and short.content is None:
             raise UploadBusy(BUSY)
     if short is not None:
@@ -169,7 +170,7 @@ def claim_upload(*, repository: RepositoryRef, by: Subject, token: str) -> Uploa
 
 
 def _grown(short: ShortUpload, by: Subject) -> UploadSession:
-    """What was short, as an upload with a row."""
+    """Converts a short upload into one with a row."""
     token, store = short.token, default_store()
     row = upload_rows.begin(
         repository=short.repository,
@@ -181,7 +182,7 @@ def _grown(short: ShortUpload, by: Subject) -> UploadSession:
     ) or _claim_from_dead(short.repository, by, token.text)
     session = UploadSession(short.repository, by, row)
     try:
-        if short.content and not session.offset_bytes:  # else a request that died had come as far as this
+        if short.content and not session.offset_bytes:  # otherwise a request that died got as far as this
             session.write(short.content)
             session.keep()
         short.end()
@@ -192,7 +193,7 @@ def _grown(short: ShortUpload, by: Subject) -> UploadSession:
 
 
 def _claim_from_dead(repository: RepositoryRef, by: Subject, token: str) -> UploadRow:
-    """Claim an upload whose writer has not let go of it, but is gone."""
+    """Claim an upload whose writer died without releasing it."""
     writer = upload_rows.find(repository, by, token).writer
     row = upload_rows.claim(repository, by, token, writer) if upload_rows.is_free(writer) else None
     if row is None:
@@ -202,7 +203,7 @@ def _claim_from_dead(repository: RepositoryRef, by: Subject, token: str) -> Uplo
 
 @contextmanager
 def _left_for_the_sweep(key: str) -> Iterator[None]:
-    """Clean-up after what is already decided: when the store fails here, the sweep finds what stayed."""
+    """Clean-up after the outcome is decided: if the store fails here, the sweep removes the remains."""
     try:
         yield
     except StorageError as error:
@@ -211,14 +212,14 @@ def _left_for_the_sweep(key: str) -> Iterator[None]:
 
 @dataclass(frozen=True, slots=True)
 class _Checkpoint:
-    """A checkpoint on its way: `position` is durable once `notes` are there."""
+    """A checkpoint in progress: `position` is durable once `notes` are available."""
 
     position: Position
     notes: Future[list[Any]]
 
 
 class UploadSession:
-    """A claimed upload: takes bytes, then is released, discarded, or committed as a blob."""
+    """A claimed upload: accepts bytes, then is released, discarded, or committed as a blob."""
 
     def __init__(self, repository: RepositoryRef, by: Subject, row: UploadRow) -> None:
         self.token = row.token
@@ -240,8 +241,8 @@ class UploadSession:
             self._hash = self._restore_hash(row.hash_state)
 
     def write(self, chunk: bytes | bytearray) -> None:
-        """Append bytes. Raises StorageFull or StorageError (what came before is kept), UploadUnknown when the store has
-        lost what came before, QuotaExceeded, UploadBusy when fenced."""
+        """Append bytes. Raises StorageFull or StorageError (earlier bytes are kept), UploadUnknown if the store has
+        lost earlier bytes, QuotaExceeded, UploadBusy if fenced."""
         with self._unknown_when_lost():
             self._renew()
             self._reserve(self.offset_bytes + len(chunk))
@@ -255,13 +256,13 @@ class UploadSession:
                 chunk = chunk[len(piece) :]
 
     def keep(self) -> None:
-        """Make durable what was written so far, and write on. Raises as `write`."""
+        """Make the bytes written so far durable, and continue. Raises as `write`."""
         with self._unknown_when_lost():
             self._save(is_releasing=False)
 
     def release(self) -> None:
-        """Keep what was written and let another request go on. Raises StorageError when the store does not keep it;
-        the upload then ends at its last checkpoint. Raises UploadUnknown as `write`."""
+        """Keep the bytes and release the claim. Raises StorageError if the store cannot keep them; the upload then ends
+        at its last checkpoint. Raises UploadUnknown as `write`."""
         self._is_held = False
         try:
             with self._unknown_when_lost():
@@ -273,17 +274,17 @@ class UploadSession:
             self._writer.close()
 
     def position(self) -> Position:
-        """Where the upload is now; for `go_back`."""
+        """The current position, for `go_back`."""
         return Position(self.offset_bytes, self._hash.export(), list(self._parts))
 
     def go_back(self, position: Position) -> None:
-        """Release the upload as it was at an earlier position: what came since does not count."""
+        """Release the upload at an earlier position, discarding later bytes."""
         self._is_held = False
         self._writer.close()
         self._let_go(position)
 
     def end_after(self, error: BaseException) -> None:
-        """End a session whose work failed: what came is kept to go on from, unless the quota does not allow it anyway.
+        """End a session after an error: the bytes are kept to continue from, unless the quota does not allow them.
 
         A session that has ended, or was taken over, is left alone.
         """
@@ -296,13 +297,13 @@ class UploadSession:
         self._writer.close()
 
     def discard(self) -> None:
-        """Forget the upload, its bytes and its reservation."""
+        """Delete the upload, its bytes and its reservation."""
         self._writer.close()
         self._drop()
 
     def commit(self, stated: Digest) -> BlobRef:
-        """Make the bytes the blob `stated`: durable, then one transaction. Raises DigestMismatch (the upload is gone
-        then), or UploadUnknown as `write`."""
+        """Make the bytes the blob `stated`: first durable, then one transaction. Raises DigestMismatch (the upload is
+        then deleted), or UploadUnknown as `write`."""
         with self._unknown_when_lost():
             self._renew()
             if stated.algorithm == self.algorithm:
@@ -325,7 +326,7 @@ class UploadSession:
 
     @contextmanager
     def _unknown_when_lost(self) -> Iterator[None]:
-        """Nobody can go on with an upload whose bytes are gone: forget it, and the client begins a new one."""
+        """An upload whose bytes are lost cannot continue: delete it, so that the client begins a new one."""
         try:
             yield
         except UploadLost as error:
@@ -385,8 +386,8 @@ class UploadSession:
         self.offset_bytes += len(piece)
 
     def _renew(self) -> None:
-        """Prove the claim again when that was a while ago: a request that stalled may have lost the upload, and must
-        not touch its bytes then."""
+        """Renew the claim if it is old: a request that stalled may have lost the upload, and must not touch its bytes
+        then."""
         if time.monotonic() - self._saved_at_s > RENEW_S:
             self._save(is_releasing=False)
 
@@ -400,7 +401,7 @@ class UploadSession:
             )
 
     def _begin_checkpoint(self) -> None:
-        """Have the store make durable what is there, while more comes in: the row says so once it is."""
+        """Have the store make the bytes durable while more arrive; the row records it afterwards."""
         self._end_checkpoint()
         position = self.position()
         self._checkpoint = _Checkpoint(position, self._writer.begin_checkpoint())
@@ -408,7 +409,7 @@ class UploadSession:
             self._end_checkpoint()
 
     def _end_checkpoint(self) -> None:
-        """Wait for the checkpoint that was begun, and note in the row where it was begun. Raises as `write`."""
+        """Wait for the checkpoint in progress, and record in the row where it began. Raises as `write`."""
         checkpoint, self._checkpoint = self._checkpoint, None
         if checkpoint is not None:
             self._parts = checkpoint.notes.result()
@@ -438,11 +439,11 @@ class UploadSession:
 
 
 def sweep_uploads(*, ttl_s: int, except_in: Collection[str] = ()) -> int:
-    """Remove the uploads that nobody touched for `ttl_s` seconds, with their bytes; how many there were. Those in the
-    stores `except_in` are left alone.
+    """Remove the uploads that nobody touched for `ttl_s` seconds, with their bytes; returns their number. Uploads in
+    the stores `except_in` are skipped.
 
-    So is one that a living process writes, however long it takes. The bytes do not go to the trash: they were never
-    acknowledged as a blob.
+    An upload that a living process writes is skipped, however long that takes. The bytes do not go to the trash: they
+    were never acknowledged as a blob.
     """
     idle = [upload for upload in upload_rows.idle(ttl_s) if upload.store not in except_in]
     swept = sum(_sweep_one(upload.id, upload.version) for upload in idle)

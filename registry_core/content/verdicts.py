@@ -1,8 +1,8 @@
-"""Verdicts: what policies said about pulls, cached for all requests that they cannot tell apart.
+"""Verdicts: what policies decided about pulls, cached for all requests with the same key.
 
-`before_pull` is asked by all that serves or reads content for somebody. The data path asks for the verdicts one by one
-(`registry_core.distribution.pull_policies`), so that the event loop does not wait and a cached answer can depend on
-them.
+`before_pull` is called by everything that serves or reads content on behalf of a client. The data path gets verdicts
+one by one (`registry_core.distribution.pull_policies`), so that the event loop does not block and a cached answer can
+depend on them.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _verdicts: Memory[Verdict] = Memory("verdicts")
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What a policy said: allowed (`kind` is None), or refused by an error of this kind with this message."""
+    """A policy's decision: allowed (`kind` is None), or refused by an error of this kind with this message."""
 
     kind: type[Refused] | None
     message: str
@@ -34,22 +34,22 @@ _ALLOWED: Final = Verdict(None, "")
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """One policy asked about one pull. `key`: the same for all pulls that share the verdict."""
+    """One policy asked about one pull. `key`: equal for all pulls that share the verdict."""
 
     policy: Policy
     context: PullContext
     key: Hashable
 
     def cached(self) -> Verdict | None:
-        """The verdict, when it was given before and holds."""
+        """The cached verdict, if it is still valid."""
         return _verdicts.get(self.key)
 
     def seen(self) -> Seen:
-        """The generations that the verdict depends on, as they are now."""
+        """The current generations that the verdict depends on."""
         return _verdicts.begin(self.policy.depends_on(self.context))
 
     def answer(self) -> Verdict:
-        """Ask the policy, and cache what it says."""
+        """Ask the policy, and cache its decision."""
         policy, context = self.policy, self.context
         return _verdicts.fill(
             self.key,
@@ -60,14 +60,13 @@ class Question:
         )
 
     def basis(self, verdict: Verdict) -> Basis | None:
-        """What an answer that the verdict allowed depends on; None when it cannot be cached for all who ask the
-        same."""
+        """What an answer that the verdict allowed depends on; None if it cannot be cached for all equal requests."""
         if self.policy.looks_at_client:
             return None
         return _verdicts.basis(self.key, lambda cached: cached == verdict)
 
     def enforce(self, verdict: Verdict) -> None:
-        """Raises Refused when that is the verdict."""
+        """Raises Refused if the verdict is a refusal."""
         if verdict.kind is not None:
             raise refused(self.policy, self.context, verdict.kind(verdict.message))
 
@@ -80,7 +79,7 @@ class Question:
 
 
 def questions(context: PullContext) -> list[Question]:
-    """What is to be asked about a pull; most often nothing."""
+    """The questions to ask about a pull; usually none."""
     return [
         Question(policy, context, _key(policy, context)) for policy in policies.concerned(Moment.PULL, context.project)
     ]

@@ -1,1 +1,2 @@
-"""The connection to Postgres: Django's, with a cheaper look at what the pool hands out, and prepared statements."""
+"""The connection to Postgres: Django's, with a cheaper liveness check of pooled connections, and prepared
+statements."""

@@ -1,6 +1,5 @@
-"""Django's PostgreSQL engine, but for how a pooled connection is looked at before it is used, and for a second pool
-whose statements have a time limit.
-"""
+"""Django's PostgreSQL engine, with another check of pooled connections before use, and a second pool whose statements
+have a time limit."""
 
 from __future__ import annotations
 
@@ -15,18 +14,18 @@ from registry_core.database import outage
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
-    """The engine for settings in which the pool itself does not look (CONN_HEALTH_CHECKS off).
+    """The engine for settings in which the pool does not check connections itself (CONN_HEALTH_CHECKS off).
 
-    While `statement_limit_ms` is set, connections come from a pool of their own, in which Postgres ends a statement
-    after so many milliseconds. The limit is an option of these connections: no statement is sent to set it. The value
-    is the same for the life of the process.
+    While `statement_limit_ms` is set, connections come from a pool of their own, in which Postgres cancels a statement
+    after so many milliseconds. The limit is an option of these connections, so no statement is needed to set it. The
+    value is the same for the life of the process.
     """
 
     statement_limit_ms = 0
 
     @property
     def pool(self) -> Any:
-        """The pool that the next connection comes from, a ConnectionPool; None where the settings have none."""
+        """The pool of the next connection, a ConnectionPool; None if the settings have none."""
         unlimited = super().pool
         return self._limited_pool() if unlimited and self.statement_limit_ms else unlimited
 
@@ -38,9 +37,9 @@ class DatabaseWrapper(base.DatabaseWrapper):
             limited.close()
 
     def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
-        """A connection that has not ended with its server; the pool replaces those that have.
+        """A connection whose server is alive; the pool replaces dead ones.
 
-        Raises PoolTimeout, and psycopg.OperationalError at once while the database is known to be away.
+        Raises PoolTimeout, and psycopg.OperationalError at once while the database is known to be unreachable.
         """
         outage.refuse_while_away()
         connection = super().get_new_connection(conn_params)
@@ -53,7 +52,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
     @property
     def _pools(self) -> dict[str, ConnectionPool[Any]]:
-        """Those of the process, by name; Django's own table."""
+        """The pools of the process, by name; Django's own table."""
         return self._connection_pools  # type: ignore[attr-defined, no-any-return]
 
     @property
@@ -61,7 +60,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
         return f"{self.alias} with a limit"
 
     def _limited_pool(self) -> ConnectionPool[Any]:
-        """Holds no connection while nobody reads."""
+        """Keeps no connection while nothing is read."""
         pools = self._pools
         if self._limited_alias not in pools:
             parameters = self.get_connection_params()
@@ -83,10 +82,10 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
 
 def is_alive(connection: Connection[Any]) -> bool:
-    """Whether an idle connection can be used, without asking the server each time.
+    """Whether an idle connection can be used, without a round trip in the usual case.
 
-    A server that ends says so, and closes: until then there is nothing to read. What there is to read may also be a
-    notice, so only then it is asked.
+    A server that terminates sends a message and closes the connection: until then there is nothing to read. Something
+    to read may also be a notice, so only then the server is asked.
     """
     readable = select.poll()
     readable.register(connection.fileno(), select.POLLIN | select.POLLRDHUP)

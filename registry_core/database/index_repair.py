@@ -1,7 +1,7 @@
-"""What an interrupted migration leaves of indexes, and how it is put right before the next one.
+"""Repairs indexes after an interrupted migration, before the next one.
 
-Indexes of tables that grow are made concurrently, outside of a transaction. Interrupted, such a migration leaves
-indexes that are there although it is not recorded, and perhaps one that is invalid: kept up to date and never used.
+Indexes of growing tables are created concurrently, outside a transaction. An interrupted migration may leave indexes
+that exist although the migration is not recorded, and one that is invalid: maintained but never used.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ _log = get_logger("portolan.migrate")
 
 
 def repair_indexes(connection: psycopg.Connection[Any], *, to_be_made: Iterable[str]) -> None:
-    """Drop those indexes of `to_be_made` (by migrations that are not recorded) that are there, and make invalid ones
-    valid. `connection` is in autocommit mode. What cannot be repaired just now is left, and logged."""
+    """Drop existing indexes among `to_be_made` (of migrations that are not recorded), and rebuild invalid ones.
+    `connection` is in autocommit mode. What cannot be repaired now is left, and logged."""
     for name in to_be_made:
         if connection.execute("SELECT to_regclass(%s)", [name]).fetchone() != (None,):
             _log.info("dropping an index that an interrupted migration left", index=name)

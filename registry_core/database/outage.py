@@ -1,8 +1,8 @@
-"""A database that answers nobody: no request waits for it, neither one that comes now nor one that asked it before.
+"""An unreachable database: no request waits for it, whether it arrives during the outage or was already waiting.
 
-A server that is stopped, or behind a network that swallows packets, keeps its connections open and says nothing, so
-that a statement would wait for ever, and with it the thread that it runs in. Once it is known to be away
-(`registry_core.distribution.tail` finds out), connections are given to nobody, and those in use are hung up.
+A server that is stopped, or behind a network that drops packets, keeps its connections open and sends nothing, so a
+statement would wait for ever, and with it its thread. Once an outage is detected (by
+`registry_core.distribution.tail`), no connections are given out, and those in use are shut down.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from registry_core.machine.sockets import duplicate
 
 REFUSE_AFTER_S: Final = 0.5
 HANG_UP_AFTER_S: Final = 1.0
-# For how long a pool tries to replace a connection, with pauses that double. Afterwards the next request has it try
-# anew: a pool that was patient would still pause when the database is back.
+# For how long a pool tries to replace a connection, with pauses that double. After that the next request makes it try
+# again: a more patient pool would still be pausing when the database is back.
 RECONNECT_TIMEOUT_S: Final = 2.0
 _LOOK_EVERY_S: Final = 0.5
 
@@ -31,7 +31,7 @@ _away_for_s: Callable[[], float] = lambda: 0.0  # noqa: E731 until there is some
 
 
 class WatchedPool(AsyncConnectionPool[AsyncConnection[Any]]):
-    """A pool whose connections are hung up when the database is away."""
+    """A pool whose connections are shut down during an outage."""
 
     async def getconn(self, timeout: float | None = None) -> AsyncConnection[Any]:  # noqa: ASYNC109 as it is there
         """As the pool's own."""
@@ -46,23 +46,23 @@ class WatchedPool(AsyncConnectionPool[AsyncConnection[Any]]):
 
 
 def lend(connection: Connection[Any]) -> None:
-    """Note that a connection is being used."""
+    """Record that a connection is in use."""
     _in_use.add(connection)
 
 
 def give_back(connection: Connection[Any]) -> None:
-    """Note that a connection is no longer used."""
+    """Record that a connection is no longer in use."""
     _in_use.discard(connection)
 
 
 def refuse_while_away() -> None:
-    """Raises psycopg.OperationalError while the database is known not to answer."""
+    """Raises psycopg.OperationalError during an outage."""
     if _away_for_s() > REFUSE_AFTER_S:
         raise psycopg.OperationalError("the database does not answer")
 
 
 async def watch(away_for_s: Callable[[], float]) -> None:
-    """For ever: have `refuse_while_away` go by `away_for_s`, and hang up what waits for a database that is away."""
+    """For ever: detect outages by `away_for_s`, and shut down the connections that wait for the database."""
     global _away_for_s
     _away_for_s = away_for_s
     while True:
@@ -73,6 +73,7 @@ async def watch(away_for_s: Callable[[], float]) -> None:
 
 
 def hang_up(connection: Connection[Any] | AsyncConnection[Any]) -> None:
-    """End a connection from outside: what waits for its answer fails. Cancelling would wait for the server itself."""
+    """Shut down a connection, so that whatever waits for its answer fails. Cancelling would wait for the server
+    itself."""
     with contextlib.suppress(OSError, psycopg.Error), duplicate(connection.fileno()) as same:
         same.shutdown(socket.SHUT_RDWR)

@@ -1,4 +1,4 @@
-"""Monthly partitions of the append-only tables: made ahead of time, and in migrations for the first months."""
+"""Monthly partitions of append-only tables: created ahead of time, and for the first months in migrations."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _tables: set[str] = set()
 
 
 def register_partitioned(*tables: str) -> None:
-    """Have the monthly partitions of an app's tables made ahead of time. From `ready`."""
+    """Register tables whose monthly partitions are created ahead of time. From `ready`."""
     _tables.update(tables)
 
 
@@ -28,12 +28,12 @@ def month_after(month: dt.date) -> dt.date:
 
 
 def partition_statement(table: str, month: dt.date) -> str:
-    """The statement that makes the partition of `table` for the month that begins at `month`; safe to repeat."""
+    """The statement that creates the partition of `table` for the month that begins at `month`; safe to repeat."""
     return _CREATE.format(table=table, year=month.year, month=month.month, start=month, end=month_after(month))
 
 
 def ensure_partitions(today: dt.date) -> None:
-    """Make the partitions of this month and the next ones. A row outside of them goes into the default partition."""
+    """Create the partitions of this month and the next ones. Rows outside go into the default partition."""
     month = today.replace(day=1)
     with connection.cursor() as cursor:
         for _ in range(MONTHS_AHEAD + 1):

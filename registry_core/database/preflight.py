@@ -1,8 +1,7 @@
-"""What is looked at before a process works on the database: that it can be reached, is one that we can use, and has
-the tables that this release works on.
+"""Checks before a process uses the database: that it is reachable, supported, and has the tables of this release.
 
-A database that is away is waited for, as it may come a moment later than we do. Whatever only a person can repair is a
-ConfigError, which names the setting and the remedy.
+An unreachable database is waited for, since it may start a moment later than this process. Whatever only a person can
+fix is a ConfigError, which names the setting and the remedy.
 """
 
 from __future__ import annotations
@@ -41,16 +40,16 @@ _log = get_logger("portolan.database")
 
 @dataclass(frozen=True, slots=True)
 class SchemaState:
-    """Migrations, `app.name`, that the code has and the database has not, and the other way round."""
+    """Migrations, as `app.name`, that only the code has, and those that only the database has."""
 
     missing: list[str]
     unknown: list[str]
 
 
 def require_database(config: Config, *, wait_s: float = WAIT_S) -> None:
-    """Return when the database answers and is one that this release can work on.
+    """Return when the database answers and can be used by this release.
 
-    Raises ConfigError when a person must do something, psycopg.OperationalError when it stays away for `wait_s`.
+    Raises ConfigError if a person must act, psycopg.OperationalError if it stays unreachable for `wait_s`.
     """
     with connected(config.database_dsn, wait_s=wait_s) as connection:
         require_usable(connection)
@@ -81,8 +80,8 @@ def connected(
 
 
 def require_usable(connection: psycopg.Connection[Any]) -> None:
-    """Raises ConfigError for a server that is too old, a database of another encoding, one that takes no writes, and
-    one whose dates we cannot read."""
+    """Raises ConfigError for a server that is too old, a database with another encoding, one that is read-only, and one
+    with an unsupported date format."""
     place, version = place_of("database_url"), connection.info.server_version
     if version < MIN_VERSION * 10_000:
         raise ConfigError(
@@ -95,14 +94,14 @@ def require_usable(connection: psycopg.Connection[Any]) -> None:
     )
     if encoding != "UTF8":
         raise ConfigError(
-            f"{place}: the database {database} has the encoding {encoding}, and UTF8 is needed: make another by "
+            f"{place}: the database {database} has the encoding {encoding}, but UTF8 is needed: create another with "
             f"CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0"
         )
     if is_standby:
-        raise ConfigError(f"{place}: the server is a standby, which takes no writes: name the primary")
+        raise ConfigError(f"{place}: the server is a standby, which is read-only: use the primary")
     if is_read_only:
         raise ConfigError(
-            f"{place}: the database {database} takes no writes, by the setting default_transaction_read_only: turn it "
+            f"{place}: the database {database} is read-only, by the setting default_transaction_read_only: turn it "
             "off for the server, the database and the role (hosted servers turn it on when their disk is full)"
         )
     if not dates.startswith("ISO"):
@@ -113,10 +112,10 @@ def require_usable(connection: psycopg.Connection[Any]) -> None:
 
 
 def require_current(state: SchemaState, *, allows_newer: bool) -> None:
-    """Raises ConfigError when the database is behind the code, or ahead of it and that is not allowed."""
+    """Raises ConfigError if the database is older than the code, or newer and that is not allowed."""
     if state.missing:
         raise ConfigError(
-            f"the database is behind this release, {_counted(state.missing)} missing: run `portolan migrate`"
+            f"the database is older than this release, {_counted(state.missing)} missing: run `portolan migrate`"
         )
     if state.unknown and not allows_newer:
         raise ConfigError(
@@ -126,8 +125,8 @@ def require_current(state: SchemaState, *, allows_newer: bool) -> None:
 
 
 def schema_state(connection: psycopg.Connection[Any]) -> SchemaState:
-    """How the database's migrations differ from those of the code; Django must be set up. Raises ConfigError when the
-    database lets us see none of them."""
+    """The difference between the database's migrations and those of the code; Django must be set up. Raises ConfigError
+    if the role may not read them."""
     applied = _applied(connection)
     known = {f"{app.label}.{name}" for app in apps.get_app_configs() for name in _migrations_of(app.name)}
     return SchemaState(sorted(known - applied), sorted(applied - known))
@@ -146,14 +145,14 @@ def _applied(connection: psycopg.Connection[Any]) -> set[str]:
 
 
 def _migrations_of(package: str) -> list[str]:
-    """The names of a package's migrations. They are not imported: that takes long, and memory in each process."""
+    """The names of a package's migrations. They are not imported, which would take time, and memory in each process."""
     spec = find_spec(f"{package}.migrations")
     folders = spec.submodule_search_locations if spec is not None else None
     return [module.name for module in pkgutil.iter_modules(folders or []) if not module.ispkg]
 
 
 def _refuse_what_stays(error: psycopg.OperationalError, *, key: str) -> None:
-    """Raises ConfigError when trying again would not help."""
+    """Raises ConfigError if trying again would not help."""
     place, message = place_of(key), _one_line(error)
     if host := _NO_HOST.search(message):
         raise ConfigError(

@@ -1,8 +1,8 @@
-"""A time limit for what REST and the console read: Postgres ends what takes longer, and the client gets 503.
+"""A time limit for reads by REST and the console: Postgres cancels longer statements, and the client gets 503.
 
-Changes have no limit: what they wait for is a lock that somebody else gives back. Behind a transaction pooler the limit
-cannot be an option of the connection, nor a setting of the session, which others would find there; there it is set for
-the transaction in which all statements of a request then run.
+Changes have no limit: they wait for locks that other transactions release. Behind a transaction pooler the limit can be
+neither an option of the connection nor a setting of the session, which other clients would inherit; there it is set for
+a transaction that contains all statements of a request.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ READING: Final = frozenset({"GET", "HEAD"})
 
 
 class ReadLimitMiddleware:
-    """Runs requests that change nothing under the limit `read_timeout_s`. The outermost, as sessions are read too."""
+    """Runs requests that change nothing under the limit `read_timeout_s`. The outermost middleware, because sessions
+    are read too."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
@@ -35,7 +36,7 @@ class ReadLimitMiddleware:
 
 @contextmanager
 def limited_reads() -> Iterator[None]:
-    """Run the statements of the block under the limit. Does nothing where it is 0."""
+    """Run the statements of the block under the limit; none if it is 0."""
     config = get_config()
     if config.database_direct_url is not None and config.read_timeout_s:
         with _limited_transaction(config.read_timeout_s * 1000):
@@ -50,7 +51,7 @@ def limited_reads() -> Iterator[None]:
 
 @contextmanager
 def _limited_transaction(limit_ms: int) -> Iterator[None]:
-    """Begins with the first statement of the block: what asks the database nothing does not wait for it."""
+    """Begins with the first statement of the block: a request without statements does not wait for the database."""
     has_begun = False
     with ExitStack() as begun:
 

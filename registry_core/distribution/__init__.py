@@ -1,1 +1,1 @@
-"""The data path: the OCI endpoint and the token endpoint, asynchronous and beside Django."""
+"""The data path: the OCI endpoint and the token endpoint, asynchronous, beside Django."""

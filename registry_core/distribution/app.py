@@ -1,4 +1,4 @@
-"""The OCI endpoint as a whole: a request in, a response out, whatever happens in between."""
+"""The OCI endpoint as a whole: from a request to a response, including errors."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from registry_core.http.messages import ClientGone, Request, Response, TooManyBo
 
 
 async def answer(request: Request, services: Services) -> Response:
-    """Answer a request to /v2/. Raises ClientGone and TooManyBodies, which are not answered by an endpoint."""
+    """Answer a request to /v2/. Raises ClientGone and TooManyBodies, which the server adapter handles."""
     try:
         return await _handle(request, services)
     except (ClientGone, TooManyBodies):

@@ -1,4 +1,4 @@
-"""Blobs: read (whole or a part) and deleted. OCI distribution-spec 1.1, "Pulling blobs", "Deleting blobs"."""
+"""Blobs: read (in whole or in part) and deleted. OCI distribution-spec 1.1, "Pulling blobs", "Deleting blobs"."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ async def get(request: Request, services: Services, name: str, digest_text: str)
 
 
 async def delete(request: Request, services: Services, name: str, digest_text: str) -> Response:
-    """DELETE: the repository's link to the blob."""
+    """DELETE: remove the repository's link to the blob."""
     identity, repository = await deletable(request, services, name)
     digest = Digest.parse(digest_text)
     await threads.run(delete_blob, repository=repository, digest=digest, cause=cause_of(request, identity))
@@ -74,7 +74,7 @@ async def delete(request: Request, services: Services, name: str, digest_text: s
 async def _load(
     request: Request, services: Services, identity: Identity, repository: RepositoryRef, digest: Digest
 ) -> BlobRef:
-    """The blob, which a provider of the project may have to get. Raises BlobUnknown."""
+    """The blob, possibly fetched by a provider of the project. Raises BlobUnknown."""
     blob = await _find(services, repository, digest)
     if blob is None and policies.providers(repository.project):
         cause, project = cause_of(request, identity), repository.project
@@ -102,7 +102,7 @@ async def _find(services: Services, repository: RepositoryRef, digest: Digest) -
 
 
 def _lost(request: Request, blob: BlobRef, error: ObjectMissing) -> BlobUnknown:
-    """404 and not 503: clients then push the blob again, which is what heals it."""
+    """404 and not 503: clients then push the blob again, which heals it."""
     _log.error(
         "a blob's object is lost: `portolan storage check --repair` looks for it, and pushing the blob again heals it",
         request_id=request.id,
@@ -118,7 +118,7 @@ def _lost(request: Request, blob: BlobRef, error: ObjectMissing) -> BlobUnknown:
 
 
 async def _answer(request: Request, services: Services, blob: BlobRef, headers: list[Header]) -> Response:
-    """The answer for a blob whose object is there. HEAD looks for it as GET does. Raises ObjectMissing."""
+    """The response for a blob whose object exists. HEAD checks the object as GET does. Raises ObjectMissing."""
     size, store = blob.size_bytes, store_named(blob.store)
     where = await _locate(services, store, blob)
     if request.method == "HEAD":
@@ -149,7 +149,7 @@ async def _answer(request: Request, services: Services, blob: BlobRef, headers: 
 
 
 async def _parts(store: ObjectStore, blob: BlobRef, ranges: list[Range], headers: list[Header]) -> Response:
-    """Several ranges: each a part of one body, which passes through us wherever the blob lies."""
+    """Several ranges: one multipart body, which is relayed wherever the blob is stored."""
 
     def read(start: int, end: int) -> Iterator[bytes]:
         return store.read(blob.storage_key, start=start, end=end)
@@ -160,8 +160,8 @@ async def _parts(store: ObjectStore, blob: BlobRef, ranges: list[Range], headers
 
 
 def _standing_on_its_url(services: Services, blob: BlobRef, response: Response) -> list[Basis | None]:
-    """Until when an answer that no file stands for may be remembered: no longer than the URL that it sends to, or that
-    a GET would send to. What passes through us has none, and is looked for each time."""
+    """Until when a response without a file may be cached: until its redirect URL expires (for HEAD, the URL of the
+    corresponding GET). Relayed responses have no URL and are not cached."""
     if response.file is not None:
         return []
     is_redirect = response.status == 307
@@ -173,15 +173,15 @@ def _standing_on_its_url(services: Services, blob: BlobRef, response: Response) 
 
 
 def _begun(chunks: Iterator[bytes]) -> Iterator[bytes]:
-    """The chunks, the first of which is there: an object that cannot be read is an error before the answer begins."""
+    """The chunks, after the first one has arrived: an unreadable object is then an error before the response begins."""
     return chain([next(chunks, b"")], chunks)
 
 
 async def _locate(services: Services, store: ObjectStore, blob: BlobRef) -> Path | SignedUrl | None:
-    """Where a client finds an object by itself; None when it is to pass through us. Raises ObjectMissing.
+    """The URL at which a client can read an object directly; None if it is to be relayed. Raises ObjectMissing.
 
-    Who may have it was decided before: a signed URL is remembered for a part of its life, because finding the object
-    and signing takes milliseconds in a thread, and many clients pull the same image.
+    Access was checked before. A signed URL is reused for a part of its life, because checking the object and signing
+    take milliseconds in a thread, and many clients pull the same image.
     """
     if store.name == FilesystemStore.name:
         return _file(store, blob)
@@ -196,29 +196,29 @@ async def _locate(services: Services, store: ObjectStore, blob: BlobRef) -> Path
 
 
 def _file(store: ObjectStore, blob: BlobRef) -> Path:
-    """The file. Looking at it takes microseconds, and the server says nothing useful of one that is not there."""
+    """The file. Checking it takes microseconds, and the server's own error for a missing file is not usable."""
     path = store.locate(blob.storage_key)
     assert isinstance(path, Path)  # noqa: S101 for the type checker
     try:
         is_whole = os.stat(path).st_size == blob.size_bytes
     except FileNotFoundError:
         if not path.parent.exists():
-            raise StorageError("reading an object: its folder is not there, is the disk mounted?") from None
+            raise StorageError("reading an object: its folder is missing, is the disk mounted?") from None
         is_whole = False
     except OSError as error:
         raise StorageError(f"reading an object: {os.strerror(error.errno or 0)}") from error
     if not is_whole:
-        raise ObjectMissing("reading an object: it is not there, or has another size")
+        raise ObjectMissing("reading an object: it is missing, or has another size")
     return path
 
 
 def _found(store: ObjectStore, blob: BlobRef) -> Path | SignedUrl | None:
     if store.size_bytes(blob.storage_key) != blob.size_bytes:
-        raise ObjectMissing("looking for an object: it is not there, or has another size")
+        raise ObjectMissing("looking for an object: it is missing, or has another size")
     return store.locate(blob.storage_key)
 
 
 def _is_range_wanted(request: Request, blob: BlobRef) -> bool:
-    """RFC 9110 §13.1.5: with `If-Range` only while the client's copy is this one."""
+    """RFC 9110 §13.1.5: with `If-Range` only if the client's copy is this one."""
     condition = request.headers.get("if-range", "")
     return request.method == "GET" and (not condition or condition.strip() == f'"{blob.digest}"')

@@ -1,4 +1,4 @@
-"""The base of the API and the catalog of repositories."""
+"""The base of the API, and the catalog of repositories."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from registry_core.http import threads
 from registry_core.http.messages import Request, Response, json_response
 
 SCOPE = "registry:catalog:*"
-REFUSED = "unauthorized to list catalog"  # Harbor's words, for which clients look
+REFUSED = "unauthorized to list catalog"  # Harbor's words, which clients look for
 REMEMBERED_S = 1.0
 
 
 async def base(request: Request, services: Services) -> Response:
-    """GET /v2/: whether this is a registry and the caller is known to it. OCI distribution-spec 1.1 end-1."""
+    """GET /v2/: whether this is a registry and the caller is authenticated. OCI distribution-spec 1.1 end-1."""
     identity = await identify(request, services)
     if identity.subject.is_anonymous and identity.claims is None:
         raise unauthorized(request, "authentication required: log in first")
@@ -41,7 +41,7 @@ async def list_repositories(request: Request, services: Services) -> Response:
 
 
 async def _remembered(request: Request, services: Services, subject: Subject, last: str, limit: int) -> list[str]:
-    """The names after `last`. A repository that another machine made is in them a second later at the most."""
+    """The names after `last`, cached. A repository that another machine created appears up to a second later."""
     key = (subject.kind, subject.id, last, limit)
     found = services.catalogs.get(key)
     if found is None:
@@ -54,7 +54,7 @@ async def _remembered(request: Request, services: Services, subject: Subject, la
 
 
 async def _reach(request: Request, services: Services, subject: Subject) -> Reach:
-    """Of which projects the subject may list the repositories. Raises OciError when it may not list any."""
+    """The projects whose repositories the subject may list. Raises OciError if it may not list any."""
     key = (subject.kind, subject.id)
     reach = services.reaches.get(key)
     if reach is None:
@@ -74,5 +74,5 @@ def _looked_up(subject: Subject) -> Reach | None:
 
 
 def _refused(request: Request) -> OciError:
-    message = f"{REFUSED}: it is for administrators, and for robots with the permission to read it"
+    message = f"{REFUSED}: only administrators, and robots with the permission, may read it"
     return unauthorized(request, message, scope=SCOPE, reason="insufficient_scope", code="DENIED")

@@ -1,4 +1,4 @@
-"""Errors of the OCI endpoint: one place where what went wrong becomes a status, a code and a body.
+"""Errors of the OCI endpoint: the one place where an exception becomes a status, a code and a body.
 
 OCI distribution-spec 1.1 §error-codes.
 """
@@ -22,7 +22,7 @@ _log = structlog.get_logger(__name__)
 
 
 class OciError(Exception):
-    """An answer that is an error: raised in a handler, sent as it is."""
+    """An error response: raised in a handler, sent as it is."""
 
     def __init__(
         self, status: int, code: str, message: str, detail: Any = None, headers: list[Header] | None = None
@@ -54,7 +54,7 @@ _CONTENT: dict[type[content.ContentError], tuple[int, str]] = {
 
 
 def respond(request: Request, error: Exception) -> Response | None:
-    """The answer for a known error; None for one that nobody foresaw."""
+    """The response for an expected error; None for an unexpected one."""
     known = _translate(request, error)
     if known is None:
         return None
@@ -65,9 +65,9 @@ def respond(request: Request, error: Exception) -> Response | None:
 
 
 def unforeseen(request: Request) -> Response:
-    """The answer while an exception is handled that is nobody's fault but ours; it goes to the log."""
-    _log.exception("a request failed for a reason nobody foresaw", request_id=request.id, path=request.path)
-    message = f"the registry failed; its log has the reason under {request.id}"
+    """The response while an unexpected exception is handled, which is logged."""
+    _log.exception("a request failed unexpectedly", request_id=request.id, path=request.path)
+    message = f"the registry failed: ask its administrator, the log has the reason under {request.id}"
     return json_response(500, {"errors": [{"code": "UNKNOWN", "message": message}]})
 
 
@@ -112,7 +112,7 @@ def _out_of_order(request: Request, error: content.UploadOutOfOrder) -> OciError
 def unauthorized(
     request: Request, message: str, *, scope: str = "", reason: str = "", code: str = "UNAUTHORIZED"
 ) -> OciError:
-    """A 401 that says where a token comes from (and which scope it needs, and why this one does not do)."""
+    """A 401 that names the token endpoint (with the required scope, and why the present token is insufficient)."""
     challenge = f'Bearer realm="{request.base_url}/service/token",service="harbor-registry"'
     challenge += f',scope="{scope}"' if scope else ""
     challenge += f',error="{reason}"' if reason else ""

@@ -1,4 +1,4 @@
-"""From what was asked to what is granted: scopes looked up and bound to ids. Synchronous, on Django's database."""
+"""From requested scopes to grants bound to ids. Synchronous, on Django's database."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ CATALOG: Final = ("registry", "catalog")
 
 @dataclass(frozen=True, slots=True)
 class Living:
-    """The ids of the projects and repositories that were asked for and live."""
+    """The ids of the requested projects and repositories that are living."""
 
     projects: dict[str, int]
     repositories: dict[RepositoryName, int]
 
 
 def grants_for(*, subject: Subject, scopes: Sequence[Scope]) -> list[Grant]:
-    """One grant per scope: the actions asked for that the subject has now, possibly none."""
+    """One grant per scope: the requested actions that the subject has now, possibly none."""
     names = names_in(scopes)
     living = _living(_locate(names.values()))
-    # Also of a project that is not there, which takes as long as one in which the subject may do nothing.
+    # Also for a nonexistent project, which takes as long as one in which the subject has no permission.
     wanted = {living.projects.get(name.project, NO_PROJECT) for name in names.values()}
     held = authority().actions_by_project(subject=subject, project_ids=wanted)
     return grants_on(subject=subject, scopes=scopes, names=names, living=living, held=held)
@@ -43,12 +43,12 @@ def grants_on(
     living: Living,
     held: dict[int, frozenset[str]],
 ) -> list[Grant]:
-    """The same from what is known already: which names live, and what the subject may do in each project."""
+    """The same from cached facts: which names exist, and the subject's permissions in each project."""
     return [_grant(scope, names.get(scope.name), living, held, subject) for scope in scopes]
 
 
 def names_in(scopes: Sequence[Scope]) -> dict[str, RepositoryName]:
-    """The repositories' names among the scopes, by what was asked."""
+    """The repositories' names in the scopes, by scope."""
     return {scope.name: name for scope in scopes if scope.type == "repository" and (name := _name(scope.name))}
 
 
@@ -70,7 +70,7 @@ def _grant(
     project_id = living.projects.get(name.project) if name and scope.type == "repository" else None
     actions = _asked(scope, held.get(project_id, NO_ACTIONS)) if project_id is not None else ()
     is_push_refused = name is not None and PUSH in scope.actions and PUSH not in actions
-    if name is None or not actions:  # the ids would tell a stranger that the project and the repository exist
+    if name is None or not actions:  # the ids would reveal that the project and the repository exist
         return Grant(scope.type, scope.name, (), is_push_refused=is_push_refused)
     return Grant(scope.type, scope.name, actions, project_id, living.repositories.get(name), is_push_refused)
 

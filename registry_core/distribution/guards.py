@@ -1,7 +1,7 @@
-"""What stands above a handler: the name is one, the caller is known, and may do this here.
+"""Checks before a handler runs: the name is valid, the caller is authenticated, and has permission here.
 
-A token narrows what its subject may do, it never widens it: the grant must be in the token *and* the subject must
-have the right now.
+A token restricts its subject's permissions and never extends them: the grant must be in the token *and* the subject
+must have the permission now.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ NOWHERE: Final = Located(None, None, None)
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """A project (None: there is none of that name) and what a subject may do there now."""
+    """A project (None: none with that name) and the subject's actions there now."""
 
     project: ProjectRef | None
     actions: frozenset[str]
@@ -52,7 +52,7 @@ class Standing:
 
 @dataclass(slots=True)
 class Target:
-    """Where something is to be pushed to; `repository` is None when there is none of that name yet."""
+    """The target of a push; `repository` is None if there is none with that name yet."""
 
     project: ProjectRef
     name: RepositoryName
@@ -60,8 +60,8 @@ class Target:
     cause: Cause
 
     async def made(self, ask_for_content: Callable[[RepositoryRef], None]) -> RepositoryRef:
-        """The repository, made if need be. `ask_for_content`: asks whether policies allow what is about to come into
-        it. Raises Refused."""
+        """The repository, created if necessary. `ask_for_content`: asks whether policies allow the content that is
+        about to be stored. Raises Refused."""
         if self.repository is None:
             self.repository = await threads.run(
                 ensure_repository,
@@ -74,7 +74,7 @@ class Target:
 
 
 class _Place(NamedTuple):
-    """Where it is remembered what a subject may do in a project, and which generation that depends on."""
+    """Where the cache has a subject's actions in a project, and the generation that they depend on."""
 
     cache: GenerationCache[frozenset[str]]
     key: tuple[int, int, int | str]
@@ -83,12 +83,12 @@ class _Place(NamedTuple):
 
 
 async def readable_project(request: Request, services: Services, name: str) -> tuple[Identity, Located]:
-    """The caller and what `name` means, when the caller may pull there; the repository need not exist."""
+    """The caller and the meaning of `name`, if the caller may pull there; the repository need not exist."""
     return await _admitted(request, services, name, PULL)
 
 
 async def readable(request: Request, services: Services, name: str) -> tuple[Identity, RepositoryRef]:
-    """The caller and the repository, when the caller may pull from it. Raises RepositoryUnknown."""
+    """The caller and the repository, if the caller may pull from it. Raises RepositoryUnknown."""
     identity, located = await _admitted(request, services, name, PULL)
     return identity, _existing(located, name)
 
@@ -101,7 +101,7 @@ async def existing(
     kind: Literal["manifest", "blob"],
     reference: str | Digest,
 ) -> RepositoryRef:
-    """The repository in which content is asked for; a provider of the project may make it with that content. Raises
+    """The repository that content is requested from; a provider of the project may create it with that content. Raises
     RepositoryUnknown."""
     project, name = located.project, RepositoryName.parse(request.repository)
     if located.repository is None and project is not None and policies.providers(project):
@@ -112,13 +112,13 @@ async def existing(
 
 
 async def deletable(request: Request, services: Services, name: str) -> tuple[Identity, RepositoryRef]:
-    """The caller and the repository, when the caller may delete from it. Raises RepositoryUnknown."""
+    """The caller and the repository, if the caller may delete from it. Raises RepositoryUnknown."""
     identity, located = await _admitted(request, services, name, "delete")
     return identity, _existing(located, name)
 
 
 async def writable(request: Request, services: Services, name: str) -> tuple[Identity, Target]:
-    """The caller and where it may push to. Raises RepositoryUnknown."""
+    """The caller and the target of its push. Raises RepositoryUnknown."""
     identity, located = await _admitted(request, services, name, PUSH)
     if located.project is None:
         raise RepositoryUnknown(f"there is no project for {name}")
@@ -127,18 +127,19 @@ async def writable(request: Request, services: Services, name: str) -> tuple[Ide
 
 
 async def uploading(request: Request, services: Services, name: str) -> tuple[Identity, RepositoryRef]:
-    """The caller and the repository that an upload of his may be going to. Raises UploadUnknown when there is none."""
+    """The caller and the target repository of an upload in progress. Raises UploadUnknown if the repository does not
+    exist."""
     identity, located = await _admitted(request, services, name, PUSH)
     if located.repository is None:
-        raise UploadUnknown("there is no such upload: begin one first")
+        raise UploadUnknown("this upload does not exist: begin one first")
     return identity, located.repository
 
 
 async def source_of_mount(services: Services, identity: Identity, name: str) -> RepositoryRef | None:
-    """The repository to mount from, when the subject may pull from it; None otherwise, whatever the reason.
+    """The repository to mount from, if the subject may pull from it; None otherwise, for any reason.
 
-    The subject's own rights decide, not its token's scopes: clients ask for a token of the repository that they push
-    to.
+    The subject's own permissions decide, not its token's scopes: clients request a token for the repository that they
+    push to.
     """
     parsed = RepositoryName.parse(name)
     standing = await standing_in(services, identity, parsed.project)
@@ -148,9 +149,9 @@ async def source_of_mount(services: Services, identity: Identity, name: str) -> 
 
 
 async def locate(services: Services, name: RepositoryName, project: ProjectRef | None) -> Located:
-    """What a name means now, from memory where that is still true, for somebody with rights in `project`.
+    """The current meaning of a name, from the cache while that is valid, for a subject with permissions in `project`.
 
-    Nothing when the name belongs to another project by now: the rights are not for that one.
+    Empty if the name belongs to another project by now: the permissions are not for that one.
     """
     known = services.names.get(str(name))
     if known is None:
@@ -161,7 +162,7 @@ async def locate(services: Services, name: RepositoryName, project: ProjectRef |
 async def locate_all(
     services: Services, projects: Mapping[RepositoryName, ProjectRef | None]
 ) -> dict[RepositoryName, Located]:
-    """The same for several names, each with its project; all that is not remembered, by one statement."""
+    """The same for several names, each with its project; one statement for all that are not cached."""
     found = {name: known for name in projects if (known := services.names.get(str(name))) is not None}
     missing = [name for name in projects if name not in found]
     if missing:
@@ -178,11 +179,10 @@ def _is_in(located: Located, project: ProjectRef | None) -> bool:
 
 
 async def standing_in(services: Services, identity: Identity, project: str) -> Standing:
-    """What the subject is in the project of this name now, whatever its token says.
+    """The subject's actions in the project of this name now, regardless of its token.
 
-    It takes the same look-ups, and they are remembered alike, whether there is no such project or the subject may do
-    nothing there. Nothing below the project is looked up for those who may do nothing: how long the answer takes tells
-    them no name.
+    The look-ups and the caching are the same whether the project does not exist or the subject has no permission in it.
+    Nothing below the project is looked up for subjects without permission: the response time reveals no names.
     """
     known = services.projects.get(project)
     place = _place(services, identity.subject, project, known)
@@ -193,15 +193,15 @@ async def standing_in(services: Services, identity: Identity, project: str) -> S
 
 
 async def standings_in(services: Services, identity: Identity, projects: Collection[str]) -> dict[str, Standing]:
-    """The same for several projects by name; all that is not remembered, by as many statements as for one."""
+    """The same for several projects by name; for all that are not cached, as many statements as for one."""
     found = await _projects_named(services, projects)
     held = await _actions(services, identity, found)
     return {name: Standing(project, held[name]) for name, project in found.items()}
 
 
 async def is_pushing(services: Services, identity: Identity, repository: RepositoryRef) -> bool:
-    """Whether the caller could push to the repository with what it came with: then it asks to find out what it need not
-    push."""
+    """Whether the caller could push to the repository with its credentials: its requests may then be checks of what it
+    need not push."""
     if identity.claims is not None and not identity.claims.grants_push(str(repository.name)):
         return False
     project = repository.project
@@ -209,7 +209,7 @@ async def is_pushing(services: Services, identity: Identity, repository: Reposit
 
 
 async def _projects_named(services: Services, names: Collection[str]) -> dict[str, ProjectRef | None]:
-    """The living projects of the names, from memory where that is still true; that there is none is remembered too."""
+    """The living projects with these names, from the cache while that is valid; nonexistence is cached too."""
     found: dict[str, ProjectRef | None] = {name: services.projects.get(name) for name in names}
     missing = [name for name, project in found.items() if project is None and services.absences.get(name) is None]
     if not missing:
@@ -219,7 +219,7 @@ async def _projects_named(services: Services, names: Collection[str]) -> dict[st
         found[name] = project
         if project is not None:
             services.projects.put(name, project, seen=seen[name])
-        else:  # apart from the living, which nobody shall be able to push out by asking for names that he makes up
+        else:  # in a separate cache: made-up names must not displace existing ones
             services.absences.put(name, NO_ACTIONS, seen=seen[name])
     return found
 
@@ -227,7 +227,7 @@ async def _projects_named(services: Services, names: Collection[str]) -> dict[st
 async def _actions(
     services: Services, identity: Identity, projects: Mapping[str, ProjectRef | None]
 ) -> dict[str, frozenset[str]]:
-    """What the subject may do now in each of the projects, by its name."""
+    """The subject's actions in each of the projects now, by its name."""
     subject = identity.subject
     places = {name: _place(services, subject, name, project) for name, project in projects.items()}
     found = {name: known for name, place in places.items() if (known := place.cache.get(place.key)) is not None}
@@ -248,7 +248,7 @@ def _place(services: Services, subject: Subject, name: str, project: ProjectRef 
 
 
 def _rights(subject: Subject, project_ids: Collection[int]) -> tuple[dict[int, frozenset[str]], float]:
-    """The actions by project, and for how many seconds they may be remembered."""
+    """The actions by project, and for how many seconds they may be cached."""
     allowed = authority().actions_by_project(subject=subject, project_ids=project_ids)
     return allowed, remembered_for_s(ends_at_s(subject), at_most_s=ACTIONS_REMEMBERED_S)
 
@@ -280,7 +280,8 @@ def _existing(located: Located, name: str) -> RepositoryRef:
 
 
 def _token_allows(identity: Identity, located: Located, name: str, action: str) -> bool:
-    """Whether the token grants the action on what the name means now, which may be another than when it was issued."""
+    """Whether the token grants the action on the current meaning of the name, which may have changed since it was
+    issued."""
     if identity.claims is None:
         return True
     if located.project is None:
@@ -294,10 +295,10 @@ def _token_allows(identity: Identity, located: Located, name: str, action: str) 
 
 
 def _refusal(request: Request, identity: Identity, name: str, action: str, *, allowed: frozenset[str]) -> OciError:
-    """The answer for someone who may not do this here.
+    """The error for a caller without permission.
 
-    401 where logging in or another token would help, 403 where only another role would. Who is about to push gets 404
-    for HEAD, whose answer has no body: the client then goes on to the request whose answer says what to do.
+    401 if signing in or another token would help, 403 if only another role would. A caller that is about to push gets
+    404 for HEAD, whose response has no body: the client then sends the request whose error says what to do.
     """
     if request.method == "HEAD" and identity.claims is not None and identity.claims.is_push_refused(name):
         return OciError(404, "NAME_UNKNOWN", _refusal_message(name, action, allowed))
@@ -306,7 +307,7 @@ def _refusal(request: Request, identity: Identity, name: str, action: str, *, al
         message = f"{_refused(name, action)}: authentication required: log in first"
         return unauthorized(request, message, scope=_scope(name, action), reason=reason)
     if action in allowed:
-        message = f"{_refused(name, action)}: the token does not allow it: fetch one for that"
+        message = f"{_refused(name, action)}: the token does not grant it: fetch a token for this scope"
         return unauthorized(request, message, scope=_scope(name, action), reason=reason, code="DENIED")
     return OciError(403, "DENIED", _refusal_message(name, action, allowed))
 
@@ -316,7 +317,7 @@ def _scope(name: str, action: str) -> str:
 
 
 def _refused(name: str, action: str) -> str:
-    """What every refusal begins with: scripts and clients look for these words, which are Harbor's."""
+    """The beginning of every refusal: scripts and clients look for these words, which are Harbor's."""
     return f"unauthorized to access repository: {name}, action: {action}"
 
 

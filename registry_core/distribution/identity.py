@@ -1,4 +1,5 @@
-"""Who is asking: the `Authorization` header verified, once, and remembered until it may have changed."""
+"""Authentication of a request: verifies the `Authorization` header once, and caches the result until it may have
+changed."""
 
 from __future__ import annotations
 
@@ -21,16 +22,16 @@ from registry_core.tokens.jwt import Claims, TokenError, verify
 if TYPE_CHECKING:
     from registry_core.distribution.services import Services
 
-GRANT_BYTES = 512  # in memory, of a token that may be deflated
+GRANT_BYTES = 512  # in memory, for a grant of a token, which may be deflated
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """A subject, the token it came with (None: it came with its own credentials, or with none), and the version of its
+    """A subject, its token (None: it authenticated with its own credentials, or anonymously), and the version of its
     credentials.
 
-    `rights` is the same for two who get the same answers to everything: clients fetch a new token for each pull, and it
-    says what the last one said.
+    `rights` is equal for two identities that get the same answers to everything: clients fetch a new token for each
+    pull, with the same content as the previous one.
     """
 
     subject: Subject
@@ -44,15 +45,15 @@ class Identity:
 
 def _rights_of(subject: Subject, claims: Claims | None) -> bytes:
     access = None if claims is None else claims.access
-    # Only of a repository that was not there yet does it matter when the token was made.
+    # When the token was issued matters only for a repository that did not exist yet.
     made_at = claims.iat if claims is not None and any(grant.rid is None for grant in claims.access) else 0
     return sha256(msgspec.json.encode((subject.key, subject.name, access, made_at))).digest()
 
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """Whom credentials are for, as he is now. `expires_at_s`: when that ends by the clock alone, in seconds since the
-    epoch."""
+    """The account behind a credential, as currently stored. `expires_at_s`: epoch seconds at which it expires without
+    any change (robots)."""
 
     subject: Subject
     credential_version: int
@@ -63,7 +64,7 @@ _NOBODY = Identity(ANONYMOUS, None, 0)
 
 
 def credentials_key(header: str) -> bytes:
-    """Under what an identity is remembered: never the credentials themselves. Empty without an `Authorization`."""
+    """The cache key of an identity: never the credentials themselves. Empty without an `Authorization`."""
     return sha256(header.encode()).digest() if header else b""
 
 
@@ -87,7 +88,7 @@ async def _verify(header: str, key: bytes, request: Request, services: Services)
         return await _bearer(credentials.strip(), key, services)
     if scheme.lower() == "basic":
         sign_in = partial(_basic, credentials.strip(), key, request.address, services)
-        # Whose generation that looks at is known only afterwards: all of them may matter.
+        # The generations that this reads are known only afterwards: all of them may matter.
         seen = services.generations.total()
         return await services.signing_in.do((key, request.address), sign_in, seen=seen)
     raise Unauthenticated("the Authorization header is neither Basic nor Bearer")
@@ -110,7 +111,8 @@ async def _bearer(token: str, key: bytes, services: Services) -> Identity:
 
 
 async def _holder(claimed: Subject, services: Services) -> Holder:
-    """Who a token is for as he is now: clients fetch a new one for each repository. Raises Unauthenticated."""
+    """The account behind a token, as currently stored, cached because clients fetch a new token for each repository.
+    Raises Unauthenticated."""
     known = services.holders.get(claimed.key)
     if known is not None:
         return known
@@ -148,13 +150,13 @@ async def _basic(credentials: str, key: bytes, client: str, services: Services) 
         raise Unauthenticated("the Basic credentials are not base64 of name:password")
     check = partial(authority().authenticate, username=username, secret=secret, client=client)
     subject = await threads.run_sign_in(check)
-    # Whose generation to look at is known only now. Checked again under it, what is remembered below is what holds: a
-    # secret that was changed in between is refused here. The second check costs no password hash.
+    # The generation to depend on is known only now. The second check runs under it and decides what is cached below: a
+    # secret that was changed in between is refused here. It costs no password hash.
     seen = services.identities.begin([subject.key])
     holder = await threads.run(lambda: _as_he_is(check()))
     identity = Identity(holder.subject, None, holder.credential_version)
     ttl_s = remembered_for_s(holder.expires_at_s)
     services.identities.put(key, identity, seen=seen, size_bytes=512, ttl_s=ttl_s)
-    # Next he comes with the token that he signed in for.
+    # The client's next request will carry the token it has just obtained.
     services.holders.put(subject.key, holder, seen=seen, size_bytes=512, ttl_s=ttl_s)
     return identity

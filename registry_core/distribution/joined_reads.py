@@ -1,7 +1,7 @@
-"""What many requests want to read at the same time, read by one statement.
+"""Simultaneous reads, combined into one statement.
 
-A statement costs more on its way to Postgres and back than in it. So whoever asks while others are being answered
-waits for them and is then answered together with all who came meanwhile; whoever is alone does not wait.
+The round trip to Postgres costs more than the statement itself. So reads that arrive while others are in progress wait
+for these and are then answered by one statement; a read that is alone does not wait.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ KEYS_MAX = 64
 
 
 class JoinedReads(Generic[K, V]):
-    """Reads by key. A key is read after it was asked for, never by a statement that was on its way already: what a
-    client knows to be there is found."""
+    """Reads by key. A key is read after it was requested, never by a statement that was already in progress: content
+    that a client knows to exist is found."""
 
     def __init__(self, read: Callable[[list[K]], Awaitable[Mapping[K, V]]]) -> None:
-        """`read` finds the values of up to KEYS_MAX keys; what is not there it leaves out."""
+        """`read` finds the values of up to KEYS_MAX keys; missing ones are left out."""
         self._read = read
         self._waiting: dict[K, asyncio.Future[V | None]] = {}
         self._running = 0
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def get(self, key: K) -> V | None:
-        """The value of `key`; None when there is none. Raises what the statement raised, for all who waited for it."""
+        """The value of `key`; None if there is none. Raises what the statement raised, for every waiting caller."""
         answer = self._waiting.get(key)
         if answer is None:
             answer = self._waiting[key] = asyncio.get_running_loop().create_future()
@@ -44,8 +44,8 @@ class JoinedReads(Generic[K, V]):
         try:
             await self._read_waiting()
         finally:
-            # In the step that found nobody waiting: a task is done a step later, and who asked in between would wait
-            # for readers that have gone.
+            # In the same step that found no waiting reads: a task is done one step later, and reads that arrive in
+            # between would wait for a reader that has ended.
             self._running -= 1
 
     async def _read_waiting(self) -> None:
@@ -69,4 +69,4 @@ def _fail(answers: Iterable[asyncio.Future[V | None]], error: BaseException) -> 
             answer.cancel()
         else:
             answer.set_exception(error)
-            answer.exception()  # whoever waited may be gone
+            answer.exception()  # the waiting caller may be gone

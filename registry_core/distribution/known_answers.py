@@ -1,9 +1,9 @@
-"""Whole answers to who pulls a manifest or a blob again: remembered with everything that they were made from.
+"""Cached responses for repeated pulls of a manifest or a blob, with everything that they depend on.
 
-What the names mean, what somebody may do, which content that is and where it lies are memories of their own, each with
-the generations it was read under. An answer stands on all of these at once, so it is served exactly as long as each of
-them would be; what it saves is asking them one after the other. Who asks is looked up each time: an answer is for all
-whose credentials say the same.
+What a name means, the subject's actions, the content and its location are cached separately, each with the generations
+it was read under. A cached response depends on all of these at once, so it is served exactly as long as each of them is
+valid; it saves looking them up one after the other. The caller is authenticated each time: a response is shared by all
+callers whose credentials grant the same.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
     from registry_core.distribution.services import Services
 
 _METHODS = frozenset({"GET", "HEAD"})
-ANSWER_BYTES = 3072  # what an answer takes besides its body and its path
+ANSWER_BYTES = 3072  # the size of an entry besides its body and its path
 
 
 @dataclass(frozen=True, slots=True)
 class KnownAnswer:
-    """An answer, and what is to be counted (None: nothing) and logged of it."""
+    """A response, and what is to be counted (None: nothing) and logged for it."""
 
     status: int
     headers: tuple[Header, ...]
@@ -42,8 +42,7 @@ class KnownAnswer:
 
 
 def recall(method: str, path: str, headers: Mapping[str, str], services: Services) -> KnownAnswer | None:
-    """The answer to this request, when it was given before and nothing that it depends on has changed. Then the pull is
-    counted."""
+    """The cached response to this request, if nothing that it depends on has changed. Counts the pull."""
     if method not in _METHODS or not ("/manifests/" in path or "/blobs/" in path):
         return None
     if "if-none-match" in headers or "range" in headers:
@@ -56,7 +55,7 @@ def recall(method: str, path: str, headers: Mapping[str, str], services: Service
         rights = identity.rights
     known = services.answers.get((method, path, rights))
     if known is not None and known.file is not None and not known.file.is_whole_file():
-        return None  # who makes the answer anew says what is wrong
+        return None  # the handler reports what is wrong
     if known is not None and known.pull is not None:
         services.pulls.count(known.pull)
     return known
@@ -72,12 +71,12 @@ def remember(
     bases: list[Basis | None],
     pull: Pull | None = None,
 ) -> None:
-    """Keep the answer that `request` gets; the same for all who ask so, without `If-None-Match` and `Range`. `bases`:
-    what it depends on besides the name and the rights: that this is the content, where it lies, and the verdicts of
-    policies; None for what is not cached. `pull`: what is counted each time.
+    """Cache the response to `request`, for all equal requests without `If-None-Match` and `Range`. `bases`: what it
+    depends on besides the name and the permissions: the content, its location, and the verdicts of policies; None for
+    what cannot be cached. `pull`: what is counted each time.
 
-    What it was made from may have changed while it was made. So it stands on what is remembered now, and is kept only
-    when that says the same.
+    The inputs may have changed while the response was made. So the entry depends on the cached inputs as of now, and is
+    stored only if they are the same.
     """
     subject = identity.subject
     actions_key = (subject.kind, subject.id, repository.project.id)

@@ -36,9 +36,10 @@ LOOK_FOR_S = 1.0
 
 
 async def get(request: Request, services: Services, name: str, reference: str) -> Response:
-    """GET and HEAD: the manifest that a tag or a digest means.
+    """GET and HEAD: the manifest of a tag or a digest.
 
-    HEAD is 404 to who may push it while a blob of it is lost: by HEAD clients find out what they need not push.
+    HEAD is 404 for callers that may push it while one of its blobs is lost: clients use HEAD to find out what they need
+    not push.
     """
     identity, located = await readable_project(request, services, name)
     wanted = _reference(reference)
@@ -62,7 +63,7 @@ async def get(request: Request, services: Services, name: str, reference: str) -
         return Response(304, headers[1:3])
     response = Response(200, headers, manifest.content)
     if is_asked_before_push:
-        return response  # whether the blobs are there is looked up each time
+        return response  # the blobs are checked each time
     is_it = services.manifests.basis((repository.id, wanted), lambda known: known is manifest)
     known_answers.remember(
         request, services, response, identity=identity, repository=repository, bases=[is_it, *verdicts], pull=pull
@@ -71,13 +72,13 @@ async def get(request: Request, services: Services, name: str, reference: str) -
 
 
 async def put(request: Request, services: Services, name: str, reference: str) -> Response:
-    """PUT: store a manifest, and let the reference and every `tag` parameter point at it."""
+    """PUT: store a manifest, and point the reference and every `tag` parameter at it."""
     _, target = await writable(request, services, name)
     wanted = _reference(reference)
     tags = _tags(request, wanted)
     content = await _read(request)
     parse = partial(_parse, content, request.headers.get("content-type", ""), wanted)
-    # Up to here parsing takes less than going to a thread and back.
+    # Up to this size parsing takes less time than a thread switch.
     manifest = parse() if len(content) <= PARSED_AT_ONCE_BYTES else await threads.run_plain(parse)
     ask = partial(_ask_before_first, manifest, tags, target.cause)
     repository = await target.made(ask)
@@ -97,7 +98,7 @@ async def delete(request: Request, services: Services, name: str, reference: str
 
 
 def is_known_to_client(request: Request, digest: Digest) -> bool:
-    """Whether `If-None-Match` names the digest (RFC 9110 §13.1.2, weak comparison)."""
+    """Whether `If-None-Match` contains the digest (RFC 9110 §13.1.2, weak comparison)."""
     header = request.headers.get("if-none-match", "")
     if not header:
         return False
@@ -124,7 +125,7 @@ def _content(manifest: StoredManifest) -> Content:
 async def _load(
     request: Request, services: Services, identity: Identity, repository: RepositoryRef, wanted: str | Digest
 ) -> StoredManifest:
-    """The manifest, which a provider of the project may have to get. Raises ManifestUnknown."""
+    """The manifest, possibly fetched by a provider of the project. Raises ManifestUnknown."""
     manifest = await _find(services, repository, wanted)
     if manifest is None and policies.providers(repository.project):
         cause, project = cause_of(request, identity), repository.project
@@ -147,8 +148,8 @@ async def _find(services: Services, repository: RepositoryRef, wanted: str | Dig
 
 
 async def _refuse_incomplete(services: Services, repository: RepositoryRef, manifest: StoredManifest) -> None:
-    """Who is about to push must not be told that the manifest is there while a blob of it, or of a manifest in it, is
-    damaged or lost: clients would push nothing, and nothing would be healed. Raises ManifestUnknown."""
+    """A caller that is about to push must not be told that the manifest exists while one of its blobs, or of a manifest
+    in it, is damaged or lost: clients would push nothing, so nothing would be healed. Raises ManifestUnknown."""
     used = await services.reads.blobs_of(repository.id, manifest.artifact_id)
     damaged = next((blob.digest for blob in used if not blob.is_live), None)
     damaged = damaged or await threads.run_store(_first_lost, used)
@@ -161,8 +162,8 @@ async def _refuse_incomplete(services: Services, repository: RepositoryRef, mani
 
 
 def _first_lost(blobs: list[UsedBlob]) -> Digest | None:
-    """A blob whose object is not there, as far as that can be seen within LOOK_FOR_S: an object store is asked for each
-    object, and a manifest can have thousands."""
+    """A blob whose object is missing, if one is found within LOOK_FOR_S: an object store is asked for each object, and
+    a manifest can have thousands."""
     until_s = time.monotonic() + LOOK_FOR_S
     for blob in blobs:
         if is_lost(store=blob.store, key=blob.key, size_bytes=blob.size_bytes):
@@ -187,7 +188,7 @@ def _parse(content: bytes, content_type: str, wanted: str | Digest) -> ParsedMan
         raise OciError(
             400,
             "DIGEST_INVALID",
-            "the manifest does not have the digest it was pushed by",
+            "the manifest does not have the digest it was pushed with",
             {"stated": str(wanted), "computed": str(manifest.digest)},
         )
     return manifest
@@ -218,7 +219,7 @@ def _created(name: str, reference: str, manifest: ParsedManifest, result: PutRes
 
 
 def _kept_type(manifest: ParsedManifest, result: PutResult) -> str:
-    """What a client may show (OCI distribution-spec 1.1, "Warnings")."""
+    """A warning that a client may show (OCI distribution-spec 1.1, "Warnings")."""
     return (
         f"the repository has this manifest as {result.media_type} and keeps it so: "
         f"delete it first to push it as {manifest.media_type}"

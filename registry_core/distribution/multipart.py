@@ -1,4 +1,4 @@
-"""Several ranges of one object as one body: `multipart/byteranges` (RFC 9110 §14.6, RFC 2046 §5.1)."""
+"""Several ranges of one object in one body: `multipart/byteranges` (RFC 9110 §14.6, RFC 2046 §5.1)."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from registry_core.storage.interface import StorageError
 Read = Callable[[int, int], Iterator[bytes]]
 """Reads an object's bytes from the first offset up to, not including, the second."""
 GAP_BYTES: Final = 64 << 10
-"""What lies between two ranges is read and dropped up to this size: a request of its own costs a store more."""
+"""Gaps between ranges up to this size are read and dropped: a separate request would cost more."""
 
 
 def multipart(ranges: Sequence[Range], size_bytes: int, content_type: str, read: Read) -> tuple[list[Header], Relay]:
-    """The headers and the body of a 206 with these ranges of an object of `size_bytes`."""
+    """The headers and the body of a 206 response with these ranges of an object of `size_bytes`."""
     boundary = secrets.token_hex(16)
     heads = [_head(boundary, content_type, part, size_bytes, is_first=not place) for place, part in enumerate(ranges)]
     end = f"\r\n--{boundary}--\r\n".encode()
@@ -47,7 +47,7 @@ def _chunks(ranges: Sequence[Range], heads: Sequence[bytes], end: bytes, read: R
 
 
 def _groups(ranges: Sequence[Range]) -> Iterator[list[Range]]:
-    """The ranges that one reading serves: each begins shortly behind the one before."""
+    """Groups of ranges that are served by one read: each begins shortly after the previous one."""
     group: list[Range] = []
     for part in ranges:
         if group and not 0 <= part[0] - group[-1][1] - 1 <= GAP_BYTES:
@@ -58,7 +58,8 @@ def _groups(ranges: Sequence[Range]) -> Iterator[list[Range]]:
 
 
 class _Stream:
-    """An object that is read on and on, of which parts are taken. Opened at once: what cannot be read fails early."""
+    """An object that is read sequentially, and of which parts are taken. Opened at once, so that an unreadable object
+    fails early."""
 
     def __init__(self, chunks: Iterator[bytes], *, position: int) -> None:
         self._chunks = chunks
@@ -66,7 +67,7 @@ class _Stream:
         self._ahead = memoryview(next(chunks, b""))
 
     def take(self, first: int, last: int) -> Iterator[bytes]:
-        """The bytes from `first` to `last`; what lies before is dropped. Raises StorageError when there are fewer."""
+        """The bytes from `first` to `last`; earlier bytes are dropped. Raises StorageError if there are fewer."""
         while self._position <= last:
             if not self._ahead:
                 self._ahead = memoryview(next(self._chunks, b""))

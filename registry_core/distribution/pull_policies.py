@@ -1,4 +1,4 @@
-"""Policies on the data path: asked about pulls, and for what is missing, without holding up the event loop."""
+"""Policies on the data path: verdicts on pulls, and providers of missing content, without blocking the event loop."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from registry_core.http.messages import Request
 
 
 def cause_of(request: Request, identity: Identity) -> Cause:
-    """On whose behalf the request is."""
+    """The cause of a request."""
     return Cause(identity.subject, request.address, CLIENT, request.id)
 
 
 async def before_pull(
     request: Request, services: Services, identity: Identity, repository: RepositoryRef, content: Content, tag: str
 ) -> list[Basis | None]:
-    """Ask the policies that concern the project whether the content may be served; what the answer depends on
-    therefore. Requests that ask the same at once wait for one verdict. Raises Refused."""
+    """Ask the policies of the project whether the content may be served; returns what the response therefore depends
+    on. Simultaneous equal requests wait for one verdict. Raises Refused."""
     context = PullContext(cause_of(request, identity), repository, content, tag, is_head=request.method == "HEAD")
     bases = []
     for question in questions(context):
@@ -40,7 +40,7 @@ async def _judged(services: Services, question: Question) -> Verdict:
 
 
 async def is_supplied(services: Services, missing: Missing) -> bool:
-    """Whether a provider of the project has stored what is missing, so that it is worth looking again."""
+    """Whether a provider of the project has stored the missing content, so that it should be looked up again."""
     for provider in policies.providers(missing.project):
         if await _supplied(services, provider, missing):
             return True
@@ -49,5 +49,6 @@ async def is_supplied(services: Services, missing: Missing) -> bool:
 
 async def _supplied(services: Services, provider: Provider, missing: Missing) -> bool:
     key = provider.name, missing.project.id, missing.name, missing.kind, missing.reference
-    # Whoever joins looks for the content itself afterwards, so it need not have begun after any change.
+    # Callers that join look for the content themselves afterwards, so the work need not have begun after any particular
+    # change.
     return await services.supplying.do(key, partial(provider.supply, missing), seen=())

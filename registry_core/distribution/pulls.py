@@ -1,7 +1,7 @@
-"""Pull counts and times: gathered in memory, written every few seconds. kill -9 loses what was not written yet.
+"""Pull counts and times: collected in memory, written every few seconds. kill -9 loses what was not written yet.
 
-Who pulled what is gathered likewise: one event per subject, artifact and reference each time, with how often it was, so
-that a pull writes nothing in its own path and 30,000 pulls a second do not make 30,000 rows.
+Pull events are collected likewise: one event per subject, artifact and reference in each interval, with a count, so
+that a pull writes nothing itself and 30,000 pulls a second do not make 30,000 rows.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from registry_core.settings_store.values import Settings, known
 FLUSH_S = 5.0
 _KIND_BITS = 2
 Pull = tuple[int, str, int]
-"""An artifact, the tag (empty: none) and the subject, as one number: every pull pays for the hash of it."""
+"""An artifact, the tag (empty: none) and the subject, as one number, because every pull computes its hash."""
 _log = structlog.get_logger(__name__)
 
 _FLUSH = """
@@ -65,11 +65,11 @@ class PullCounter:
         self._pulls: Counter[Pull] = Counter()
 
     def count(self, pull: Pull) -> None:
-        """One pull."""
+        """Count a pull."""
         self._pulls[pull] += 1
 
     async def flush(self) -> None:
-        """Write what was gathered; when the database does not answer it is kept for the next time."""
+        """Write what was collected; if the database does not answer it is kept for the next time."""
         pulls, self._pulls = self._pulls, Counter()
         if not pulls:
             return
@@ -102,7 +102,7 @@ def pull_of(artifact_id: int, tag: str, subject: Subject) -> Pull:
 
 
 def _by_reference(pulls: Counter[Pull]) -> list[list[Any]]:
-    """The columns of `pulled`: each artifact and tag once, whoever pulled."""
+    """The columns of `pulled`: each artifact and tag once, over all subjects."""
     sums: Counter[tuple[int, str]] = Counter()
     for (artifact_id, tag, _), number in pulls.items():
         sums[artifact_id, tag] += number

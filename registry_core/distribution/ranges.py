@@ -1,4 +1,4 @@
-"""Ranges: of what a client asks to read (RFC 9110 §14), and of the chunks that it uploads (OCI distribution-spec)."""
+"""Ranges: in reads (RFC 9110 §14), and of uploaded chunks (OCI distribution-spec)."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ _BYTES = "bytes="
 _RANGE = re.compile(r"([0-9]{0,19})-([0-9]{0,19})")
 _CONTENT_RANGE = re.compile(r"(?:bytes[ =])?([0-9]{1,19})-([0-9]{1,19})(?:/(?:[0-9]{1,19}|\*))?")
 RANGES_MAX = 1024
-"""As many as containers/storage asks for at once, when it pulls a layer of which it has a part."""
+"""As many as containers/storage requests at once when it pulls a layer that it partly has."""
 Range = tuple[int, int]
 """First and last byte, inclusive."""
 
 
 class RangeNotSatisfiable(Exception):
-    """The ranges lie outside of what there is."""
+    """The ranges are outside the content."""
 
 
 def parse_ranges(header: str, size_bytes: int) -> list[Range] | None:
-    """The ranges asked for, in their order, those that overlap as one; None when the whole is to be sent.
+    """The requested ranges, in their order, overlapping ones merged; None if the whole content is to be sent.
 
-    A malformed list, another unit, or more than RANGES_MAX ranges are answered with the whole (RFC 9110 §14.2 allows to
-    ignore them). Ranges that only touch stay apart: clients count the parts. Raises RangeNotSatisfiable when none lies
-    within what there is, also for a range that ends before it begins (§15.5.17).
+    A malformed list, another unit, or more than RANGES_MAX ranges get the whole content (RFC 9110 §14.2 allows ignoring
+    them). Adjacent ranges stay separate: clients count the parts. Raises RangeNotSatisfiable if none is within the
+    content, also for a range that ends before it begins (§15.5.17).
     """
     unit, specifications = header.strip()[: len(_BYTES)], header.strip()[len(_BYTES) :]
     if unit.lower() != _BYTES:
@@ -39,7 +39,7 @@ def parse_ranges(header: str, size_bytes: int) -> list[Range] | None:
 
 
 def _resolved(first: str, last: str, size_bytes: int) -> Range | None:
-    """The range within what there is; None when it lies outside. Raises RangeNotSatisfiable."""
+    """The range within the content; None if it is outside. Raises RangeNotSatisfiable."""
     if not first:
         suffix = min(int(last), size_bytes)
         return (size_bytes - suffix, size_bytes - 1) if suffix else None
@@ -50,7 +50,7 @@ def _resolved(first: str, last: str, size_bytes: int) -> Range | None:
 
 
 def _disjoint(ranges: list[Range]) -> list[Range]:
-    """The ranges, each group that overlaps as one, where the first of the group stood (RFC 9110 §15.3.7.2)."""
+    """The ranges, each overlapping group merged, at the position of the group's first range (RFC 9110 §15.3.7.2)."""
     merged: list[tuple[int, int, int]] = []  # first byte, last byte, place
     for first, last, place in sorted((first, last, place) for place, (first, last) in enumerate(ranges)):
         if merged and first <= merged[-1][1]:
@@ -62,7 +62,7 @@ def _disjoint(ranges: list[Range]) -> list[Range]:
 
 
 def parse_content_range(header: str) -> tuple[int, int] | None:
-    """First and last byte (inclusive) of an uploaded chunk, `0-99` or `bytes 0-99/200`; None when it is malformed."""
+    """First and last byte (inclusive) of an uploaded chunk, `0-99` or `bytes 0-99/200`; None if it is malformed."""
     match = _CONTENT_RANGE.fullmatch(header.strip())
     if match is None:
         return None

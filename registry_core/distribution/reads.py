@@ -1,4 +1,4 @@
-"""What the data path reads: asynchronous SQL, each statement one index probe or one page, behind the caches."""
+"""Reads of the data path: asynchronous SQL, each statement one index probe or one page, behind the caches."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ BLOBS_MAX = 1000
 
 @dataclass(frozen=True, slots=True)
 class Located:
-    """What a repository's name means now: its project (None: no such), and the repository in it (None: never pushed
-    to)."""
+    """The current meaning of a repository's name: its project (None: nonexistent), and its repository (None: nothing
+    was pushed to it)."""
 
     project: ProjectRef | None
     repository: RepositoryRef | None
@@ -38,7 +38,8 @@ class Located:
 
 @functools.cache
 def locate_statement(count: int) -> str:
-    """Rows for `located_in`, of the projects and paths of `count` names (two arrays): two index probes for each."""
+    """A statement for `located_in`, for the projects and paths of `count` names (two arrays): two index probes per
+    name."""
     return f"""
         SELECT wanted.project, wanted.path, repository.id, repository.created_at, project.*
         FROM ({asked_for("project text, path text", count)}) AS wanted
@@ -54,10 +55,11 @@ def locate_statement(count: int) -> str:
 
 
 def asked_for(columns: str, count: int) -> str:
-    """Rows from an array of `count` values for each of the columns (`name type, name type`); for one row, its values.
+    """Rows from an array of `count` values for each of the columns (`name type, name type`); for one row, from plain
+    values.
 
-    Postgres expects ten rows of an array that it does not know, and for fewer would plan the statement anew each time;
-    hence a limit, in steps so that there are few statements to prepare.
+    Postgres estimates ten rows for an unknown array, and for fewer would plan the statement again each time; hence a
+    limit, in steps so that there are few statements to prepare.
     """
     if count == 1:
         return "SELECT " + ", ".join("%s::{1} AS {0}".format(*column.split()) for column in columns.split(", "))
@@ -67,12 +69,12 @@ def asked_for(columns: str, count: int) -> str:
 
 
 def columns_of(rows: Sequence[Sequence[Any]]) -> Sequence[Any]:
-    """What `asked_for` takes for the rows."""
+    """The parameters of `asked_for` for the rows."""
     return rows[0] if len(rows) == 1 else [list(column) for column in zip(*rows, strict=True)]
 
 
 def located_in(row: Sequence[Any]) -> tuple[RepositoryName, Located]:
-    """A name and what it means, from a row of `locate_statement`; names whose project does not live have none."""
+    """A name and its meaning, from a row of `locate_statement`; names in nonexistent projects have no row."""
     project_name, path, repository_id, created_at, *of_project = row
     name = RepositoryName(project_name, path)
     project = project_of(of_project)
@@ -82,7 +84,7 @@ def located_in(row: Sequence[Any]) -> tuple[RepositoryName, Located]:
 
 @dataclass(frozen=True, slots=True)
 class StoredManifest:
-    """A manifest of a repository, ready to be served. `size_bytes`: with all that it refers to."""
+    """A manifest of a repository, ready to be served. `size_bytes`: including everything that it refers to."""
 
     artifact_id: int
     digest: Digest
@@ -94,7 +96,7 @@ class StoredManifest:
 
 @dataclass(frozen=True, slots=True)
 class UsedBlob:
-    """A blob that a manifest refers to, and where its bytes are to be."""
+    """A blob that a manifest refers to, and where its bytes should be."""
 
     digest: Digest
     size_bytes: int
@@ -105,14 +107,14 @@ class UsedBlob:
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """The projects whose repositories somebody may list; None: all of them."""
+    """The projects whose repositories a subject may list; None: all of them."""
 
     projects: list[int] | None
 
 
 @dataclass(frozen=True, slots=True)
 class Referrer:
-    """An artifact about the one that was asked for."""
+    """A referrer of the requested artifact."""
 
     digest: Digest
     media_type: str
@@ -123,10 +125,10 @@ class Referrer:
 
 @dataclass(frozen=True, slots=True)
 class ReferrersPage:
-    """A page of referrers by their subjects, and with the first page what else says that it is about the subject.
+    """A page of referrers by subject field, and with the first page other artifacts that refer to the subject.
 
-    `tagged`: the artifacts under the tags of cosign's scheme (`sha256-<hex>.sig` and its like). `fallback`: the index
-    under the tag `sha256-<hex>`, which clients keep for registries without referrers; None when there is none.
+    `tagged`: the artifacts under the tags of cosign's scheme (`sha256-<hex>.sig` and the like). `fallback`: the index
+    under the tag `sha256-<hex>`, which clients maintain for registries without a referrers API; None if there is none.
     """
 
     by_subject: list[Referrer]
@@ -137,8 +139,8 @@ class ReferrersPage:
 
 REFERRERS_MAX = 4000
 REFERRERS_MAX_BYTES = 4 << 20
-"""How many referrers a page has, and how much they may take: it is an index, as large as clients read one. Some clients
-know of no second page."""
+"""The most referrers on a page, and its most bytes: a page is an index, as large as clients accept one. Some clients do
+not request a second page."""
 _REFERRER, _TAGGED, _FALLBACK = 1, 2, 3
 _REFERRERS = f"""
     SELECT {_REFERRER}, page.found, page.digest, page.media_type, page.size_bytes, page.artifact_type, page.annotations
@@ -187,7 +189,8 @@ class Reads:
         except psycopg.OperationalError:
             if generations().unreachable_for_s():
                 raise
-            # The pool may have handed out a connection that ended with a server that is back by now, and have more.
+            # The pool may have handed out a connection to a server that has restarted since, and may have more of
+            # those.
             await self._pool.check()
             return await self._rows_once(statement, values)
 
@@ -198,12 +201,12 @@ class Reads:
             return rows
 
     async def locate_all(self, names: Collection[RepositoryName]) -> dict[RepositoryName, Located]:
-        """What each of the names means, by one statement."""
+        """The meaning of each name, by one statement."""
         rows = await self._rows(locate_statement(len(names)), columns_of([(name.project, name.path) for name in names]))
         return dict.fromkeys(names, Located(None, None, None)) | dict(map(located_in, rows))
 
     async def projects(self, names: Collection[str]) -> dict[str, ProjectRef | None]:
-        """The living project of each name; None where there is none."""
+        """The living project of each name; None if there is none."""
         rows = await self._rows(
             f"""
             SELECT {PROJECT_COLUMNS} FROM content_project AS project
@@ -214,7 +217,7 @@ class Reads:
         return dict.fromkeys(names) | {row[1]: project_of(row) for row in rows}
 
     async def manifest(self, repository_id: int, reference: str | Digest) -> StoredManifest | None:
-        """The manifest by digest, or the one that a tag points at."""
+        """The manifest with a digest, or the one that a tag points at."""
         if isinstance(reference, Digest):
             return await self._by_digest.get((repository_id, reference.raw))
         return await self._by_tag.get((repository_id, reference))
@@ -235,8 +238,8 @@ class Reads:
     async def _manifests(
         self, keys: list[tuple[int, R]], type_name: str, joined: str, condition: str
     ) -> dict[tuple[int, R], StoredManifest]:
-        """The manifests of the living artifacts that meet the condition, each table read by its key for each of the
-        keys, whatever Postgres expects: so the LATERALs and their limits."""
+        """The manifests of the living artifacts that meet the condition. The LATERALs with limits make Postgres read
+        each table by its key for each row, whatever it estimates."""
         rows = await self._rows(
             f"""
             SELECT wanted.repository_id, wanted.reference, artifact.id, artifact.digest, artifact.media_type,
@@ -255,8 +258,8 @@ class Reads:
         return {(row[0], row[1]): StoredManifest(row[2], Digest(row[3]), *row[4:]) for row in rows}
 
     async def blob(self, repository_id: int, digest: Digest) -> tuple[BlobRef, bool] | None:
-        """The blob that the repository may read, and whether its link is about to lose its grace; None when it has no
-        link. Raises BlobUnknown for one in quarantine."""
+        """The blob that the repository may read, and whether its link's grace period is about to end; None if it has no
+        link. Raises BlobUnknown for a quarantined blob."""
         rows = await self._rows(
             """
             SELECT blob.id, blob.size_bytes, blob.store, blob.storage_key, blob.state,
@@ -279,8 +282,8 @@ class Reads:
         return BlobRef(blob_id, digest, size_bytes, store, storage_key), is_aging
 
     async def blobs_of(self, repository_id: int, artifact_id: int) -> list[UsedBlob]:
-        """The blobs of an artifact, and of the artifacts in it when it is an index, level by level: those that are not
-        live first, and no more than BLOBS_MAX."""
+        """The blobs of an artifact and, for an index, of the artifacts in it, level by level: those that are not live
+        first, at most BLOBS_MAX."""
         rows = await self._rows(
             """
             WITH RECURSIVE whole AS (
@@ -304,7 +307,7 @@ class Reads:
         ]
 
     async def extend_grace(self, repository_id: int, blob_id: int) -> None:
-        """Keep an unreferenced link a while longer: a client that was told the blob is there is about to use it."""
+        """Extend the grace period of an unused link: a client that was told that the blob exists is about to use it."""
         async with self._pool.connection() as connection:
             await connection.execute(
                 """
@@ -355,7 +358,7 @@ class Reads:
     async def referrers(
         self, repository_id: int, subject: Digest, *, artifact_types: Sequence[str], last: bytes
     ) -> ReferrersPage:
-        """A page of the artifacts about `subject`, in digest order: of these types, or of all where none is named."""
+        """A page of the referrers of `subject`, in digest order: of these types, or of all if none is given."""
         name = f"{subject.algorithm}-{subject.raw[1:].hex()}"
         values = {
             "repository": repository_id,
@@ -376,7 +379,7 @@ class Reads:
         return ReferrersPage(page, list(tagged.values()), fallback, has_more=found > len(page))
 
     async def listed_referrers(self, repository_id: int, subject: Digest, digests: list[Digest]) -> set[Digest]:
-        """Those of the digests that are artifacts about `subject`, on whichever page."""
+        """Those of the digests that are referrers of `subject`, on any page."""
         rows = await self._rows(
             """
             SELECT digest FROM content_artifact

@@ -1,4 +1,4 @@
-"""The referrers of a manifest: what was pushed about it. OCI distribution-spec 1.1, "Listing referrers"."""
+"""The referrers of a manifest: artifacts with it as their subject. OCI distribution-spec 1.1, "Listing referrers"."""
 
 from __future__ import annotations
 
@@ -26,8 +26,7 @@ _Descriptor = dict[str, object]
 
 
 async def list_referrers(request: Request, services: Services, name: str, digest_text: str) -> Response:
-    """GET referrers: an index of the manifests whose subject has the digest; empty for one that nobody ever heard
-    of."""
+    """GET referrers: an index of the manifests whose subject has the digest; empty for an unknown digest."""
     _, located = await readable_project(request, services, name)
     subject = Digest.parse(digest_text)
     types = _artifact_types(request)
@@ -44,9 +43,9 @@ async def list_referrers(request: Request, services: Services, name: str, digest
 
 
 def _artifact_types(request: Request) -> list[str]:
-    """The types to list; all where there are none.
+    """The types to list; empty for all.
 
-    A `+` in a query stands for a blank, and many clients mean the `+` of `application/x+json`: either is looked for.
+    A `+` in a query stands for a blank, but many clients mean the `+` of `application/x+json`: both are looked for.
     """
     stated = request.query().get(_FILTER, [])
     pairs = [pair.partition("=") for pair in request.query_string.split("&")] if stated else []
@@ -73,7 +72,7 @@ def _descriptor(referrer: Referrer) -> _Descriptor:
 async def _kept_by_clients(
     services: Services, repository: RepositoryRef, subject: Digest, page: ReferrersPage, types: Collection[str]
 ) -> list[msgspec.Raw]:
-    """The entries of the index under the fallback tag that are on no page for another reason."""
+    """The entries of the index under the fallback tag that are not on any page otherwise."""
     kept = {} if page.fallback is None else await _read(page.fallback, types)
     for referrer in page.tagged:
         kept.pop(referrer.digest, None)
@@ -90,7 +89,7 @@ async def _read(index: bytes, types: Collection[str]) -> dict[Digest, msgspec.Ra
 
 
 def _entries(index: bytes, types: Collection[str]) -> dict[Digest, msgspec.Raw]:
-    """The descriptors in a stored index, by their digests, as they are shown again; what is none is left out."""
+    """The descriptors in a stored index, by digest, in presentable form; invalid ones are left out."""
     entries = json.loads(index).get("manifests")
     found = [presentable(entry) for entry in entries] if isinstance(entries, list) else []
     return {

@@ -1,5 +1,4 @@
-"""Which handler answers which path of /v2/. A repository's name may itself contain `blobs` or `manifests`: the end
-decides."""
+"""The routes of /v2/. A repository's name may itself contain `blobs` or `manifests`, so the end of the path decides."""
 
 from __future__ import annotations
 
@@ -18,7 +17,7 @@ Handler = Callable[..., Awaitable[Response]]
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A resource: its methods, and what the access log calls them."""
+    """A resource: its methods, and their names in the access log."""
 
     pattern: re.Pattern[str]
     handlers: Mapping[str, tuple[str, Handler]]

@@ -1,4 +1,4 @@
-"""What the handlers of one worker share: the pool, the statements, the caches. Made when a worker starts."""
+"""The shared parts of one worker's handlers: the pool, the statements, the caches. Created when a worker starts."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Services:
 
 
 def make_services() -> Services:
-    """Fresh shared parts; the pool is not open yet."""
+    """New shared parts; the pool is not open yet."""
     config = get_config()
     pool = WatchedPool(
         config.database_dsn or "",

@@ -1,6 +1,6 @@
-"""What several requests want to know at the same time, found out once for all of them.
+"""Shares the result of a computation between simultaneous requests for the same.
 
-A crowd of clients that pulls one image comes with the same credentials, and nothing is remembered of them at first.
+Many clients that pull one image at once have the same credentials, and at first nothing is cached for them.
 """
 
 from __future__ import annotations
@@ -13,15 +13,16 @@ V = TypeVar("V")
 
 
 class SharedWork(Generic[V]):
-    """Work by key. Nobody joins what began before a change of what it looks at: whoever asks after a change sees it."""
+    """Work by key. Nobody joins work that began before a change of its inputs: a request after a change sees the
+    change."""
 
     def __init__(self) -> None:
         self._under_way: dict[tuple[object, object], asyncio.Task[V]] = {}
 
     async def do(self, key: object, work: Callable[[], Coroutine[Any, Any, V]], *, seen: object) -> V:
-        """What `work` returns, or what it returns to somebody who asks for the same just now. Raises what it raises.
+        """The result of `work`, or of the same work already in progress for another caller. Raises what it raises.
 
-        `seen`: the generations of what it looks at, as they are now.
+        `seen`: the current generations of its inputs.
         """
         at = (key, seen)
         task = self._under_way.get(at)
@@ -33,4 +34,4 @@ class SharedWork(Generic[V]):
     def _end(self, at: tuple[object, object], done: asyncio.Task[V]) -> None:
         del self._under_way[at]
         if not done.cancelled():
-            done.exception()  # whoever waited may be gone
+            done.exception()  # the waiting caller may be gone

@@ -1,4 +1,4 @@
-"""The tags of a repository, by pages. OCI distribution-spec 1.1, "Listing tags"."""
+"""The tags of a repository, by page. OCI distribution-spec 1.1, "Listing tags"."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from registry_core.distribution.services import Services
 from registry_core.http.messages import Header, Request, Response, json_response
 
 PAGE_MAX = 10_000
-"""Names on a page where a client does not say how many. Some clients know of no second page."""
+"""Names on a page if the client does not say how many. Some clients do not request a second page."""
 
 
 async def list_tags(request: Request, services: Services, name: str) -> Response:
@@ -25,7 +25,7 @@ async def list_tags(request: Request, services: Services, name: str) -> Response
 
 
 def page_size(request: Request) -> int:
-    """The `n` asked for, clamped; without it the most that a page has."""
+    """The requested `n`, clamped; without it the largest page."""
     text = one(request, "n")
     if not text:
         return PAGE_MAX
@@ -40,7 +40,7 @@ def next_link(path: str, last: str, limit: int) -> list[Header]:
 
 
 def one(request: Request, name: str) -> str:
-    """The first value of a query parameter; empty when it is not there."""
+    """The first value of a query parameter; empty if it is missing."""
     value = request.query().get(name, [""])[0]
     if "\0" in value:
         raise OciError(400, "UNSUPPORTED", f"the parameter {name} has a NUL")

@@ -1,16 +1,16 @@
-"""The tail: what other machines changed, followed by one process of this machine and told to all of them.
+"""The tail: follows the changes of other machines, in one process per machine and on behalf of all of them.
 
-Every change writes an event with the generations that it makes stale, in its own transaction. The tail reads the
-events of the transactions that it may not have seen and bumps those generations here; each time it also says that it
-looked, so that a process whose tail is cut off notices within a second and no longer trusts what it remembers. Only
-when nobody gets an answer from the database is it said to be away, and what is remembered is all that there is.
+Every change writes an event with the generations that it invalidates, in its own transaction. The tail reads the events
+of transactions that it may not have seen and bumps those generations here. Each poll is also recorded, so that a
+process whose tail has lost its connection notices within a second and no longer trusts its caches. Only if no process
+gets an answer from the database is it considered unreachable, and caches are used in spite of their age.
 
-It looks when another machine's bell rings (`registry_core.events.bell`), four times a second while somebody uses what
-is remembered here, and once a second at rest: then the first request may find that too old, and asks the database.
-Where bells cannot be heard, as behind a transaction pooler, it looks as often and no more.
+The tail polls when another machine's bell rings (`registry_core.events.bell`), four times a second while the caches of
+this machine are in use, and once a second at rest: then the first request may find the last poll too old, and asks the
+database. If bells cannot be received, as behind a transaction pooler, the poll interval is the same.
 
-Ids are not commit order. A poll reads from the oldest transaction that was still running at the poll before; what is
-read twice is recognised by its id.
+Ids are not in commit order. A poll reads from the oldest transaction that was still running at the previous poll;
+events that are read twice are recognised by their id.
 """
 
 from __future__ import annotations
@@ -35,20 +35,21 @@ from registry_core.logs import redact_text
 from registry_core.machine.generations import Generations
 
 POLL_S = 0.025
-# Well below the second within which a revocation acts on every machine, and after which nothing counts as verified.
+# Well below the second within which a revocation takes effect on every machine, and after which nothing counts as
+# verified.
 IN_USE_POLL_S = 0.25
 AT_REST_POLL_S = 1.0
 HEARD_WITHIN_S = 1.0
 RETRY_S = 0.2
 CONNECT_TIMEOUT_S = 0.8
 STATEMENT_TIMEOUT_S = 0.5
-# Generous: a busy database that is taken for one that is away lets stale answers out.
+# Generous: a busy database that is mistaken for an unreachable one allows stale answers.
 ANSWER_WITHIN_S = 1.0
 APPLICATION_NAME = "portolan tail"
 _log = structlog.get_logger(__name__)
 
-# The upper bound leaves nothing out, since no visible row has a later transaction. Without it Postgres, which keeps no
-# statistics about transactions, expects a third of the table and reads all of it, many times a second.
+# The upper bound excludes nothing, since no visible row has a later transaction. Without it Postgres, which has no
+# statistics about transactions, estimates a third of the table and reads all of it, many times a second.
 _POLL = """
     WITH edge AS (SELECT pg_snapshot_xmin(pg_current_snapshot()) AS oldest)
     SELECT edge.oldest::text::bigint, event.id, event.changed
@@ -58,7 +59,7 @@ _POLL = """
 
 
 class Tail:
-    """Follows the changes while this process is the one of its machine that does."""
+    """Follows the changes while this process is the one that does so on its machine."""
 
     def __init__(
         self,
@@ -69,7 +70,7 @@ class Tail:
         machine: str,
         lock: Path,
     ) -> None:
-        """`pool` is asked whether the database answers others when it does not answer the tail's own connection."""
+        """`pool` is used to check whether the database answers if it does not answer on the tail's own connection."""
         self._database_url = database_url
         self._pool = pool
         self._generations = generations
@@ -79,7 +80,7 @@ class Tail:
         self._hears_bells = False
 
     async def run(self) -> None:
-        """Follow for ever; until this process's turn comes, wait for it."""
+        """Run for ever: wait for this process's turn, then follow."""
         while True:
             with self._turn() as is_ours:
                 if is_ours:
@@ -139,7 +140,7 @@ class Tail:
             await asyncio.sleep(begin_s + POLL_S - time.monotonic())
 
     async def _listen(self, connection: psycopg.AsyncConnection[Any]) -> bool:
-        """Listen for bells; whether they can be heard, which is tried out."""
+        """Listen for bells; returns whether they can be received, which it tests."""
         mark = uuid.uuid4().hex
         await connection.execute(f"LISTEN {CHANNEL}")
         await connection.execute("SELECT pg_notify(%s, %s)", [CHANNEL, mark])
@@ -151,7 +152,7 @@ class Tail:
         return False
 
     async def _pause(self, connection: psycopg.AsyncConnection[Any], is_in_use: bool) -> None:
-        """Wait until another machine's bell rings, or it is time to look anyway."""
+        """Wait until another machine's bell rings, or until the poll interval is over."""
         pause_s = IN_USE_POLL_S if is_in_use else AT_REST_POLL_S
         if not self._hears_bells:
             await asyncio.sleep(pause_s)
@@ -164,7 +165,7 @@ class Tail:
     async def _poll(self, connection: psycopg.AsyncConnection[Any]) -> None:
         since = self._generations.last_followed()
         if since == 0:
-            # Nothing can be remembered from before the first poll: begin with now.
+            # Nothing can be cached from before the first poll, so begin with the present.
             cursor = await connection.execute("SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint")
             self._generations.followed((await cursor.fetchone() or [0])[0])
             return
@@ -180,7 +181,7 @@ class Tail:
 
 @contextlib.contextmanager
 def _hung_up_after(seconds: float, connection: psycopg.AsyncConnection[Any]) -> Iterator[None]:
-    """End the connection when the block takes longer, which makes what waits for it fail.
+    """Shut down the connection if the block takes longer, so that whatever waits for it fails.
 
     Cancelling would not do: psycopg then waits for the server's answer, which may never come.
     """

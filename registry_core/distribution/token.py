@@ -1,10 +1,11 @@
-"""`GET` and `POST /service/token`: credentials in, a bearer token out.
+"""`GET` and `POST /service/token`: exchanges credentials for a bearer token.
 
 GET takes Basic credentials or none (docker's "Token Authentication Specification"), POST a form with the OAuth2 grant
-types `password` and `refresh_token` ("OAuth2 Token Authentication"). What is asked for but not allowed is left out.
+types `password` and `refresh_token` ("OAuth2 Token Authentication"). Requested scopes that are not allowed are left
+out.
 
-Clients that get a refresh token store it in the place of the password, and other programs that read the password from
-there fail. So new ones are issued only where the setting `refresh_tokens` says so; those that there are work on.
+Clients that get a refresh token store it in place of the password, and other programs that read the password from there
+fail. So new ones are issued only if the setting `refresh_tokens` says so; existing ones stay valid.
 """
 
 from __future__ import annotations
@@ -44,13 +45,13 @@ from registry_core.tokens.jwt import AUDIENCE, Grant, TokenTooLarge, mint
 from registry_core.tokens.scopes import Scope, parse_scopes
 
 FORM_MAX_BYTES: Final = 65_536
-FIELDS_MAX: Final = 4096  # more than fit into a URL or a form with one scope each
+FIELDS_MAX: Final = 4096  # more than the scopes that fit into a URL or a form
 BASIC_CHALLENGE: Final = 'Basic realm="portolan"'
 _WRONG: Final = "the user name or the password is wrong"
 
 
 class BadTokenRequest(Exception):
-    """The request is not one for a token; the message says what is wrong with it."""
+    """Not a valid token request; the message says what is wrong."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,7 @@ class Credentials:
 
 @dataclass(frozen=True, slots=True)
 class TokenRequest:
-    """What one request asks for. `request_id`: of the request, in the logs. `is_offline`: a refresh token as well."""
+    """The content of one request. `request_id`: of the request, in the logs. `is_offline`: a refresh token as well."""
 
     client: str
     request_id: str
@@ -85,9 +86,9 @@ class TokenAnswer(msgspec.Struct, omit_defaults=True):
 
 
 async def service_token(request: Request, services: Services | None = None) -> Response:
-    """Answer a request for a token: 200, 400, 401, 413, 429, 503 or 507; 405 for other methods.
+    """Answer a token request: 200, 400, 401, 413, 429, 503 or 507; 405 for other methods.
 
-    With `services` the usual request is answered from what the worker remembers, which asks no database.
+    With `services` the usual request is answered from the worker's caches, without the database.
     """
     try:
         asked = await _parse(request)
@@ -100,7 +101,7 @@ async def service_token(request: Request, services: Services | None = None) -> R
         else:
             answer, subject = await run_sign_in(issue, asked)
     except Unauthenticated as error:
-        # A browser would ask for a password, keep it, and send it along with what other sites have it do here.
+        # A browser would prompt for a password, store it, and send it along with requests that other sites cause here.
         challenge = [] if is_from_browser(request.headers) else [("www-authenticate", BASIC_CHALLENGE)]
         return _error(401, "UNAUTHORIZED", str(error), *challenge)
     except TooManyAttempts as error:
@@ -120,12 +121,12 @@ async def service_token(request: Request, services: Services | None = None) -> R
 
 
 def issue(asked: TokenRequest) -> tuple[TokenAnswer, Subject]:
-    """Authenticate, look up and mint. Raises Unauthenticated or TooManyAttempts."""
+    """Authenticate, look up the grants and mint. Raises Unauthenticated or TooManyAttempts."""
     subject = _subject(asked)
     if subject.is_anonymous and not asked.scopes:
         raise Unauthenticated("sign in, or name a scope")
     ttl_s = current().token_ttl_s
-    # The version is read before the rights: a change in between makes the token void, never too strong.
+    # The version is read before the permissions: a change in between makes the token invalid, never too powerful.
     version = authority().credential_version(subject)
     if version < 0:
         raise Unauthenticated(_WRONG)
@@ -135,7 +136,7 @@ def issue(asked: TokenRequest) -> tuple[TokenAnswer, Subject]:
 
 
 def _is_usual(asked: TokenRequest, request: Request) -> bool:
-    """Whether it is a request by Basic or by nobody for repositories: what clients ask before each pull and push."""
+    """Whether the request is Basic or anonymous, for repositories: what clients send before each pull and push."""
     is_simple = request.method == "GET" and asked.refresh_token is None and not asked.is_offline
     is_understood = asked.credentials is not None or "authorization" not in request.headers
     return is_simple and is_understood and all(scope.type == "repository" for scope in asked.scopes)
@@ -173,7 +174,7 @@ def _subject(asked: TokenRequest) -> Subject:
     if asked.refresh_token is not None:
         issuer = refresh_tokens()
         if issuer is None:
-            raise Unauthenticated("refresh tokens are not known here: sign in with a password")
+            raise Unauthenticated("refresh tokens are not supported here: sign in with a password")
         return issuer.redeem_refresh_token(token=asked.refresh_token, client=asked.client)
     if asked.credentials is None:
         return ANONYMOUS
@@ -182,9 +183,10 @@ def _subject(asked: TokenRequest) -> Subject:
 
 
 def _refresh_token(asked: TokenRequest, subject: Subject) -> str | None:
-    """A new refresh token for a user who asks for one, where they are issued; whoever came with one keeps it.
+    """A new refresh token for a user whose client requests one, if they are issued; a request with a refresh token gets
+    the same one back.
 
-    Never for a robot: the secret that it has is made for a program to keep, and may live longer.
+    Never for a robot: its secret is made for programs to store, and may outlive the refresh token.
     """
     issuer = refresh_tokens()
     if asked.refresh_token is not None:
@@ -229,7 +231,7 @@ def _parse_form(request: Request, body: bytes) -> TokenRequest:
 
 
 def basic_credentials(header: str) -> Credentials | None:
-    """The credentials of an `Authorization` header (RFC 7617); None when there is none. Raises Unauthenticated."""
+    """The credentials of an `Authorization` header (RFC 7617); None if there is none. Raises Unauthenticated."""
     if not header:
         return None
     scheme, _, encoded = header.partition(" ")
@@ -255,7 +257,7 @@ def _last(fields: dict[str, list[str]], name: str) -> str:
 
 def _check_service(fields: dict[str, list[str]]) -> None:
     if _last(fields, "service") not in {"", AUDIENCE}:
-        raise BadTokenRequest(f"there are no tokens for this service here: ask for service={AUDIENCE}")
+        raise BadTokenRequest(f"this endpoint issues no tokens for that service: use service={AUDIENCE}")
 
 
 def _error(status: int, code: str, message: str, *headers: Header) -> Response:

@@ -1,10 +1,11 @@
-"""Uploads: blobs on their way in. OCI distribution-spec 1.1, "Pushing blobs", "Mounting a blob".
+"""Uploads of blobs. OCI distribution-spec 1.1, "Pushing blobs", "Mounting a blob".
 
-Chunks are gathered into pieces and handed to a thread that writes and hashes them, so that the event loop waits for
-neither. A short body is gathered whole first, and all that is done with it is done in one visit to a thread.
+Chunks are collected into pieces and passed to a thread that writes and hashes them, so that the event loop waits for
+neither. A short body is read in full first, and then handled in one call in a thread.
 
-How many write at once is bounded, and shared fairly between subjects and addresses (`registry_core.http.fairness`). A
-request counts from its first piece on, so that one whose body trickles keeps nobody out.
+The number of concurrent writes is bounded, and shared fairly between subjects and addresses
+(`registry_core.http.fairness`). A request counts from its first piece on, so that a body that trickles does not block
+others.
 """
 
 from __future__ import annotations
@@ -38,12 +39,13 @@ from registry_core.names import InvalidName, RepositoryName
 
 T = TypeVar("T")
 PIECE_BYTES = 512 << 10
-# A hint for clients that choose their chunk size: smaller ones cost more requests than they are worth.
+# A hint for clients that choose their chunk size: smaller chunks cost more in requests than they are worth.
 CHUNK_MIN_BYTES = 64 << 10
 
 
 async def start(request: Request, services: Services, name: str) -> Response:
-    """POST: begin an upload, or do it at once (`digest`), or take the blob from another repository (`mount`)."""
+    """POST: begin an upload, or upload in one request (`digest`), or mount the blob from another repository
+    (`mount`)."""
     identity, target = await writable(request, services, name)
     query = {key: values[0] for key, values in request.query().items()}
     if "mount" in query:
@@ -72,7 +74,7 @@ async def start(request: Request, services: Services, name: str) -> Response:
 
 
 async def status(request: Request, services: Services, name: str, token: str) -> Response:
-    """GET: how far the upload is."""
+    """GET: the state of the upload."""
     identity, repository = await uploading(request, services, name)
     state = await threads.run_upload(uploads.upload_state, repository=repository, by=identity.subject, token=token)
     return Response(204, _progress(name, token, state.offset_bytes))
@@ -96,16 +98,16 @@ async def patch(request: Request, services: Services, name: str, token: str) -> 
 
 
 async def put(request: Request, services: Services, name: str, token: str) -> Response:
-    """PUT: append what is left and make the upload the blob `digest`."""
+    """PUT: append the rest and make the upload the blob `digest`."""
     identity, repository = await uploading(request, services, name)
     stated = _stated_digest(request)
     if stated is None:
-        raise OciError(400, "DIGEST_INVALID", "the parameter digest says what the blob's digest is: it is missing")
+        raise OciError(400, "DIGEST_INVALID", "the parameter digest is missing: set it to the blob's digest")
     return await _finished(request, services, identity, repository, token, stated, name)
 
 
 async def cancel(request: Request, services: Services, name: str, token: str) -> Response:
-    """DELETE: forget the upload."""
+    """DELETE: cancel the upload."""
     identity, repository = await uploading(request, services, name)
     await threads.run_upload(uploads.cancel_upload, repository=repository, by=identity.subject, token=token)
     return Response(204)
@@ -139,7 +141,8 @@ async def _with_session(
     token: str,
     work: Callable[[UploadSession, AsyncIterator[bytes]], Awaitable[Response]],
 ) -> Response:
-    """Claim the upload, do the work with the pieces of the body; when it fails end the session as the error wants."""
+    """Claim the upload and run the work on the pieces of the body; if it fails, end the session as the error
+    requires."""
     session = await threads.run_upload(uploads.claim_upload, repository=repository, by=identity.subject, token=token)
     try:
         pieces = await _begun(_pieces(_first_kept(request)))
@@ -151,8 +154,8 @@ async def _with_session(
 
 
 async def _first_kept(request: Request) -> AsyncIterator[bytes]:
-    """The chunks. Those of the first piece count as kept in memory from when they come: nothing else bounds how many
-    requests gather one. Raises TooManyBodies."""
+    """The chunks. Those of the first piece are counted as kept in memory as they arrive: nothing else bounds how many
+    requests collect one. Raises TooManyBodies."""
     kept_bytes = 0
     async for chunk in request.chunks():
         if kept_bytes < PIECE_BYTES:
@@ -162,7 +165,7 @@ async def _first_kept(request: Request) -> AsyncIterator[bytes]:
 
 
 async def _begun(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """The pieces, the first of which has come."""
+    """The pieces, after the first of them has arrived."""
     first = await anext(pieces, b"")
 
     async def all_of_them() -> AsyncIterator[bytes]:
@@ -175,7 +178,7 @@ async def _begun(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
 
 
 async def _at_once(request: Request, services: Services, identity: Identity, work: Callable[[_ShortBody], T]) -> T:
-    """Read a short body, then do all that is done with it in one visit to a thread, on one connection."""
+    """Read a short body, then handle it in one call in a thread, on one connection."""
     body = await _short_body(request)
     with _one_more(request, services, identity):
         return await threads.run_upload(work, body)
@@ -183,13 +186,13 @@ async def _at_once(request: Request, services: Services, identity: Identity, wor
 
 @contextmanager
 def _one_more(request: Request, services: Services, identity: Identity) -> Iterator[None]:
-    """One of the uploads that are written at once. Raises OciError when this subject, its address, or all together have
-    as many as they may."""
+    """Take one of the concurrent writes. Raises OciError if this subject, its address, or all together have as many as
+    they may."""
     try:
         with services.uploads.one(identity.subject.key, callers.network_of(request.address)):
             yield
     except AllTaken:
-        raise _later("the registry takes no more uploads just now: try again") from None
+        raise _later("the registry cannot take more uploads at the moment: try again") from None
     except OverShare:
         raise _later("you have as many uploads in progress as one client may have: send fewer at a time") from None
 
@@ -200,7 +203,7 @@ def _later(message: str) -> OciError:
 
 @dataclass(frozen=True, slots=True)
 class _ShortBody:
-    """A body that was read before anything else was done; `broke_off` when the client went away in the middle."""
+    """A body that was read before anything else; `broke_off` if the client disconnected in the middle."""
 
     content: bytes
     broke_off: type[ClientGone] | None = None  # not the error itself: it would keep the connection alive
@@ -250,7 +253,7 @@ async def _finish(
     try:
         await _receive(pieces, session)
     except ClientGone:
-        # Clients that send a blob in this one request send all of it again.
+        # Clients that send a blob in one request send all of it again.
         await threads.run_upload(session.go_back, begin)
         raise
     blob = await threads.run_upload(session.commit, stated)
@@ -258,7 +261,7 @@ async def _finish(
 
 
 async def _receive(pieces: AsyncIterator[bytes], session: UploadSession) -> None:
-    """Append the pieces of a request's body: one is written while the next one comes in."""
+    """Append the pieces of a request's body: one is written while the next one arrives."""
     writing: asyncio.Future[None] | None = None
     try:
         async for piece in pieces:
@@ -271,7 +274,8 @@ async def _receive(pieces: AsyncIterator[bytes], session: UploadSession) -> None
 
 
 async def _pieces(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """The chunks, gathered into pieces of about PIECE_BYTES. What came before the client went away still comes out."""
+    """The chunks, collected into pieces of about PIECE_BYTES. If the client disconnects, the bytes before that are
+    still returned."""
     gathered: list[bytes] = []
     size = 0
     broke_off: type[ClientGone] | None = None
@@ -296,12 +300,12 @@ def _check_order(request: Request, token: str, offset_bytes: int) -> None:
         return
     chunk = parse_content_range(header)
     if chunk is None:
-        raise OciError(400, "BLOB_UPLOAD_INVALID", "Content-Range is <first byte>-<last byte>, for example 0-1048575")
+        raise OciError(400, "BLOB_UPLOAD_INVALID", "Content-Range must be <first byte>-<last byte>, such as 0-1048575")
     first, last = chunk
     if first != offset_bytes:
         raise UploadOutOfOrder(token, offset_bytes)
     if request.content_length is not None and request.content_length != last - first + 1:
-        raise OciError(400, "SIZE_INVALID", "Content-Range and Content-Length do not say the same length")
+        raise OciError(400, "SIZE_INVALID", "Content-Range and Content-Length state different lengths")
 
 
 def _ask_before_first(digest: Digest | None, size_bytes: int | None, cause: Cause, repository: RepositoryRef) -> None:
@@ -311,7 +315,8 @@ def _ask_before_first(digest: Digest | None, size_bytes: int | None, cause: Caus
 async def _mount(
     services: Services, identity: Identity, target: Target, digest: Digest, source_name: str
 ) -> BlobRef | None:
-    """The blob linked from a repository that the caller may read; None (and so a new upload) for every other reason.
+    """The blob, linked from a repository that the caller may read; None (which begins an upload) for every other
+    reason.
 
     Raises Refused by a policy of the target.
     """
@@ -331,7 +336,7 @@ async def _mount(
 
 
 async def _made_for_mount(target: Target, wanted: Wanted) -> RepositoryRef | None:
-    """The repository, made to mount into; None when there is nothing to mount, and so another policy to ask."""
+    """The repository, created to mount into; None if there is nothing to mount, and so another policy to ask."""
 
     def ask(repository: RepositoryRef) -> None:
         policies.ask(MountContext(target.cause, repository, blob_content(blob.digest, blob.size_bytes), source))
@@ -355,7 +360,7 @@ def _is_name(text: str) -> bool:
 
 def _algorithm(text: str) -> str:
     if text not in ALGORITHMS:
-        raise OciError(400, "UNSUPPORTED", f"digest-algorithm is {' or '.join(ALGORITHMS)}")
+        raise OciError(400, "UNSUPPORTED", f"digest-algorithm must be {' or '.join(ALGORITHMS)}")
     return text
 
 
@@ -373,10 +378,10 @@ def _progress(name: str, token: str, offset_bytes: int) -> list[Header]:
 
 
 def _stated_digest(request: Request) -> Digest | None:
-    """What the client says that the blob's digest is; given twice it must be the same."""
+    """The blob's digest as the client states it; if stated twice, both must be equal."""
     stated = set(request.query().get("digest", []))
     if len(stated) > 1:
-        raise OciError(400, "DIGEST_INVALID", "the parameter digest is there several times: a blob has one digest")
+        raise OciError(400, "DIGEST_INVALID", "the parameter digest is given several times: a blob has one digest")
     return Digest.parse(stated.pop()) if stated else None
 
 

@@ -1,1 +1,1 @@
-"""HTTP for the data path and for Django: bodies, headers, fairness between clients, threads that answer."""
+"""HTTP for the data path and for Django: bodies, headers, fairness between clients, thread pools."""

@@ -1,4 +1,4 @@
-"""The path of the external URL, in the addresses that responses of the data path point to."""
+"""Puts the path of the external URL into the addresses in responses of the data path."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ _ADDRESSES: Final = {"location": "/", "link": "</"}
 def under_prefix(response: Response, prefix: str) -> Response:
     """`response` with the paths in Location and Link put under the path of the external URL.
 
-    Paths stay absolute, for some clients understand no others (containerd), and carry no host, so that a client that
-    came by another name of ours stays there.
+    Paths stay absolute, because some clients do not understand others (containerd), and without a host, so that a
+    client that used another of the registry's names keeps using it.
     """
     if prefix:
         response.headers = [_under(prefix, header) for header in response.headers]

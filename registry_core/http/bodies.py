@@ -1,7 +1,7 @@
-"""Request bodies on their way in: whether they came whole, at what pace, and how much memory they take together.
+"""Request bodies: whether they arrived completely, their pace, and the memory that they take together.
 
-The server ends a body that broke off without an error, see docs/adr/0002-server-interface.md; telling the two apart is
-done here and nowhere else.
+If a body breaks off, the server ends it without an error, see docs/adr/0002-server-interface.md; telling the two cases
+apart is done only here.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from registry_core.machine.sockets import is_peer_there
 
 AT_ONCE_BYTES: Final = 64 << 10
 CLOSE_WITHIN_S: Final = 0.1
-"""How long after the end of TLS the end of the connection below it may come."""
+"""How long after the end of TLS the end of the connection below it may be noticed."""
 
 
 class Body:
-    """A request's body: its chunks, once, whether anybody asked for them, and whether he took them to the end.
+    """A request's body: its chunks, once, whether they were requested, and whether they were read to the end.
 
-    `is_awaited`: the client is waited for now. `memory`: what is kept of it counts there. It must not refer to the
-    request: in a cycle the protocol would outlive the answer, and the connection with it.
+    `is_awaited`: the client is being waited for. `memory`: counts what is kept of the body. It must not refer to the
+    request: in a reference cycle the protocol object would outlive the response, and the connection with it.
     """
 
     __slots__ = (
@@ -63,7 +63,7 @@ class Body:
 
 
 class BodyMemory:
-    """What one request keeps of bodies in memory, out of what all of them may together."""
+    """The memory that one request uses for bodies, out of the total for all requests."""
 
     __slots__ = ("_all", "_taken")
 
@@ -72,7 +72,7 @@ class BodyMemory:
         self._taken: list[tuple[str, int]] = []
 
     def take(self, size_bytes: int) -> None:
-        """Keep so much more. Raises TooManyBodies."""
+        """Reserve more memory. Raises TooManyBodies."""
         key = callers.current().group
         try:
             self._all.take(key, size_bytes)
@@ -84,7 +84,7 @@ class BodyMemory:
 
     @contextmanager
     def while_it_comes(self, size_bytes: int) -> Iterator[None]:
-        """Hold room for what the server gathers before it hands it over. Raises TooManyBodies."""
+        """Reserve memory for what the server collects before it hands it over. Raises TooManyBodies."""
         self.take(size_bytes)
         held = self._taken.pop()
         try:
@@ -93,18 +93,18 @@ class BodyMemory:
             self._all.give_back(*held)
 
     def give_back(self) -> None:
-        """The request is answered."""
+        """Release the memory, once the request is answered."""
         while self._taken:
             self._all.give_back(*self._taken.pop())
 
 
 async def _chunks(body: Body) -> AsyncIterator[bytes]:
-    """The body's chunks. Raises ClientGone when the client closed before the body was whole, BodyTooSlow, and
+    """The body's chunks. Raises ClientGone if the client disconnected before the body was complete, BodyTooSlow, and
     TooManyBodies.
 
-    The server ends the iteration without an error then. A body with a declared length is counted. A chunked one ends
-    with one empty chunk when it is whole; a second one means that there were trailers, which are discarded (RFC 9112
-    §7.1.2), or that it broke off.
+    In the first case the server ends the iteration without an error. A body with a declared length is counted. A
+    chunked one ends with one empty chunk if it is complete; a second one means that there were trailers, which are
+    discarded (RFC 9112 §7.1.2), or that it broke off.
     """
     declared = body.declared_bytes
     received, empty = 0, 0
@@ -138,10 +138,11 @@ async def _chunks(body: Body) -> AsyncIterator[bytes]:
 
 
 async def _had_trailers(body: Body) -> bool:
-    """Whether a chunked body ended with trailers, not with its connection: the client waits for the answer then.
+    """Whether a chunked body ended with trailers rather than with its connection: the client then waits for the
+    response.
 
-    The end of a TLS session is not seen here, only that of the connection, which follows it. So over TLS the trailers
-    must have been announced as well (RFC 9110 §6.6.2), and the end of the connection is waited for.
+    Only the end of the connection is visible here, which follows the end of a TLS session. So over TLS the trailers
+    must also have been announced (RFC 9110 §6.6.2), and the end of the connection is waited for.
     """
     if body.scope.scheme == "https":
         if not body.are_trailers_announced:
@@ -152,7 +153,7 @@ async def _had_trailers(body: Body) -> bool:
 
 
 async def _at_once(body: Body, size_bytes: int) -> AsyncIterator[bytes]:
-    """A short body in one turn: each chunk would be another one between the server's threads and ours."""
+    """A short body in one read: each chunk would be another switch between the server's threads and ours."""
     with body.memory.while_it_comes(size_bytes) if body.memory else nullcontext():
         content = await body.protocol()
     yield content

@@ -1,7 +1,8 @@
-"""Whose request this is, for whatever is shared fairly: the verified subject, or the address of who is not yet known.
+"""The caller of a request, for everything that is shared fairly: the verified subject, or the address of an
+unauthenticated client.
 
-Nothing that a client can make up at will counts as another caller: credentials that were not verified only tell the
-members of one address apart.
+Nothing that a client can invent makes it another caller: unverified credentials only distinguish members within one
+address.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ _IPV6_SITE_BITS: Final = 64
 
 
 class Caller(NamedTuple):
-    """Who shares as one (`group`), and who takes turns within it (`member`)."""
+    """Who shares as one (`group`), and who takes turns within the group (`member`)."""
 
     group: str
     member: str = ""
@@ -31,7 +32,7 @@ _current: ContextVar[Caller | Subject | tuple[str, str]] = ContextVar("caller", 
 
 
 def current() -> Caller:
-    """Whose request is being answered; ourselves outside of any."""
+    """The caller of the current request; the registry itself outside of requests."""
     known = _current.get()
     if isinstance(known, Caller):
         return known
@@ -41,19 +42,19 @@ def current() -> Caller:
 
 
 def begin(address: str, credentials: str) -> None:
-    """A request from `address` begins; what it says about who sends it is not verified yet."""
-    _current.set((address, credentials))  # most requests never ask
+    """Begin a request from `address`; its credentials are not verified yet."""
+    _current.set((address, credentials))  # most requests never need it
 
 
 def recognize(subject: Subject) -> None:
-    """The caller's credentials were verified. Who is nobody stays with the others of his address."""
+    """Record the verified subject of the request. Anonymous callers stay with the others of their address."""
     if not subject.is_anonymous:
         _current.set(subject)
 
 
 @remembered("networks", entry_bytes=512, longest=64)
 def network_of(address: str) -> str:
-    """What counts as one address: an IPv4 address, or the network of 64 bits that one IPv6 client is given."""
+    """What counts as one address: an IPv4 address, or the /64 network that one IPv6 client has."""
     node = parse_node(address)
     if isinstance(node, ipaddress.IPv6Address):
         return str(ipaddress.IPv6Network((node, _IPV6_SITE_BITS), strict=False))

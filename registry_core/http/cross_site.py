@@ -1,9 +1,9 @@
-"""Whether a browser sends a request on behalf of another site, and whether it is a browser at all.
+"""Whether a browser sends a request on behalf of another site, and whether the client is a browser at all.
 
-A browser adds what it knows of the user for the registry's address (a session's cookie, Basic credentials that it was
-given once) to requests that any page causes. It also says where they come from, in headers that no page can set:
-`Sec-Fetch-Site` (Fetch Metadata Request Headers, W3C) over TLS and on localhost, and `Origin` (RFC 6454) with whatever
-may change something. Other clients send neither, and nothing is asked of them.
+A browser adds its credentials for the registry (a session's cookie, stored Basic credentials) to requests that any page
+causes. It also declares where they come from, in headers that no page can set: `Sec-Fetch-Site` (Fetch Metadata Request
+Headers, W3C) over TLS and on localhost, and `Origin` (RFC 6454) with every request that may change something. Other
+clients send neither, and nothing is required of them.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _PORTS: Final = {"http": "80", "https": "443"}
 
 
 def is_foreign(headers: Mapping[str, str], *, own_origins: tuple[str, ...]) -> bool:
-    """Whether a browser says that another origin sends this. `headers` by names in lower case."""
+    """Whether a browser declares that another origin caused the request. `headers` by lower-case names."""
     site = headers.get("sec-fetch-site", "")
     if site and site.strip().lower() not in _OWN_SITES:
         return True
@@ -28,12 +28,12 @@ def is_foreign(headers: Mapping[str, str], *, own_origins: tuple[str, ...]) -> b
 
 
 def is_from_browser(headers: Mapping[str, str]) -> bool:
-    """Whether a browser sends this: it says from where, or that it would rather have a page by HTTPS."""
+    """Whether a browser sends the request: it has headers that only browsers send."""
     return any(name in headers for name in ("sec-fetch-site", "origin", "upgrade-insecure-requests"))
 
 
 def _comparable(origin: str) -> str:
-    """An origin with its port, in lower case; empty for `null` and whatever is none."""
+    """An origin with its port, in lower case; empty for `null` and anything invalid."""
     try:
         parts = urlsplit(origin.strip().lower())
         port = parts.port or _PORTS.get(parts.scheme, "")

@@ -1,11 +1,11 @@
-"""Who gives way when there is hardly room for more connections.
+"""Closes connections when there is hardly room for more.
 
-A server that keeps `max_connections` accepts no further ones, so connections that do nothing would keep everybody out.
-From three quarters of them on, the addresses that hold the most lose connections on which nothing happens, longest
-quiet first, until each holds no more than an equal part of those three quarters; and connections of theirs that are in
-use end with their next response. An idle connection may end at any time (RFC 9112 §9.3), so clients behind one address
-lose nothing by that. Those that are kept busy by hardly anything (a head, a body or a reading of the answer that
-trickles) follow a little later. Proxies that are trusted are left alone: their connections are those of many.
+A server at `max_connections` accepts no further ones, so connections that do nothing could block everybody. From three
+quarters on, the addresses with the most connections lose idle ones, the longest idle first, until each has no more than
+an equal part of those three quarters; and their busy connections end with the next response. An idle connection may be
+closed at any time (RFC 9112 §9.3), so clients behind one address lose nothing. Connections that are kept busy with
+almost no data (a head, a body or a response that trickles) follow a little later. Trusted proxies are exempt: their
+connections belong to many clients.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ CROWDED: Final = 0.75
 LOOK_EVERY_S: Final = 1.0
 QUIET_S: Final = 1.0
 STUCK_S: Final = 5.0
-"""How long a client may take its time, while others wait to be let in."""
+"""How long a client may be slow while others wait for a connection."""
 BUSY_S: Final = 60.0
-"""The same for a request that we have not answered yet."""
+"""The same for a request that is not answered yet."""
 SLOW_BYTES_S: Final = 16 << 10
-"""Bytes a second below which a client takes its time."""
+"""Bytes per second below which a client counts as slow."""
 _OPEN_FILES: Final = "/dev/fd"
 _log = get_logger(__name__)
 
@@ -43,22 +43,22 @@ class Crowding:
 
     def __init__(self) -> None:
         self.in_progress: dict[str, Body] = {}
-        """The requests that are being answered, by their peers (address and port)."""
+        """The requests in progress, by peer (address and port)."""
         self._over: frozenset[str] = frozenset()
         self._watched: dict[str, Watched] = {}
 
     def must_end(self, peer: str) -> bool:
-        """Whether the connection with `peer` is to end with its next response."""
+        """Whether the connection of `peer` is to end with its next response."""
         return bool(self._over) and network_of(peer) in self._over
 
     async def run(self) -> None:
-        """Look once a second, as long as the worker lives."""
+        """Check once a second, for the life of the worker."""
         while True:
             await asyncio.sleep(LOOK_EVERY_S)
             limit = int(get_config().max_connections * CROWDED)
             try:
                 await self._look(limit)
-            except OSError as error:  # no descriptor is left to look with, just when looking matters
+            except OSError as error:  # no file descriptor is left for the check, just when it matters
                 _log.warning("the connections could not be looked at", reason=str(error))
 
     async def _look(self, limit: int) -> None:
@@ -68,7 +68,7 @@ class Crowding:
             self._over, self._watched = frozenset(), {}
 
     def _make_room(self, limit: int) -> frozenset[str]:
-        """End quiet connections of the addresses that hold the most; which addresses these are."""
+        """Close idle connections of the addresses with the most; returns these addresses."""
         config = get_config()
         by_network: dict[str, list[Connection]] = {}
         proxied = 0
@@ -79,7 +79,8 @@ class Crowding:
                 proxied += 1
             else:
                 by_network.setdefault(network_of(connection.peer), []).append(connection)
-        # What proxies hold is not there for others, who have a third of the limit in any case: probes come directly.
+        # Connections of proxies are not available to others, who have a third of the limit in any case: probes come
+        # directly.
         left = max(limit - proxied, limit // 3)
         part = equal_part({network: len(held) for network, held in by_network.items()}, left)
         over = frozenset(network for network, held in by_network.items() if len(held) > part)
@@ -103,14 +104,14 @@ class Crowding:
 
 @dataclass(slots=True)
 class Watched:
-    """A connection since when it moves less than SLOW_BYTES_S: that long is `slow_s`."""
+    """A connection and since when it moves less than SLOW_BYTES_S, as `slow_s`."""
 
     began: Connection
     began_at_s: float
     slow_s: float = field(default=0.0, init=False)
 
     def seen(self, connection: Connection, now_s: float) -> Watched:
-        """The same after another look."""
+        """The connection after another check."""
         moved_bytes = connection.moved_bytes - self.began.moved_bytes
         self.slow_s = now_s - self.began_at_s
         is_another = moved_bytes < 0
@@ -120,8 +121,8 @@ class Watched:
 
 
 def is_idle(connection: Connection, asked: Body | None, watched: Watched) -> bool:
-    """Whether a connection may be ended for others: nothing happens on it, or so little that the client keeps it busy
-    for the sake of it. `asked`: the body of the request that is being answered on it."""
+    """Whether a connection may be closed for others: nothing happens on it, or the client keeps it busy with very
+    little data. `asked`: the body of the request in progress on it."""
     is_for_client = asked is None or asked.is_awaited or connection.is_sending
     if asked is None and not connection.is_sending and connection.quiet_s >= QUIET_S:
         return True
@@ -129,8 +130,7 @@ def is_idle(connection: Connection, asked: Body | None, watched: Watched) -> boo
 
 
 def equal_part(held: Mapping[str, int], limit: int) -> int:
-    """How many each may hold so that all together hold at most `limit`, when those that hold less keep what they
-    have."""
+    """How many each may have so that all together have at most `limit`, where those with fewer keep what they have."""
     left, part = limit, limit
     for place, count in enumerate(sorted(held.values())):
         part = left // (len(held) - place)

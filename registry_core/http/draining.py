@@ -1,7 +1,7 @@
-"""A worker that is being replaced stops taking new connections, while those that it has go on.
+"""Draining: a worker that is being replaced stops accepting connections, while existing ones continue.
 
-The sockets that it listens on belong to the parent (`registry_core.wiring.workers`) and live on there: a connection
-that waits in one of them is accepted by the new worker. They are the server's, so they cannot be closed here: each
+The listening sockets belong to the parent (`registry_core.wiring.workers`) and stay open there: a connection in their
+queue is accepted by the new worker. The server owns them in this process, so they cannot be closed here: each
 descriptor is replaced by a socket that nobody connects to.
 """
 
@@ -20,9 +20,9 @@ _DESCRIPTORS: Final = "/dev/fd"
 
 
 def stop_accepting() -> None:
-    """Replace every listening TCP socket of this process by a deaf one."""
+    """Replace every listening TCP socket of this process by one without clients."""
     for name in os.listdir(_DESCRIPTORS):
-        with contextlib.suppress(OSError):  # the descriptor of the listing itself, and what is no socket
+        with contextlib.suppress(OSError):  # the descriptor of the listing itself, and non-sockets
             _deafen(int(name))
 
 

@@ -1,8 +1,8 @@
-"""Bounds that all clients share, each of whom leaves room for the others.
+"""Limits that all clients share fairly.
 
-The rule: a caller may hold at most `ratio` times what is free after it took its part. Somebody alone gets most of it;
-the more callers there are, the less each may hold; and whatever some of them hold, something is left for one who comes
-new. With `ratio` 1 one caller gets half, two get a third each, and so on.
+The rule: a caller may hold at most `ratio` times what is free after it took its part. A single caller gets most of the
+total; the more callers there are, the less each may hold; and something is always left for a new one. With `ratio` 1
+one caller gets half, two get a third each, and so on.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class AllTaken(Exception):
 
 
 class Shared:
-    """`limit` units of something, handed out to callers by their key. For one thread: the event loop's."""
+    """`limit` units of something, given to callers by their key. For one thread: the event loop's."""
 
     __slots__ = ("_held", "_ratio", "_taken", "limit")
 
@@ -39,21 +39,21 @@ class Shared:
         return self.limit - self._taken
 
     def held_by(self, key: str) -> int:
-        """How much the caller holds now."""
+        """How much the caller holds."""
         return self._held.get(key, 0)
 
     def is_free_for(self, key: str, amount: int = 1) -> bool:
-        """Whether the caller may take `amount` now. Who holds nothing may take whatever is free."""
+        """Whether the caller may take `amount` now. A caller that holds nothing may take whatever is free."""
         free, held = self.free - amount, self._held.get(key, 0)
         return free >= 0 and (not held or held + amount <= self._ratio * free)
 
     def take(self, key: str, amount: int = 1) -> None:
-        """Hand out `amount`. Raises OverShare or AllTaken."""
+        """Take `amount`. Raises OverShare or AllTaken."""
         if not self.is_taken(key, amount):
             raise OverShare if self.free >= amount else AllTaken
 
     def is_taken(self, key: str, amount: int = 1) -> bool:
-        """Hand out `amount` if the caller may take it; whether it was."""
+        """Take `amount` if the caller may; returns whether it did."""
         free, held = self.limit - self._taken - amount, self._held.get(key, 0)
         if free < 0 or (held and held + amount > self._ratio * free):
             return False
@@ -62,7 +62,7 @@ class Shared:
         return True
 
     def give_back(self, key: str, amount: int = 1) -> None:
-        """Take back what `take` handed out."""
+        """Return what `take` gave."""
         self._taken -= amount
         left = self._held.pop(key, 0) - amount
         if left:
@@ -70,7 +70,7 @@ class Shared:
 
 
 class Turns:
-    """Places for work that waits until there is one. Callers take turns, and so do the members of each."""
+    """A limited number of places for work that waits for one. Callers take turns, and so do the members of each."""
 
     __slots__ = ("_places", "_waiting")
 
@@ -80,11 +80,11 @@ class Turns:
 
     @property
     def is_somebody_waiting(self) -> bool:
-        """Whether there are more callers than places for them. For any thread."""
+        """Whether more callers wait than there are places. For any thread."""
         return bool(self._waiting)
 
     async def enter(self, caller: Caller) -> None:
-        """Wait for a place. `leave` gives it back."""
+        """Wait for a place. `leave` returns it."""
         if caller.group not in self._waiting and self._places.is_taken(caller.group):
             return
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -97,7 +97,7 @@ class Turns:
             raise
 
     def leave(self, caller: Caller) -> None:
-        """Give a place back, to whoever is next."""
+        """Return a place; the next caller gets it."""
         self._places.give_back(caller.group)
         for group in [*self._waiting]:
             if not self._places.free:
@@ -106,7 +106,8 @@ class Turns:
                 self._places.take(group)
 
     def _admit_one_of(self, group: str) -> bool:
-        """Let the next one of a group in, and put the group at the end of the row; False when nobody waits any more."""
+        """Admit the next member of a group, and put the group at the end of the queue; False if none of it waits any
+        more."""
         members = self._waiting.pop(group)
         while members:
             member, turns = next(iter(members.items()))
@@ -125,8 +126,8 @@ class Turns:
 
 
 class SharedSlots:
-    """Slots for which nobody waits: a caller's share of them is smaller than that of the address it comes from, from
-    which others may come as well."""
+    """Slots that are not waited for: a caller's share is smaller than that of its address, since other callers may come
+    from the same address."""
 
     __slots__ = ("_of_addresses", "_of_callers")
 

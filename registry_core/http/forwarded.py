@@ -1,8 +1,8 @@
-"""Who the client is, and how it reached us: the connection's own facts, or what proxies that are trusted say of them.
+"""The client's address, scheme and host: from the connection, or from the headers of trusted proxies.
 
-`X-Forwarded-For`, `-Proto` and `-Host`, and `Forwarded` (RFC 7239), are believed from the addresses of the setting
-`trusted_proxies` only. The chain is read from its right end, the hop next to us: the first address that is not a
-trusted proxy's is the client's. What stands left of it was written by the client and is not looked at.
+`X-Forwarded-For`, `-Proto` and `-Host`, and `Forwarded` (RFC 7239), are believed only from the addresses of the setting
+`trusted_proxies`. The chain is read from its right end, the nearest hop: the first address that is not a trusted
+proxy's is the client's. Anything to the left of it was written by the client and is ignored.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Malformed(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """A client as we take it to be: its address (RFC 5952, no port), and the scheme and host that it used."""
+    """The client: its address (RFC 5952, no port), and the scheme and host that it used."""
 
     address: str
     scheme: str
@@ -42,7 +42,7 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class Hop:
-    """What one proxy says about the connection that it received; empty where it says nothing."""
+    """What one proxy reports about the connection that it received; empty values are not reported."""
 
     node: str = ""
     scheme: str = ""
@@ -50,10 +50,10 @@ class Hop:
 
 
 def origin_of(*, peer: str, scheme: str, headers: Mapping[str, str], trusted: Sequence[Network]) -> Origin:
-    """The origin of a request that came over the connection from `peer` (an address, perhaps with a port).
+    """The origin of a request over the connection from `peer` (an address, possibly with a port).
 
-    `headers` has lower-case names; several lines of one name are joined by commas. When both kinds of header are
-    there and do not name the same client, somebody wrote one that the proxy passes on unseen: none is believed then.
+    `headers` has lower-case names; several lines of one name are joined by commas. If both kinds of header are present
+    and name different clients, one was written by a client and passed through by the proxy: then neither is believed.
     """
     direct = Origin(written(peer), scheme, headers.get("host", ""))
     address = parse_node(peer) if trusted else None
@@ -66,7 +66,7 @@ def origin_of(*, peer: str, scheme: str, headers: Mapping[str, str], trusted: Se
 
 
 def joined(lines: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """The headers that this module reads, out of all: several lines of one name are one list (RFC 9110 §5.3)."""
+    """The headers that this module reads: several lines of one name form one list (RFC 9110 §5.3)."""
     found: dict[str, str] = {}
     for name, value in lines:
         if name in FIELDS:
@@ -76,9 +76,9 @@ def joined(lines: Iterable[tuple[str, str]]) -> dict[str, str]:
 
 @remembered("addresses", entry_bytes=512, longest=64)
 def parse_node(text: str) -> Address | None:
-    """The address in `text`: with or without a port, an IPv6 one with or without brackets. None for anything else.
+    """The address in `text`: with or without a port, IPv6 with or without brackets. None for anything else.
 
-    An IPv6 address that stands for an IPv4 one (`::ffff:192.0.2.1`) is that one.
+    An IPv6 address that maps an IPv4 one (`::ffff:192.0.2.1`) becomes that one.
     """
     bare = text.strip()
     if bare.startswith("["):
@@ -97,7 +97,7 @@ def parse_node(text: str) -> Address | None:
 
 @remembered("written addresses", entry_bytes=512, longest=64)
 def written(node: str) -> str:
-    """The address in `node` as it is told (RFC 5952, no port); the text itself when there is none in it."""
+    """The address in `node` in canonical form (RFC 5952, no port); the text itself if there is none in it."""
     address = parse_node(node)
     return str(address) if address else node
 
@@ -128,7 +128,7 @@ def parse_forwarded(text: str) -> list[Hop]:
 
 
 def split_host(host: str) -> tuple[str, str]:
-    """The name and the port of a Host header; the port is empty when there is none. Brackets stay on the name."""
+    """The name and the port of a Host header; the port is empty if there is none. Brackets stay on the name."""
     name, colon, port = host.rpartition(":")
     return (name, port) if colon and port.isascii() and port.isdigit() else (host, "")
 
@@ -159,12 +159,13 @@ def _list(text: str) -> list[str]:
 
 
 def _aligned(values: list[str], count: int) -> list[str]:
-    """One value per hop. Proxies that set, rather than append, leave one for the whole chain: the nearest one's."""
+    """One value per hop. Proxies that overwrite rather than append leave one value for the whole chain: the nearest
+    one's."""
     return values if len(values) == count else [values[-1] if values else ""] * count
 
 
 def _resolve(direct: Origin, hops: Sequence[Hop], trusted: Sequence[Network]) -> Origin:
-    """Walk from the hop next to us outwards, as long as the one that tells is a trusted proxy."""
+    """Walk outwards from the nearest hop, as long as the reporting proxy is trusted."""
     origin = direct
     for hop in reversed(hops):
         address = parse_node(hop.node)

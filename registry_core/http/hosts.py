@@ -1,4 +1,4 @@
-"""The host that a request names: whether it is one, and which (RFC 9110 §7.2, RFC 9112 §3.2)."""
+"""The host that a request names, and whether it is valid (RFC 9110 §7.2, RFC 9112 §3.2)."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _PORT_MAX: Final = 65_535
 
 
 class BadHost(ValueError):
-    """The request does not say validly which host it is for; the message says what is wrong."""
+    """The request does not name its host validly; the message says what is wrong."""
 
 
 @remembered("hosts", entry_bytes=512, longest=300)
 def is_valid(host: str) -> bool:
-    """Whether `host` is a host of an http URI, perhaps with a port."""
+    """Whether `host` is a host of an http URI, possibly with a port."""
     match = _HOST.fullmatch(host)
     if match is None or int(match["port"] or 0) > _PORT_MAX:
         return False
@@ -32,10 +32,10 @@ def is_valid(host: str) -> bool:
 
 
 def named_host(lines: Sequence[Header], headers: Mapping[str, str], *, target: str | None, version: str) -> str | None:
-    """The host that a request is for; None when one of HTTP/1.0 names none. Raises BadHost.
+    """The host of a request; None for an HTTP/1.0 request without one. Raises BadHost.
 
     `headers` has the last of each name in `lines`. `target` is the authority of a request target in absolute form: it
-    counts, not the header (RFC 9112 §3.2.2), which must be there and valid all the same.
+    takes precedence over the header (RFC 9112 §3.2.2), which must still be present and valid.
     """
     if target is None and len(lines) == len(headers) and is_valid(host := headers.get("host", "")):
         return host

@@ -1,7 +1,7 @@
-"""Our own request and response: what the data path sees of HTTP, whatever the server's interface is.
+"""Request and response types of the data path, independent of the server's interface.
 
-The server adapter (`registry_core.wiring.rsgi`) makes a `Request` and sends a `Response`; nothing else knows the
-interface.
+The server adapter (`registry_core.wiring.rsgi`) makes a `Request` and sends a `Response`; no other module uses the
+server's interface.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ QUERY_FIELDS_MAX = 200
 
 
 class ClientGone(Exception):
-    """The client closed the connection before its request was whole. Nothing that came with it may be taken as
+    """The client closed the connection before its request was complete. Nothing that arrived may be taken as
     complete."""
 
 
 class BodyTooSlow(ClientGone):
-    """The client sends its request's body so slowly that it is not waited for any longer."""
+    """The client sends the request's body too slowly."""
 
 
 class BodyTooLarge(Exception):
-    """The body is larger than what the caller was willing to read."""
+    """The body is larger than the caller's limit."""
 
 
 class TooManyBodies(Exception):
-    """The bodies of requests in progress take as much memory as they may: all together, or (`is_own`) this client's.
+    """The bodies of requests in progress use all the memory that they may: all together, or (`is_own`) this client's.
 
     The message says what to do.
     """
@@ -43,7 +43,7 @@ class TooManyBodies(Exception):
 
     def __init__(self, *, is_own: bool) -> None:
         whose = "your requests" if is_own else "all requests"
-        super().__init__(f"the bodies of {whose} in progress take all the memory that there is for them: try again")
+        super().__init__(f"the bodies of {whose} in progress use all the memory available for them: try again")
         self.status = 429 if is_own else 503
 
 
@@ -52,20 +52,20 @@ class TooManyParameters(Exception):
 
 
 def declared_length(headers: Mapping[str, str]) -> int | None:
-    """The body's length in bytes as its sender has it; None when he does not say, or it is not a number."""
+    """The body's length in bytes as declared; None if it is not declared, or not a number."""
     text = headers.get("content-length", "")
     return int(text) if text.isascii() and text.isdigit() else None
 
 
 def _kept_by_nobody(_size_bytes: int) -> None:
-    """Where nobody counts."""
+    """For requests whose memory is not counted."""
 
 
 @dataclass(slots=True)
 class Request:
-    """One request. `path` is percent-decoded, once, by the server; header names are lower-case.
+    """A request. `path` is percent-decoded, once, by the server; header names are in lower case.
 
-    `address`, `scheme` and `host` are the client's as `registry_core.http.forwarded` takes them to be.
+    `address`, `scheme` and `host` are the client's, as determined by `registry_core.http.forwarded`.
     """
 
     method: str
@@ -79,21 +79,21 @@ class Request:
     base_url: str
     chunks: Callable[[], AsyncIterator[bytes]]
     keep: Callable[[int], None] = _kept_by_nobody
-    """Called before so many bytes of the body are kept in memory until the answer. Raises TooManyBodies."""
+    """Called before so many bytes of the body are kept in memory until the response. Raises TooManyBodies."""
     problem: str = ""
-    """Why the request is refused whatever it asks for."""
+    """Why the request is refused whatever it requests."""
     action: str = ""
     repository: str = ""
     user: str = "-"
 
     @property
     def content_length(self) -> int | None:
-        """The declared length in bytes; None when there is none or it is not a number."""
+        """The declared length in bytes; None if there is none or it is not a number."""
         return declared_length(self.headers)
 
     @property
     def own_origins(self) -> tuple[str, ...]:
-        """The addresses under which the registry is known to whoever asks."""
+        """The origins of the registry as the client may see them."""
         return self.base_url, f"{self.scheme}://{self.host}"
 
     def query(self) -> dict[str, list[str]]:
@@ -104,8 +104,8 @@ class Request:
             raise TooManyParameters from None
 
     async def read(self, *, limit_bytes: int) -> bytes:
-        """The whole body. Raises BodyTooLarge as soon as more than `limit_bytes` have come, whatever was declared, and
-        TooManyBodies."""
+        """The whole body. Raises BodyTooLarge as soon as more than `limit_bytes` have arrived, whatever was declared,
+        and TooManyBodies."""
         if (self.content_length or 0) > limit_bytes:
             raise BodyTooLarge
         body = bytearray()
@@ -119,14 +119,15 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class FilePart:
-    """A part of a file as a body: `length_bytes` from `start` on, sent by the server without passing through Python."""
+    """A part of a file as a body: `length_bytes` from `start` on, which the server sends without passing them through
+    Python."""
 
     path: Path
     start: int
     length_bytes: int
 
     def is_whole_file(self) -> bool:
-        """Whether the file is there and ends with this part."""
+        """Whether this part ends at the end of an existing file."""
         try:
             return os.stat(self.path).st_size == self.start + self.length_bytes
         except OSError:
@@ -135,7 +136,7 @@ class FilePart:
 
 @dataclass(frozen=True, slots=True)
 class Relay:
-    """A body that comes from elsewhere and passes through us: `length_bytes`, which `chunks` makes in a thread."""
+    """A relayed body: `length_bytes`, produced by `chunks` in a thread."""
 
     chunks: Iterator[bytes]
     length_bytes: int
@@ -143,7 +144,7 @@ class Relay:
 
 @dataclass(slots=True)
 class Response:
-    """One answer. With `file` the body is that part of a file, with `relay` it passes through."""
+    """A response. With `file` the body is that part of a file, with `relay` it is relayed."""
 
     status: int
     headers: list[Header] = field(default_factory=list)
@@ -153,7 +154,7 @@ class Response:
 
 
 def json_response(status: int, content: object, headers: list[Header] | None = None) -> Response:
-    """An answer with `content` as JSON; half a surrogate pair in it, as JSON that came in can have, is shown as `?`."""
+    """A response with `content` as JSON; a lone surrogate, which JSON from clients can contain, becomes `?`."""
     try:
         body = msgspec.json.encode(content)
     except UnicodeEncodeError:

@@ -1,7 +1,8 @@
-"""The one place that every response passes on its way out: what its class and its connection add to its headers.
+"""The one place that every response passes: adds the headers of its class and of its connection.
 
-A class is what a browser may make of a response. Content that clients pushed, and the API's answers, are data: nothing
-in them may run, whatever Content-Type they were pushed with. The console's pages and files run their own scripts only.
+A class is what a browser may do with a response. Content that clients pushed, and the API's answers, are data: nothing
+in them may run, whatever Content-Type they were pushed with. The console's pages and files may run only their own
+scripts.
 """
 
 from __future__ import annotations
@@ -29,22 +30,22 @@ _FOR_BROWSERS: Final[tuple[Header, ...]] = (
 
 
 ResponseClass = tuple[Header, ...]
-"""What all responses of a class get."""
+"""Headers of all responses of a class."""
 
 DATA: Final[ResponseClass] = (NOSNIFF, (POLICY, INERT))
 """Tokens: `/service/token`."""
 REGISTRY: Final[ResponseClass] = (*DATA, ("docker-distribution-api-version", "registry/2.0"))
-"""What is stored: `/v2/`."""
+"""Stored content: `/v2/`."""
 API: Final[ResponseClass] = (NOSNIFF, (POLICY, INERT), *_FOR_BROWSERS)
-"""Answers and downloads of the REST API, and of the addresses for sessions."""
+"""Answers and downloads of the REST API, and of the session endpoints."""
 PAGE: Final[ResponseClass] = (NOSNIFF, (POLICY, OWN_FILES_ONLY), *_FOR_BROWSERS)
-"""The console's pages and files, and whatever is none of the others."""
+"""The console's pages and files, and everything else."""
 
 _API_DOCUMENTATION: Final = "/api/docs"
 
 
 def class_of(path: str) -> ResponseClass:
-    """The class of the responses to requests for `path`, which is without the prefix of the external URL."""
+    """The class of responses to requests for `path`, which excludes the prefix of the external URL."""
     if path == "/v2" or path.startswith("/v2/"):
         return REGISTRY
     if path == "/service/token":
@@ -55,7 +56,7 @@ def class_of(path: str) -> ResponseClass:
 
 
 def of_class(headers: Sequence[Header], kind: ResponseClass) -> list[Header]:
-    """`headers` with those of their class. A view that set one of these itself keeps its own."""
+    """`headers` with those of their class. A view's own value takes precedence."""
     if kind is REGISTRY:  # no handler sets any
         return [*headers, *kind]
     names = {name for name, _ in headers}
@@ -63,9 +64,9 @@ def of_class(headers: Sequence[Header], kind: ResponseClass) -> list[Header]:
 
 
 def of_connection(request_id: str, *, is_secure: bool, is_last: bool = False) -> list[Header]:
-    """The headers that depend on how a request came and how its connection goes on.
+    """The headers that depend on how the request arrived and whether the connection continues.
 
-    `is_secure`: the client came by HTTPS, and by a name. `is_last`: the connection ends with this response.
+    `is_secure`: the client used HTTPS, and a host name. `is_last`: the connection ends with this response.
     """
     headers = [("x-request-id", request_id)]
     if is_secure:
@@ -76,12 +77,12 @@ def of_connection(request_id: str, *, is_secure: bool, is_last: bool = False) ->
 
 
 def is_secure(scheme: str, host: str) -> bool:
-    """Whether a client that came so is to keep to HTTPS."""
+    """Whether a client that used this address is told to keep to HTTPS."""
     return scheme == "https" and not _is_local(host)
 
 
 def _is_local(host: str) -> bool:
-    """Whether `host` is `localhost`, to which HSTS must not be told (it would bind every other server and port of the
-    machine), or an address, for which browsers do not keep it (RFC 6797 §8.1.1)."""
+    """Whether `host` is `localhost`, for which HSTS must not be set (it would apply to every other server and port of
+    the machine), or an address, for which browsers ignore it (RFC 6797 §8.1.1)."""
     name, _ = split_host(host)
     return name == "localhost" or name.endswith(".localhost") or parse_node(name) is not None

@@ -1,6 +1,7 @@
-"""The setting `http_port`: whoever comes by plain HTTP is told to come by HTTPS.
+"""The setting `http_port`: refers clients of plain HTTP to HTTPS.
 
-Pages are redirected. Programs get an error instead: what they send carries secrets, and would go on doing so unnoticed.
+Pages are redirected. Programs get an error instead: their requests carry secrets, and a redirect would let that go
+unnoticed.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from registry_core.http.messages import Header, Response, json_response
 from registry_core.http.refusals import refusal
 from registry_core.tls.names import wanted_names
 
-_CONNECTIONS_MAX: Final = 1024  # of this worker at the same time, shared fairly between addresses
+_CONNECTIONS_MAX: Final = 1024  # per worker at the same time, shared fairly between addresses
 _HEAD_MAX_BYTES: Final = 16 << 10
 _HEAD_WITHIN_S: Final = 10.0
 _BODY_MAX_BYTES: Final = 64 << 10
@@ -34,13 +35,13 @@ _bound: list[socket.socket] = []
 
 
 def bind(config: Config) -> None:
-    """Open `http_port` in the parent of the workers, which may still do so where that takes root. Raises OSError."""
+    """Open `http_port` in the parent of the workers, which may still have the rights of root. Raises OSError."""
     if config.http_port is not None and config.serves_tls:
         _bound.append(_socket(config.host, config.http_port))
 
 
 async def listen(config: Config) -> asyncio.Server | None:
-    """Answer on `http_port`, where TLS is served and there is one. Raises OSError when the port is taken."""
+    """Answer on `http_port`, if TLS is served and the setting is set. Raises OSError if the port is taken."""
     if config.http_port is None or not config.serves_tls:
         return None
     places = Shared(_CONNECTIONS_MAX)
@@ -71,9 +72,9 @@ async def _converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, 
 
 
 def respond(head: bytes, config: Config) -> Response:
-    """The answer to a request's head: 308 to the same address by HTTPS, or an error in the form of the endpoint.
+    """The answer to a request's head: 308 to the same address with HTTPS, or an error in the form of the endpoint.
 
-    It leads to a configured name, where there is one: what the request calls this server is not believed then.
+    It leads to a configured name, if there is one: the request's own Host is not trusted then.
     """
     lines = head.decode("latin-1").split("\r\n")
     words = lines[0].split(" ")
@@ -89,7 +90,7 @@ def respond(head: bytes, config: Config) -> Response:
 
 def _answer(target: str, path: str, headers: list[Header], version: str, config: Config) -> Response:
     if not target.startswith("/") or not target.isprintable() or not target.isascii():
-        return refusal(path, 400, "the request is not one of HTTP/1.1")
+        return refusal(path, 400, "the request is not valid HTTP/1.1")
     try:
         named = named_host(
             headers, dict(headers), target=None, version=version.removeprefix("HTTP/").removesuffix(".0")
@@ -104,7 +105,7 @@ def _answer(target: str, path: str, headers: list[Header], version: str, config:
 
 
 def _configured(host: str, config: Config) -> str:
-    """The name under which a client that named `host` comes by HTTPS: that one, where no others are configured."""
+    """The host for a client that named `host`: the configured one, or that one if none is configured."""
     name, _ = split_host(host.lower())
     if config.hostname and not any(_is_named(name, known) for known in wanted_names(config)):
         name = next((known for known in config.hostname if not known.startswith("*")), "")
@@ -113,12 +114,12 @@ def _configured(host: str, config: Config) -> str:
 
 
 def _is_named(name: str, known: str) -> bool:
-    """Whether `known`, as configured, is `name`: a name, an address, or a wildcard of one label."""
+    """Whether `known`, as configured, matches `name`: a name, an address, or a wildcard for one label."""
     return name.strip("[]") == known or (known.startswith("*.") and name.partition(".")[2] == known[2:])
 
 
 def _socket(host: str, port: int) -> socket.socket:
-    """Shared by the workers, and like the server's own: `::` is for IPv4 as well, which asyncio's would not be."""
+    """Shared by the workers, like the server's own socket: `::` also accepts IPv4, which asyncio's own would not."""
     is_v6 = ":" in host
     family = socket.AF_INET6 if is_v6 else socket.AF_INET
     return socket.create_server((host, port), family=family, reuse_port=True, dualstack_ipv6=host == "::")
@@ -136,7 +137,7 @@ def _bytes(response: Response) -> bytes:
 
 
 async def _end(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Read on for a moment: closing upon unread bytes would reset the connection, and the answer with it."""
+    """Read on for a moment: closing with unread bytes would reset the connection, and lose the answer."""
     if writer.can_write_eof():
         writer.write_eof()
     async with asyncio.timeout(_BODY_WITHIN_S):

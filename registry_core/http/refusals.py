@@ -1,4 +1,4 @@
-"""Answers that are given before any endpoint is asked, or in its place: in the form of the endpoint all the same."""
+"""Responses that are sent before or instead of an endpoint's own, in the form of that endpoint."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _OCI_CODES: Final = {413: "SIZE_INVALID", 429: "TOOMANYREQUESTS", 503: "UNAVAILA
 
 
 def refusal(path: str, status: int, message: str, *headers: Header) -> Response:
-    """The answer `status` to a request for `path`: errors in JSON for programs, a line of text for people."""
+    """A response `status` for `path`: errors in JSON for programs, a line of text for people."""
     kind = class_of(path)
     if kind is PAGE:
         return Response(status, [("content-type", "text/plain; charset=utf-8"), *headers], f"{message}\n".encode())

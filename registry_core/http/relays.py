@@ -1,9 +1,9 @@
-"""Bodies that pass through us: a thread writes them into a pipe, and the server sends the pipe as if it were a file.
+"""Relayed bodies: a thread writes them into a pipe, and the server sends the pipe as if it were a file.
 
-The server's own stream interface has no back-pressure, so a slow client would fill our memory (see
-docs/adr/0002-server-interface.md). A pipe holds back its writer. Each relay holds a thread here and one of the
-server's, so their number is bounded and shared fairly, and one whose client hardly reads is given up: sooner while
-others wait for a place.
+The server's own stream interface has no back-pressure, so a slow client would fill the memory (see
+docs/adr/0002-server-interface.md). A pipe blocks its writer. Each relay occupies a thread here and one of the server's,
+so their number is bounded and shared fairly, and one whose client hardly reads is ended: sooner while others wait for a
+place.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ RELAYS_MAX = 32
 PIPE_BYTES = 1 << 20
 STALL_S = 60.0
 RATE_MIN_BYTES = 1024
-"""Bytes a second below which a client is not written to any longer, once STALL_S of waiting are used up."""
+"""Bytes per second below which a client's relay is ended, once STALL_S of waiting are used up."""
 BRISK_STALL_S = 5.0
 BRISK_RATE_BYTES = 32 << 10
-"""The same while others wait for a place: a few clients that read slowly would have all places for hours."""
+"""The same while others wait for a place: a few slow clients would otherwise occupy all places for hours."""
 LOOK_EVERY_S = 1.0
 T = TypeVar("T")
 _pool = ThreadPoolExecutor(RELAYS_MAX, thread_name_prefix="relay")
@@ -43,8 +43,8 @@ _log = structlog.get_logger(__name__)
 
 
 async def gather(response: Response) -> None:
-    """Have the body of a short relay in memory: it would fit into the pipe, and nothing would tell that the server has
-    opened that. Raises what reading it raises, while that can still be an answer."""
+    """Read the body of a short relay into memory: it would fit into the pipe, so nothing would show whether the server
+    has opened that. Raises what reading it raises, while an error response is still possible."""
     relay, caller = response.relay, callers.current()
     if relay is None or relay.length_bytes > PIPE_BYTES:
         return
@@ -56,9 +56,9 @@ async def gather(response: Response) -> None:
 
 
 async def send(response: Response, relay: Relay, protocol: RSGIHTTPProtocol) -> int:
-    """Send the response; how many bytes of its body were handed over.
+    """Send the response; returns how many bytes of its body were handed over.
 
-    A relay that fails on the way ends the connection early, so that the client sees that its body is not whole.
+    A relay that fails on the way ends the connection early, so that the client sees that its body is incomplete.
     """
     caller = callers.current()
     await _turns.enter(caller)
@@ -85,11 +85,11 @@ async def _in_thread(function: Callable[[Iterator[bytes]], T], chunks: Iterator[
 
 
 class _Pipe:
-    """A pipe that the server opens by its path and we fill."""
+    """A pipe that the server opens by its path and this process fills."""
 
     def __init__(self) -> None:
         self._read_fd, self._write_fd = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        with suppress(PermissionError):  # it stays smaller then: slower, not wrong
+        with suppress(PermissionError):  # the pipe stays smaller: slower, but correct
             fcntl.fcntl(self._write_fd, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
         self._poll = select.poll()
         self._poll.register(self._write_fd, select.POLLOUT)
@@ -101,14 +101,14 @@ class _Pipe:
         return f"/proc/self/fd/{self._read_fd}"
 
     def fill(self, chunks: Iterator[bytes]) -> int:
-        """Write the chunks as the client takes them; how many bytes. Closes the pipe."""
+        """Write the chunks as the client reads them; returns the number of bytes. Closes the pipe."""
         sent_bytes = 0
         try:
             for chunk in chunks:
                 self._write(chunk)
                 sent_bytes += len(chunk)
         except (BrokenPipeError, TimeoutError):
-            pass  # the client is gone, or as good as gone
+            pass  # the client has disconnected, or hardly reads
         except StorageError as error:
             _log.warning("a blob broke off on its way to a client", sent_bytes=sent_bytes, reason=str(error))
         finally:
@@ -129,12 +129,12 @@ class _Pipe:
                 view = view[written:]
             except BlockingIOError:
                 self._wait()
-                # A full pipe has room again, so the server reads it: from now on only the server's end counts, and
-                # when it closes that, we are told.
+                # A full pipe has room again, so the server reads it: from now on only the server's end keeps it open,
+                # and writing fails when the server closes that.
                 self._close_read_end()
 
     def _wait(self) -> None:
-        """Until there is room. Raises TimeoutError."""
+        """Wait until there is room. Raises TimeoutError."""
         is_ready = False
         while not is_ready:
             is_too_slow = self._brisk.left_s == 0 and _turns.is_somebody_waiting

@@ -1,4 +1,4 @@
-"""Whether a session's key stands for somebody who signed in: asked before much is read of a request that brings one."""
+"""Whether a session's key belongs to a signed-in user: checked before much of a request's body is read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The bounded pool in which synchronous operations run, so that the event loop never waits for a database or a disk.
+"""The bounded pool of threads for synchronous operations, so that the event loop never waits for a database or a disk.
 
 One caller never has all threads: see `registry_core.http.fairness`.
 """
@@ -44,16 +44,17 @@ class _Pool:
 
 
 _operations = _Pool.of("operation")
-# Apart from the operations, which have to go on when the object store is slow.
+# Separate from the operations, which must continue when the object store is slow.
 _uploads = _Pool.of("upload")
-# Nearly all of them wait for a turn to hash (`rbac.services.hashing` bounds how many, and for whom), and hold nothing.
+# Nearly all of them wait for a turn to hash (`rbac.services.hashing` bounds how many, and for whom) and hold no
+# connection.
 _sign_ins = _Pool.of("sign-in", SIGN_IN_THREADS)
 
 
 async def run(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-    """Run an operation in the pool; its database connection goes back to the connection pool afterwards.
+    """Run an operation in the pool; its database connection is then returned to the connection pool.
 
-    Raises OperationalError at once while the database is known not to answer: nobody waits for what cannot come.
+    Raises OperationalError at once during an outage of the database.
     """
     return await _run_in(_operations, function, *args, **kwargs)
 
@@ -64,7 +65,7 @@ async def run_upload(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwa
 
 
 async def run_sign_in(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-    """As `run`, for work that may have to wait for its turn to hash a password."""
+    """As `run`, for work that may wait for a turn to hash a password."""
     return await _run_in(_sign_ins, function, *args, **kwargs)
 
 
@@ -81,21 +82,21 @@ async def _run_in(pool: _Pool, function: Callable[P, T], /, *args: P.args, **kwa
 
 
 def refuse_while_away() -> None:
-    """Raises OperationalError while the database is known not to answer: nobody waits for what cannot come."""
+    """Raises OperationalError during an outage of the database, so that nothing waits for it."""
     if generations().unreachable_for_s() > KNOWN_TO_BE_AWAY_S:
         raise OperationalError("the database does not answer")
 
 
 async def run_plain_sign_in(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-    """As `run_plain`, for work that may have to wait for its turn to hash a password."""
+    """As `run_plain`, for work that may wait for a turn to hash a password."""
     return await _sign_ins.run(lambda: function(*args, **kwargs))
 
 
 async def run_plain(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-    """Run work that touches no database (a disk, a hash) in the pool."""
+    """Run work without the database (a disk, a hash) in the pool."""
     return await _operations.run(lambda: function(*args, **kwargs))
 
 
 async def run_store(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-    """Run work that waits for the object store and touches no database."""
+    """Run work that waits for the object store, without the database."""
     return await _uploads.run(lambda: function(*args, **kwargs))

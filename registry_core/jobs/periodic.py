@@ -1,4 +1,4 @@
-"""Periodic jobs: each app declares its own, in its `tasks.py`, beside the function that does the work."""
+"""Periodic jobs: each app declares its own, in its `tasks.py`, on the function that does the work."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ _schedule: Final[dict[str, dict[str, Any]]] = {}
 
 
 def periodic(name: str, *, every_s: float) -> Callable[[Callable[[], object]], Any]:
-    """Declare a function as a job that is due every `every_s` seconds; `name` is what logs and status pages show.
+    """Declare a function as a job that is due every `every_s` seconds; `name` is shown in logs and status pages.
 
-    A run that no worker took before it is due again is dropped: only the latest matters.
+    A run that no worker has taken when the next one is due is dropped: only the latest matters.
     """
 
     def declare(function: Callable[[], object]) -> Any:

@@ -1,1 +1,1 @@
-"""What belongs to one machine: durable files, secrets, generations in shared memory, accounts and child processes."""
+"""State of one machine: durable files, secrets, generations in shared memory, accounts and child processes."""

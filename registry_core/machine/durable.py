@@ -1,5 +1,5 @@
-"""Folders whose names outlive a power cut: a new name is kept once the folder that it stands in was flushed (POSIX).
-And whose they are: what root makes in somebody's folder belongs to that somebody."""
+"""Folders whose entries survive a power cut: a new name is durable once its folder was flushed (POSIX). And their
+ownership: what root creates in an account's folder is given to that account."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})  # the disk takes no more: none of our doing
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})  # the disk is full or read-only
 _SYNC_FILE_RANGE_WRITE = 2  # linux/fs.h
 
 
 def make_folder(path: Path, *, mode: int = 0o777) -> None:
-    """Make `path` with `mode`, and its missing parents, each flushed into its own parent. Raises OSError."""
+    """Create `path` with `mode`, and its missing parents, each flushed into its own parent. Raises OSError."""
     missing = [folder for folder in path.parents if not folder.exists()]
     for folder in reversed(missing):
         folder.mkdir(exist_ok=True)
@@ -28,7 +28,7 @@ def make_folder(path: Path, *, mode: int = 0o777) -> None:
 
 
 def give_to_owner(path: Path) -> None:
-    """When root has made `path` in the folder of an ordinary account, give it to that account, which is to use it.
+    """If root has created `path` in the folder of an ordinary account, give it to that account, which will use it.
 
     Raises OSError.
     """
@@ -37,7 +37,7 @@ def give_to_owner(path: Path) -> None:
 
 
 def sync_folder(path: Path) -> None:
-    """Flush the names in the folder. Raises OSError."""
+    """Flush the entries of the folder. Raises OSError."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
@@ -46,9 +46,9 @@ def sync_folder(path: Path) -> None:
 
 
 def begin_flush(descriptor: int, start: int, length_bytes: int) -> None:
-    """Have the kernel begin to write a part of a file to the disk, and do not wait: flushing it later takes less.
+    """Have the kernel start writing a part of a file to the disk, without waiting: a later flush then takes less time.
 
-    A hint, sync_file_range(2): nothing is durable by it, and where the system has no such call nothing happens.
+    A hint, sync_file_range(2): it makes nothing durable, and without that system call it does nothing.
     """
     call = _sync_file_range()
     if call is not None:

@@ -1,4 +1,4 @@
-"""Importing less: packages that others use where they find them, and that we would only keep in memory."""
+"""Hides optional dependencies during import, so that libraries skip optional integrations, which saves memory."""
 
 import sys
 from collections.abc import Iterator
@@ -7,9 +7,9 @@ from contextlib import contextmanager
 
 @contextmanager
 def without(*packages: str) -> Iterator[None]:
-    """Have what is imported within find none of `packages`, as if they were not installed.
+    """Imports within the block do not find `packages`, as if they were not installed.
 
-    One that is imported already is found. Only for a process with a single thread.
+    A package that is already imported is still found. Only for a process with a single thread.
     """
     hidden = [package for package in packages if package not in sys.modules]
     for package in hidden:

@@ -1,4 +1,5 @@
-"""Child processes that never outlive us: own process group, a death signal from the kernel, an end in steps."""
+"""Child processes that never outlive this one: own process group, a death signal from the kernel, and an end in
+steps."""
 
 import contextlib
 import ctypes
@@ -19,7 +20,7 @@ _PR_SET_NAME = 15
 _KILL_WAIT_S = 5.0
 _POLL_S = 0.02
 
-# loaded before any fork: a child between fork and exec must not import or allocate much
+# loaded before any fork, since a child between fork and exec must not import or allocate much
 _prctl: Callable[..., int] | None = ctypes.CDLL(None).prctl if sys.platform == "linux" else None
 
 
@@ -55,7 +56,7 @@ def spawn(
 
 
 class Child(Protocol):
-    """What of a child is needed to end it; `subprocess.Popen` has it."""
+    """The interface needed to end a child; `subprocess.Popen` has it."""
 
     pid: int
 
@@ -77,7 +78,7 @@ def end(process: Child, *, steps: Sequence[tuple[signal.Signals, float]]) -> Non
 
 
 def kill_group(group: int) -> None:
-    """SIGKILL to whatever is left of process group `group`."""
+    """Send SIGKILL to what is left of process group `group`."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(group, signal.SIGKILL)
 
@@ -95,7 +96,7 @@ def is_alive(pid: int) -> bool:
 
 
 def wait_gone(pid: int, *, patience_s: float) -> bool:
-    """Wait until `pid`, which need not be our child, is gone. False when it is still there after `patience_s`."""
+    """Wait until `pid`, which need not be a child, has ended. False if it still exists after `patience_s`."""
     deadline = time.monotonic() + patience_s
     while is_alive(pid):
         if time.monotonic() > deadline:
@@ -105,19 +106,19 @@ def wait_gone(pid: int, *, patience_s: float) -> bool:
 
 
 def started_at(pid: int) -> str:
-    """When `pid` was started, in the kernel's ticks: tells a process from a later one of the same number."""
+    """When `pid` was started, in the kernel's ticks: distinguishes a process from a later one with the same number."""
     fields = _stat_fields(pid)
     return fields[19] if len(fields) > 19 else ""
 
 
 def end_leftovers(groups: Sequence[int], *, data: Path) -> list[int]:
-    """Kill what a killed run on `data` left in process groups `groups`; the pids that were ended.
+    """Kill what a killed run on `data` left in process groups `groups`; returns the pids that were ended.
 
-    Group numbers come around again, so only processes whose environment names `data` are taken for ours.
+    Group numbers are reused, so only processes whose environment names `data` are killed.
     """
     mark = f"PORTOLAN_DATA={data}\0".encode()
     ended: list[int] = []
-    # Look again until nothing is left: a server that lives may start a worker while its processes are listed.
+    # Repeat until nothing is left: a running server may start a worker while its processes are listed.
     while found := [pid for pid in _pids() if _group(pid) in groups and mark in _environment(pid)]:
         for pid in found:
             with contextlib.suppress(ProcessLookupError):
@@ -129,7 +130,8 @@ def end_leftovers(groups: Sequence[int], *, data: Path) -> list[int]:
 
 
 def death_pact(death_signal: signal.Signals, *, parent: int) -> Callable[[], None]:
-    """What a child calls right after its fork: it gets `death_signal` when the thread of `parent` that made it ends."""
+    """Called by a child right after its fork: the kernel will send it `death_signal` when the thread of `parent` that
+    created it ends."""
 
     def enter() -> None:
         # runs after the change of account, which would have cleared the death signal
@@ -143,7 +145,7 @@ def death_pact(death_signal: signal.Signals, *, parent: int) -> Callable[[], Non
 
 @contextlib.contextmanager
 def keeping_death_signal() -> Iterator[None]:
-    """Keep what `death_pact` asked the kernel for over a change of account, which clears it."""
+    """Preserve the death signal of `death_pact` over a change of account, which clears it."""
     number = ctypes.c_int(0)
     if _prctl is not None:
         _prctl(_PR_GET_PDEATHSIG, ctypes.byref(number), 0, 0, 0)
@@ -153,13 +155,13 @@ def keeping_death_signal() -> Iterator[None]:
 
 
 def name_process(name: str) -> None:
-    """Call this process `name` (15 letters are kept) in `ps -o comm`, `top` and `pstree`; no more than a help."""
+    """Name this process `name` (at most 15 letters) in `ps -o comm`, `top` and `pstree`; for information only."""
     if _prctl is not None:
         _prctl(_PR_SET_NAME, name.encode(), 0, 0, 0)
 
 
 def _stat_fields(pid: int) -> list[str]:
-    """Fields of /proc/PID/stat from the state on (proc(5) field 3); empty where there is no such file."""
+    """Fields of /proc/PID/stat from the state on (proc(5) field 3); empty if there is no such file."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:

@@ -1,7 +1,6 @@
-"""The setting `run_as`: as whom the registry's processes run when root starts them.
+"""The setting `run_as`: the account of the registry's processes if root starts them.
 
-Root is needed for ports below 1024 and to begin with for the folders; nothing that answers requests or runs jobs needs
-it.
+Root is needed for ports below 1024 and to prepare folders; nothing that answers requests or runs jobs needs it.
 """
 
 from __future__ import annotations
@@ -17,19 +16,19 @@ from registry_core.config.accounts import Account, parse_account
 from registry_core.config.sources import ConfigError
 from registry_core.machine.processes import keeping_death_signal
 
-# They belong to the account that the embedded PostgreSQL runs as, which may be another one.
+# They belong to the account of the embedded PostgreSQL, which may be another one.
 _OF_POSTGRES: Final = frozenset({"postgres", ".postgres.new", "run/postgres"})
 
 
 def account_of(config: Config) -> Account | None:
-    """The account to become; None when this process is not root, or none is configured."""
+    """The account to switch to; None if this process is not root, or none is configured."""
     return parse_account(config.run_as) if config.run_as is not None and os.geteuid() == 0 else None
 
 
 def hand_over(config: Config) -> None:
-    """Give the folders of DATA to the account of `run_as` that are not its own yet, before root becomes that account.
+    """Give the folders of DATA to the account of `run_as`, if they are not its own yet, before root switches to it.
 
-    Raises ConfigError when the account may not come to them, to our own code or to the Python that runs it, OSError.
+    Raises ConfigError if the account cannot access them, our own code or the Python that runs it, and OSError.
     """
     account = account_of(config)
     if account is None:
@@ -39,7 +38,8 @@ def hand_over(config: Config) -> None:
             f"run_as: the account {account.name} may not enter {closed}, which is on the way to {config.data}: set "
             "PORTOLAN_DATA to a folder where it may, such as /var/lib/portolan"
         )
-    # An environment's Python may lie elsewhere, as those of pyenv and uv do in the home of who made the environment.
+    # An environment's Python may be elsewhere: pyenv and uv put it into the home of the account that created the
+    # environment.
     for path in (Path(sys.base_prefix).resolve(), Path(sys.prefix), Path(__file__).parents[1]):
         if closed := account.first_closed(path):
             raise ConfigError(
@@ -61,7 +61,8 @@ def hand_over(config: Config) -> None:
 
 
 def become(config: Config) -> None:
-    """Drop root for the account of `run_as`, for good. Does nothing when this process is not root, or none is set."""
+    """Switch from root to the account of `run_as`, irrevocably. Does nothing if this process is not root, or none is
+    set."""
     account = account_of(config)
     if account is None:
         return
@@ -73,7 +74,7 @@ def become(config: Config) -> None:
 
 
 def _give(path: Path, account: Account) -> None:
-    """`path` last: that it belongs to the account says that everything below it does."""
+    """`path` last: its ownership indicates that everything below it is done."""
     if path.is_dir() and not path.is_symlink():
         for folder, folders, files in os.walk(path, topdown=False):
             inside = Path(folder).relative_to(path.parent)

@@ -1,4 +1,4 @@
-"""Secrets that Portolan makes for itself: one file each, mode 0600, written once and whole.
+"""Secrets that Portolan generates for itself: one file each, mode 0600, written once and completely.
 
 Not for secrets of users or robots: those are rows in Postgres.
 """
@@ -16,7 +16,7 @@ SECRET_DIRECTORY_MODE = 0o700
 
 
 def read_or_create_secret(path: Path, *, make: Callable[[], str]) -> str:
-    """The secret in `path`; when there is none yet, `make()` is written there first.
+    """The secret in `path`; if there is none yet, `make()` is written there first.
 
     Two processes that start at once agree: one file wins and both read it. Raises OSError.
     """
@@ -31,7 +31,7 @@ def read_or_create_secret(path: Path, *, make: Callable[[], str]) -> str:
 def write_secret(path: Path, secret: str, *, is_replacing: bool = True) -> None:
     """Write `secret` to `path` with mode 0600, so that a reader sees all of it or nothing.
 
-    It belongs to the owner of the folder, also when root writes it. Raises FileExistsError when the file is there and
+    It belongs to the owner of the folder, even if root writes it. Raises FileExistsError if the file exists and
     `is_replacing` is false, OSError otherwise.
     """
     make_folder(path.parent, mode=SECRET_DIRECTORY_MODE)

@@ -1,4 +1,4 @@
-"""The TCP connections of this process. The server does not hand them out, so they are found among its open files."""
+"""The TCP connections of this process, found among its open files, because the server does not expose them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Final
 
 _DESCRIPTORS: Final = "/dev/fd"
 _FAMILIES: Final = frozenset({socket.AF_INET, socket.AF_INET6})
-# Of Linux's `struct tcp_info`: tcpi_state, and where the 32-bit numbers lie that are looked at.
+# Offsets in Linux's `struct tcp_info`: tcpi_state, and the 32-bit numbers that are read.
 _ESTABLISHED: Final = 1
 _UNACKED, _LAST_SENT_MS, _LAST_RECEIVED_MS, _UNSENT_BYTES, _INFO_BYTES = 24, 44, 52, 144, 148
 # The same for 64-bit numbers: tcpi_bytes_acked and tcpi_bytes_received.
@@ -22,10 +22,10 @@ _TCP_INFO: Final[int] = getattr(socket, "TCP_INFO", 0)
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """A connection as it is now: its two ends as `address:port`, and how long nothing has moved on it, in seconds.
+    """The state of a connection: its two ends as `address:port`, and for how many seconds no bytes have moved.
 
-    `is_open`: the other end has not closed it. `is_sending`: there are bytes that it has not taken yet. `moved_bytes`:
-    how many it has sent and taken since the beginning.
+    `is_open`: the other end has not closed it. `is_sending`: the other end has not accepted all bytes yet.
+    `moved_bytes`: the total of bytes in both directions.
     """
 
     descriptor: int
@@ -41,7 +41,7 @@ class Connection:
         return int(self.local.rpartition(":")[2])
 
     def end(self) -> None:
-        """Close it, if it is still the one that it was. Whoever serves it notices."""
+        """Close it, if the descriptor still has the same connection. The server notices."""
         with contextlib.suppress(OSError), duplicate(self.descriptor) as known:
             if _written(known.getpeername()) == self.peer:
                 known.shutdown(socket.SHUT_RDWR)
@@ -50,7 +50,7 @@ class Connection:
 def is_peer_there(peer: str, port: int) -> bool:
     """Whether the other end of the connection from `peer` (address and port) to our `port` has not closed it.
 
-    False as well where the system does not tell.
+    False also if the system does not provide this.
     """
     return any(
         connection.peer == peer and connection.local_port == port and connection.is_open for connection in connections()
@@ -58,15 +58,15 @@ def is_peer_there(peer: str, port: int) -> bool:
 
 
 def local_end(peer: str, port: int) -> str | None:
-    """The address and port at which the connection from `peer` to our `port` came in; None where that is not told."""
+    """The local address and port of the connection from `peer` to our `port`; None if that is not available."""
     found = (one.local for one in connections() if one.peer == peer and one.local_port == port)
     return next(found, None)
 
 
 def connections() -> Iterator[Connection]:
-    """Every TCP connection of this process; none where the system does not tell how they are."""
+    """Every TCP connection of this process; none if the system does not provide their state."""
     for name in os.listdir(_DESCRIPTORS) if _TCP_INFO else ():
-        with contextlib.suppress(OSError):  # the descriptor of the listing itself, what is no socket, what has ended
+        with contextlib.suppress(OSError):  # the descriptor of the listing itself, non-sockets, closed ones
             connection = _connection(int(name))
             if connection is not None:
                 yield connection
@@ -94,7 +94,7 @@ def _connection(descriptor: int) -> Connection | None:
 
 @contextlib.contextmanager
 def duplicate(descriptor: int) -> Iterator[socket.socket]:
-    """The socket behind a descriptor, under another one, which is closed at the end. Raises OSError when it is none."""
+    """A duplicate of a socket's descriptor, which is closed at the end. Raises OSError if it is not a socket."""
     copy = os.dup(descriptor)
     try:
         known = socket.socket(fileno=copy)

@@ -1,4 +1,4 @@
-"""What the processes of one machine share: the generations, the machine's own id, and that of its last start."""
+"""Shared state of the processes of one machine: the generations, the machine's id, and the id of its last boot."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from registry_core.machine.secretfiles import read_or_create_secret
 
 @functools.cache
 def generations() -> Generations:
-    """The generations that every process of this machine shares."""
+    """The generations of this machine."""
     return Generations(get_config().run_dir / "generations")
 
 
 @functools.cache
 def machine_id() -> str:
-    """The id of this machine, the same in each of its processes; made at first use."""
+    """The id of this machine, the same in each of its processes; created at first use."""
     return read_or_create_secret(get_config().run_dir / "machine-id", make=lambda: uuid.uuid4().hex)
 
 
 @functools.cache
 def boot_id() -> str:
-    """The id that the kernel gave itself when the machine was started; empty where a kernel has none."""
+    """The kernel's id of the machine's last boot; empty if the kernel has none."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:

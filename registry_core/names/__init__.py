@@ -1,4 +1,4 @@
-"""Names of projects, repositories, tags and references: what is one, and nothing else.
+"""Names of projects, repositories, tags and references: their grammar only.
 
 The grammar of OCI distribution-spec 1.1, "Pulling manifests" (`<name>` and `<reference>`). The first element of a
 repository's full name is its project.
@@ -21,7 +21,7 @@ _TAG: Final = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}")
 
 
 class InvalidName(ValueError):
-    """Not a name; the message says what a name looks like."""
+    """Not a valid name; the message describes valid names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +34,13 @@ class RepositoryName:
     @classmethod
     @remembered("repository names", entry_bytes=1024, longest=NAME_MAX)
     def parse(cls, text: str) -> RepositoryName:
-        """The name that `text` is. Raises InvalidName."""
+        """The name in `text`. Raises InvalidName."""
         if len(text) > NAME_MAX:
             raise InvalidName(f"a repository name has at most {NAME_MAX} characters")
         if _REPOSITORY.fullmatch(text) is None:
             raise InvalidName(
                 "a repository name has lower-case letters and digits with single . _ or - between them, "
-                "and its elements are parted by /"
+                "and its elements are separated by /"
             )
         project, slash, path = text.partition("/")
         if not slash:

@@ -1,10 +1,10 @@
-"""Names that people read: none that looks like another one, or has parts that nobody sees.
+"""Names that people read: none that can be mistaken for another, or has invisible parts.
 
 After Unicode Technical Standard 39 (Security Mechanisms), "highly restrictive": the letters of a word are of one
-script, or Latin with those that Chinese, Japanese and Korean are written in together. So no word has a Cyrillic letter
-among Latin ones, while a name in one script, whichever it is, is as good as any.
+script, or Latin together with the scripts of Chinese, Japanese and Korean. So no word has a Cyrillic letter among Latin
+ones, while names in any single script are equally valid.
 
-The `regex` package knows the scripts of characters (UAX 24, with extensions), which `unicodedata` does not.
+The `regex` package has the scripts of characters (UAX 24, with extensions), which `unicodedata` does not.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from typing import Any, Final
 from registry_core.errors import InvalidInput
 
 MARKS_MAX: Final = 4
-# Each set of scripts that may be in one word, as what `regex` calls them. Common and Inherited go with all of them.
+# Sets of scripts that may be combined in one word, as `regex` names them. Common and Inherited go with all of them.
 _TOGETHER: Final = (
     ("Latin", "Han", "Hiragana", "Katakana"),
     ("Latin", "Han", "Bopomofo"),
     ("Latin", "Han", "Hangul"),
 )
-# Those that people write in today (UAX 31, tables 5 and 7): no name is in one of the others.
+# Scripts in everyday use (UAX 31, tables 5 and 7): names may not use others.
 _IN_USE: Final = (
     "Latin", "Greek", "Cyrillic", "Armenian", "Hebrew", "Arabic", "Thaana", "Devanagari", "Bengali", "Gurmukhi",
     "Gujarati", "Oriya", "Tamil", "Telugu", "Kannada", "Malayalam", "Sinhala", "Thai", "Lao", "Tibetan", "Myanmar",
@@ -35,16 +35,16 @@ _IN_USE: Final = (
 )  # fmt: skip
 # Punctuation within words of some scripts: Catalan, Hebrew, Tibetan, Japanese (UAX 31, table 3a).
 _WITHIN_WORDS: Final = "\u00b7\u05f3\u05f4\u0f0b\u30fb"
-# The vowel AM of Thai and Lao is typed as one character, and taken apart by NFKC.
+# The vowel AM of Thai and Lao is typed as one character, and decomposed by NFKC.
 _NO_OTHER_FORM: Final = dict.fromkeys(map(ord, "\u0e33\u0eb3"))
-# With what chooses its form and joins it to the next, which nobody sees elsewhere.
+# With variation selectors and joiners, which are invisible elsewhere.
 _EMOJI: Final = r"\p{Extended_Pictographic}\uFE0F?(?:\u200D\p{Extended_Pictographic}\uFE0F?)*"
 _UNSEEN: Final = r"[\p{Default_Ignorable_Code_Point}\p{Bidi_Control}\p{C}\p{Zl}\p{Zp}\u2800]"
 
 
 def check_name(text: str, *, what: str) -> None:
-    """Raises InvalidInput unless a name of one word, such as a user's, can be told from others: `what` it is the name
-    of."""
+    """Raises InvalidInput unless a name of one word, such as a user's, is distinguishable from others. `what` is the
+    name's description in the message."""
     if text.isascii():
         return
     check_text(text, what=what)
@@ -54,18 +54,19 @@ def check_name(text: str, *, what: str) -> None:
     if not _is_of_one_script("".join(_words(text))):
         raise InvalidInput(f"{what} mixes letters of several scripts, and may look like another: use one script")
     if odd := [c for c in text if not _is_of_a_word(c)]:
-        raise InvalidInput(f"{what} has letters and digits, and punctuation of ASCII only, not {_shown(odd)}")
+        raise InvalidInput(f"{what} may have letters, digits, and ASCII punctuation, not {_shown(odd)}")
     if unicodedata.category(text[0]).startswith("M"):
-        raise InvalidInput(f"{what} begins with a mark that belongs to a letter before it")
+        raise InvalidInput(f"{what} begins with a combining mark, which must follow a letter")
 
 
 def check_text(text: str, *, what: str) -> None:
-    """The same for a name of several words, such as a group's: each word is of one script, and all of it is seen."""
+    """The same for a name of several words, such as a group's: each word is of one script, and everything is
+    visible."""
     if text.isascii():
         return
     if unseen := _pattern(_UNSEEN).findall(_pattern(_EMOJI).sub("", text)):
         raise InvalidInput(
-            f"{what} has invisible characters or such as turn the direction of writing: {_shown(unseen)}"
+            f"{what} has characters that are invisible or change the direction of writing: {_shown(unseen)}"
         )
     if _pattern(rf"\p{{M}}{{{MARKS_MAX + 1}}}").search(text):
         raise InvalidInput(f"{what} has more than {MARKS_MAX} marks on one letter")
@@ -97,7 +98,7 @@ def _is_of_one_script(word: str) -> bool:
 
 
 def _scripts_of(character: str) -> tuple[str, ...]:
-    """The scripts that a letter is used in."""
+    """The scripts in which a letter is used."""
     return tuple(name for name in _IN_USE if _pattern(rf"\p{{Script_Extensions={name}}}").fullmatch(character))
 
 
@@ -108,7 +109,7 @@ def _all_of(scripts: Iterable[str]) -> str:
 
 @functools.cache
 def _pattern(text: str) -> Any:
-    import regex  # not before a name asks for it: it takes some MiB
+    import regex  # imported on demand: it takes some MiB
 
     return regex.compile(text)
 

@@ -4,7 +4,7 @@ from django.apps import AppConfig
 
 
 class ProcessesConfig(AppConfig):
-    """The processes of an installation, on whichever machines."""
+    """The processes of an installation, on all machines."""
 
     name = "registry_core.processes"
     label = "processes"

@@ -1,6 +1,6 @@
-"""Heartbeats: every process says in the database that it lives, so that others notice when none of a role does.
+"""Heartbeats: every process records in the database that it is running, so that a missing role is noticed.
 
-One row per role and machine, written at most once in `BEAT_S` by each process.
+One row per role and machine, which each process writes at most once in `BEAT_S`.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ _log = get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What a machine said of one role, `age_s` seconds ago by the database's clock."""
+    """What a machine reported about one role, `age_s` seconds ago by the database's clock."""
 
     machine: str
     role: str
@@ -58,38 +58,38 @@ class Seen:
 
     @property
     def is_alive(self) -> bool:
-        """Whether it was lately enough to count as alive."""
+        """Whether the report is recent enough to count as running."""
         return self.age_s < ALIVE_S
 
 
 def beat(role: str) -> None:
-    """Write that this process lives. Raises Django's database errors."""
+    """Record that this process is running. Raises Django's database errors."""
     with connection.cursor() as cursor:
         cursor.execute(_WRITE, _values(role))
         cursor.execute(_FORGET, [FORGOTTEN_DAYS])
 
 
 def seen() -> list[Seen]:
-    """What was written of all machines, the latest first. Raises Django's database errors."""
+    """The reports of all machines, the latest first. Raises Django's database errors."""
     with connection.cursor() as cursor:
         cursor.execute(_READ)
         rows = cursor.fetchall()
-    # Django has its connections give JSON as text.
+    # Django's connections return JSON as text.
     return [Seen(machine, role, host, json.loads(facts), age_s) for machine, role, host, facts, age_s in rows]
 
 
 def seen_by(database: psycopg.Connection[Any]) -> list[Seen]:
-    """The same, asked on a connection of one's own. Raises psycopg.Error."""
+    """The same, on a given connection. Raises psycopg.Error."""
     return [Seen(*row) for row in database.execute(_READ)]
 
 
 def living_roles(heartbeats: Sequence[Seen]) -> set[str]:
-    """The roles of which some process lives on some machine."""
+    """The roles for which some process on some machine is running."""
     return {heartbeat.role for heartbeat in heartbeats if heartbeat.is_alive}
 
 
 async def beat_for_ever(role: str, pool: AsyncConnectionPool[Any]) -> None:
-    """Write it again and again, from an event loop. While the database is away nothing is written, and nothing said."""
+    """Write heartbeats for ever, on the event loop. During an outage of the database none are written, silently."""
     while True:
         with contextlib.suppress(psycopg.Error, OSError):
             async with pool.connection() as database:
@@ -99,7 +99,7 @@ async def beat_for_ever(role: str, pool: AsyncConnectionPool[Any]) -> None:
 
 @contextlib.contextmanager
 def beating(roles: Sequence[str], *, while_: Callable[[], bool] = lambda: True) -> Iterator[None]:
-    """While the block runs, and `while_` is true, write it again and again, from a thread."""
+    """Write heartbeats from a thread while the block runs and `while_` is true."""
     is_over = threading.Event()
     thread = threading.Thread(target=_beat_until, args=(is_over, roles, while_), name="heartbeat", daemon=True)
     thread.start()
@@ -116,12 +116,12 @@ def _beat_until(is_over: threading.Event, roles: Sequence[str], is_alive: Callab
             for role in roles if is_alive() else ():
                 beat(role)
             has_failed = False
-        except Exception as error:  # whatever it is: it is tried again, and the process goes on
+        except Exception as error:  # whatever it is, it is tried again
             if not has_failed:
-                _log.warning("that this process lives cannot be noted", reason=str(error))
+                _log.warning("the heartbeat of this process cannot be written", reason=str(error))
             has_failed = True
         finally:
-            connection.close()  # back to the pool
+            connection.close()  # return it to the pool
         if is_over.wait(BEAT_S):
             return
 

@@ -1,8 +1,8 @@
 """Before a process joins an installation: does this machine have the keys and the blobs of the others?
 
-A machine with a `DATA` of its own looks well by itself, while tokens of the others are refused here and their blobs are
-missing. While another machine lives such a one is refused. Alone it is let in with a warning, for that is what a
-restored or moved installation looks like.
+A machine with a `DATA` of its own seems to work by itself, but refuses tokens of the others and lacks their blobs. It
+is refused while another machine is running. If it is alone it may start with a warning, because a restored or moved
+installation looks the same.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _log = get_logger(__name__)
 
 
 def join(config: Config) -> None:
-    """Return when this machine may take part. Raises ConfigError, psycopg.OperationalError."""
+    """Return if this machine may join. Raises ConfigError, psycopg.OperationalError."""
     require_readable()
     with connected(config.database_dsn) as database:
         heartbeats = seen_by(database)
@@ -40,11 +40,11 @@ def join(config: Config) -> None:
         for problem in problems(database, others):
             if living:
                 raise ConfigError(f"{problem}; {living[0].host} is running now")
-            _log.warning("this machine is not as the ones before it were", problem=problem)
+            _log.warning("this machine differs from those before it", problem=problem)
 
 
 def problems(database: psycopg.Connection[Any], others: Sequence[Seen]) -> list[str]:
-    """What this machine has not in common with the others of its installation, in words that say what to do."""
+    """Differences between this machine and the others of its installation, each with the remedy."""
     found = []
     if different := first_difference(others, machine=machine_id()):
         other, names = different
@@ -71,4 +71,4 @@ def _is_there(key: str) -> bool:
     try:
         return store_named(FilesystemStore.name).size_bytes(key) is not None
     except (OSError, StorageError):
-        return True  # that is another problem than a folder that is not the right one
+        return True  # not evidence of a wrong folder

@@ -1,4 +1,4 @@
-"""The keys that all machines of an installation must have in common, compared by fingerprints in the heartbeats."""
+"""The keys that all machines of an installation must share, compared by fingerprints in the heartbeats."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _LENGTH: Final = 16
 
 
 def fingerprints() -> dict[str, Any]:
-    """By the name of each shared key that is there, what tells it from another one; of the token keys, their ids."""
+    """A fingerprint of each shared key that exists, by its name; for the token keys, their ids."""
     folder = get_config().secrets_dir
     found: dict[str, Any] = {name: _fingerprint(folder / name) for name in SHARED_FILES if (folder / name).exists()}
     kids = sorted(path.name.split(".")[1] for path in (folder / TOKEN_KEYS).glob("*.pem"))
@@ -27,7 +27,7 @@ def fingerprints() -> dict[str, Any]:
 
 
 def differences(ours: dict[str, Any], theirs: dict[str, Any]) -> list[str]:
-    """The names of those keys that both have, and that differ."""
+    """The names of keys that both have and that differ."""
     names = [name for name in SHARED_FILES if name in ours and name in theirs and ours[name] != theirs[name]]
     if TOKEN_KEYS in ours and TOKEN_KEYS in theirs and not set(ours[TOKEN_KEYS]) & set(theirs[TOKEN_KEYS]):
         names.append(TOKEN_KEYS)
@@ -35,7 +35,7 @@ def differences(ours: dict[str, Any], theirs: dict[str, Any]) -> list[str]:
 
 
 def first_difference(heartbeats: Iterable[Seen], *, machine: str) -> tuple[Seen, list[str]] | None:
-    """The machine that was seen last among those whose keys differ from ours, and in which; None when none does."""
+    """The most recently seen machine whose keys differ from ours, and which keys; None if none does."""
     ours = fingerprints()
     for heartbeat in heartbeats:
         if heartbeat.machine != machine and (names := differences(ours, heartbeat.facts)):

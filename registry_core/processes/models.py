@@ -1,4 +1,4 @@
-"""Which processes of an installation live, on which machines, and with which keys."""
+"""The running processes of an installation, by machine, with fingerprints of its keys."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from django.db.models.functions import Now
 
 
 class Heartbeat(models.Model):
-    """That processes of one role were alive on a machine at `seen_at`. One row for all of that role there.
+    """The processes of one role on a machine, last seen at `seen_at`. One row per machine and role.
 
     `facts`: fingerprints of the machine's keys, by the name of the file; see `registry_core.processes.keys`.
     """

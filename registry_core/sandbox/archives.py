@@ -1,8 +1,8 @@
-"""Tar archives, read from their 512-byte headers on, in the child alone. POSIX.1-2017 `pax`, GNU tar's manual "Basic
-Tar Format".
+"""Reader of tar archives, from their 512-byte headers up, for the child only. POSIX.1-2017 `pax`, GNU tar's manual
+"Basic Tar Format".
 
-All is bounded before it is looked at: what is unpacked, each extended header and their sum, the number of entries.
-Only the content of plain files is given out; nothing is ever written.
+Everything is bounded before it is parsed: unpacked bytes, each extended header and their sum, the number of entries.
+Only the content of regular files is returned; nothing is ever written.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _OCTAL = frozenset(b"01234567")
 
 
 class Entry:
-    """One entry. `path`: relative and within the archive; empty when it is neither. `kind`: one of the above."""
+    """One entry. `path`: relative and within the archive; empty if it is not. `kind`: one of the above."""
 
     __slots__ = ("kind", "link", "path", "size_bytes")
 
@@ -44,10 +44,10 @@ class Entry:
 
 
 class Archive:
-    """The entries of a tar archive, compressed by gzip or not, in their order."""
+    """The entries of a tar archive, plain or compressed with gzip, in their order."""
 
     def __init__(self, source: Input, *, unpacked_bytes: int, entries: int) -> None:
-        """`unpacked_bytes`: as many are unpacked at the most. `entries`: so many headers are read at the most."""
+        """`unpacked_bytes`: the most bytes to unpack. `entries`: the most headers to read."""
         self._stream = _Unpacked(source, unpacked_bytes)
         self._entries_max = entries
         self._headers = 0
@@ -66,7 +66,7 @@ class Archive:
             yield entry
 
     def content(self, limit_bytes: int) -> bytes:
-        """The content of the plain file that was given out last. Raises TooLarge or Damaged."""
+        """The content of the regular file that was returned last. Raises TooLarge or Damaged."""
         if self._left_bytes > limit_bytes:
             raise TooLarge(f"a file in it is larger than {limit_bytes} bytes")
         size_bytes, self._left_bytes = self._left_bytes, 0
@@ -91,7 +91,7 @@ class Archive:
         return None
 
     def _header(self) -> bytes | None:
-        """The next header; None at the archive's end, marked or not."""
+        """The next header; None at the end of the archive, marked or not."""
         header = self._stream.up_to(_BLOCK)
         if not header or header == bytes(_BLOCK):
             return None
@@ -129,7 +129,7 @@ class Archive:
 
 
 class _Unpacked:
-    """The bytes of the archive, unpacked when they begin as gzip does, as long as the bounds are kept."""
+    """The archive's bytes, unpacked if they begin like gzip, within the limits."""
 
     def __init__(self, source: Input, limit_bytes: int) -> None:
         self._source = source
@@ -139,14 +139,14 @@ class _Unpacked:
         self._buffer, self._at = b"", 0
 
     def exactly(self, size: int) -> bytes:
-        """The next `size` bytes. Raises Damaged when there are fewer, or TooLarge."""
+        """The next `size` bytes. Raises Damaged if there are fewer, or TooLarge."""
         found = self.up_to(size)
         if len(found) < size:
             raise Damaged("it ends in the middle")
         return found
 
     def up_to(self, size: int) -> bytes:
-        """The next `size` bytes, or what is left. Raises TooLarge or Damaged."""
+        """The next `size` bytes, or the rest. Raises TooLarge or Damaged."""
         if len(self._buffer) - self._at < size:
             pieces = [self._buffer[self._at :]]
             length = len(pieces[0])
@@ -159,7 +159,7 @@ class _Unpacked:
         return found
 
     def skip(self, size: int) -> None:
-        """Leave out `size` bytes. Raises as `exactly`."""
+        """Skip `size` bytes. Raises as `exactly`."""
         while size > (here := len(self._buffer) - self._at):
             size -= here
             self._buffer, self._at = next(self._pieces, b""), 0
@@ -172,7 +172,7 @@ class _Unpacked:
         while 0 < len(piece) < len(_ZSTD) and (more := self._source.read()):
             piece += more
         if piece.startswith(_ZSTD):
-            raise Damaged("it is compressed by zstd, which is not read here")
+            raise Damaged("it is compressed with zstd, which is not supported")
         yield from self._inflate(piece) if piece.startswith(_GZIP) else self._plain(piece)
 
     def _plain(self, piece: bytes) -> Iterator[bytes]:
@@ -182,7 +182,7 @@ class _Unpacked:
             piece = self._source.read()
 
     def _inflate(self, piece: bytes) -> Iterator[bytes]:
-        """The members of a gzip file one after the other (RFC 1952, section 2.2), until something else follows."""
+        """Unpack the members of a gzip file one after the other (RFC 1952, section 2.2), until other data follows."""
         while piece.startswith(_GZIP):
             member = zlib.decompressobj(wbits=31)
             while piece and not member.eof:
@@ -199,7 +199,7 @@ class _Unpacked:
         try:
             unpacked = member.decompress(piece, _STEP_BYTES)
         except zlib.error:
-            raise Damaged("it is not compressed as gzip does, or is damaged") from None
+            raise Damaged("its gzip compression is invalid or damaged") from None
         if unpacked:
             self._count(unpacked)
             yield unpacked
@@ -213,7 +213,7 @@ class _Unpacked:
 
 
 def _is_sum_right(header: bytes) -> bool:
-    """The checksum counts its own field as spaces. Some old programs summed up signed characters."""
+    """The checksum counts its own field as spaces. Some old programs summed signed characters."""
     stated = header[148:156].strip(b"\0 ")
     if not stated or not _OCTAL.issuperset(stated):
         return False
@@ -223,7 +223,7 @@ def _is_sum_right(header: bytes) -> bool:
 
 
 def _number(field: bytes) -> int:
-    """A size: octal digits, or GNU's base 256 for what those cannot say. Raises Damaged."""
+    """A size: octal digits, or GNU's base 256 for larger sizes. Raises Damaged."""
     if field[0] == 0x80:
         return int.from_bytes(field[1:], "big")
     digits = field.strip(b"\0 ")
@@ -248,14 +248,14 @@ def _name(header: bytes) -> bytes:
 
 
 def _path(name: bytes) -> str:
-    """The path without what means nothing in it; empty when it leads out of the archive."""
+    """The normalised path; empty if it leads out of the archive."""
     text = _text(name).decode("utf-8", errors="replace")
     parts = [part for part in text.split("/") if part not in {"", "."}]
     return "" if text.startswith("/") or ".." in parts else "/".join(parts)
 
 
 def _add_records(content: bytes, extended: dict[str, bytes]) -> None:
-    """Those records of a pax header that say what an entry is: `<length> <key>=<value>\\n`. Raises Damaged."""
+    """Collect the records of a pax header that define an entry: `<length> <key>=<value>\\n`. Raises Damaged."""
     place = 0
     while place < len(content):
         space = content.find(b" ", place, place + 8)
@@ -272,11 +272,11 @@ def _add_records(content: bytes, extended: dict[str, bytes]) -> None:
 
 
 def _add_global_records(content: bytes, _extended: dict[str, bytes]) -> None:
-    """What is said of all entries, such as git's comment, says nothing of what they are. Raises Damaged."""
+    """Global records, such as git's comment, must not define entries. Raises Damaged."""
     said: dict[str, bytes] = {}
     _add_records(content, said)
     if said:
-        raise Damaged("a header for all entries says what each of them is")
+        raise Damaged("a global header redefines its entries")
 
 
 def _add_long_name(content: bytes, extended: dict[str, bytes]) -> None:

@@ -1,7 +1,7 @@
 """The child: it imports one function, gives up everything but its input and its output, and runs it.
 
-Its job is in its environment, the content comes on its standard input, and it writes one message to its standard
-output: a letter that says how it went, then the packed result or the reason.
+Its job is in its environment, the content arrives on its standard input, and it writes one message to its standard
+output: a letter for the outcome, then the packed result or the reason.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from registry_core.sandbox.errors import Damaged, TooLarge
 from registry_core.sandbox.packing import pack
 
 TYPE_CHECKING = False
-if TYPE_CHECKING:  # to import `typing` takes as long as most jobs
+if TYPE_CHECKING:  # importing `typing` takes as long as most jobs
     from collections.abc import Callable
     from typing import Any
 
@@ -51,12 +51,12 @@ class Input:
 
 def main() -> None:
     """Do the job and exit."""
-    # Written by our parent, which runs the same interpreter; a parser of text would be one more import.
+    # Written by our parent, which runs the same interpreter; a text parser would be one more import.
     job = marshal.loads(binascii.a2b_base64(os.environb.pop(JOB.encode())))  # noqa: S302
     function = getattr(__import__(job["module"], fromlist=["_"]), job["function"])
     confine(**job["confine"])
     message = _run(function, Input(0, limit_bytes=job["input_bytes"]), job["arguments"], job["output_bytes"])
-    os.close(0)  # whoever still writes to it learns that it was enough
+    os.close(0)  # tells the writer that no more input is needed
     left = memoryview(message)
     while left:
         left = left[os.write(1, left) :]
@@ -67,14 +67,14 @@ def _run(function: Callable[..., object], source: Input, arguments: dict[str, An
     try:
         packed = pack(function(source, **arguments))
         if len(packed) > output_bytes:
-            raise TooLarge(f"what is to be shown of it is larger than {output_bytes} bytes")
+            raise TooLarge(f"the result is larger than {output_bytes} bytes")
         return DONE + packed
     except TooLarge as error:
         return TOO_LARGE + _reason(error)
     except Damaged as error:
         return DAMAGED + _reason(error)
     except MemoryError:
-        return TOO_LARGE + b"reading it takes more memory than is given to it"
+        return TOO_LARGE + b"reading it takes more memory than the limit"
     except RecursionError:
         return DAMAGED + b"it is nested too deeply"
     except Exception as error:

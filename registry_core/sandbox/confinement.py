@@ -1,8 +1,9 @@
 """What a child gives up before it reads its first byte: memory, time, files, processes, the network.
 
-Two walls stand behind each other, so that a machine without the one has the other. Resource limits (getrlimit(2)) work
-everywhere: with no file left to open there is no path and no socket. Linux also filters system calls (seccomp(2)): what
-a function that reads bytes has no need of is refused, such as signals to other processes of the same user.
+There are two independent layers, so that a machine without one of them has the other. Resource limits (getrlimit(2))
+work everywhere: when no file can be opened, there is no path and no socket. Linux also filters system calls
+(seccomp(2)): calls that a function on bytes does not need are refused, such as signals to other processes of the same
+user.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ _EPERM = 1
 _BPF_LOAD, _BPF_EQUAL, _BPF_RETURN = 0x20, 0x15, 0x06  # struct bpf_insn: ld [k], jeq #k, ret #k
 _NUMBER, _ARCHITECTURE = 0, 4  # offsets in struct seccomp_data
 
-# Reading and writing open files, memory, own signals, clocks, random bytes and the end, by their numbers: from read (0
-# and 63) to newfstatat (262 and 79), in the same order for both machines.
+# Reading and writing open files, memory, own signals, clocks, random bytes and exit, by number: from read (0 and 63) to
+# newfstatat (262 and 79), in the same order for both architectures.
 _ALLOWED = {
     "x86_64": (
         0xC000_003E,
@@ -39,8 +40,8 @@ _ALLOWED = {
 
 
 def confine(*, parent: int, memory_bytes: int, cpu_s: int, wall_s: float) -> None:
-    """Give up all that a function on bytes does not need. The kernel ends this process when `parent` is gone, when it
-    has used `cpu_s` seconds of processor time, and `wall_s` seconds from now."""
+    """Give up everything that a function on bytes does not need. The kernel ends this process when `parent` ends, when
+    it has used `cpu_s` seconds of processor time, and `wall_s` seconds from now."""
     libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
     os.nice(NICE)
     _become_nobody()
@@ -50,7 +51,7 @@ def confine(*, parent: int, memory_bytes: int, cpu_s: int, wall_s: float) -> Non
     if os.getppid() != parent:
         os._exit(1)
     _end_after(wall_s)
-    _limit(resource.RLIMIT_CPU, cpu_s, cpu_s + 1)  # SIGXCPU, which says why; a second later SIGKILL
+    _limit(resource.RLIMIT_CPU, cpu_s, cpu_s + 1)  # SIGXCPU, which shows the reason; a second later SIGKILL
     _limit(resource.RLIMIT_CORE, 0)
     _limit(resource.RLIMIT_FSIZE, 0)
     _limit(resource.RLIMIT_NPROC, 0)
@@ -61,7 +62,7 @@ def confine(*, parent: int, memory_bytes: int, cpu_s: int, wall_s: float) -> Non
 
 
 def _end_after(wall_s: float) -> None:
-    """Ignored and blocked signals are inherited from whoever started us."""
+    """Also resets the signal, because ignored and blocked signals are inherited from the starting process."""
     for number in (signal.SIGALRM, signal.SIGXCPU):
         signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
@@ -69,19 +70,19 @@ def _end_after(wall_s: float) -> None:
 
 
 def _become_nobody() -> None:
-    """Root is above some limits, and may signal everyone."""
+    """Root is exempt from some limits, and may signal every process."""
     if os.geteuid() != 0:
         return
     try:
         os.setgroups([])
         os.setresgid(NOBODY, NOBODY, NOBODY)
         os.setresuid(NOBODY, NOBODY, NOBODY)
-    except OSError:  # in a user namespace that knows no other user, where root is nobody in particular
+    except OSError:  # in a user namespace without other users, where root has no special rights
         return
 
 
 def _limit(what: int, soft: int, hard: int | None = None) -> None:
-    """Set a limit; where the one in force is lower, or the system does not have it, that stays as it is."""
+    """Set a limit, unless a lower one is in force or the system does not support it."""
     hard = soft if hard is None else hard
     try:
         _, in_force = resource.getrlimit(what)
@@ -101,7 +102,7 @@ class _Program(ctypes.Structure):
 
 
 def _filter_calls(libc: ctypes.CDLL) -> None:
-    """Refuse every other system call, as if the user might not; nothing happens where the kernel has no filters."""
+    """Refuse every other system call with EPERM; does nothing if the kernel has no filters."""
     known = _ALLOWED.get(os.uname().machine)
     if known is None:
         return

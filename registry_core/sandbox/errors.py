@@ -1,4 +1,4 @@
-"""What becomes of content that cannot be read within the limits. Also raised by the functions that run in the child."""
+"""Errors of content that cannot be read within the limits. Also raised by the functions that run in the child."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from registry_core.errors import PreconditionFailed, TryAgain, Unavailable
 
 
 class Unreadable(PreconditionFailed):
-    """The content cannot be read, today or later."""
+    """The content cannot be read; a retry will not help."""
 
 
 class TooLarge(Unreadable):
-    """It is larger than what is read here, or unpacks to more, or takes more memory."""
+    """It is larger than the limit, or unpacks to more, or takes more memory."""
 
 
 class TooSlow(Unreadable):
@@ -18,12 +18,12 @@ class TooSlow(Unreadable):
 
 
 class Damaged(Unreadable):
-    """It is not what it should be."""
+    """It does not have the expected format."""
 
 
 class SandboxBusy(TryAgain):
-    """Others are being served, or the one who asks has asked for as much as is done at once."""
+    """All places are taken, or this client has as many requests in progress as it may."""
 
 
 class SandboxUnavailable(Unavailable):
-    """The child could not be started, or was ended from outside."""
+    """The child could not be started, or was killed from outside."""

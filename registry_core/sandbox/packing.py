@@ -1,5 +1,5 @@
-"""Results as MessagePack, for the parent to decode. The library that decodes them takes longer to import than most
-jobs take."""
+"""Packs results as MessagePack, for the parent to decode. The library that decodes them takes longer to import than
+most jobs run."""
 
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
-"""How many read untrusted content at once: a fixed number on a machine, and each client has a fair share of it.
+"""Limits how many processes read untrusted content at once: a fixed number per machine, of which each client has a fair
+share.
 
-A file lock stands for each place, so that the processes of a machine share them and a process that dies gives its place
-back. Within a process the one with the fewest jobs comes first; when all places to wait are taken, whoever has
-several of them gives one up.
+Each place is a file lock, so the processes of a machine share them and a process that dies releases its place. Within a
+process the client with the fewest jobs comes first; when all waiting places are taken, a client that has several of
+them loses one.
 """
 
 from __future__ import annotations
@@ -22,14 +23,14 @@ from registry_core.http.callers import network_of
 from registry_core.machine.durable import make_folder
 from registry_core.sandbox.errors import SandboxBusy, SandboxUnavailable
 
-JOBS_MAX: Final = 6  # running and waiting, in one process: half of its threads stay for others
-SHARE_MAX: Final = 3  # of one client: a page asks for several things at once
+JOBS_MAX: Final = 6  # running and waiting, per process: half of its threads remain for others
+SHARE_MAX: Final = 3  # per client: a page requests several additions at once
 WAIT_S: Final = 15.0
 _LOOK_S: Final = 0.02
 
 
 class _Job:
-    """Somebody who waits for a place, or has one."""
+    """A job that waits for a place, or has one."""
 
     def __init__(self, share: str) -> None:
         self.share = share
@@ -38,16 +39,16 @@ class _Job:
 
 
 class Queue:
-    """Those who wait in this process, in a fair order."""
+    """The waiting jobs of this process, in a fair order."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._jobs: list[_Job] = []
-        self._served: Counter[str] = Counter()  # how often, of those who are here
+        self._served: Counter[str] = Counter()  # number of jobs served, of clients that are waiting or running
 
     @contextmanager
     def turn(self, share: str) -> Iterator[None]:
-        """One job of a share, from when a place is free for it. Raises SandboxBusy or SandboxUnavailable."""
+        """Run one job of a share, once a place is free for it. Raises SandboxBusy or SandboxUnavailable."""
         job = self._join(share)
         try:
             with self._place(job):
@@ -60,7 +61,7 @@ class Queue:
         with self._changed:
             counts = Counter(job.share for job in self._jobs if not job.is_given_up)
             if counts[share] >= SHARE_MAX:
-                raise SandboxBusy("too many of your requests to read files are in progress: try again in a moment")
+                raise SandboxBusy("you have too many requests to read files in progress: try again in a moment")
             if counts.total() >= JOBS_MAX:
                 self._make_room(counts, counts[share])
             job = _Job(share)
@@ -74,8 +75,8 @@ class Queue:
         self._changed.notify_all()
 
     def _make_room(self, counts: Counter[str], own: int) -> None:
-        """Give up the last waiting job of who has the most. Raises SandboxBusy when nobody has more than the
-        newcomer will have."""
+        """Remove the last waiting job of the client with the most. Raises SandboxBusy if no client has more than the
+        new one will have."""
         waiting = [job for job in self._jobs if not job.has_place and not job.is_given_up]
         greediest = max(waiting, key=lambda job: counts[job.share], default=None)
         if greediest is None or counts[greediest.share] <= own + 1:
@@ -94,12 +95,12 @@ class Queue:
             os.close(lock)
 
     def _wait(self, job: _Job) -> int:
-        """Wait for one of the machine's places; the descriptor that has it locked."""
+        """Wait for one of the machine's places; returns the locked descriptor."""
         until_s = time.monotonic() + WAIT_S
         with self._changed:
             while True:
                 if job.is_given_up:
-                    raise SandboxBusy("other clients are served before your further requests: try again in a moment")
+                    raise SandboxBusy("other clients take precedence over your further requests: try again in a moment")
                 is_next = self._next() is job
                 lock = _free_place() if is_next else None
                 if lock is not None:
@@ -111,7 +112,7 @@ class Queue:
                     raise SandboxUnavailable(
                         "the registry is reading as many files at once as it can: try again in a moment"
                     )
-                # Other processes give their places back without a word.
+                # Other processes release their places without notification.
                 self._changed.wait(_LOOK_S if is_next else until_s - time.monotonic() + _LOOK_S)
 
     def _next(self) -> _Job | None:
@@ -124,7 +125,7 @@ _queue = Queue()
 
 
 def share_of(subject: Subject, client: str) -> str:
-    """Whose places somebody takes: a user's or robot's own; without a sign-in, those of the address."""
+    """Whose share a request uses: a user's or robot's own; without authentication, that of the address."""
     return network_of(client) if subject.is_anonymous else subject.key
 
 

@@ -1,7 +1,8 @@
-"""Reading untrusted content in a child process: started for this one job, with limits, and gone afterwards.
+"""Reads untrusted content in a child process, which is started for one job, with limits, and ends with it.
 
-Nothing runs while nobody reads, and nothing outlives a job: the kernel ends a child whose parent or time is gone. What
-starting an interpreter costs, and why no server is forked from, is in docs/adr/0007-sandbox.md.
+Nothing runs while nothing is read, and nothing outlives a job: the kernel ends a child whose parent has ended or whose
+time is up. The cost of starting an interpreter, and why there is no server to fork from, is in
+docs/adr/0007-sandbox.md.
 """
 
 from __future__ import annotations
@@ -31,9 +32,9 @@ from registry_core.storage.interface import ObjectMissing, ObjectStore
 
 T = TypeVar("T")
 Source = Path | Iterable[bytes]
-"""What is read: a file, which the child gets opened, or pieces, which are written to it."""
+"""The source: a file, which is opened for the child, or pieces, which are written to it."""
 
-START_S: Final = 10.0  # in which an interpreter starts on the busiest machine
+START_S: Final = 10.0  # enough to start an interpreter on the busiest machine
 _ARGUMENTS_MAX_BYTES: Final = 64 << 10
 _PIECE_BYTES: Final = 64 << 10
 _TOO_SLOW: Final = frozenset({signal.SIGXCPU, signal.SIGALRM})
@@ -45,7 +46,7 @@ _logger = logs.get_logger("portolan.sandbox")
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one job may take. `memory_bytes` is address space, in which the interpreter itself has some 40 MiB."""
+    """The limits of one job. `memory_bytes` is address space, of which the interpreter itself takes some 40 MiB."""
 
     memory_bytes: int = 256 << 20
     cpu_s: int = 3
@@ -56,9 +57,9 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Reader(Generic[T]):
-    """A function that may run in the child: pure, of a module that imports next to nothing.
+    """A function that may run in the child: pure, in a module that imports as little as possible.
 
-    It gets an `Input` and keyword arguments, and returns what `packing.pack` takes and msgspec reads as `result`.
+    It gets an `Input` and keyword arguments, and returns what `packing.pack` accepts and msgspec decodes as `result`.
     """
 
     module: str
@@ -70,9 +71,9 @@ class Reader(Generic[T]):
 def read(reader: Reader[T], source: Source, *, share: str, **arguments: Any) -> T:
     """Run `reader` on the content and return its result.
 
-    `share` names for whom: each has as many places as any other (see `places`). Blocks; call it in a thread. Raises
-    TooLarge, TooSlow or Damaged for content that cannot be read, SandboxBusy or SandboxUnavailable (try again), and
-    what `source` raises.
+    `share` names the client: each has as many places as any other (see `places`). Blocks, so call it in a thread.
+    Raises TooLarge, TooSlow or Damaged for content that cannot be read, SandboxBusy or SandboxUnavailable (try again),
+    and what `source` raises.
     """
     with place(share):
         packed = _message_of(reader, source, arguments)
@@ -83,7 +84,7 @@ def read(reader: Reader[T], source: Source, *, share: str, **arguments: Any) -> 
 
 
 def source_in(store: ObjectStore, key: str) -> Source:
-    """An object of a store: its file where there is one, so that its bytes do not pass through this process."""
+    """An object of a store: as a file if there is one, so that its bytes do not pass through this process."""
     located = store.locate(key)
     return located if isinstance(located, Path) else store.read(key)
 
@@ -100,7 +101,7 @@ def _message_of(reader: Reader[Any], source: Source, arguments: dict[str, Any]) 
 
 @contextmanager
 def _started(reader: Reader[Any], source: Source, arguments: dict[str, Any]) -> Iterator[subprocess.Popen[bytes]]:
-    """The child. Whatever happens, it is gone afterwards."""
+    """The child. It is ended when the block ends, in any way."""
     environment = {child.JOB: _job(reader, arguments)}
     with _opened(source) as content:
         try:
@@ -108,7 +109,7 @@ def _started(reader: Reader[Any], source: Source, arguments: dict[str, Any]) -> 
                 _command(), stdin=content, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment, cwd="/"
             )
         except OSError as error:
-            raise SandboxUnavailable(f"no process can be started to read it ({error.strerror}): try again") from None
+            raise SandboxUnavailable(f"no process could be started to read it ({error.strerror}): try again") from None
     try:
         yield process
     finally:
@@ -127,7 +128,7 @@ def _opened(source: Source) -> Iterator[int]:
     try:
         descriptor = os.open(source, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
-        raise ObjectMissing("reading an object: the object is not there") from None
+        raise ObjectMissing("reading an object: the object is missing") from None
     try:
         yield descriptor
     finally:
@@ -136,7 +137,7 @@ def _opened(source: Source) -> Iterator[int]:
 
 @functools.cache
 def _command() -> list[str]:
-    """The smallest interpreter: no site, no environment, no folder of the user's; of the path what we have."""
+    """A minimal interpreter: no site module, no environment, no user folder; the same import path as ours."""
     path = [entry for entry in sys.path if entry]
     code = f"import sys; sys.path[:] = {path!r}; from registry_core.sandbox.child import main; main()"
     return [sys.executable, "-I", "-S", *(["-B"] if sys.dont_write_bytecode else []), "-c", code]
@@ -159,12 +160,12 @@ def _job(reader: Reader[Any], arguments: dict[str, Any]) -> bytes:
     }
     encoded = binascii.b2a_base64(marshal.dumps(job), newline=False)
     if len(encoded) > _ARGUMENTS_MAX_BYTES:
-        raise TooLarge("what is asked for is too long")
+        raise TooLarge("the request is too long")
     return encoded
 
 
 class _Exchange:
-    """Gives a child its content, and takes its message: neither waits for the other."""
+    """Feeds the child its content and receives its message, without either waiting for the other."""
 
     def __init__(
         self, process: subprocess.Popen[bytes], pieces: Iterator[bytes], message_max_bytes: int, until_s: float
@@ -183,12 +184,12 @@ class _Exchange:
             self._poll.register(self._to, select.POLLOUT)
 
     def message(self) -> bytes:
-        """What the child wrote until it closed its output. Raises TooLarge or TooSlow."""
+        """The child's message, until it closes its output. Raises TooLarge or TooSlow."""
         while True:
             left_s = self._until_s - time.monotonic()
             ready = self._poll.poll(left_s * 1000) if left_s > 0 else []
             if not ready:
-                raise TooSlow("it takes too long to be read")
+                raise TooSlow("reading it takes too long")
             for descriptor, _ in ready:
                 if self._to is not None and descriptor == self._to.fileno():
                     self._write()
@@ -200,7 +201,7 @@ class _Exchange:
         self._message.append(piece)
         self._left_bytes -= len(piece)
         if self._left_bytes < 0:
-            raise TooLarge("what is to be shown of it is too large")
+            raise TooLarge("the result is too large")
         return bool(piece)
 
     def _write(self) -> None:
@@ -211,7 +212,7 @@ class _Exchange:
             self._unwritten = self._unwritten[os.write(self._to.fileno(), self._unwritten[:_PIECE_BYTES]) :]
         except BlockingIOError:
             return
-        except (StopIteration, BrokenPipeError):  # all is written, or the child wants no more
+        except (StopIteration, BrokenPipeError):  # everything is written, or the child needs no more
             self._poll.unregister(self._to)
             self._to.close()
             self._to = None
@@ -221,11 +222,11 @@ def _exit_code(process: subprocess.Popen[bytes], until_s: float) -> int:
     try:
         return process.wait(max(0.0, until_s - time.monotonic()))
     except subprocess.TimeoutExpired:
-        raise TooSlow("it takes too long to be read") from None
+        raise TooSlow("reading it takes too long") from None
 
 
 def _result(message: bytes, code: int, reader: Reader[Any]) -> bytes:
-    """The packed result of a job that went well. Raises what else became of it."""
+    """The unpacked result of a successful job. Raises the error of a failed one."""
     kind, content = message[:1], message[1:]
     if code == 0 and kind == child.DONE:
         return content
@@ -236,8 +237,8 @@ def _result(message: bytes, code: int, reader: Reader[Any]) -> bytes:
         raise Damaged(reason)
     _logger.warning("content was not read", reader=reader.function, code=code, error=reason[:80])
     if -code in _TOO_SLOW:
-        raise TooSlow("it takes too long to be read")
+        raise TooSlow("reading it takes too long")
     if -code in _CRASHES or (code == 0 and kind == child.UNEXPECTED):
         raise Damaged("it cannot be read")
-    # SIGKILL is also what the kernel does at the hard limit of processor time, and when memory runs out.
-    raise SandboxUnavailable("the process that read it was ended: try again")
+    # The kernel also sends SIGKILL at the hard limit of processor time, and when memory runs out.
+    raise SandboxUnavailable("the process that read it was killed: try again")

@@ -1,4 +1,4 @@
-"""The settings that an administrator changes at run time: which there are, what each holds now, and how it is changed.
+"""The settings that an administrator changes at run time: names, current values, and changes.
 
-What a process must know before it can reach Postgres is in `registry_core.config`.
+Settings that a process needs before it can reach Postgres are in `registry_core.config`.
 """

@@ -4,7 +4,7 @@ from django.apps import AppConfig
 
 
 class SettingsStoreConfig(AppConfig):
-    """Settings that are rows."""
+    """Settings stored in rows."""
 
     name = "registry_core.settings_store"
     label = "settings_store"

@@ -1,4 +1,4 @@
-"""Changing settings: all that are named, or none, in one transaction with its event."""
+"""Changing settings: all of the given ones or none, in one transaction with its event."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SKIP: Final = "skip_audit_log_database"
 DISABLED: Final = "disabled_audit_log_event_types"
 FORWARD: Final = "audit_log_forward_endpoint"
 LOG_SETTINGS: Final = frozenset({SKIP, DISABLED, FORWARD, "pull_audit_log_disable"})
-"""What decides about the audit log itself."""
+"""The settings of the audit log itself."""
 Obstacle = Callable[[], str]
 _obstacles: Final[dict[str, Obstacle]] = {}
 _UPSERT: Final = """
@@ -31,7 +31,7 @@ _UPSERT: Final = """
 
 
 def register_obstacle(name: str, obstacle: Obstacle) -> None:
-    """Have `obstacle` asked what stands in the way of changing a setting now; empty: nothing. From `ready`."""
+    """Register a function that returns the reason why a setting cannot be changed now; empty: it can. From `ready`."""
     _obstacles[key_named(name).name] = obstacle
 
 
@@ -41,7 +41,7 @@ def is_editable(name: str, settings: Settings) -> bool:
 
 
 def change(*, values: Mapping[str, object], cause: Cause) -> None:
-    """Set settings by name; what is not named stays, and what is given as it is already is no change.
+    """Set settings by name; others are unchanged, and setting a value that is already set is not a change.
 
     Raises InvalidInput, or NotAllowed for a setting that the environment sets.
     """
@@ -71,10 +71,10 @@ def _check_editable(name: str, settings: Settings) -> None:
 
 
 def _check_log_is_somewhere(settings: Settings, wanted: Mapping[str, Value]) -> None:
-    """Raises InvalidInput when the audit log would be written nowhere by this change."""
+    """Raises InvalidInput if this change would leave the audit log without a destination."""
     after = {**settings.values, **wanted}
     if {SKIP, FORWARD} & wanted.keys() and after[SKIP] is True and not str(after[FORWARD]).strip():
-        raise InvalidInput(f"{SKIP} needs {FORWARD}: say where the audit log is sent, or keep it in the database")
+        raise InvalidInput(f"{SKIP} needs {FORWARD}: set where the audit log is sent, or keep it in the database")
 
 
 def _obstacle(name: str) -> str:
@@ -90,5 +90,5 @@ def _write(wanted: Mapping[str, Value]) -> None:
 
 
 def _shown(wanted: Mapping[str, Value]) -> dict[str, Any]:
-    """What the event says: each new value, of a secret only that it was changed."""
+    """The event's payload: each new value; for a secret only that it was changed."""
     return {name: "***" if KEYS[name].is_secret else value for name, value in sorted(wanted.items())}

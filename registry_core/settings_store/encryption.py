@@ -1,6 +1,6 @@
-"""Secrets among the settings: encrypted in the database, with a key that is not in it.
+"""Encryption of secrets among the settings: stored in the database, with a key that is not.
 
-Fernet (AES-128-CBC with HMAC-SHA256). Whoever has a copy of the database alone has no secret.
+Fernet (AES-128-CBC with HMAC-SHA256). A copy of the database alone reveals no secret.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ _log = get_logger(__name__)
 
 
 def encrypt(text: str) -> str:
-    """`text` as only an owner of the key file can read it."""
+    """`text`, encrypted with the key file."""
     return _fernet().encrypt(text.encode()).decode()
 
 
 def decrypt(token: str) -> str:
-    """What was encrypted; empty, and logged, when it was with another key."""
+    """The decrypted text; empty, with an error in the log, if it was encrypted with another key."""
     try:
         return _fernet().decrypt(token.encode()).decode()
     except InvalidToken:

@@ -1,4 +1,4 @@
-"""What is stored of the settings: those alone that somebody changed."""
+"""Stored settings: only those that were changed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from django.db.models.functions import Now
 
 
 class StoredSetting(models.Model):
-    """A setting that differs from its default, or once did. A secret's value is encrypted text."""
+    """A setting that was changed from its default at some time. A secret's value is encrypted text."""
 
     key = models.CharField(max_length=64, primary_key=True)
     value = models.JSONField()

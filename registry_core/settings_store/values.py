@@ -1,7 +1,7 @@
-"""What the settings hold now: read once, remembered while nobody changed one.
+"""The current values of the settings: read once, cached until one is changed.
 
-The same rule as for all that is remembered: good while the generation `settings` stays the same. In a process that
-nobody tells what other machines changed, they are read each time.
+As for every cache: valid while the generation `settings` stays the same. In a process that does not follow the changes
+of other machines, they are read each time.
 """
 
 from __future__ import annotations
@@ -23,32 +23,32 @@ _memory: Memory[Settings] = Memory("settings")
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """All settings at one moment. A name that is none of theirs is a mistake of the program: KeyError.
+    """All settings at one moment. An unknown name is a bug: KeyError.
 
-    What is in `locked` was set by the environment and cannot be changed while the registry runs.
+    The settings in `locked` are set by the environment and cannot be changed at run time.
     """
 
     values: Mapping[str, Value]
     locked: frozenset[str]
 
     def text(self, name: str) -> str:
-        """A setting that is text; a secret in the clear."""
+        """A text setting; secrets decrypted."""
         value = self.values[name]
         assert isinstance(value, str), name  # noqa: S101 the table of keys says so
         return decrypt(value) if KEYS[name].is_secret and value and name not in self.locked else value
 
     def number(self, name: str) -> int:
-        """A setting that is a whole number, in the unit that the contract gives it."""
+        """An integer setting, in the unit of the contract."""
         value = self.values[name]
         assert isinstance(value, int), name  # noqa: S101 the table of keys says so
         return value
 
     def truth(self, name: str) -> bool:
-        """A setting that is true or false."""
+        """A boolean setting."""
         return self.values[name] is True
 
     def mapping(self, name: str) -> dict[str, Any]:
-        """A setting that is an object."""
+        """An object setting."""
         value = self.values[name]
         assert isinstance(value, dict), name  # noqa: S101 the table of keys says so
         return value
@@ -60,12 +60,12 @@ class Settings:
 
 
 def current() -> Settings:
-    """The settings as they are now. One small query where nothing is remembered."""
+    """The current settings. One small query if they are not cached."""
     return _memory.recall(GENERATION, _read, depends_on=[GENERATION], size_bytes=8192)
 
 
 async def known() -> Settings:
-    """The same for the event loop: the database is asked, on another thread, only where nothing is remembered."""
+    """The same for the event loop: the database is queried, in another thread, only if they are not cached."""
     settings = _memory.get(GENERATION)
     return await threads.run(current) if settings is None else settings
 

@@ -1,4 +1,4 @@
-"""The journal of a folder of objects: a file of lines for each month, each line appended at once."""
+"""The journal of a folder of objects: one file of lines per month; each line is appended immediately."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ class FileJournal:
         self._folder = folder
 
     def prepare(self) -> None:
-        """Make the folder; harmless when it is there."""
+        """Create the folder, if necessary."""
         make_folder(self._folder)
 
     def append(self, lines: Iterable[str]) -> None:
-        """Write lines, each of which ends with a line break. Raises StorageError."""
+        """Append lines, each ending with a line break. Raises StorageError."""
         path = self._folder / f"{time.strftime('%Y-%m', time.gmtime())}.jsonl"
         with translated("writing the journal"):
             fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)

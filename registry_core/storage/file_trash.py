@@ -1,6 +1,6 @@
-"""The trash of a folder of objects: a folder inside it, and so on the same file system, whatever is mounted where.
+"""The trash of a folder of objects: a folder inside it, and therefore on the same file system.
 
-Moving an object there and back is a rename, which a crash leaves done or not done.
+Moving an object there and back is a rename, which is atomic even in a crash.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ class FileTrash:
         self._folder = objects / FOLDER
 
     def add(self, key: str) -> TrashedObject | None:
-        """Move the object there; None when there is no such object. Raises StorageError."""
+        """Move the object to the trash; None if it does not exist. Raises StorageError."""
         path, name = self._objects / key, trash_name(key)
         with translated("moving an object to the trash"):
             make_folder(self._folder)
             try:
                 trashed = parse_trash_name(name, path.stat().st_size)
                 if trashed is None:
-                    raise StorageError(f"moving an object to the trash: {key!r} is no key of this store")
+                    raise StorageError(f"moving an object to the trash: {key!r} is not a key of this store")
                 os.rename(path, self._folder / name)
             except FileNotFoundError:
                 return None
@@ -45,22 +45,23 @@ class FileTrash:
         return trashed
 
     def list(self) -> Iterator[TrashedObject]:
-        """All that is there, in the order of their keys. Raises StorageError."""
+        """The content of the trash, in the order of keys. Raises StorageError."""
         with translated("listing the trash"):
             names = sorted(os.listdir(self._folder)) if self._folder.exists() else []
         for name in names:
-            with suppress(FileNotFoundError):  # given back or deleted since
+            with suppress(FileNotFoundError):  # restored or deleted since
                 status = (self._folder / name).stat()
                 trashed = parse_trash_name(name, status.st_size)
                 if trashed is not None and stat.S_ISREG(status.st_mode):
                     yield trashed
 
     def give_back(self, trashed: TrashedObject) -> bool:
-        """Move it back, under the time of now; False when it is gone or its key is taken. Raises StorageError."""
+        """Restore it, with the current time as its last write; False if it is gone or its key is taken. Raises
+        StorageError."""
         source, target = self._folder / trashed.name, self._objects / trashed.key
-        with translated("giving an object back from the trash"):
+        with translated("restoring an object from the trash"):
             try:
-                os.utime(source)  # by the time of its last write it would be swept again at once
+                os.utime(source)  # with its old time it would be swept again at once
                 _move_to_free_name(source, target)
             except (FileNotFoundError, FileExistsError):
                 return False
@@ -75,7 +76,8 @@ class FileTrash:
 
 
 def _move_to_free_name(source: Path, target: Path) -> None:
-    """A rename that replaces nothing. Killed in between, the file has both names, and loses the first one later."""
+    """A rename that replaces nothing. If the process is killed in between, the file has both names, and loses the first
+    one later."""
     try:
         os.link(source, target)
     except OSError as error:

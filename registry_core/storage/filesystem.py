@@ -25,15 +25,15 @@ READ_BYTES = 1 << 20
 CHECKPOINT_BYTES = 32 << 20
 BEGIN_FLUSH_BYTES = 4 << 20
 FLUSHES_AT_ONCE = 12
-MARK_FOLDER = ".installation"  # among the objects, so that it goes where they are copied or mounted
+MARK_FOLDER = ".installation"  # among the objects, so that it is copied or mounted with them
 _flushes = ThreadPoolExecutor(FLUSHES_AT_ONCE, thread_name_prefix="flush")
 
 
 class FileWriter:
-    """Appends to one file. `notes`: in whose memory some of its bytes may still be; empty when all are flushed.
+    """Appends to one file. `notes`: in which machine's memory some of its bytes may still be; empty if all are flushed.
 
-    At most one flush runs at a time. One that failed fails all that would make later bytes durable: the kernel tells
-    once of bytes that it could not write, and forgets them.
+    At most one flush runs at a time. A failed flush fails everything that would make later bytes durable: the kernel
+    reports bytes that it could not write only once, and drops them.
     """
 
     def __init__(self, path: Path, offset: int, notes: list[Any]) -> None:
@@ -46,7 +46,7 @@ class FileWriter:
         self._flush: Future[list[Any]] | None = None
         self._failure: StorageError | None = None
         if notes and is_forgotten(notes[0]):
-            raise UploadLost("the machine was started anew before the upload was flushed: upload it again")
+            raise UploadLost("the machine was restarted before the upload was flushed: upload it again")
         with translated("opening an upload"):
             self._fd = self._opened()
             os.ftruncate(self._fd, offset)
@@ -55,7 +55,7 @@ class FileWriter:
         flags = os.O_WRONLY | os.O_CLOEXEC
         if self.offset == 0:
             return os.open(self._path, flags | os.O_CREAT, 0o600)
-        # With its folder missing it is the whole store that is not there, and may come back.
+        # If its folder is missing, the whole store is missing, and may come back.
         if self._path.parent.exists() and not self._has_all():
             raise UploadLost("the upload's file has lost its bytes: upload it again")
         return os.open(self._path, flags)
@@ -84,7 +84,7 @@ class FileWriter:
 
     def hand_over(self) -> list[Any]:
         self._await_flush()
-        return [] if self._is_flushed else [whose_memory()]  # the kernel has it
+        return [] if self._is_flushed else [whose_memory()]  # the rest is in the kernel's memory
 
     def checkpoint(self) -> list[Any]:
         return self.begin_checkpoint().result()
@@ -92,7 +92,7 @@ class FileWriter:
     def begin_checkpoint(self) -> Future[list[Any]]:
         self._await_flush()
         self._checkpoint_bytes = self.offset
-        self._is_flushed = True  # once it has ended, which `hand_over` waits for; a write says otherwise
+        self._is_flushed = True  # true once it has ended, which `hand_over` waits for; a write resets it
         self._flush = _flushes.submit(self._flush_file)
         return self._flush
 
@@ -104,7 +104,7 @@ class FileWriter:
 
     @contextmanager
     def _flushing(self, what: str) -> Iterator[None]:
-        """A flush, whose failure is remembered. It takes with it what came before this writer and was not flushed."""
+        """Flushes, and records a failure. Includes bytes that an earlier writer left without a flush."""
         try:
             with translated(what):
                 yield
@@ -113,7 +113,7 @@ class FileWriter:
             raise self._failure from error
 
     def _await_flush(self) -> None:
-        """Wait for the flush that was begun last. Raises what any flush has raised."""
+        """Wait for the last flush. Raises what any flush has raised."""
         if self._flush is not None:
             wait([self._flush])
         if self._failure is not None:
@@ -128,11 +128,11 @@ class FileWriter:
         return f"{self._path.parent.name}/{self._path.name}"
 
     def settle(self) -> None:
-        """Nothing is left over."""
+        """Nothing to clean up."""
 
     def close(self) -> None:
         if self._flush is not None:
-            wait([self._flush])  # it uses the descriptor, whose number the next file that is opened gets
+            wait([self._flush])  # it uses the descriptor, whose number the next opened file would get
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
@@ -143,7 +143,7 @@ def _key(name: str) -> str:
 
 
 class FilesystemStore:
-    """A folder of objects, fanned out over 256 folders that are made (and flushed) once."""
+    """A folder of objects, in 256 subfolders that are created (and flushed) once."""
 
     name = "filesystem"
     journal_delay_s = 0.0
@@ -156,7 +156,7 @@ class FilesystemStore:
         self.staging = Staging(root / "staging")
 
     def prepare(self) -> None:
-        """Make the folders; harmless when they are there."""
+        """Create the folders, if necessary."""
         with translated("preparing the store"):
             self._journal.prepare()
             make_folder(self._objects)
@@ -208,7 +208,7 @@ class FilesystemStore:
     def objects(self) -> Iterator[StoredObject]:
         with translated("listing the objects"):
             if not self._objects.is_dir():
-                raise StorageError(f"the folder {self._objects} is not there: is its disk not mounted?")
+                raise StorageError(f"the folder {self._objects} is missing: is its disk not mounted?")
             for fan in sorted(filter(FAN.fullmatch, os.listdir(self._objects))):
                 yield from self._objects_in(fan)
 
@@ -224,7 +224,7 @@ class FilesystemStore:
         return iter(())  # an unfinished upload is an object like any other
 
     def abort(self, key: str) -> None:
-        """There is nothing of the kind."""
+        """Unfinished objects do not exist here."""
 
     def note(self, digest: Digest, key: str, size_bytes: int) -> None:
         self._journal.append([blob_line(digest, key, size_bytes)])
@@ -267,7 +267,7 @@ class FilesystemStore:
         self._trash.purge(trashed)
 
     def flush(self) -> None:
-        """Nothing is kept back: each line is written at once."""
+        """Nothing is buffered: each line is written immediately."""
 
     def hints(self) -> list[str]:
         return []

@@ -1,7 +1,7 @@
-"""A hash that can be put away and taken up again, so that an upload can move between processes.
+"""A hash whose state can be exported and restored, so that an upload can move between processes.
 
-Python's hashlib cannot export its state; OpenSSL's SHA contexts are plain memory. Where libcrypto cannot be loaded the
-state is unknown (None), and whoever goes on reads the bytes again.
+Python's hashlib cannot export its state; OpenSSL's SHA contexts are plain memory. If libcrypto cannot be loaded, the
+state is unknown (None), and the next process reads the bytes again.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Protocol
 
 
 class RunningHash(Protocol):
-    """A hash over bytes that are still coming."""
+    """A hash over bytes that are still arriving."""
 
     def update(self, chunk: bytes | bytearray, /) -> None: ...
     def digest(self) -> bytes: ...
@@ -39,7 +39,7 @@ def _libcrypto() -> ctypes.CDLL | None:
 
 
 class _ExportableHash:
-    """SHA-2 on OpenSSL's own context; ctypes lets other threads run meanwhile."""
+    """SHA-2 on OpenSSL's own context; ctypes releases the interpreter's lock."""
 
     def __init__(self, library: ctypes.CDLL, algorithm: str, state: bytes | None) -> None:
         prefix = algorithm.upper()
@@ -70,7 +70,7 @@ class _ExportableHash:
 
 
 class _PlainHash:
-    """hashlib, where libcrypto is out of reach."""
+    """hashlib, if libcrypto is not available."""
 
     def __init__(self, algorithm: str) -> None:
         self._hash = hashlib.new(algorithm)
@@ -86,13 +86,13 @@ class _PlainHash:
 
 
 def new_hash(algorithm: str) -> RunningHash:
-    """A hash over nothing yet."""
+    """A hash over zero bytes."""
     library = _libcrypto()
     return _ExportableHash(library, algorithm, None) if library else _PlainHash(algorithm)
 
 
 def restored_hash(algorithm: str, state: bytes) -> RunningHash | None:
-    """The hash that was exported as `state`; None when it cannot be restored here and the bytes must be read again."""
+    """The hash that was exported as `state`; None if it cannot be restored here and the bytes must be read again."""
     library = _libcrypto()
     if library is None or len(state) != _CONTEXT_BYTES[algorithm]:
         return None

@@ -1,8 +1,9 @@
-"""The object store: one small interface that a folder and an object store can both keep.
+"""The interface of the object store, implemented by a folder and by S3.
 
-A key is opaque and chosen when an upload begins; a store may make the object under a key of its own that begins with
-it, which `ObjectWriter.commit` tells and `Blob` maps a digest to. An object's bytes are written once, where they stay:
-making them a blob is a row, never a rename. Only the first short piece of an upload may wait elsewhere (`staging`).
+A key is opaque and chosen when an upload begins; a store may use a key of its own that begins with it, which
+`ObjectWriter.commit` returns and a `Blob` row maps a digest to. An object's bytes are written once, to their final
+place: a row makes them a blob, never a rename. Only the first short piece of an upload may be stored elsewhere
+(`staging`).
 """
 
 from __future__ import annotations
@@ -20,11 +21,11 @@ if TYPE_CHECKING:
 
 
 class StorageError(Exception):
-    """The store could not do it; the message says what a person can do."""
+    """The store failed; the message says what a person can do."""
 
 
 class StorageFull(StorageError):
-    """No space is left, a quota of the file system is reached, or it is mounted read-only."""
+    """No space is left, a quota of the file system is reached, or it is read-only."""
 
 
 class ObjectMissing(StorageError):
@@ -32,18 +33,18 @@ class ObjectMissing(StorageError):
 
 
 class StoreNotConfigured(StorageError):
-    """Blobs lie in a store that the configuration does not name (any more)."""
+    """The blob is in a store that is not configured (any more)."""
 
 
 class UploadLost(ObjectMissing):
-    """The store does not have any more what an upload had so far: it can only begin anew."""
+    """The store has lost the earlier bytes of an upload, which must begin again."""
 
 
 @dataclass(frozen=True, slots=True)
 class StoredObject:
-    """An object as the store lists it.
+    """An object as listed by the store.
 
-    `upload_key`: the key that its upload was begun with. `modified_at_s`: seconds since the epoch at its last write.
+    `upload_key`: the key with which its upload was begun. `modified_at_s`: seconds since the epoch at its last write.
     """
 
     key: str
@@ -56,7 +57,7 @@ class StoredObject:
 class TrashedObject:
     """An object in the store's trash.
 
-    `name`: what it is called there, of which there can be several for one key. `trashed_at_s`: seconds since the epoch.
+    `name`: its name there; one key can have several. `trashed_at_s`: seconds since the epoch.
     """
 
     name: str
@@ -67,7 +68,7 @@ class TrashedObject:
 
 @dataclass(frozen=True, slots=True)
 class SignedUrl:
-    """A URL that whoever has it may read one object from, for a while."""
+    """A URL with which anybody can read one object, for a limited time."""
 
     url: str
 
@@ -83,49 +84,49 @@ class ObjectWriter(Protocol):
         ...
 
     def write(self, chunk: bytes | bytearray | memoryview) -> None:
-        """Append `chunk`. Raises StorageFull or StorageError; then the object ends at `offset` again."""
+        """Append `chunk`. Raises StorageFull or StorageError, after which the object ends at `offset` again."""
         ...
 
     def hand_over(self) -> list[Any]:
-        """Put what was written where another process can go on from it; the store's own notes for that process.
+        """Put the written bytes where another process can continue from; returns the store's notes for that process.
 
-        It survives the death of this process, though not of its machine: then the notes tell the next writer.
-        Raises StorageFull or StorageError, UploadLost when what was handed over before is not there any more.
+        They survive the death of this process, but not of its machine: the notes tell the next writer. Raises
+        StorageFull or StorageError, UploadLost if earlier bytes are lost.
         """
         ...
 
     def checkpoint(self) -> list[Any]:
-        """As `hand_over`, and what was written survives the death of the machine too."""
+        """As `hand_over`, and the bytes survive the death of the machine too."""
         ...
 
     def begin_checkpoint(self) -> Future[list[Any]]:
-        """Begin a checkpoint of what was written so far; more may be written before it has ended with its notes.
+        """Begin a checkpoint of the bytes written so far; more may be written before it ends with its notes.
 
-        Waits for the one before, so that who is faster than the store is held back. When it fails, the notes are the
-        error that `checkpoint` would raise, and what is asked for after it fails as well where the bytes are lost.
+        Waits for the previous one, which slows down writers that are faster than the store. If it fails, the notes are
+        the error that `checkpoint` would raise, and later calls fail as well if the bytes are lost.
         """
         ...
 
     def commit(self) -> str:
-        """Make the object whole and durable, its bytes and its name; the key that it is found under.
+        """Make the object complete and durable, its bytes and its name; returns its key.
 
         Raises as `hand_over`.
         """
         ...
 
     def settle(self) -> None:
-        """After `commit`, and once the object's row is durable: remove what is not needed any more."""
+        """After `commit`, once the object's row is durable: remove what is not needed any more."""
         ...
 
     def close(self) -> None:
-        """Let go of the object; what was not handed over is lost."""
+        """Release the object; bytes that were not handed over are lost."""
         ...
 
 
 class ObjectStore(Protocol):
-    """Where blobs lie. `staging`: where short uploads wait; None where each upload is begun in the database.
+    """A store of blobs. `staging`: for short uploads; None if every upload is begun in the database.
 
-    `journal_delay_s`: seconds until what a living process noted in the journal can be read there by others.
+    `journal_delay_s`: seconds until others can read journal lines of a running process.
     """
 
     name: str
@@ -135,27 +136,27 @@ class ObjectStore(Protocol):
     def staging(self) -> Staging | None: ...
 
     def new_key(self) -> str:
-        """A fresh key."""
+        """A new key."""
         ...
 
     def key_for(self, name: str) -> str:
-        """A fresh key for what comes of the staged upload `name` (32 hex digits)."""
+        """A new key for the object made from the staged upload `name` (32 hex digits)."""
         ...
 
     def staged(self) -> dict[str, bool]:
-        """The upload keys of what is staged, and (with False) of what is about to be more. Objects that have them are
-        known."""
+        """The upload keys of what is staged, and (with False) of staged uploads that are becoming more. Objects with
+        these keys are in use."""
         ...
 
     def writer(self, key: str, *, offset: int, parts: list[Any]) -> ObjectWriter:
-        """A writer that goes on at `offset` with the notes `parts`; what lies behind it is cut off.
+        """A writer that continues at `offset` with the notes `parts`; bytes after `offset` are cut off.
 
-        Raises UploadLost when what lies before it is not there any more, or StorageError.
+        Raises UploadLost if bytes before `offset` are lost, or StorageError.
         """
         ...
 
     def locate(self, key: str) -> Path | SignedUrl | None:
-        """Where others can read the object from; None when it goes through `read` only."""
+        """Where the object can be read from directly; None if only through `read`."""
         ...
 
     def read(self, key: str, *, start: int = 0, end: int | None = None) -> Iterator[bytes]:
@@ -163,19 +164,19 @@ class ObjectStore(Protocol):
         ...
 
     def size_bytes(self, key: str) -> int | None:
-        """The object's size; None when there is no such object."""
+        """The object's size; None if it does not exist."""
         ...
 
     def delete(self, key: str) -> None:
-        """Remove the object and make sure that it is gone; nothing happens when there is none."""
+        """Delete the object and make sure that it is gone; does nothing if it does not exist."""
         ...
 
     def forget(self, key: str, *, parts: list[Any]) -> None:
-        """Remove all that the upload begun with `key` left, finished or not; `parts`: its last notes."""
+        """Remove everything that the upload begun with `key` left, finished or not; `parts`: its last notes."""
         ...
 
     def abort(self, key: str) -> None:
-        """Remove what is unfinished under exactly this key, as `unfinished` lists it."""
+        """Remove what is unfinished under exactly this key, as listed by `unfinished`."""
         ...
 
     def objects(self) -> Iterator[StoredObject]:
@@ -183,35 +184,35 @@ class ObjectStore(Protocol):
         ...
 
     def unfinished(self) -> Iterator[StoredObject]:
-        """What takes space and is no object yet."""
+        """What takes space and is not an object yet."""
         ...
 
     def note(self, digest: Digest, key: str, size_bytes: int) -> None:
-        """Write into the store's journal that the database now has a blob `digest` whose object is `key`; at the latest
+        """Write into the store's journal that the database now has a blob `digest` with the object `key`; at the latest
         when `flush` is called."""
         ...
 
     def withdraw(self, keys: Iterable[str], *, known_at_s: float = 0.0) -> None:
-        """Write into the journal that the database need not know these keys: an operator has decided so. It holds
-        against all lines up to now, or up to `known_at_s` if that is later (seconds since the epoch)."""
+        """Write into the journal that an operator has decided that the database need not have these keys. Overrides all
+        lines up to now, or up to `known_at_s` if that is later (seconds since the epoch)."""
         ...
 
     def journal(self) -> Iterator[bytes]:
-        """The lines of the journal, in no particular order; `registry_core.storage.journal_lines` reads them."""
+        """The lines of the journal, in no particular order; `registry_core.storage.journal_lines` parses them."""
         ...
 
     def read_mark(self) -> bytes | None:
-        """What `write_mark` wrote last; None when the store has no mark. Raises StorageError."""
+        """What `write_mark` last wrote; None if the store has no mark. Raises StorageError."""
         ...
 
     def write_mark(self, content: bytes) -> None:
-        """Keep a few bytes that say to which installation the store belongs; whole and durable, or not at all."""
+        """Store a few bytes that say to which installation the store belongs; complete and durable, or not at all."""
         ...
 
     def trash(self, key: str) -> TrashedObject | None:
-        """Move the object to the store's trash; None when there is no such object.
+        """Move the object to the store's trash; None if it does not exist.
 
-        Raises StorageError: then it is still where it was, and maybe in the trash as well.
+        Raises StorageError: the object is then still in its place, and possibly in the trash as well.
         """
         ...
 
@@ -220,18 +221,18 @@ class ObjectStore(Protocol):
         ...
 
     def give_back(self, trashed: TrashedObject) -> bool:
-        """Move an object from the trash back to its key, as if it had been written just now; False, and nothing done,
-        when it is not in the trash any more, or an object has that key."""
+        """Restore an object from the trash, with the current time as its last write; False, with nothing done, if it is
+        not in the trash any more, or an object has its key."""
         ...
 
     def purge(self, trashed: TrashedObject) -> None:
-        """Delete an object in the trash for good; nothing happens when it is not there any more."""
+        """Delete an object in the trash for good; does nothing if it is not there any more."""
         ...
 
     def flush(self) -> None:
-        """Write what of the journal is still in memory."""
+        """Write the part of the journal that is still in memory."""
         ...
 
     def hints(self) -> list[str]:
-        """What an operator should change about the store; empty when nothing."""
+        """Recommended changes to the store's configuration."""
         ...

@@ -1,8 +1,8 @@
-"""The lines of a store's journal: which digest the database has under which key, and which keys it need not know.
+"""The lines of a store's journal: which digest the database has under which key, and which keys were withdrawn.
 
-A line is written after the transaction that made the blob. So a key in the journal was known to a database, and a
-database that does not know its digest is older than the store, or another one. Lines without a time are of releases
-that wrote them before the transaction: such a push may have died in between.
+A line is written after the transaction that made the blob. A key in the journal was therefore in a database, and a
+database without its digest is older than the store, or another one. Lines without a time are from releases that wrote
+them before the transaction: such a push may have died in between.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ def blob_line(digest: Digest, key: str, size_bytes: int) -> str:
 
 
 def withdrawn_line(key: str, *, known_at_s: float) -> str:
-    """The line of a key that the database need not know. `known_at_s`: the time of the latest line that it is to hold
-    against, which a clock that was ahead may have put into the future."""
+    """The line that withdraws a key. `known_at_s`: the time of the latest line that it overrides, which a fast clock
+    may have put into the future."""
     return json.dumps({"withdrawn": key, "at": max(_now_s(), known_at_s)}) + "\n"
 
 
 def parse_line(line: bytes) -> JournalLine | None:
-    """None for a line that was not written whole. What follows on one that was broken off stands in the same line."""
+    """None for an incomplete line. Whatever was written after an incomplete one is on the same line."""
     try:
         return _decoder.decode(line[max(0, line.rfind(b"{")) :])
     except (msgspec.DecodeError, UnicodeDecodeError):

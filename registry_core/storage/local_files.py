@@ -1,4 +1,4 @@
-"""What the stores of local files share: errors in words, and in whose memory lies what is not flushed."""
+"""What the stores of local files share: error messages, and the memory that holds unflushed bytes."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ _FULL = FULL | {errno.EFBIG}
 
 
 class translated:
-    """An OSError in the block as an error of the store. A class, because a generator takes three times as long, and a
-    push has twenty of these."""
+    """Translates an OSError in the block into an error of the store. A class, because a generator is slower, and a push
+    has twenty of these."""
 
     __slots__ = ("_what",)
 
@@ -26,17 +26,17 @@ class translated:
 
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         if isinstance(error, FileNotFoundError):
-            raise ObjectMissing(f"{self._what}: the object is not there") from error
+            raise ObjectMissing(f"{self._what}: the object is missing") from error
         if isinstance(error, OSError):
             kind = StorageFull if error.errno in _FULL else StorageError
             raise kind(f"{self._what}: {os.strerror(error.errno or 0)}") from error
 
 
 def whose_memory() -> str:
-    """Names the memory in which the kernel keeps what is not flushed: this machine's, since it was started."""
+    """Identifies the memory in which the kernel keeps unflushed bytes: this machine's, since its last boot."""
     return f"{machine_id()}:{boot_id()}"
 
 
 def is_forgotten(memory: str) -> bool:
-    """Whether what was in that memory went with it. Of another machine's nothing is known; it has closed the file."""
+    """Whether that memory is lost. Nothing is known about other machines; they have closed the file."""
     return memory.startswith(f"{machine_id()}:") and memory != whose_memory()

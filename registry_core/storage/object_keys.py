@@ -1,7 +1,7 @@
-"""What the keys of objects look like: whatever else lies among the objects was put there by somebody else.
+"""The form of object keys: files of another form among the objects belong to somebody else.
 
-Such a thing (`lost+found`, a file of a backup program, another installation's folder) is never listed, so it is never
-swept, and nothing that it can be (a folder, a pipe) is read.
+Such files (`lost+found`, files of a backup program, another installation's folder) are never listed, so never swept,
+and never read, since they may be folders or pipes.
 """
 
 from __future__ import annotations

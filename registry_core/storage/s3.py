@@ -34,8 +34,8 @@ _NO_RULE = (
     "before they are recorded cost space for ever (MinIO removes them by itself after a day)"
 )
 _ADDRESS = (
-    "clients are sent to an IP address for blobs, and some refuse that when it is a private one: name the store's host "
-    "in PORTOLAN_S3_PUBLIC_ENDPOINT, or set PORTOLAN_S3_REDIRECT=false"
+    "clients are redirected to an IP address for blobs, and some refuse private ones: put the store's host name "
+    "into PORTOLAN_S3_PUBLIC_ENDPOINT, or set PORTOLAN_S3_REDIRECT=false"
 )
 
 
@@ -85,7 +85,7 @@ class S3Store:
             if self._bucket.head(FOLDER + key) is None:
                 return
             time.sleep(random.uniform(0, 2.0**attempt / 4))  # noqa: S311 not a secret
-        raise StorageError(f"the store says that it deleted {key}, and still has it: look at its rules and locks")
+        raise StorageError(f"the store did not delete {key}: check its retention rules and locks")
 
     def forget(self, key: str, *, parts: list[Any]) -> None:
         notes = Notes.of(parts)

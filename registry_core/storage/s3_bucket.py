@@ -1,7 +1,7 @@
 """One bucket of an S3-compatible store: its requests, one method each, and its failures as errors of the store.
 
-botocore repeats what failed for a passing reason (500, 503 SlowDown, no answer, a broken connection), with a jittered
-pause that doubles. Only plain requests that every such store knows are used: no batch deletes, no trailing checksums.
+botocore repeats requests that failed temporarily (500, 503 SlowDown, no answer, a broken connection), with exponential
+jittered pauses. Only plain requests that every such store supports are used: no batch deletes, no trailing checksums.
 """
 
 from __future__ import annotations
@@ -38,20 +38,20 @@ _FULL = {"XMinioStorageFull", "QuotaExceeded", "XMinioAdminBucketQuotaExceeded",
 _REMEDIES: Final = {
     "NoSuchBucket": "the bucket does not exist: make it, or correct s3_bucket",
     "InvalidAccessKeyId": "the store does not know the key: correct s3_access_key",
-    "SignatureDoesNotMatch": "the secret is not that of the key: correct s3_secret_key",
-    "AccessDenied": "the key lacks a right on the bucket: the administrator's guide lists those that it needs",
+    "SignatureDoesNotMatch": "the secret does not belong to the key: correct s3_secret_key",
+    "AccessDenied": "the key lacks a permission on the bucket: the administrator's guide lists the required ones",
     "PermanentRedirect": "the bucket is in another region: correct s3_region",
     "AuthorizationHeaderMalformed": "the bucket is in another region: correct s3_region",
-    "EndpointConnectionError": "nothing answers there: correct s3_endpoint, or start the store",
+    "EndpointConnectionError": "nothing answers at the endpoint: correct s3_endpoint, or start the store",
     "NoCredentialsError": "there are no credentials: set s3_access_key and s3_secret_key",
     "SSLError": "this machine does not trust the store's certificate: set s3_ca_file, or correct s3_endpoint",
-    "RequestTimeTooSkewed": "the clock of this machine differs from the store's: set it right",
+    "RequestTimeTooSkewed": "the clock of this machine differs from the store's: correct it",
 }
 _UNSUPPORTED = {"NotImplemented", "MethodNotAllowed", "501"}
 
 
 class Head(NamedTuple):
-    """What the store says of an object without sending it."""
+    """The store's metadata of an object, without its content."""
 
     size_bytes: int
     etag: str
@@ -96,7 +96,8 @@ class Bucket:
         return begun["UploadId"]
 
     def put_part(self, name: str, upload_id: str, number: int, body: Body) -> str:
-        """Store a part (from 1 on); its ETag. Raises UploadLost when it was finished or the store has cleaned it up."""
+        """Store a part (from 1 on); its ETag. Raises UploadLost if the upload was finished or the store has removed
+        it."""
         with translated("writing a part of an object"):
             put = self._client.upload_part(
                 **self._at(name, UploadId=upload_id, PartNumber=number, Body=body, ContentMD5=_content_md5(body))
@@ -104,7 +105,7 @@ class Bucket:
         return put["ETag"].strip('"')
 
     def finish_parts(self, name: str, upload_id: str, etags: list[str]) -> None:
-        """Make the parts an object. Raises UploadLost."""
+        """Join the parts to an object. Raises UploadLost."""
         parts = [{"PartNumber": number, "ETag": f'"{etag}"'} for number, etag in enumerate(etags, 1)]
         with translated("joining the parts of an object"):
             self._client.complete_multipart_upload(
@@ -112,28 +113,28 @@ class Bucket:
             )
 
     def abort_parts(self, name: str, upload_id: str) -> None:
-        """Forget a multipart upload; nothing happens when there is none."""
-        with translated("forgetting parts of an object", ignore=_ABSENT):
+        """Abort a multipart upload; does nothing if it does not exist."""
+        with translated("aborting parts of an object", ignore=_ABSENT):
             self._client.abort_multipart_upload(**self._at(name), UploadId=upload_id)
 
     def head(self, name: str) -> Head | None:
-        """None when there is no such object."""
+        """None if there is no such object."""
         with translated("looking at an object", ignore=_ABSENT):
             head = self._client.head_object(**self._at(name))
             return Head(head["ContentLength"], head["ETag"].strip('"'))
         return None
 
     def delete(self, name: str) -> None:
-        """Ask the store to delete an object; whether it did is for the caller to see."""
+        """Ask the store to delete an object; the caller must check whether it did."""
         with translated("deleting an object", ignore=_ABSENT):
             self._client.delete_object(**self._at(name))
 
     def copy(self, name: str, target: str) -> None:
-        """Copy an object within the bucket, of any size, and make sure that the copy is whole. Raises ObjectMissing or
-        StorageError: then there is no copy."""
+        """Copy an object within the bucket, of any size, and make sure that the copy is complete. Raises ObjectMissing
+        or StorageError: then there is no copy."""
         source = self.head(name)
         if source is None:
-            raise ObjectMissing("copying an object: it is not there")
+            raise ObjectMissing("copying an object: it is missing")
         if source.size_bytes <= COPY_BYTES:
             self._copy_at_once(name, target, source)
         else:
@@ -141,7 +142,7 @@ class Bucket:
         copied = self.head(target)
         if copied is None or copied.size_bytes != source.size_bytes:
             self.delete(target)
-            raise StorageError("copying an object: the store says that it did, and has not the same bytes")
+            raise StorageError("copying an object: the store reports success, but the copy differs")
 
     def _copy_at_once(self, name: str, target: str, source: Head) -> None:
         with translated("copying an object"):
@@ -176,7 +177,7 @@ class Bucket:
         return {"CopySource": self._at(name), "CopySourceIfMatch": f'"{source.etag}"'}
 
     def read(self, name: str, *, start: int = 0, end: int | None = None) -> Iterator[bytes]:
-        """The object's bytes; a connection that breaks on the way is taken up again where it broke."""
+        """The object's bytes; a connection that breaks is resumed where it broke."""
         at, failures = start, 0
         while end is None or at < end:
             try:
@@ -211,7 +212,7 @@ class Bucket:
     def multiparts(self, start: str) -> Iterator[Listed]:
         """The unfinished multipart uploads whose name begins with `start`.
 
-        MinIO lists those of an exact name only, and removes old ones by itself.
+        MinIO lists only those of an exact name, and removes old ones by itself.
         """
         with translated("listing unfinished objects", ignore=_UNSUPPORTED):
             pages = self._client.get_paginator("list_multipart_uploads")
@@ -226,7 +227,7 @@ class Bucket:
             return self._public.generate_presigned_url("get_object", Params=self._at(name), ExpiresIn=ttl_s)
 
     def is_cleaning_up_parts(self) -> bool | None:
-        """Whether a rule of the bucket aborts incomplete multipart uploads; None when that cannot be seen."""
+        """Whether a rule of the bucket aborts incomplete multipart uploads; None if the rules cannot be read."""
         try:
             rules = self._client.get_bucket_lifecycle_configuration(Bucket=self._bucket)["Rules"]
         except ClientError as error:
@@ -240,14 +241,14 @@ class Bucket:
 
 
 def _spans(size_bytes: int) -> list[str]:
-    """The ranges of the parts to copy an object by."""
+    """The byte ranges of the parts of a copy."""
     length = max(COPY_BYTES, -(-size_bytes // PARTS_MAX))
     return [f"bytes={start}-{min(start + length, size_bytes) - 1}" for start in range(0, size_bytes, length)]
 
 
 @contextmanager
 def translated(what: str, *, ignore: Collection[str] = ()) -> Iterator[None]:
-    """Failures of the store as StorageError; an error code in `ignore` ends the block without one."""
+    """Failures of the store as StorageError; an error code in `ignore` ends the block without an error."""
     try:
         yield
     except ClientError as error:
@@ -260,9 +261,9 @@ def translated(what: str, *, ignore: Collection[str] = ()) -> Iterator[None]:
 
 def _error(what: str, code: str) -> StorageError:
     if code == "NoSuchUpload":
-        return UploadLost(f"{what}: its parts are no longer there, upload it again")
+        return UploadLost(f"{what}: its parts are lost, upload it again")
     if code in _ABSENT:
-        return ObjectMissing(f"{what}: the object is not there")
+        return ObjectMissing(f"{what}: the object is missing")
     if code in _FULL:
         return StorageFull(f"{what}: the store is full ({code})")
     return StorageError(f"{what}: the store answers {code}{_remedy(code)}")
@@ -277,7 +278,7 @@ def _code(error: ClientError) -> str:
 
 
 def md5(body: Body) -> bytes:
-    """The MD5 of a body, which stays at its beginning."""
+    """The MD5 of a body, which is rewound."""
     if isinstance(body, (bytes, bytearray)):
         return hashlib.md5(body, usedforsecurity=False).digest()
     known = hashlib.file_digest(body, lambda: hashlib.md5(usedforsecurity=False))  # type: ignore[arg-type]
@@ -286,7 +287,7 @@ def md5(body: Body) -> bytes:
 
 
 def _content_md5(body: Body) -> str:
-    """With it the store refuses what was damaged on its way."""
+    """With Content-MD5 the store refuses bodies that were damaged in transit."""
     return b64encode(md5(body)).decode()
 
 
@@ -308,7 +309,7 @@ def _client(config: Config, endpoint: str | None) -> S3Client:
             read_timeout=config.s3_timeout_s,
             max_pool_connections=CONNECTIONS,
             tcp_keepalive=True,
-            # Trailing checksums are refused by several stores; Content-MD5 is known to all of them.
+            # Several stores refuse trailing checksums; all support Content-MD5.
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
         ),

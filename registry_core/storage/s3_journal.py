@@ -1,8 +1,8 @@
-"""The journal of an object store: which digest lies under which key, for the day when the database is lost.
+"""The journal of an object store: which digest is under which key, in case the database is lost.
 
-An object store cannot append, and an object for each blob would double the writes. So lines are gathered and written
+An object store cannot append, and an object per blob would double the writes. So lines are collected and written
 together after a few seconds, when there are many, and when the process ends. A process that is killed loses its last
-lines; the objects that they tell of can be hashed to find out again.
+lines; their objects can still be identified by their hash.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from registry_core.storage.journal_lines import blob_line, withdrawn_line
 from registry_core.storage.s3_bucket import Bucket
 
 FLUSH_S = 5.0
-DELAY_S = FLUSH_S + 2.0  # with the time that the store takes
+DELAY_S = FLUSH_S + 2.0  # including the time that the store takes
 LINES_MAX = 1_000
 READERS = 16
 FOLDER = "journal/"
@@ -29,7 +29,7 @@ _log = structlog.get_logger(__name__)
 
 
 class Journal:
-    """Gathers lines of one process; shared by its threads."""
+    """Collects the lines of one process; shared by its threads."""
 
     def __init__(self, bucket: Bucket) -> None:
         self._bucket = bucket
@@ -38,7 +38,7 @@ class Journal:
         self._timer: threading.Timer | None = None
 
     def note(self, digest: Digest, key: str, size_bytes: int) -> None:
-        """One line; written within FLUSH_S seconds."""
+        """Add a line; it is written within FLUSH_S seconds."""
         line = blob_line(digest, key, size_bytes)
         with self._lock:
             self._lines.append(line)
@@ -49,7 +49,7 @@ class Journal:
             self.flush()
 
     def flush(self) -> None:
-        """Write what was gathered; when the store does not take it, it is kept for the next time."""
+        """Write the collected lines; if the store fails they are kept for the next time."""
         with self._lock:
             lines, self._lines = self._lines, []
             if self._timer is not None:
@@ -66,13 +66,13 @@ class Journal:
                 self._timer = self._timer or self._start_timer()
 
     def withdraw(self, keys: Iterable[str], *, known_at_s: float) -> None:
-        """Write at once that the database need not know these keys. Raises StorageError."""
+        """Write at once that these keys are withdrawn. Raises StorageError."""
         lines = [withdrawn_line(key, known_at_s=known_at_s) for key in keys]
         for start in range(0, len(lines), LINES_MAX):
             self._bucket.put(_name(), "".join(lines[start : start + LINES_MAX]).encode())
 
     def lines(self) -> Iterator[bytes]:
-        """All lines that any process has written, and what this one has still to write. Raises StorageError."""
+        """All lines that any process has written, and those that this one has still to write. Raises StorageError."""
         self.flush()
         names = [listed.name for listed in self._bucket.objects(FOLDER)]
         with ThreadPoolExecutor(READERS, thread_name_prefix="journal") as readers:

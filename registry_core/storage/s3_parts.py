@@ -1,7 +1,8 @@
-"""How large the parts of an object are, and the buffer in which one is gathered.
+"""The sizes of an object's parts, and the buffer that collects one.
 
-S3 takes at most 10,000 parts, each (but the last) of at least 5 MiB, and objects of up to 5 TiB. Nobody says beforehand
-how large an upload will be, so parts begin small, for the many small objects' memory, and grow with the object.
+An object in S3 has at most 10,000 parts, each (but the last) of at least 5 MiB, and at most 5 TiB. The size of an
+upload is not known beforehand, so parts begin small, to save memory for the many small objects, and grow with the
+object.
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ from typing import IO
 MIB = 1 << 20
 PARTS_MAX = 10_000
 PART_MIN_BYTES = 5 * MIB
-# The first thousand parts are of the configured size, and only among them a short one is allowed: what short parts
-# lose cannot keep an object from reaching 5 TiB.
+# The first thousand parts have the configured size, and only among them short ones are allowed: what short parts lose
+# cannot keep an object from reaching 5 TiB.
 FIRST_PARTS = 1_000
 MIDDLE_PARTS = 5_000
 MIDDLE_PART_BYTES = 64 * MIB
@@ -30,19 +31,19 @@ class PartPlan:
         self._is_equal = is_equal
 
     def size_bytes(self, number: int) -> int:
-        """How many bytes the part is meant to have."""
+        """The intended size of the part in bytes."""
         if self._is_equal or number <= FIRST_PARTS:
             return self._first_bytes
         return max(self._first_bytes, MIDDLE_PART_BYTES if number <= MIDDLE_PARTS else LAST_PART_BYTES)
 
     def least_bytes(self, number: int) -> int:
-        """How many bytes the part must have when it is not the last one."""
+        """The smallest size of the part in bytes if it is not the last one."""
         is_free = not self._is_equal and number <= FIRST_PARTS
         return PART_MIN_BYTES if is_free else self.size_bytes(number)
 
 
 class PartBuffer:
-    """Bytes that are not in the store yet: in memory, and beyond `memory_bytes` in a file without a name."""
+    """Bytes that are not in the store yet: in memory, and beyond `memory_bytes` in an unnamed file."""
 
     def __init__(self, *, memory_bytes: int = MEMORY_BYTES) -> None:
         self._memory_bytes = memory_bytes
@@ -54,7 +55,7 @@ class PartBuffer:
         return self._size_bytes
 
     def append(self, chunk: bytes | bytearray | memoryview) -> None:
-        """Raises OSError when the file cannot take it; then nothing was appended."""
+        """Raises OSError if the file cannot take the bytes; then nothing was appended."""
         if self._file is None and self._size_bytes + len(chunk) <= self._memory_bytes:
             self._bytes += chunk
         else:
@@ -62,7 +63,7 @@ class PartBuffer:
         self._size_bytes += len(chunk)
 
     def body(self) -> bytearray | IO[bytes]:
-        """The bytes from the beginning on, as the body of a request."""
+        """All bytes, as the body of a request."""
         if self._file is None:
             return self._bytes
         self._file.flush()
@@ -70,7 +71,7 @@ class PartBuffer:
         return self._file
 
     def clear(self) -> None:
-        """Forget the bytes, and give their memory back."""
+        """Discard the bytes and release their memory."""
         if self._file is not None:
             self._file.close()
         self._file, self._bytes, self._size_bytes = None, bytearray(), 0

@@ -1,11 +1,11 @@
-"""An upload into an object store: gathered into parts, and able to go on in another process at any byte.
+"""An upload into an object store: collected into parts, and able to continue in another process at any byte.
 
-What is written is either in a part of the multipart upload, or in the tail: pieces of less than a part, each an object
-of its own that is put when the upload is handed over and read back when its part is full, or in memory. When a blob
-is one piece, that object is the blob: nothing is sent twice.
+The bytes are either in a part of the multipart upload, or in the tail: pieces smaller than a part, each an object of
+its own that is stored when the upload is handed over and read back when its part is full, or in memory. If a blob
+consists of one piece, that object becomes the blob: nothing is sent twice.
 
-Every object has a name of its own, the upload's key and a random end. So a writer that lost its claim and does not know
-it yet cannot touch what the next one writes, and much less a finished blob. See docs/adr/0003-object-storage.md.
+Every object has a name of its own, the upload's key with a random suffix. So a writer that has lost its claim without
+noticing cannot affect what the next one writes, let alone a finished blob. See docs/adr/0003-object-storage.md.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ FOLDER = "objects/"
 
 
 class Part(NamedTuple):
-    """A part that the store has; its number is its place in the list."""
+    """A part that the store has; its position in the list is its number."""
 
     etag: str
     size_bytes: int
@@ -39,7 +39,7 @@ class Piece(NamedTuple):
 
 @dataclass(slots=True)
 class Notes:
-    """With which another process goes on; kept as JSON in the upload's row."""
+    """The notes with which another process continues; stored as JSON in the upload's row."""
 
     key: str = ""
     upload_id: str = ""
@@ -49,7 +49,7 @@ class Notes:
 
     @classmethod
     def of(cls, stored: list[Any]) -> Notes:
-        """From what the row has."""
+        """From the row."""
         if not stored:
             return cls()
         values = dict(stored[0])
@@ -71,7 +71,7 @@ class S3Writer:
         self._plan = plan
         self._upload_key = key
         self._notes = Notes.of(parts)
-        # These were spent when the row was written, so nobody will ask for them again.
+        # These were already used when the row was written, so they are not needed any more.
         self._garbage, self._notes.spent = self._notes.spent, []
         self._buffer = PartBuffer()
         self._committed_key = ""
@@ -114,7 +114,7 @@ class S3Writer:
 
     def commit(self) -> str:
         if self._tail_bytes + sum(part.size_bytes for part in self._notes.parts) != self.offset:
-            raise StorageError("the upload's parts are not all that was sent: upload it again")
+            raise StorageError("some of the upload's parts are missing: upload it again")
         key = self._commit_parts() if self._notes.upload_id else self._commit_piece()
         self._committed_key = key
         return key
@@ -128,7 +128,7 @@ class S3Writer:
         self._buffer.clear()
 
     def _least_part_bytes(self) -> int:
-        # A blob that may still end as one piece is not cut into parts before it has to be.
+        # A blob that may still fit into one piece is not cut into parts before it must be.
         if not self._notes.upload_id:
             return self._plan.size_bytes(1)
         return self._plan.least_bytes(self._next_number)
@@ -153,7 +153,7 @@ class S3Writer:
         self._buffer.clear()
 
     def _load_tail(self) -> None:
-        """Bring the pieces of the tail back into the buffer, before what is there."""
+        """Bring the pieces of the tail back into the buffer, before its present content."""
         if not self._notes.tail:
             return
         whole = PartBuffer()
@@ -171,10 +171,10 @@ class S3Writer:
             for chunk in self._bucket.read(FOLDER + piece.key, end=piece.size_bytes):
                 whole.append(chunk)
         except ObjectMissing as error:
-            raise UploadLost("reading the end of an upload: it is not there any more, upload it again") from error
+            raise UploadLost("reading the end of an upload: it is lost, upload it again") from error
 
     def _commit_piece(self) -> str:
-        """The one piece that there is, or all of them put as one; either is the tail then, should the row fail."""
+        """The only piece, or all pieces combined into one; it is also the tail, in case the row fails."""
         if len(self._notes.tail) != 1 or len(self._buffer):
             self._load_tail()
             self._store_piece()
@@ -187,16 +187,17 @@ class S3Writer:
                 self._store_part()
             self._bucket.finish_parts(name, self._notes.upload_id, [part.etag for part in self._notes.parts])
         except UploadLost:
-            # The answer to an earlier attempt was lost on its way, or its row failed.
+            # The answer to an earlier attempt was lost, or its row failed.
             if not self._is_made():
                 raise
         head = self._bucket.head(name)
         if head is None or head.size_bytes != self.offset:
-            raise StorageError("the store joined the parts of an object, and has not what was sent")
+            raise StorageError("the store joined the parts of an object, but the result differs from what was sent")
         return self._notes.key
 
     def _is_made(self) -> bool:
-        """Whether the object is there and of exactly these parts, by the ETag that S3 gives it then (not with KMS)."""
+        """Whether the object exists and consists of exactly these parts, by the ETag that S3 gives it then (not with
+        KMS)."""
         try:
             sums = [bytes.fromhex(part.etag) for part in self._notes.parts]
         except ValueError:

@@ -1,8 +1,8 @@
-"""How many bytes a project has staged: DATA/staged-bytes/<project>/<upload>.<bytes>, an empty file for each upload.
+"""How many bytes a project has staged: DATA/staged-bytes/<project>/<upload>.<bytes>, an empty file per upload.
 
-Beside them `lease` says how many bytes the project was charged for in advance. Names alone are read, so that many
-uploads cost little; all machines that share the folder see the same. What is about to be a blob, and so charged as one,
-has a `~` behind its name and does not count.
+Beside them, `lease` has the number of bytes that the project was charged in advance. Only names are read, so that many
+uploads cost little; all machines that share the folder see the same. An upload that is becoming a blob, and is charged
+as one, has a `~` after its name and does not count.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from registry_core.storage.local_files import translated
 
 _LEASE = "lease"
 _LEAVING = "~"
-_CHANGING_S = 60  # what takes milliseconds, and longer on a disk that hangs; then whoever was at it has died
+_CHANGING_S = 60  # normally milliseconds; after this time the changing process is considered dead
 
 
 @dataclass(frozen=True, slots=True)
 class Staged:
-    """How much a project has staged."""
+    """The staged uploads and bytes of a project."""
 
     uploads: int
     size_bytes: int
 
 
 class Lease:
-    """The locked lease of a project: nobody else stages, or changes it."""
+    """The locked lease of a project: no other process stages, or changes it."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
@@ -40,7 +40,7 @@ class Lease:
         self.leased_bytes = int(digits) if digits.isdigit() else 0
 
     def set(self, leased_bytes: int) -> None:
-        """Write down what the project is charged for now."""
+        """Record what the project is charged for now."""
         digits = b"%d" % leased_bytes
         os.pwrite(self._descriptor, digits, 0)
         os.ftruncate(self._descriptor, len(digits))
@@ -55,7 +55,7 @@ class StagedBytes:
 
     @contextmanager
     def locked(self) -> Iterator[Lease]:
-        """Hold the project's lease; waits for whoever has it. Nobody may wait for this within a transaction."""
+        """Lock the project's lease, waiting if necessary. Never wait for this within a transaction."""
         with translated("counting uploads"):
             make_folder(self._folder)
             descriptor = os.open(self._folder / _LEASE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -68,7 +68,7 @@ class StagedBytes:
             os.close(descriptor)
 
     def count(self) -> Staged:
-        """What is staged now."""
+        """Count what is staged now."""
         sizes = [int(name.rpartition(".")[2]) for name in self._names() if not name.endswith(_LEAVING)]
         return Staged(len(sizes), sum(sizes))
 
@@ -77,7 +77,7 @@ class StagedBytes:
         return (self._folder / _LEASE).exists()
 
     def add(self, upload: str, size_bytes: int) -> bool:
-        """Count an upload; False when it is counted already."""
+        """Count an upload; False if it is already counted."""
         with translated("counting uploads"):
             try:
                 flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
@@ -87,7 +87,7 @@ class StagedBytes:
         return True
 
     def begin_leaving(self, upload: str, size_bytes: int) -> None:
-        """Do not count an upload any more: its bytes are about to be charged in another way."""
+        """Stop counting an upload: its bytes are about to be charged in another way."""
         path = self._path(upload, size_bytes)
         with translated("counting uploads"), suppress(FileNotFoundError):
             path.rename(f"{path}{_LEAVING}")
@@ -99,16 +99,16 @@ class StagedBytes:
             Path(f"{path}{_LEAVING}").rename(path)
 
     def remove(self, upload: str, size_bytes: int) -> None:
-        """Forget an upload that is over."""
+        """Forget a finished upload."""
         path = self._path(upload, size_bytes)
         with translated("counting uploads"):
             for known in (path, Path(f"{path}{_LEAVING}")):
                 known.unlink(missing_ok=True)
 
     def mend(self, is_staged: dict[str, bool]) -> None:
-        """Forget the uploads that are over, and count again those whose process died while they were leaving.
+        """Forget finished uploads, and count those again whose process died between `begin_leaving` and its end.
 
-        `is_staged`: those that are staged. What is being changed now is left alone.
+        `is_staged`: tests whether an upload is staged. What is being changed now is left alone.
         """
         for name in self._names():
             path = self._folder / name
@@ -131,6 +131,6 @@ class StagedBytes:
 
 
 def _is_count(name: str) -> bool:
-    """Not the lease, nor what others leave in a folder: NFS its `.nfs…`, a desktop its notes."""
+    """Excludes the lease, and foreign files: NFS leaves `.nfs…`, desktops their notes."""
     size = name.removesuffix(_LEAVING).rpartition(".")[2]
     return name != _LEASE and not name.startswith(".") and size.isascii() and size.isdigit()

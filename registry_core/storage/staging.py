@@ -1,8 +1,8 @@
-"""Short uploads as files of their own: DATA/staging/<name>, whole and known by name alone, until they are blobs.
+r"""Short uploads as files of their own: DATA/staging/<name>, complete and found by name alone, until they are blobs.
 
-A file of two empty lines says that the upload is in the database, or over; one of a single empty line, that an upload
-without a byte is about to be, and has as little as before. So has one whose file is being made, and is empty.
-Nothing is flushed: after a power cut the first line tells that what follows may be anything.
+File content encodes the state: empty or `\n` = reserved, no bytes yet; `\n\n` = finished or moved to the database; `in
+<machine>:<boot>\n<bytes>` = staged bytes. Nothing is flushed: after a power cut the first line shows that the rest may
+be anything.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from registry_core.storage.local_files import is_forgotten, translated, whose_me
 from registry_core.storage.staged_bytes import StagedBytes
 
 _LEAVING, _GONE = b"\n", b"\n\n"
-_IN = b"in "  # before the name of the memory: what a power cut left of the first line may be anything
-_CHANGING_S = 10  # what takes milliseconds; when it is longer, whoever was at it has died
+_IN = b"in "  # before the name of the memory, as after a power cut the first line may be anything
+_CHANGING_S = 10  # normally milliseconds; after this time the changing process is considered dead
 
 
 class Place(Enum):
@@ -50,16 +50,16 @@ class Staging:
             return []
 
     def prepare(self) -> None:
-        """Make the folder; harmless when it is there."""
+        """Create the folder, if necessary."""
         make_folder(self._folder)
 
     def add(self, name: str, content: bytes) -> bool:
-        """Keep the first bytes of an upload; False, and nothing done, when it has begun. Raises StorageFull or
-        StorageError, and keeps nothing then."""
+        """Stage the first bytes of an upload; False, with nothing done, if it has begun. Raises StorageFull or
+        StorageError, with nothing staged."""
         return self._make(name, [_IN, f"{whose_memory()}\n".encode(), content])
 
     def reserve(self, name: str) -> bool:
-        """Note that the upload is about to go on elsewhere; False, and nothing done, when it has begun. Raises as
+        """Record that the upload is about to continue elsewhere; False, with nothing done, if it has begun. Raises as
         `add`."""
         return self._make(name, [_LEAVING])
 
@@ -82,10 +82,10 @@ class Staging:
         return True
 
     def _path(self, name: str) -> str:
-        return f"{self._folder_name}/{name}"  # a Path would take longer to make than the file to open
+        return f"{self._folder_name}/{name}"  # creating a Path is slower than opening the file
 
     def read(self, name: str) -> bytes | Place:
-        """What the upload has so far. Raises UploadLost when the machine was started anew since, or StorageError."""
+        """The staged bytes of the upload. Raises UploadLost if the machine was restarted since, or StorageError."""
         with translated("reading an upload"):
             try:
                 with open(self._path(name), "rb", buffering=0) as file:
@@ -99,7 +99,7 @@ class Staging:
         if not memory:
             return Place.ELSEWHERE
         if not memory.startswith(_IN) or is_forgotten(memory.removeprefix(_IN).decode(errors="replace")):
-            raise UploadLost("the machine was started anew before the upload was flushed: upload it again")
+            raise UploadLost("the machine was restarted before the upload was flushed: upload it again")
         return content
 
     def _forget_abandoned(self, name: str) -> None:
@@ -110,7 +110,7 @@ class Staging:
                 path.unlink()
 
     def end(self, name: str) -> None:
-        """Note that the upload is elsewhere, or over. Raises StorageError."""
+        """Record that the upload is elsewhere, or finished. Raises StorageError."""
         with translated("ending an upload"):
             fd = os.open(self._path(name), os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:
@@ -120,12 +120,12 @@ class Staging:
                 os.close(fd)
 
     def forget(self, name: str) -> None:
-        """Know nothing of the upload any more, as before it began."""
+        """Remove every trace of the upload, as before it began."""
         with translated("ending an upload"):
             (self._folder / name).unlink(missing_ok=True)
 
     def names(self) -> dict[str, bool]:
-        """The uploads that are here, and (with False) those that are about to leave."""
+        """The staged uploads, and (with False) those that are about to leave."""
         found: dict[str, bool] = {}
         for entry in self._entries():
             with suppress(FileNotFoundError):
@@ -137,11 +137,12 @@ class Staging:
     def _entries(self) -> list[os.DirEntry[str]]:
         with translated("listing the uploads that have begun"):
             if not self._folder.is_dir():
-                raise StorageError(f"the folder {self._folder} is not there: start Portolan anew, which makes it")
+                raise StorageError(f"the folder {self._folder} is missing: restart Portolan, which creates it")
             return [entry for entry in os.scandir(self._folder) if entry.is_file(follow_symlinks=False)]
 
     def sweep(self, *, ttl_s: float, memory_s: float) -> int:
-        """End what nobody touched for `ttl_s` seconds, and forget after `memory_s` what is not here; how many ended."""
+        """End uploads that nobody touched for `ttl_s` seconds, and after `memory_s` remove entries without bytes;
+        returns how many ended."""
         now_s, ended = time.time(), 0
         for entry in self._entries():
             with suppress(FileNotFoundError):

@@ -1,4 +1,4 @@
-"""The stores of this installation, by the name that a blob's row carries."""
+"""The stores of this installation, by the name in a blob's row."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from registry_core.storage.s3 import S3Store
 
 
-_REMEDIES = {"s3": ": set PORTOLAN_S3_BUCKET, and what else reaches that bucket"}
+_REMEDIES = {"s3": ": set PORTOLAN_S3_BUCKET and the other settings of that bucket"}
 
 
 @functools.cache
@@ -27,14 +27,14 @@ def _filesystem() -> FilesystemStore:
 
 @functools.cache
 def _s3() -> S3Store:
-    from registry_core.storage.s3 import S3Store  # boto3 takes a while, and most installations do without
+    from registry_core.storage.s3 import S3Store  # importing boto3 takes a while, and most installations do not need it
 
     store = S3Store(get_config())
     atexit.register(store.flush)
     return store
 
 
-# The child of a fork must not talk on its parent's connections.
+# A forked child must not use its parent's connections.
 os.register_at_fork(after_in_child=_s3.cache_clear)
 
 
@@ -49,18 +49,16 @@ def store_named(name: str) -> ObjectStore:
         return _filesystem()
     if name == "s3" and get_config().s3_bucket:
         return _s3()
-    raise StoreNotConfigured(
-        f"the content lies in the store {name!r}, which is not configured{_REMEDIES.get(name, '')}"
-    )
+    raise StoreNotConfigured(f"the content is in the store {name!r}, which is not configured{_REMEDIES.get(name, '')}")
 
 
 def configured_stores() -> list[ObjectStore]:
-    """All stores that blobs may lie in, the default one first."""
+    """All stores that may hold blobs, the default one first."""
     names = [get_config().storage, FilesystemStore.name, *(["s3"] if get_config().s3_bucket else [])]
     return [store_named(name) for name in dict.fromkeys(names)]
 
 
 def flush_stores() -> None:
-    """Write what the stores still have in memory, before the process ends."""
+    """Write what the stores have buffered, before the process ends."""
     if _s3.cache_info().currsize:
         _s3().flush()

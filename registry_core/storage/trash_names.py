@@ -1,6 +1,6 @@
-"""How objects are called in a store's trash: their key, when they came there, and a random end.
+"""Names of objects in a store's trash: their key, the time of their removal, and a random suffix.
 
-The end is for a key that comes there again. The time stands in the name, because moving a file changes none of its
+The suffix is for a key that is removed repeatedly. The time is in the name because moving a file does not change its
 times.
 """
 
@@ -18,17 +18,17 @@ _SLASH = "+"  # in no key
 
 
 def trash_name(key: str) -> str:
-    """A fresh name for the object under `key`."""
+    """A new name for the object `key`."""
     return f"{key.replace('/', _SLASH)}@{int(time.time())}-{secrets.token_hex(4)}"
 
 
 def trash_prefix(key: str) -> str:
-    """What the names of all objects that had this key begin with."""
+    """The common prefix of the trash names of a key."""
     return f"{key.replace('/', _SLASH)}@"
 
 
 def parse_trash_name(name: str, size_bytes: int) -> TrashedObject | None:
-    """None for a name that is not one of ours."""
+    """None for a name of another form."""
     found = _NAME.fullmatch(name)
     key = found["key"].replace(_SLASH, "/") if found else ""
     if found is None or not KEY.fullmatch(key):

@@ -1,1 +1,1 @@
-"""HTTPS: our own certificate authority, certificates that were given, their renewal, and why a client refuses one."""
+"""HTTPS: our own certificate authority, configured certificates, their renewal, and why a client refuses one."""

@@ -1,7 +1,7 @@
-"""Our own certificate authority, for installations that have none: DATA/tls.
+"""Our own certificate authority, for installations without another one: DATA/tls.
 
-`ca.crt` is what clients are told to trust (`registry_core.tls.trust`), `ca.key` signs with it and never leaves the
-machine, `server.pem` is the key and the certificate that are served, in one file, so that they are replaced together.
+Clients trust `ca.crt` (`registry_core.tls.trust`), `ca.key` signs with it and never leaves the machine, `server.pem`
+has the served key and certificate in one file, so that they are replaced together.
 """
 
 from __future__ import annotations
@@ -39,15 +39,15 @@ def authority_path(config: Config) -> Path:
 
 
 def server_path(config: Config) -> Path:
-    """The key and certificate that are served."""
+    """The served key and certificate."""
     return config.tls_dir / "server.pem"
 
 
 def ensure_certificate(config: Config) -> bool:
-    """Make what is missing, stale or about to expire; whether the served certificate is another one now.
+    """Create what is missing, outdated or about to expire; returns whether the served certificate has changed.
 
-    A certificate is renewed in the last third of its life, or when the names that it is for have changed. Raises
-    CertificateRefused when our CA itself has expired, OSError when DATA/tls cannot be written.
+    A certificate is renewed in the last third of its life, or when its names have changed. Raises CertificateRefused if
+    our CA itself has expired, OSError if DATA/tls cannot be written.
     """
     with _locked(config):
         authority = _ensure_authority(config)
@@ -58,7 +58,7 @@ def ensure_certificate(config: Config) -> bool:
 
 
 def read_authority(config: Config) -> x509.Certificate | None:
-    """The certificate of our CA; None when none was made."""
+    """The certificate of our CA; None if there is none."""
     try:
         return x509.load_pem_x509_certificate(authority_path(config).read_bytes())
     except FileNotFoundError:
@@ -66,14 +66,14 @@ def read_authority(config: Config) -> x509.Certificate | None:
 
 
 def renewal_at(certificate: x509.Certificate) -> datetime.datetime:
-    """When two thirds of the certificate's life are over."""
+    """The time at which two thirds of the certificate's life are over."""
     issued = certificate.not_valid_before_utc + _CLOCKS_DIFFER
     return issued + (certificate.not_valid_after_utc - issued) * 2 / 3
 
 
 @contextmanager
 def _locked(config: Config) -> Iterator[None]:
-    """Two processes that start at once make one CA, not two."""
+    """Two processes that start at once create one CA, not two."""
     make_folder(config.tls_dir, mode=_FOLDER_MODE)
     descriptor = os.open(config.tls_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -99,7 +99,7 @@ def _ensure_authority(config: Config) -> Pair:
     try:
         signer = serialization.load_pem_private_key(key_path.read_bytes(), None)
     except (FileNotFoundError, ValueError):
-        raise CertificateRefused(f"{key_path} is missing or damaged, without it nothing can be signed") from None
+        raise CertificateRefused(f"{key_path} is missing or damaged, and without it nothing can be signed") from None
     assert isinstance(signer, ec.EllipticCurvePrivateKey)  # noqa: S101 we made it so
     return certificate, signer
 
@@ -108,14 +108,14 @@ def _is_good(config: Config, authority: x509.Certificate) -> bool:
     try:
         served = x509.load_pem_x509_certificate(server_path(config).read_bytes())
         served.verify_directly_issued_by(authority)
-    except Exception:  # missing, damaged, or of another CA: in each case a new one is what helps
+    except Exception:  # missing, damaged, or of another CA: a new one solves each case
         return False
     return set(names_of(served)) == set(wanted_names(config)) and _now() < renewal_at(served)
 
 
 def _make_authority() -> Pair:
     key = ec.generate_private_key(ec.SECP256R1())
-    # A name of its own: a client that trusts several of our CAs must not mistake one for another.
+    # A unique name: a client that trusts several of our CAs must not mistake one for another.
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"Portolan CA {secrets.token_hex(4)}")])
     usage = _usage(key_cert_sign=True, crl_sign=True)
     builder = _builder(name, name, key, _now() + AUTHORITY_LIFETIME)

@@ -1,7 +1,6 @@
-"""What is wrong with a certificate and its chain, as a client would find out: used on files that we are given and on
-what a server sent.
+"""Checks of a certificate and its chain as a client makes them: for configured files and for what a server sent.
 
-Go's messages (docker, podman, containerd, Kubernetes) are quoted where there is one: people search for them.
+Go's messages (docker, podman, containerd, Kubernetes) are quoted if there is one, because people search for them.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ _RSA_BITS_MIN: Final = 2048
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that is wrong: what, what clients say (empty: nothing in particular), and what helps."""
+    """A problem: what it is, what clients say (empty: nothing in particular), and the remedy."""
 
     problem: str
     remedy: str
@@ -35,7 +34,7 @@ class Finding:
 
 
 def examine_leaf(leaf: x509.Certificate, names: Sequence[str], now: datetime.datetime) -> Iterator[Finding]:
-    """What is wrong with the server's own certificate for clients that use `names`."""
+    """Problems of the server's own certificate for clients that use `names`."""
     yield from _dates(leaf, now)
     for name in names:
         yield from _name(leaf, name)
@@ -52,7 +51,7 @@ def examine_leaf(leaf: x509.Certificate, names: Sequence[str], now: datetime.dat
 
 
 def examine_chain(chain: Sequence[x509.Certificate], now: datetime.datetime) -> Iterator[Finding]:
-    """What is wrong with the order of a chain and with the certificates above the first."""
+    """Problems of the order of a chain and of the certificates above the first."""
     for above in chain[1:]:
         for finding in _dates(above, now):
             yield Finding(f"{title(above)} in the chain: {finding.problem}", finding.remedy, finding.client_says)
@@ -63,7 +62,7 @@ def examine_chain(chain: Sequence[x509.Certificate], now: datetime.datetime) -> 
     if len(ordered) == len(chain):
         yield Finding(
             "the certificates are in the wrong order",
-            "write them into the file in this one: " + ", then ".join(title(certificate) for certificate in ordered),
+            "write them into the file in this order: " + ", then ".join(title(certificate) for certificate in ordered),
         )
         return
     for at in broken:
@@ -75,7 +74,7 @@ def examine_chain(chain: Sequence[x509.Certificate], now: datetime.datetime) -> 
 
 
 def in_order(chain: Sequence[x509.Certificate]) -> list[x509.Certificate]:
-    """The first certificate and those above it that are in `chain`, each followed by its issuer."""
+    """The first certificate and those above it in `chain`, each followed by its issuer."""
     ordered, rest = [chain[0]], list(chain[1:])
     while issuer := _first(rest, lambda candidate: is_issued_by(ordered[-1], candidate)):
         ordered.append(issuer)
@@ -87,13 +86,13 @@ def is_issued_by(certificate: x509.Certificate, issuer: x509.Certificate) -> boo
     """Whether `issuer` signed `certificate`."""
     try:
         certificate.verify_directly_issued_by(issuer)
-    except Exception:  # another name, another key, an algorithm that is not known: not issued by it
+    except Exception:  # another name, another key, an unknown algorithm: not issued by it
         return False
     return True
 
 
 def is_self_signed(certificate: x509.Certificate) -> bool:
-    """Whether the certificate is its own issuer, as a root is."""
+    """Whether the certificate is its own issuer, like a root."""
     return is_issued_by(certificate, certificate)
 
 

@@ -1,4 +1,4 @@
-"""`portolan tls check URL`: connect as a client would, and say in plain words why one would refuse."""
+"""`portolan tls check URL`: connects like a client, and explains why a client would refuse."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _NOT_TLS: Final = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE
 
 @dataclass
 class Report:
-    """What was found: lines of facts, then what is wrong, and what older or stricter clients may dislike."""
+    """The result: lines of facts, then problems, and warnings about older or stricter clients."""
 
     facts: list[str] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
@@ -58,7 +58,7 @@ def parse_target(url: str) -> Target:
 
 
 def check(url: str, *, authority: Path | None = None) -> Report:
-    """Connect to `url`, trusting the system's roots, or those in the file `authority` alone. Raises ValueError."""
+    """Connect to `url`, trusting the system's roots, or only those in the file `authority`. Raises ValueError."""
     target, report = parse_target(url), Report()
     try:
         with _connect(target):
@@ -68,7 +68,7 @@ def check(url: str, *, authority: Path | None = None) -> Report:
         report.findings.append(Finding(f"{target.host} has no address ({error.strerror})", remedy, "no such host"))
     except OSError as error:
         remedy = "is the registry up, does it listen on this address (PORTOLAN_HOST), does a firewall stand between?"
-        report.findings.append(Finding(f"nobody answers on port {target.port} ({error.strerror or error})", remedy))
+        report.findings.append(Finding(f"nothing answers on port {target.port} ({error.strerror or error})", remedy))
     else:
         (_check_tls if target.is_https else _check_plain)(target, report, authority)
     return report
@@ -97,7 +97,7 @@ def _check_tls(target: Target, report: Report, authority: Path | None) -> None:
 
 
 def _shake_hands(target: Target, report: Report) -> list[x509.Certificate]:
-    """What the server sends to a client that believes everything; empty, with a finding, when it sends nothing."""
+    """The chain that the server sends to a client without verification; empty, with a finding, if it sends none."""
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # to see what a strict client would refuse
     try:
@@ -117,14 +117,14 @@ def _handshake_failure(target: Target, error: OSError) -> Finding:
     if _speaks_http(target):
         remedy = f"write http://, or have the server speak HTTPS on port {target.port} (`portolan up --tls`)"
         return Finding("this port speaks plain HTTP", remedy, "http: server gave HTTP response to HTTPS client")
-    remedy = "look into the server's log; does a proxy between end the connection?"
+    remedy = "see the server's log; does a proxy in between end the connection?"
     return Finding(f"the TLS handshake fails ({reason})", remedy, "remote error: tls: handshake failure")
 
 
 def _unverified(target: Target, chain: list[x509.Certificate], authority: Path | None) -> Iterator[Finding]:
-    """What a strict client finds beyond names and dates: nobody that it knows vouches for the certificate."""
+    """Problems that a strict client finds beyond names and dates: no trusted CA vouches for the certificate."""
     context = ssl.create_default_context(cafile=authority)
-    context.check_hostname = False  # examined before, with a better explanation
+    context.check_hostname = False  # checked before, with a better explanation
     try:
         with _connect(target) as plain, context.wrap_socket(plain, server_hostname=target.host):
             return
@@ -148,13 +148,13 @@ def _unknown_authority(chain: list[x509.Certificate], message: str) -> Finding:
     top = chain[-1]
     if is_self_signed(top):
         remedy = "have the clients trust it: `portolan tls trust --for docker` and others say how"
-        return Finding(f"nobody here knows the CA {title(top)}", remedy, says)
+        return Finding(f"this machine does not trust the CA {title(top)}", remedy, says)
     issuer = top.issuer.rfc4514_string()
     if issuer.startswith("CN=Portolan CA "):
         remedy = "have the clients trust it: `portolan tls trust --for docker` and others say how"
-        return Finding(f"nobody here knows {issuer}, the registry's own CA", remedy, says)
+        return Finding(f"this machine does not trust {issuer}, the registry's own CA", remedy, says)
     remedy = f"if {issuer} is an intermediate, the server must send it too: append its certificate to tls_cert"
-    return Finding(f"nobody here knows {issuer}, who signed {title(top)} ({message})", remedy, says)
+    return Finding(f"this machine does not trust {issuer}, which signed {title(top)} ({message})", remedy, says)
 
 
 def _validity(leaf: x509.Certificate) -> list[str]:
@@ -162,7 +162,7 @@ def _validity(leaf: x509.Certificate) -> list[str]:
 
 
 def _sent(secured: ssl.SSLSocket) -> list[x509.Certificate]:
-    """The chain as it was sent. Python 3.13 made the method for it public; before, it has a private name."""
+    """The chain as it was sent. The method is public since Python 3.13; before, it has a private name."""
     if hasattr(secured, "get_unverified_chain"):
         return [x509.load_der_x509_certificate(der) for der in secured.get_unverified_chain()]
     sent = secured._sslobj.get_unverified_chain() or []  # type: ignore[attr-defined]

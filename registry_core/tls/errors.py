@@ -1,4 +1,4 @@
-"""Why HTTPS cannot be served as it is configured."""
+"""Errors of the HTTPS configuration."""
 
 from registry_core.config import ConfigError
 

@@ -1,4 +1,4 @@
-"""A certificate that we are given (`tls_cert`, `tls_key`): read and checked before it is served."""
+"""A configured certificate (`tls_cert`, `tls_key`): read and checked before it is served."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from registry_core.tls.names import required_names
 
 
 def check_given(config: Config) -> list[x509.Certificate]:
-    """The chain of `tls_cert`, the server's certificate first. Raises CertificateRefused with all that is wrong."""
+    """The chain of `tls_cert`, the server's certificate first. Raises CertificateRefused with all problems."""
     assert config.tls_cert is not None  # noqa: S101 the caller has asked
     assert config.tls_key is not None  # noqa: S101 set together
     chain = read_chain(config.tls_cert)
@@ -37,9 +37,9 @@ def check_given(config: Config) -> list[x509.Certificate]:
 
 
 def unknown_issuer(chain: list[x509.Certificate]) -> str | None:
-    """Who signed the last certificate of a chain, when this machine does not know it either; None otherwise.
+    """The issuer of the last certificate of a chain, if this machine does not know it; None otherwise.
 
-    It may be a root that the clients know, or an intermediate that was forgotten: nobody can tell from here.
+    It may be a root that the clients trust, or a missing intermediate: that cannot be determined here.
     """
     if is_self_signed(chain[-1]) or any(is_issued_by(chain[-1], root) for root in _system_roots()):
         return None
@@ -56,7 +56,7 @@ def read_chain(path: Path) -> list[x509.Certificate]:
 
 
 def _place_of(key: object, chain: list[x509.Certificate]) -> int:
-    """At which place in the chain the key's certificate is. Raises CertificateRefused when it is nowhere."""
+    """The position in the chain of the key's certificate. Raises CertificateRefused if it is not in the chain."""
     for at, certificate in enumerate(chain):
         if certificate.public_key() == key:
             return at
@@ -73,15 +73,15 @@ def _read_key(path: Path) -> object:
         return serialization.load_pem_private_key(content, None).public_key()
     except TypeError:
         raise CertificateRefused(
-            f"the key in {path} is locked with a password, which nobody could type at a restart: "
-            f"unlock it, `openssl pkey -in {path} -out unlocked.key`"
+            f"the key in {path} is encrypted with a password, which nobody could type at a restart: "
+            f"decrypt it with `openssl pkey -in {path} -out unlocked.key`"
         ) from None
     except ValueError:
         raise CertificateRefused(f"{path} holds no private key in PEM{_what_else(content, 'CERTIFICATE')}") from None
 
 
 def _load(certificate: Path, key: Path) -> None:
-    """What our own checks do not know, OpenSSL may: a curve or an encoding that it does not take."""
+    """OpenSSL may find problems that our own checks do not: an unsupported curve or encoding."""
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key)
     except (ssl.SSLError, OSError) as error:
@@ -107,7 +107,7 @@ def _what_else(content: bytes, *other_kinds: str) -> str:
     if b"BEGIN CERTIFICATE REQUEST" in content:
         return ", but a request for one: wait for the CA's answer"
     if other := next((kind for kind in other_kinds if kind.encode() in content), None):
-        return f", but a {other.lower()}: are tls_cert and tls_key the wrong way round?"
+        return f", but a {other.lower()}: are tls_cert and tls_key swapped?"
     if b"-----BEGIN " in content:
         return ", or a damaged one"
     if _is_der(content):

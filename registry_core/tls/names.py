@@ -1,4 +1,4 @@
-"""Which host names and addresses a certificate is for."""
+"""The host names and addresses of a certificate."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ LOCAL = ("localhost", "127.0.0.1", "::1")
 
 
 def wanted_names(config: Config) -> tuple[str, ...]:
-    """The names that our own certificate is for: what was configured, then this machine's names for itself."""
+    """The names for our own certificate: the configured ones, then this machine's own names."""
     return tuple(dict.fromkeys([*required_names(config), *_listened(config), *LOCAL]))
 
 
 def required_names(config: Config) -> tuple[str, ...]:
-    """The names that clients are told to use: those of `hostname` and of `external_url`."""
+    """The names that clients are supposed to use: those of `hostname` and `external_url`."""
     external = urlsplit(config.external_url).hostname if config.external_url and config.is_https else None
     return tuple(dict.fromkeys([*config.hostname, *([external] if external else [])]))
 
 
 def is_for_this_machine_alone(config: Config) -> bool:
-    """Whether other machines can connect, by names that our own certificate does not have."""
+    """Whether other machines can connect, but by names that our own certificate does not have."""
     return not required_names(config) and config.host in {"0.0.0.0", "::"}  # noqa: S104 - compared, not listened on
 
 
@@ -47,14 +47,14 @@ def names_of(certificate: x509.Certificate) -> list[str]:
 
 
 def covers(certificate: x509.Certificate, name: str) -> bool:
-    """Whether a client that asked for `name` takes the certificate: exactly, or by one wildcard for the first label."""
+    """Whether a certificate's name matches `name`: exactly, or by a wildcard for the first label."""
     known = {known.lower() for known in names_of(certificate)}
     wildcard = "*." + name.partition(".")[2]
     return name.lower() in known or (general_name(name).__class__ is x509.DNSName and wildcard.lower() in known)
 
 
 def _listened(config: Config) -> tuple[str, ...]:
-    """The address that we listen on, when it is one and not all of them."""
+    """The address that we listen on, if it is a single one."""
     try:
         address = ipaddress.ip_address(config.host)
     except ValueError:

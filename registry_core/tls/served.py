@@ -1,6 +1,6 @@
-"""The certificate that is served: ready before the first request, and replaced while requests run.
+"""The served certificate: ready before the first request, and replaced while requests run.
 
-The server reads it when a worker starts, so a new one means new workers (`registry_core.wiring.workers`).
+The server reads it when a worker starts, so a new certificate needs new workers (`registry_core.wiring.workers`).
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class ServedFiles(NamedTuple):
 
 
 def prepare(config: Config) -> ServedFiles | None:
-    """The files to serve, made or checked; None when TLS is not served. Raises CertificateRefused, OSError."""
+    """The files to serve, created or checked; None if TLS is not served. Raises CertificateRefused, OSError."""
     if not config.serves_tls:
         return None
     if config.tls_cert is None or config.tls_key is None:
@@ -51,7 +51,7 @@ def prepare(config: Config) -> ServedFiles | None:
     issuer = unknown_issuer(check_given(config))
     if issuer is not None:
         _logger.warning(
-            "the chain of tls_cert ends at an issuer that this machine does not know: if it is an intermediate, "
+            "the chain of tls_cert ends at an issuer that this machine does not trust: if it is an intermediate, "
             "append its certificate to the file",
             issuer=issuer,
         )
@@ -67,7 +67,7 @@ class Note(NamedTuple):
 
 
 def note_served(config: Config, files: ServedFiles) -> None:
-    """Write down what is served from now on, for commands in other shells, which have other settings."""
+    """Record what is served from now on, for commands in other shells, which have other settings."""
     pid, pem = os.getpid(), files.certificate.read_bytes()
     certificates = "".join(found.public_bytes(Encoding.PEM).decode() for found in x509.load_pem_x509_certificates(pem))
     note = {"pid": pid, "started": process_start_time(pid), "path": str(files.certificate), "pem": certificates}
@@ -77,11 +77,11 @@ def note_served(config: Config, files: ServedFiles) -> None:
         give_to_owner(draft)
         draft.replace(_note_path(config))
     except OSError as error:
-        _logger.warning("`portolan tls show` will not know what is served", reason=str(error))
+        _logger.warning("`portolan tls show` cannot show what is served", reason=str(error))
 
 
 def read_note(config: Config) -> Note | None:
-    """What the running `serve` has noted; None when none runs, or it serves no HTTPS."""
+    """The record of the running `serve`; None if none runs, or it does not serve HTTPS."""
     try:
         note = json.loads(_note_path(config).read_text())
         if process_start_time(note["pid"]) != note["started"]:
@@ -92,7 +92,7 @@ def read_note(config: Config) -> Note | None:
 
 
 def forget_note(config: Config) -> None:
-    """Take away what a `serve` before this one noted, which served HTTPS."""
+    """Remove the record of a previous `serve` with HTTPS."""
     with contextlib.suppress(OSError):
         _note_path(config).unlink(missing_ok=True)
 
@@ -102,18 +102,17 @@ def _note_path(config: Config) -> Path:
 
 
 def served_certificate(config: Config) -> x509.Certificate:
-    """The certificate that would be served by these settings. Raises CertificateRefused when there is none to be
-    read."""
+    """The certificate that would be served with these settings. Raises CertificateRefused if it cannot be read."""
     if config.tls_cert is None and not server_path(config).exists():
-        raise CertificateRefused(f"there is no {server_path(config)} yet: `portolan serve` makes it when it starts")
+        raise CertificateRefused(f"{server_path(config)} does not exist yet: `portolan serve` creates it")
     return read_chain(config.tls_cert or server_path(config))[0]
 
 
 class Renewal:
-    """Watches the served certificate from a thread, and calls `on_change` when there is another one to serve.
+    """Watches the served certificate from a thread, and calls `on_change` when there is a new one to serve.
 
-    Our own is renewed in time; one that was given is served anew when its files change and are good. While they are
-    not, the old one stays, and the log says why.
+    Our own certificate is renewed in time; a configured one is reloaded when its files change and are valid. Otherwise
+    the old one stays in use, and the log says why.
     """
 
     def __init__(self, config: Config, *, on_change: Callable[[], None]) -> None:
@@ -126,17 +125,17 @@ class Renewal:
             self._every_s = min(_LOOK_EVERY_S, config.tls_lifetime_s / _LOOKS_PER_LIFETIME)
 
     def start(self) -> None:
-        """Begin to watch, until the process ends."""
+        """Start watching, until the process ends."""
         threading.Thread(target=self._run, name="tls-renewal", daemon=True).start()
 
     def look(self) -> None:
-        """Look once. Nothing that is wrong with the new certificate is raised: the old one is still served."""
+        """Check once. Problems of the new certificate are not raised: the old one is still served."""
         try:
             if self._is_changed():
-                _logger.info("the certificate is another one now, new workers serve it")
+                _logger.info("the certificate has changed, new workers serve it")
                 self._on_change()
         except (CertificateRefused, OSError) as error:
-            _logger.error("the certificate is not replaced, the one before it is served on", reason=str(error))
+            _logger.error("the new certificate cannot be used, the previous one is still served", reason=str(error))
         self._warn_of_expiry()
 
     def _run(self) -> None:
@@ -150,12 +149,12 @@ class Renewal:
         fingerprint = self._fingerprint()
         if fingerprint == self._seen:
             return False
-        self._seen = fingerprint  # a pair that is refused is told of once, not at every look
+        self._seen = fingerprint  # a refused pair is logged once, not at every check
         check_given(self._config)
         return True
 
     def _fingerprint(self) -> str:
-        """Of the contents, not of the times: certbot and Kubernetes replace links, not files."""
+        """Of the contents, not the times: certbot and Kubernetes replace links, not files."""
         digest = hashlib.sha256()
         for path in (self._config.tls_cert, self._config.tls_key):
             if path is not None and path.exists():
@@ -169,7 +168,7 @@ class Renewal:
         try:
             expires_at = read_chain(self._config.tls_cert)[0].not_valid_after_utc
         except CertificateRefused:
-            return  # told of above
+            return  # logged above
         if expires_at - datetime.datetime.now(datetime.UTC) < _WARN_BEFORE:
             self._warn_in_s = _WARN_EVERY_S
             _logger.warning("the certificate of tls_cert expires soon", expires_at=expires_at.isoformat())

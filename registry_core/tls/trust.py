@@ -1,6 +1,6 @@
-"""How clients come to trust our CA: what to write where, said in commands, or done on this machine.
+"""How clients come to trust our CA: the files and commands, either printed or applied on this machine.
 
-One `Step` is one file; after them come commands. Paths are those that the clients' own documentation names.
+A `Step` is one file; commands follow them. The paths are those in the clients' own documentation.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _FILE_MODE: Final = 0o644
 
 
 class Trusting(StrEnum):
-    """Who is to trust the CA."""
+    """The client that is to trust the CA."""
 
     DOCKER = "docker"
     PODMAN = "podman"
@@ -33,7 +33,7 @@ class Trusting(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A file to write; the CA's certificate itself when `text` is None."""
+    """A file to write; the CA's certificate itself if `text` is None."""
 
     path: Path
     text: str | None = None
@@ -41,7 +41,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """All that one kind of client needs. `notes` are for people; `commands` are run after the files are there."""
+    """Everything that one kind of client needs. `notes` are for people; `commands` run after the files are written."""
 
     steps: list[Step]
     commands: list[list[str]] = field(default_factory=list)
@@ -49,7 +49,7 @@ class Plan:
 
 
 def plan_for(kind: Trusting, hosts: list[str]) -> Plan:
-    """What to do on a client's machine for a registry that is reached as `hosts` (`name:port`)."""
+    """What to do on a client's machine for a registry with the addresses `hosts` (`name:port`)."""
     match kind:
         case Trusting.DOCKER:
             return Plan(_per_host("/etc/docker/certs.d", hosts), notes=["Docker reads it at once, without a restart."])
@@ -78,7 +78,7 @@ def describe(plan: Plan, authority: Path) -> str:
 
 
 def how_to_fetch(host: str, prefix: str, authority: Path) -> str:
-    """Comments that say how the certificate comes to the client's machine, where the path below is another one."""
+    """Comments that explain how to get the certificate onto the client's machine, if it is another one."""
     digest = x509.load_pem_x509_certificate(authority.read_bytes()).fingerprint(hashes.SHA256()).hex(":").upper()
     return (
         f"# The CA's certificate is {authority} on the registry's machine. On a client's, fetch it, compare it, and\n"
@@ -89,13 +89,13 @@ def how_to_fetch(host: str, prefix: str, authority: Path) -> str:
 
 
 def describe_undoing(plan: Plan) -> str:
-    """What takes the plan back, as commands for a shell."""
+    """The reversal of the plan as commands for a shell."""
     lines = [f"sudo rm -f {shlex.quote(str(step.path))}" for step in plan.steps]
     return "\n".join([*lines, *(f"sudo {shlex.join(command)}" for command in plan.commands)])
 
 
 def undo(plan: Plan, *, root: Path = Path("/")) -> list[Path]:
-    """Remove the plan's files and run its commands; the files that were there. Raises as `carry_out`."""
+    """Remove the plan's files and run its commands; returns the files that existed. Raises as `carry_out`."""
     there = [path for step in plan.steps if (path := root / step.path.relative_to("/")).exists()]
     for path in there:
         path.unlink()
@@ -104,7 +104,7 @@ def undo(plan: Plan, *, root: Path = Path("/")) -> list[Path]:
 
 
 def carry_out(plan: Plan, authority: Path, *, root: Path = Path("/")) -> list[Path]:
-    """Write the plan's files and run its commands; the files. Raises OSError, CalledProcessError.
+    """Write the plan's files and run its commands; returns the files. Raises OSError, CalledProcessError.
 
     With another `root` (an image, a node's mounted disk) the commands are left out: they are for the running system.
     """

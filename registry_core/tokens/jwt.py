@@ -1,8 +1,8 @@
-"""Bearer tokens: compact JWS (RFC 7515, 7519) by our own Ed25519 keys, and nothing else.
+"""Bearer tokens: compact JWS (RFC 7515, 7519) signed by our own Ed25519 keys, and nothing else.
 
-The header may hold `alg`, `kid`, `typ` and `zip` only: a token that brings its own key (`jwk`, `jku`, `x5c`), names
-another algorithm or an unknown key is refused before anything in it is believed. Verifying asks no database; whether
-the subject's credentials are still of the version `cv`, the caller compares with what it remembers by the generations.
+The header may only have `alg`, `kid`, `typ` and `zip`: a token that brings its own key (`jwk`, `jku`, `x5c`), or names
+another algorithm or an unknown key, is refused before any of it is trusted. Verification uses no database; the caller
+compares the credential version `cv` with the current one, which it caches by generation.
 
 The claims of a token for many repositories are deflated (`zip` `DEF`, as in JWE): proxies limit a header to some 8 KiB.
 """
@@ -29,21 +29,21 @@ AUDIENCE: Final = "harbor-registry"
 LEEWAY_S: Final = 60
 TOKEN_MAX_CHARS: Final = 65_536
 CLAIMS_MAX_BYTES: Final = 1 << 20
-DEFLATED_FROM_BYTES: Final = 5500  # some clients look for `exp` in a token: as many as pass a proxy stay readable
+DEFLATED_FROM_BYTES: Final = 5500  # some clients read `exp` from a token, so tokens that pass a proxy stay readable
 _RAW_DEFLATE: Final = -zlib.MAX_WBITS
 _COMPACT: Final = re.compile(r"([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)")
 _SUBJECT: Final = re.compile(r"(anonymous|user|robot|system):([0-9]{1,18})")
 
 
 class TokenError(Exception):
-    """Not a token of ours, or not valid now. Says no more, whatever is wrong."""
+    """Not a token of ours, or not valid now. The message says no more, whatever is wrong."""
 
     def __init__(self) -> None:
         super().__init__("the token is not valid: fetch a new one")
 
 
 class TokenTooLarge(Exception):
-    """The token would be larger than what is accepted; the message says what to do."""
+    """The token would exceed the accepted size; the message says what to do."""
 
     def __init__(self, grants: int) -> None:
         super().__init__(
@@ -55,8 +55,8 @@ class TokenTooLarge(Exception):
 class Grant(msgspec.Struct, frozen=True):
     """What a token allows on one resource, bound to the ids `pid` (project) and `rid` (repository).
 
-    `rid` is null when no repository of that name lived when the token was made; both are where nothing is allowed.
-    `is_push_refused`: push was asked for and is not allowed, so whoever comes with this token is about to push.
+    `rid` is null if no repository of that name existed when the token was minted; both are null if nothing is allowed.
+    `is_push_refused`: push was requested but not granted, so a client with this token is about to push.
     """
 
     type: str
@@ -68,7 +68,8 @@ class Grant(msgspec.Struct, frozen=True):
 
 
 class Claims(msgspec.Struct, frozen=True):
-    """What a verified token says. `iat`, `nbf` and `exp` in seconds since the epoch; `cv` is the credential version."""
+    """The content of a verified token. `iat`, `nbf` and `exp` in seconds since the epoch; `cv` is the credential
+    version."""
 
     iss: str
     aud: str
@@ -83,7 +84,7 @@ class Claims(msgspec.Struct, frozen=True):
 
     @property
     def subject(self) -> Subject:
-        """Who the token was made for."""
+        """The subject of the token."""
         kind, _, number = self.sub.partition(":")
         return Subject(SubjectKind[kind.upper()], int(number), self.name)
 
@@ -92,8 +93,8 @@ class Claims(msgspec.Struct, frozen=True):
     ) -> frozenset[str]:
         """The actions granted on the repository that now has this full name and these ids.
 
-        A grant made before the repository was holds for none, or for one that was created after the token: not for a
-        repository of that name that was deleted then and has been restored since.
+        A grant minted before the repository existed applies to no repository, or to one that was created after the
+        token; not to a repository of that name that was deleted then and restored since.
         """
         granted: set[str] = set()
         for grant in self.access:
@@ -104,17 +105,17 @@ class Claims(msgspec.Struct, frozen=True):
         return NO_ACTIONS | granted
 
     def grants_push(self, name: str) -> bool:
-        """Whether the token was asked for to push to what has this full name, and was given for that."""
+        """Whether the token grants push to the repository with this full name."""
         return any(
             "push" in grant.actions and (grant.type, grant.name) == ("repository", name) for grant in self.access
         )
 
     def is_push_refused(self, name: str) -> bool:
-        """Whether the token was asked for to push to the repository of this full name, and does not allow it."""
+        """Whether push to the repository with this full name was requested for the token, but not granted."""
         return any(grant.is_push_refused and (grant.type, grant.name) == ("repository", name) for grant in self.access)
 
     def may(self, *, type: str, name: str, action: str) -> bool:
-        """Whether the token allows `action` on something that is no repository, such as `registry` `catalog`."""
+        """Whether the token allows `action` on a resource that is not a repository, such as `registry` `catalog`."""
         return any((grant.type, grant.name) == (type, name) and action in grant.actions for grant in self.access)
 
     def _is_younger(self, created_at: datetime | None) -> bool:
@@ -134,8 +135,8 @@ _encode: Final = msgspec.json.Encoder().encode
 
 
 def mint(*, subject: Subject, grants: Sequence[Grant], ttl_s: int, credential_version: int) -> str:
-    """A token for `subject` that allows `grants` for `ttl_s` seconds. Raises ValueError for more than a day, and
-    TokenTooLarge for what `verify` would not accept."""
+    """A token for `subject` with `grants` for `ttl_s` seconds. Raises ValueError for more than a day, and TokenTooLarge
+    if `verify` would not accept it."""
     if not 0 < ttl_s <= TOKEN_LIFE_MAX_S:
         raise ValueError(f"a token lives 1 to {TOKEN_LIFE_MAX_S} seconds, not {ttl_s}")
     now = int(time.time())
@@ -158,7 +159,7 @@ def mint(*, subject: Subject, grants: Sequence[Grant], ttl_s: int, credential_ve
 
 
 def verify(token: str) -> Claims:
-    """What a token says, when it is ours and valid now. Raises TokenError, and nothing else, whatever it is given."""
+    """The content of a token, if it is ours and valid now. Raises TokenError, and nothing else, for any input."""
     parts = _COMPACT.fullmatch(token) if len(token) <= TOKEN_MAX_CHARS else None
     if parts is None:
         raise TokenError
@@ -175,7 +176,7 @@ def verify(token: str) -> Claims:
 
 
 def _check_signature(header: str, signed: bytes, signature: str) -> bool:
-    """Whether the claims are deflated, in a token that one of our keys signed. Raises TokenError for any other."""
+    """Whether the claims of a token signed by one of our keys are deflated. Raises TokenError for any other token."""
     try:
         parsed = _decode_header(_unbase64url(header))
         raw_signature = _unbase64url(signature)
@@ -218,7 +219,8 @@ def _deflated(content: bytes) -> bytes:
 
 
 def _inflated(content: bytes) -> bytes:
-    """Only of what one of our keys has signed, and no more than what is ever minted. Raises zlib.error."""
+    """Only for claims that one of our keys has signed, and up to the largest size that is ever minted. Raises
+    zlib.error."""
     inflater = zlib.decompressobj(_RAW_DEFLATE)
     inflated = inflater.decompress(content, CLAIMS_MAX_BYTES)
     if not inflater.eof:
@@ -231,8 +233,8 @@ def _base64url(content: bytes) -> str:
 
 
 def _unbase64url(text: str) -> bytes:
-    """The bytes. Raises ValueError where `text` is not the only way to write them (RFC 4648, section 3.5), so that a
-    token has one form."""
+    """The bytes. Raises ValueError unless `text` is their canonical form (RFC 4648, section 3.5), so that a token has
+    one form."""
     content = urlsafe_b64decode(text + "=" * (-len(text) % 4))
     if _base64url(content) != text:
         raise ValueError("not canonical base64url")

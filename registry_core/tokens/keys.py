@@ -1,8 +1,8 @@
-"""The Ed25519 keys that sign tokens: PEM files in DATA/secrets/token-keys, the newest signs.
+"""The Ed25519 keys that sign tokens: PEM files in DATA/secrets/token-keys; the newest signs.
 
-A file is named by the nanosecond of its making and the key's id, `<ns>.<kid>.pem`. A key that has a successor verifies
-for as long as a token that it signed can live, and is then removed. Running processes see a rotation by the folder's
-modification time, which they look at whenever a key is needed.
+A file is named after the nanosecond of its creation and the key's id, `<ns>.<kid>.pem`. A key with a successor verifies
+as long as a token that it signed can be valid, and is then removed. Running processes detect a rotation by the folder's
+modification time, which they check whenever a key is needed.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _log = get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class SigningKey:
-    """One key. `verifies_until` in seconds since the epoch; None for the newest, which has no successor."""
+    """A key. `verifies_until` in seconds since the epoch; None for the newest, which has no successor."""
 
     kid: str
     private: Ed25519PrivateKey
@@ -49,7 +49,7 @@ class SigningKey:
 class KeyRing:
     """The keys of one folder, read again when the folder changes.
 
-    A key that cannot be read is left out, with a warning: those that can be go on signing and verifying.
+    A key that cannot be read is skipped with a warning; the others still sign and verify.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -61,7 +61,7 @@ class KeyRing:
         self._newest: SigningKey | None = None
 
     def signing(self) -> SigningKey:
-        """The key that signs now; the first call on a new folder makes it. Raises OSError."""
+        """The key that signs now; created on first use of a new folder. Raises OSError."""
         self._refresh()
         if self._newest is None:
             self._make_first()
@@ -71,7 +71,7 @@ class KeyRing:
         return self._newest
 
     def verifying(self, kid: str) -> SigningKey | None:
-        """The key with this id, while tokens that it signed can live."""
+        """The key with this id, while tokens that it signed can be valid."""
         self._refresh()
         key = self._keys.get(kid)
         if key is None or (key.verifies_until is not None and key.verifies_until < time.time()):
@@ -79,7 +79,7 @@ class KeyRing:
         return key
 
     def rotate(self) -> str:
-        """Sign with a new key from now on, drop those whose time is over; returns the new key's id."""
+        """Create a new signing key, and remove expired ones; returns the new key's id."""
         with self._locked():
             kid = self._write_new()
             for path, key in _read(self._folder)[0]:
@@ -108,11 +108,11 @@ class KeyRing:
         with self._lock:
             readable, unreadable = _read(self._folder)
             keys = [key for _, key in readable]
-            # Its owner or mode may be corrected, by which the folder's time does not change.
+            # Its owner or mode may be corrected, which does not change the folder's time.
             self._look_again_at_s = time.monotonic() + _LOOK_AGAIN_S if unreadable else math.inf
             self._keys = {key.kid: key for key in keys}
             self._newest = keys[-1] if keys else None
-            # A folder that changed just now may change again within the clock's tick: look once more next time.
+            # A folder that changed just now may change again within the clock's tick, so check once more next time.
             is_settled = time.time_ns() - mtime_ns > _NS
             self._seen_mtime_ns = mtime_ns if is_settled else -1
 
@@ -139,19 +139,19 @@ def thumbprint(public: Ed25519PublicKey) -> str:
 
 
 def unreadable_keys(folder: Path) -> list[Path]:
-    """The files of the folder that should hold a key, and from which this process can read none."""
+    """The files of the folder that should contain a key but cannot be read by this process."""
     return _read(folder)[1]
 
 
 def _read(folder: Path) -> tuple[list[tuple[Path, SigningKey]], list[Path]]:
-    """The keys, oldest first, and the files from which none can be read."""
+    """The keys, oldest first, and the unreadable files."""
     found: list[tuple[Path, float, Ed25519PrivateKey]] = []
     unreadable: list[Path] = []
     for path in sorted(folder.glob("*.pem")):
         try:
             found.append((path, int(path.name.partition(".")[0]) / _NS, _private(path)))
         except FileNotFoundError:
-            continue  # a rotation has removed it meanwhile
+            continue  # removed by a rotation meanwhile
         except (OSError, TypeError, ValueError, UnsupportedAlgorithm) as error:
             _warn(path, str(error))
             unreadable.append(path)
@@ -177,7 +177,7 @@ def _signing_key(private: Ed25519PrivateKey, replaced_s: float | None) -> Signin
 
 @functools.cache
 def _warn(path: Path, reason: str) -> None:
-    """Once per file and reason: the folder is read again and again."""
+    """Once per file and reason, because the folder is read again and again."""
     _log.warning(
         "a token key cannot be read, and is left out: give it to the account that the registry runs as, or remove it",
         file=str(path),

@@ -1,10 +1,10 @@
-"""Scopes as clients ask for them: `repository:library/alpine:pull,push` (docker's "Token Scope Documentation").
+"""Scopes in token requests: `repository:library/alpine:pull,push` (docker's "Token Scope Documentation").
 
-Tolerant: what is not a scope is left out, since a client that asks for nonsense gets a token without it, not an error.
-A name may hold colons: the type ends at the first, the actions begin after the last.
+Tolerant: invalid scopes are left out, so that a client gets a token without them rather than an error. A name may
+contain colons: the type ends at the first, the actions begin after the last.
 
-Nothing here limits how many scopes there are: some clients ask for one token with all repositories that they use, and
-a token without the last ones would fail where it is used. Requests and tokens are limited in bytes, with an error.
+The number of scopes is not limited here: some clients request one token for all repositories that they use, and a token
+without the last ones would fail where it is used. Requests and tokens are limited in bytes, with an error.
 """
 
 from __future__ import annotations
@@ -21,8 +21,7 @@ _GRANTABLE: Final = ALL_ACTIONS | {EVERY_ACTION}
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """One resource and the actions asked for on it that can be granted at all, in the order in which they were
-    asked."""
+    """A resource and the requested actions that can be granted at all, in the order of the request."""
 
     type: str
     name: str
@@ -30,9 +29,9 @@ class Scope:
 
 
 def parse_scopes(texts: Iterable[str]) -> list[Scope]:
-    """The scopes in the `scope` parameters, each resource once, with the actions of all its mentions.
+    """The scopes in the `scope` parameters: each resource once, with the actions of all its occurrences.
 
-    Several scopes may be separated by blanks in one parameter.
+    Several scopes in one parameter are separated by blanks.
     """
     asked: dict[tuple[str, str], dict[str, None]] = {}
     for scope in (_parse(word) for text in texts for word in text.split()):
@@ -44,7 +43,7 @@ def parse_scopes(texts: Iterable[str]) -> list[Scope]:
 def _parse(word: str) -> Scope | None:
     kind, _, rest = word.partition(":")
     name, colon, actions = rest.rpartition(":")
-    kind = kind.partition("(")[0]  # `repository(plugin)`: the class in parentheses says nothing about rights
+    kind = kind.partition("(")[0]  # `repository(plugin)`: the class in parentheses does not affect permissions
     if not colon or not kind or not name:
         return None
     return Scope(kind, name, tuple(action for action in actions.split(",") if action in _GRANTABLE))

@@ -1,1 +1,1 @@
-"""How the processes are put together. It may import everything, and nothing imports it."""
+"""How processes are put together. It may import everything, and nothing imports it."""

@@ -1,6 +1,6 @@
 """The Celery application: how jobs reach their workers. What a job does is in the `tasks.py` of each app.
 
-The broker may lose everything; whatever must happen is found again in Postgres by the periodic tasks below.
+The broker may lose everything; all necessary work is found again in Postgres by periodic tasks.
 """
 
 import contextlib
@@ -27,7 +27,7 @@ from registry_core.machine.imports import without
 _logger = logs.get_logger("portolan.clock")
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "registry_core.wiring.settings")
-# `portolan check` does those. Celery would do them at each start, and they look at every model and every address.
+# `portolan check` runs those. Celery would run them at each start, which visits every model and every URL.
 os.environ.setdefault("CELERY_SKIP_CHECKS", "1")
 
 
@@ -39,11 +39,11 @@ def _use_our_logging(**_: Any) -> None:
 @task_postrun.connect
 def _tell_repeated_events(**_: Any) -> None:
     if repeated.is_due():
-        with contextlib.suppress(DatabaseError):  # they are counted on, and told with the next
+        with contextlib.suppress(DatabaseError):  # they stay counted, and are written with the next
             repeated.flush_due()
 
 
-# What Celery imports by name when a worker starts.
+# Modules that Celery imports by name when a worker starts.
 _WORKER = (
     "billiard.pool", "celery.concurrency.thread", "celery.events", "celery.events.receiver", "celery.worker.strategy",
     "dbm.dumb", "encodings.latin_1", "kombu.transport.redis",
@@ -54,9 +54,9 @@ app.conf.update(
     broker_url=get_config().redis_dsn or "redis://127.0.0.1:6379/0",
     broker_connection_retry_on_startup=True,
     broker_transport_options={"socket_timeout": 5, "socket_connect_timeout": 2, "visibility_timeout": 3600},
-    task_publish_retry=False,  # a request never waits for the broker: the row is written, a sweep re-sends
+    task_publish_retry=False,  # a request never waits for the broker: a periodic task re-sends
     task_ignore_result=True,
-    result_expires=None,  # or the clock would look for a store of results among all packages that are installed
+    result_expires=None,  # otherwise the clock would search all installed packages for a result store
     task_acks_late=True,
     task_reject_on_worker_lost=True,
     worker_prefetch_multiplier=1,
@@ -72,37 +72,37 @@ app.autodiscover_tasks()
 
 @functools.cache
 def import_worker() -> None:
-    """Import what a worker is made of, and all tasks: what is imported before the fork is not written by each worker.
+    """Import everything that a worker uses, and all tasks: memory of imports before the fork is shared.
 
-    A worker that finds this done does not go through Django's setup and its settings of logging again.
+    A worker that finds this done does not repeat Django's setup and its logging configuration.
     """
     app.loader.init_worker()
     app.finalize()
-    with without("psutil"):  # for the memory of a process, which Celery tells only when it is asked for it
+    with without("psutil"):  # used only to report the memory of a process on request
         for module in _WORKER:
             import_module(module)
         from celery.worker.consumer import Consumer
 
         for step in (*app.Worker.Blueprint.default_steps, *Consumer.Blueprint.default_steps):
             import_module(step.partition(":")[0])
-    _ = app.control, app.events, app.amqp, app.backend, app.log  # made when they are first looked at
+    _ = app.control, app.events, app.amqp, app.backend, app.log  # created on first access
     _know_version_of_redis()
 
 
 def _know_version_of_redis() -> None:
-    """Each connection tells the server the version of redis-py, and looks for it in the package's papers each time."""
+    """redis-py reads its package metadata on every connection; cache the version."""
     redis.utils.get_lib_version = functools.cache(redis.utils.get_lib_version)
     redis.utils.get_lib_version()
 
 
 class PunctualScheduler(PersistentScheduler):
-    """Celery's clock, which otherwise wakes 10 ms before a job is due and asks without a pause until it is.
+    """Celery's clock, without its habit of waking 10 ms before a job is due and polling without a pause until it is.
 
-    Its notes of when each job last was are a help after a restart: a disk that does not take them does not stop it.
+    Its file of last runs helps after a restart; a disk that refuses writes does not stop it.
     """
 
     def setup_schedule(self) -> None:
-        """Take what the apps declared; their tasks are imported by now."""
+        """Use the jobs that the apps declared; their tasks have been imported by now."""
         self.app.conf.beat_schedule = periodic.schedule()
         super().setup_schedule()
 
@@ -113,7 +113,7 @@ class PunctualScheduler(PersistentScheduler):
         try:
             return super()._open_schedule()  # type: ignore[misc]  # the stubs leave it out
         except OSError as error:
-            _logger.warning("when each periodic job last was cannot be noted, only remembered", reason=str(error))
+            _logger.warning("the times of the last jobs cannot be stored, only kept in memory", reason=str(error))
             return _Unwritten()
 
     def sync(self) -> None:
@@ -131,22 +131,23 @@ class PunctualScheduler(PersistentScheduler):
         except OSError as error:
             if error.errno not in FULL:
                 raise
-            _logger.warning("when each periodic job last was cannot be noted", reason=str(error))
+            _logger.warning("the times of the last periodic jobs cannot be stored", reason=str(error))
 
 
 class _Unwritten(dict[str, Any]):
-    """In place of the file of notes, where there can be none."""
+    """In place of the file, if it cannot be written."""
 
     def sync(self) -> None:
-        """There is nowhere to write to."""
+        """Does nothing."""
 
     def close(self) -> None:
-        """There is nothing open."""
+        """Does nothing."""
 
 
 def run_worker(*, concurrency: int) -> NoReturn:
-    """Run jobs, each in a thread, until a signal; those in progress end first. Raises SystemExit with the outcome."""
-    # Not by Celery's own command: it brings a shell, and with it ten MiB.
+    """Run jobs, each in a thread, until a signal; jobs in progress are completed. Raises SystemExit with the
+    outcome."""
+    # Not by Celery's own command, which imports a shell and takes ten MiB more.
     worker = app.Worker(
         pool="threads", concurrency=concurrency, without_gossip=True, without_mingle=True, quiet=True,
         loglevel=get_config().log_level.upper(),
@@ -159,7 +160,7 @@ def run_worker(*, concurrency: int) -> NoReturn:
 
 
 def run_beat(*, schedule: Path) -> None:
-    """Tell the workers when periodic jobs are due, until a signal. `schedule`: notes of when each last was."""
+    """Send periodic jobs to the workers when they are due, until a signal. `schedule`: the file of last runs."""
     app.Beat(
         schedule=str(schedule),
         scheduler=f"{__name__}:{PunctualScheduler.__name__}",

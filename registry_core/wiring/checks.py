@@ -1,4 +1,4 @@
-"""`portolan check`: is this installation fit to serve? Each check is one sentence and a function that may raise."""
+"""`portolan check`: is this installation fit to serve? Each check is a sentence and a function that may raise."""
 
 import datetime
 import io
@@ -34,14 +34,15 @@ _PROBLEMS = (
 
 
 class CheckResult(NamedTuple):
-    """What was looked at, and what is wrong with it (None: nothing)."""
+    """What was checked, and the problem (None: none)."""
 
     what: str
     problem: str | None
 
 
 def run_checks() -> Iterator[CheckResult]:
-    """Look at everything that the registry needs, one result after the other; what stands on what failed is left out.
+    """Check everything that the registry needs, yielding one result after the other; checks that depend on a failed one
+    are skipped.
 
     Raises ConfigError only.
     """
@@ -64,7 +65,7 @@ def run_checks() -> Iterator[CheckResult]:
 
 
 def require_redis(config: Config) -> None:
-    """Raises ConfigError for a server that has no address or refuses us; one that is away may come later."""
+    """Raises ConfigError for a server without an address or one that refuses us; an unreachable one may start later."""
     try:
         _redis_answers(config)
     except redis.AuthenticationError as error:
@@ -77,7 +78,7 @@ def require_redis(config: Config) -> None:
     except redis.OutOfMemoryError:
         return
     except redis.ResponseError as error:
-        raise ConfigError(f"{place_of('redis_url')}: the server refuses us ({error})") from None
+        raise ConfigError(f"{place_of('redis_url')}: the server refuses the connection ({error})") from None
     except redis.RedisError:
         return
 
@@ -91,7 +92,7 @@ def _result(what: str, check: Callable[[], object]) -> CheckResult:
 
 
 def _of_installation(config: Config) -> Iterator[CheckResult]:
-    """What only the database tells of the other processes and machines."""
+    """What only the database shows about the other processes and machines."""
     from registry_core.machine.state import machine_id
     from registry_core.processes import heartbeats
 
@@ -124,8 +125,8 @@ def _stores_are_configured() -> None:
 
     if missing := stores_not_configured():
         raise ValueError(
-            f"blobs lie in {', '.join(missing)}, which is not configured, and cannot be pulled: set PORTOLAN_S3_BUCKET "
-            "and what belongs to it"
+            f"blobs are in {', '.join(missing)}, which is not configured, and cannot be pulled: set PORTOLAN_S3_BUCKET "
+            "and the settings that belong to it"
         )
 
 
@@ -137,17 +138,17 @@ def _is_swept() -> None:
 
 
 def _of_certificates(config: Config) -> Iterator[CheckResult]:
-    """What the running `serve` serves, whatever the settings of this shell are, and what it would read by these."""
+    """What the running `serve` serves, whatever the settings of this shell, and the certificate of these settings."""
     note = read_note(config)
     if note is not None:
         yield _result(f"certificate that process {note.pid} serves is valid", lambda: _is_valid_now(note))
-    if config.serves_tls and config.tls_cert is not None:  # one of our own CA is made and renewed by `serve`
+    if config.serves_tls and config.tls_cert is not None:  # `serve` creates and renews those of our own CA
         yield _result("certificate of tls_cert can be served", lambda: check_given(config))
 
 
 def _write_probe(config: Config) -> None:
     if not config.data.is_dir():
-        raise LookupError("it is not there: set PORTOLAN_DATA, or come to the folder that `portolan up` was started in")
+        raise LookupError("it does not exist: set PORTOLAN_DATA, or change to the folder of `portolan up`")
     with tempfile.NamedTemporaryFile(dir=config.data) as probe:
         probe.write(b"probe")
         os.fsync(probe.fileno())
@@ -179,7 +180,7 @@ def _is_valid_now(note: Note) -> None:
     if note.certificate.not_valid_after_utc < datetime.datetime.now(datetime.UTC):
         raise LookupError(
             f"it expired on {note.certificate.not_valid_after_utc:%Y-%m-%d %H:%M} UTC: replace {note.path} and its "
-            "key; the log of `portolan serve` says why it has not taken another one"
+            "key; the log of `portolan serve` says why it was not replaced"
         )
 
 

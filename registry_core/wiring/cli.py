@@ -1,4 +1,4 @@
-"""The command `portolan`: parses, calls one operation, presents. What an operation imports is imported when it runs."""
+"""The command `portolan`: parses, calls one operation, presents. Operations are imported when they run."""
 
 import contextlib
 import errno
@@ -44,14 +44,14 @@ Exit codes: 0 ok, 1 failed, 2 wrong usage, 3 wrong configuration, 4 already runn
 """
 
 app = typer.Typer(help=_HELP, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-keys_app = typer.Typer(help="Look after the keys that sign tokens.", no_args_is_help=True)
+keys_app = typer.Typer(help="Manage the keys that sign tokens.", no_args_is_help=True)
 app.add_typer(cli_storage.app, name="storage")
 app.add_typer(keys_app, name="keys")
 app.add_typer(cli_tls.app, name="tls")
 
 
 def main() -> NoReturn:
-    """Entry point of the console script: runs a command and turns what is known to go wrong into an exit code."""
+    """Entry point of the console script: runs a command and converts expected errors into exit codes."""
     _exit_after(app)
 
 
@@ -73,15 +73,14 @@ def _exit_after(command: Callable[[], object]) -> NoReturn:
 
 
 def _of_our_folders(error: OSError) -> ConfigError | None:
-    """An error of a folder that this account cannot make or write as one of the setting that names it; None for
-    others."""
+    """For a folder that this account cannot create or write, an error that names its setting; None for other errors."""
     if error.errno not in _CANNOT_WRITE or not isinstance(error.filename, str):
         return None
     for key, folder in (("machine", get_config().machine), ("data", get_config().data)):
         if folder is not None and Path(error.filename) in {folder, *folder.parents}:
             return ConfigError(
-                f"{place_of(key)}: cannot make or write {error.filename} ({error.strerror}): name a folder that this "
-                "account may write, or give it this one"
+                f"{place_of(key)}: cannot create or write {error.filename} ({error.strerror}): name a folder that this "
+                "account may write, or give this one to it"
             )
     return None
 
@@ -90,7 +89,7 @@ def _of_our_folders(error: OSError) -> ConfigError | None:
 def _global_options(
     config: Annotated[
         Path | None,
-        typer.Option(help="Configuration file; default: $PORTOLAN_CONFIG, else ./portolan.yml if it is there."),
+        typer.Option(help="Configuration file; default: $PORTOLAN_CONFIG, else ./portolan.yml if it exists."),
     ] = None,
 ) -> None:
     if config is not None:
@@ -124,16 +123,16 @@ def worker(
     concurrency: Annotated[int, typer.Option(min=1, help="Jobs at a time, each in a thread.")] = CONCURRENCY,
     is_beating: Annotated[
         bool,
-        typer.Option("--beat", help="Do the periodic jobs as well, in place of `portolan beat`; one per installation."),
+        typer.Option("--beat", help="Also run the periodic jobs, instead of `portolan beat`; one per installation."),
     ] = False,
 ) -> None:
-    """Run the jobs that are due by the clock, and those that requests ask for."""
+    """Run jobs: those that requests create, and those that are sent by the clock."""
     _work(concurrency=concurrency, is_beating=is_beating)
 
 
 @app.command()
 def beat() -> None:
-    """Tell the workers when periodic jobs are due. One per installation."""
+    """Send periodic jobs to the workers when they are due. One per installation."""
     _prepare_jobs()
     from registry_core.processes.heartbeats import CLOCK, beating
     from registry_core.wiring import celery
@@ -144,7 +143,7 @@ def beat() -> None:
 
 @app.command()
 def migrate() -> None:
-    """Bring the database up to date; at the first time make the account admin and the project library."""
+    """Bring the database up to date; the first time also create the account admin and the project library."""
     from registry_core import logs
     from registry_core.wiring.migrate import migrate_database
 
@@ -159,12 +158,12 @@ def createuser(
     email: Annotated[str, typer.Option(help="Address of the user.")] = "",
     is_sysadmin: Annotated[bool, typer.Option("--admin", help="May do everything.")] = False,
     is_reset: Annotated[
-        bool, typer.Option("--reset", "--set-password", help="Set the password of a user who exists.")
+        bool, typer.Option("--reset", "--set-password", help="Set the password of an existing user.")
     ] = False,
 ) -> None:
-    """Make a user, or set a user's password. The password is asked for, or read from standard input."""
+    """Create a user, or set a user's password. The password is prompted for, or read from standard input."""
     if is_reset and (is_sysadmin or email):
-        raise typer.BadParameter("--reset sets a password and nothing else: leave out --admin and --email")
+        raise typer.BadParameter("--reset only sets a password: leave out --admin and --email")
     users, password, cause = operation("rbac.services.users"), _ask_password(), of_system("command")
     try:
         if is_reset:
@@ -173,12 +172,12 @@ def createuser(
             users.create_user(username=username, password=password, email=email, is_sysadmin=is_sysadmin, cause=cause)
     except OperationError as error:
         _leave(EXIT_FAILED, error)
-    typer.echo(f"set the password of {username}" if is_reset else f"made the user {username}")
+    typer.echo(f"set the password of {username}" if is_reset else f"created the user {username}")
 
 
 @app.command()
 def check() -> None:
-    """Tell whether this installation is fit to serve; exit code 1 when something is wrong."""
+    """Check whether this installation is fit to serve; exit code 1 if not."""
     from registry_core.wiring.checks import run_checks
 
     drop_root(get_config())
@@ -192,13 +191,13 @@ def check() -> None:
 @app.command()
 def settings(
     is_explaining: Annotated[
-        bool, typer.Option("--explain", help="Say of each what it is for, its unit, its default and its limits.")
+        bool, typer.Option("--explain", help="Also show the purpose, unit, default and limits of each.")
     ] = False,
     is_sample: Annotated[
         bool, typer.Option("--sample", help="Write a portolan.yml with all settings, commented out.")
     ] = False,
 ) -> None:
-    """Show every setting, its value (secrets masked) and where it comes from."""
+    """Show every setting, its value (secrets masked) and its origin."""
     from registry_core.wiring import settings_reference
 
     if is_sample:
@@ -208,7 +207,7 @@ def settings(
         typer.echo(settings_reference.explained(describe(get_config())), nl=False)
         return
     if ignored := variables_of_kubernetes():
-        typer.echo(f"not settings but Kubernetes' variables of a Service, ignored: {', '.join(ignored)}", err=True)
+        typer.echo(f"ignored, as Kubernetes sets them for a Service:  {', '.join(ignored)}", err=True)
     rows = describe(get_config())
     key_width, value_width = (max(len(row[column]) for row in rows) for column in (0, 1))
     for key, value, source in rows:
@@ -226,7 +225,7 @@ def openapi() -> None:
     """Write the OpenAPI description of the REST API to standard output."""
     from django.core.management import call_command
 
-    with tempfile.TemporaryDirectory() as folder:  # Django makes keys for itself, which DATA need not have for this
+    with tempfile.TemporaryDirectory() as folder:  # Django creates keys, which DATA need not have for this
         os.environ["PORTOLAN_DATA"] = folder
         get_config.cache_clear()
         django.setup()
@@ -235,13 +234,13 @@ def openapi() -> None:
 
 @keys_app.command("rotate")
 def keys_rotate() -> None:
-    """Sign new tokens with a new key; tokens of the old one are valid until they expire."""
+    """Create a new key for signing tokens; tokens signed by the old one are valid until they expire."""
     from registry_core.tokens.keys import key_ring
 
-    if not get_config().data.is_dir():  # a key made in another folder would be one that nobody signs with
+    if not get_config().data.is_dir():  # a key in a wrong folder would never be used
         raise ConfigError(
-            f"{get_config().data.absolute()} is not there, so it has no keys: set PORTOLAN_DATA, or come to the folder "
-            "that `portolan up` was started in"
+            f"{get_config().data.absolute()} does not exist: set PORTOLAN_DATA, or change to the folder "
+            "in which `portolan up` was started"
         )
     drop_root(get_config())
     typer.echo(f"new key: {key_ring().rotate()}")
@@ -256,7 +255,7 @@ def _serve() -> None:
 
 
 def _work(*, concurrency: int, is_beating: bool, is_alone: bool = True) -> None:
-    """`is_alone`: not beside a `serve` of the same `up`, which says what is odd for both."""
+    """`is_alone`: not beside a `serve` of the same `up`, which logs oddities for both."""
     _prepare_jobs(is_telling=is_alone)
     from registry_core.events.follower import following
     from registry_core.processes.heartbeats import CLOCK, WORKER, beating
@@ -278,7 +277,7 @@ def _work(*, concurrency: int, is_beating: bool, is_alone: bool = True) -> None:
 
 
 def _prepare_jobs(*, is_telling: bool = True) -> None:
-    """Return when jobs can be run, as the account that they are to run as."""
+    """Return when jobs can be run, as the account that is to run them."""
     from registry_core import logs
     from registry_core.database.preflight import require_database
     from registry_core.processes.joining import join

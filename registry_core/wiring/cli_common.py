@@ -1,4 +1,4 @@
-"""What the commands share: exit codes, and how they come to an operation."""
+"""What the commands share: exit codes, and access to operations."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ EXIT_PORT_BUSY = 5
 
 
 def operation(module: str) -> Any:
-    """The module of an operation, with Django ready. By name: the commands are below the apps that they call.
+    """The module of an operation, with Django set up. By name, because commands are in a layer below the apps.
 
     Raises ConfigError without a database.
     """
@@ -34,15 +34,15 @@ def operation(module: str) -> Any:
 
 
 def drop_root(config: Config) -> None:
-    """Become the account of the setting `run_as`, and give it what is its own."""
+    """Switch to the account of the setting `run_as`, after giving it its folders."""
     hand_over(config)
     become(config)
 
 
 def require(url: str | None, variable: str) -> None:
-    """Raises ConfigError when a server is neither configured nor run by `portolan up`."""
+    """Raises ConfigError if a server is neither configured nor run by `portolan up`."""
     if url is None:
         raise ConfigError(
             f"{variable} is not set and no `portolan up` runs on {get_config().data.absolute()}: set it, start "
-            "`portolan up`, or set PORTOLAN_DATA to the folder of the one that runs"
+            "`portolan up`, or set PORTOLAN_DATA to the folder of a running one"
         )

@@ -1,4 +1,4 @@
-"""`portolan storage`: look after the object stores. Parses, calls one operation, presents."""
+"""`portolan storage`: manage the object stores. Parses, calls one operation, presents."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from registry_core.wiring.cli_common import EXIT_FAILED, operation
 if TYPE_CHECKING:
     from registry_core.content.scrub import ScrubReport
 
-app = typer.Typer(help="Look after the object store.", no_args_is_help=True)
-trash_app = typer.Typer(help="What sweeps have removed, and keep for some days.", no_args_is_help=True)
+app = typer.Typer(help="Manage the object store.", no_args_is_help=True)
+trash_app = typer.Typer(help="Objects that sweeps removed, kept for some days.", no_args_is_help=True)
 app.add_typer(trash_app, name="trash")
 
 IDLE_MAX_S = 10 * 365 * 86_400
@@ -27,12 +27,12 @@ IsYes = Annotated[bool, typer.Option("--yes", help="Do it without asking.")]
 @app.command()
 def check(
     repair: Annotated[
-        bool, typer.Option("--repair", help="Give back bytes that are found, quarantine blobs without bytes.")
+        bool, typer.Option("--repair", help="Restore bytes that are found, quarantine blobs without bytes.")
     ] = False,
 ) -> None:
-    """Compare the object store with the database; exit code 1 when they differ.
+    """Compare the object store with the database; exit code 1 if they differ.
 
-    All objects are listed, which takes minutes where there are millions.
+    All objects are listed, which takes minutes for millions of objects.
     """
     if repair:
         typer.echo(str(operation("registry_core.content.repair").repair_storage()))
@@ -43,18 +43,18 @@ def check(
 
 @app.command()
 def scrub(
-    rate_mib: Annotated[int, typer.Option("--rate", min=1, help="MiB per second to read at the most.")] = 50,
+    rate_mib: Annotated[int, typer.Option("--rate", min=1, help="The most MiB per second to read.")] = 50,
     limit_s: Annotated[
         float | None,
-        typer.Option("--for", min=0, help="Seconds after which to stop; default: at the end of the round."),
+        typer.Option("--for", min=0, help="Seconds after which to stop; default: the end of the round."),
     ] = None,
     is_from_start: Annotated[
-        bool, typer.Option("--from-start", help="Begin a new round instead of going on where the last run ended.")
+        bool, typer.Option("--from-start", help="Begin a new round instead of continuing where the last run ended.")
     ] = False,
 ) -> None:
-    """Read every blob and compare its bytes with its digest; exit code 1 when any is damaged.
+    """Read every blob and compare its bytes with its digest; exit code 1 if any is damaged.
 
-    It takes some six hours for each TiB at 50 MiB a second, and says once a minute how far it is.
+    It takes some six hours per TiB at 50 MiB a second, and prints its progress once a minute.
     """
     report = operation("registry_core.content.scrub").scrub(
         rate_bytes_s=rate_mib << 20, limit_s=limit_s, is_from_start=is_from_start, on_blob=_Progress()
@@ -69,15 +69,15 @@ def sweep(
         int | None,
         typer.Option("--idle", min=0, max=IDLE_MAX_S, help="Seconds without a write; default: PORTOLAN_UPLOAD_TTL_S."),
     ] = None,
-    is_dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would go.")] = False,
+    is_dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be removed.")] = False,
     is_forced: Annotated[
         bool,
-        typer.Option("--force", help="Even when it is more than PORTOLAN_SWEEP_MAX_PERCENT of the store."),
+        typer.Option("--force", help="Even if it is more than PORTOLAN_SWEEP_MAX_PERCENT of the store."),
     ] = False,
 ) -> None:
-    """Remove uploads that nobody went on with, and move objects that no row names to the trash.
+    """Remove abandoned uploads, and move objects that no row names to the trash.
 
-    Exit code 1 when a store was left alone, with the reason.
+    Exit code 1 if a store was skipped, with the reason.
     """
     ttl_s = get_config().upload_ttl_s if idle_s is None else idle_s
     report = operation("registry_core.content.sweep").sweep(ttl_s=ttl_s, is_forced=is_forced, is_dry_run=is_dry_run)
@@ -89,14 +89,14 @@ def sweep(
 
 @app.command()
 def adopt(is_yes: IsYes = False) -> None:
-    """Say that the stores and this database belong together as they are, after a look at what differs."""
+    """Confirm that the stores and this database belong together as they are, after showing the differences."""
     adoption = operation("registry_core.content.adoption")
     found = adoption.findings()
     for finding in found:
         typer.echo(str(finding))
     odd = [finding for finding in found if not finding.is_fit]
     if not odd:
-        typer.echo("they belong together already")
+        typer.echo("they already belong together")
         return
     _ask("do they belong together?", is_yes=is_yes)
     for finding in odd:
@@ -106,7 +106,7 @@ def adopt(is_yes: IsYes = False) -> None:
 
 @trash_app.command("list")
 def trash_list() -> None:
-    """Show what is in the trash: when it came there, its size, and its name."""
+    """Show the content of the trash: the time of removal, the size, and the name."""
     count, size_bytes = 0, 0
     for store, trashed in operation("registry_core.content.trash").list_trash():
         when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(trashed.trashed_at_s))
@@ -118,11 +118,11 @@ def trash_list() -> None:
 @trash_app.command("restore")
 def trash_restore(
     keys: Annotated[list[str] | None, typer.Argument(help="Keys as `list` shows them.")] = None,
-    is_all: Annotated[bool, typer.Option("--all", help="Everything that is in the trash.")] = False,
+    is_all: Annotated[bool, typer.Option("--all", help="Everything in the trash.")] = False,
 ) -> None:
-    """Move objects back to where they were. Those that no row names are swept again once they are old."""
+    """Restore objects from the trash. Those that no row names will be swept again once they are old."""
     if bool(keys) == is_all:
-        raise typer.BadParameter("name the keys to restore, or say --all")
+        raise typer.BadParameter("name the keys to restore, or use --all")
     restored = operation("registry_core.content.trash").restore(None if is_all else keys)
     for trashed in restored:
         typer.echo(f"restored {trashed.key} ({trashed.size_bytes} bytes)")
@@ -142,14 +142,14 @@ def trash_empty(
     days: Annotated[float, typer.Option("--older-than", min=0, help="Only what has been there for so many days.")] = 0,
     is_yes: IsYes = False,
 ) -> None:
-    """Delete what is in the trash for good; what a blob in the database lacks is given back instead."""
+    """Delete the content of the trash for good; what a blob in the database lacks is restored instead."""
     _ask("delete it for good?", is_yes=is_yes)
     purged, given_back = operation("registry_core.content.trash").empty(older_than_s=days * 86_400)
-    typer.echo(f"deleted {purged} objects, gave back {given_back}")
+    typer.echo(f"deleted {purged} objects, restored {given_back}")
 
 
 class _Progress:
-    """Says on standard error, once a minute, how far a scrub is: its report is not printed before the end."""
+    """Prints the progress of a scrub on standard error, once a minute; the report comes only at the end."""
 
     def __init__(self) -> None:
         self._said_at_s = time.monotonic()
@@ -161,10 +161,10 @@ class _Progress:
 
 
 def _ask(question: str, *, is_yes: bool) -> None:
-    """Go on when the answer is yes. Exits with 1 when it is not, or nobody can be asked."""
+    """Continue if the answer is yes. Exits with 1 if it is not, or nobody can answer."""
     if is_yes:
         return
     if not sys.stdin.isatty():
-        typer.echo(f"portolan: {question} If so, say --yes", err=True)
+        typer.echo(f"portolan: {question} If so, use --yes", err=True)
         raise typer.Exit(EXIT_FAILED)
     typer.confirm(question, abort=True)

@@ -1,4 +1,4 @@
-"""`portolan tls …`, and the options by which `up` and `serve` are told to speak HTTPS."""
+"""`portolan tls …`, and the options of `up` and `serve` for HTTPS."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from registry_core.config import Config, ConfigError, get_config
 if TYPE_CHECKING:
     from registry_core.tls.trust import Plan
 
-app = typer.Typer(help="HTTPS: how clients trust our CA, and why one refuses.", no_args_is_help=True)
+app = typer.Typer(help="HTTPS: let clients trust our CA, and find out why one refuses.", no_args_is_help=True)
 
 IsTls = Annotated[bool, typer.Option("--tls", help="Speak HTTPS, with a certificate of our own CA (PORTOLAN_TLS).")]
 CertPath = Annotated[Path | None, typer.Option("--tls-cert", help="PEM file of a certificate (PORTOLAN_TLS_CERT).")]
@@ -22,7 +22,7 @@ KeyPath = Annotated[Path | None, typer.Option("--tls-key", help="PEM file of its
 
 
 def with_options(*, is_tls: bool, cert: Path | None, key: Path | None) -> Config:
-    """The configuration with what the command line says; child processes see it too. Raises ConfigError."""
+    """The configuration with the options of the command line, which child processes see too. Raises ConfigError."""
     said = {"TLS": "true" if is_tls else None, "TLS_CERT": cert and cert.absolute(), "TLS_KEY": key and key.absolute()}
     os.environ.update({f"PORTOLAN_{name}": str(value) for name, value in said.items() if value is not None})
     get_config.cache_clear()
@@ -31,12 +31,12 @@ def with_options(*, is_tls: bool, cert: Path | None, key: Path | None) -> Config
 
 @app.command()
 def check(
-    url: Annotated[str, typer.Argument(help="https://HOST[:PORT], as clients write it.")],
+    url: Annotated[str, typer.Argument(help="https://HOST[:PORT], as clients use it.")],
     ca: Annotated[
         Path | None, typer.Option(exists=True, help="PEM file of the roots to trust; default: the system's.")
     ] = None,
 ) -> None:
-    """Connect as a client would and explain why it would refuse; exit code 1 when it would."""
+    """Connect like a client and explain why it would refuse; exit code 1 if it would."""
     from registry_core.tls import check as checking
 
     try:
@@ -50,15 +50,17 @@ def check(
 @app.command()
 def trust(
     kind: Annotated[str, typer.Option("--for", help="docker, podman, containerd, kubernetes or system.")],
-    is_writing: Annotated[bool, typer.Option("--write", help="Do it on this machine, instead of saying how.")] = False,
+    is_writing: Annotated[
+        bool, typer.Option("--write", help="Apply it on this machine instead of printing it.")
+    ] = False,
     root: Annotated[Path, typer.Option(help="With --write: the folder that is / (an image, a node's disk).")] = Path(
         "/"
     ),
     host: Annotated[
-        list[str] | None, typer.Option(help="Registry as clients write it, NAME:PORT; default: by the configuration.")
+        list[str] | None, typer.Option(help="The registry as clients write it, NAME:PORT; default: as configured.")
     ] = None,
 ) -> None:
-    """Say how a client comes to trust our CA: the commands, and where the certificate is."""
+    """Print how a client comes to trust our CA: the commands, and where the certificate is."""
     from registry_core.tls import authority
     from registry_core.tls import trust as trusting
 
@@ -76,15 +78,17 @@ def trust(
 @app.command()
 def untrust(
     kind: Annotated[str, typer.Option("--for", help="docker, podman, containerd, kubernetes or system.")],
-    is_writing: Annotated[bool, typer.Option("--write", help="Do it on this machine, instead of saying how.")] = False,
+    is_writing: Annotated[
+        bool, typer.Option("--write", help="Apply it on this machine instead of printing it.")
+    ] = False,
     root: Annotated[Path, typer.Option(help="With --write: the folder that is / (an image, a node's disk).")] = Path(
         "/"
     ),
     host: Annotated[
-        list[str] | None, typer.Option(help="Registry as clients write it, NAME:PORT; default: by the configuration.")
+        list[str] | None, typer.Option(help="The registry as clients write it, NAME:PORT; default: as configured.")
     ] = None,
 ) -> None:
-    """Say how a client comes to trust our CA no longer: the opposite of `trust`."""
+    """Print how a client stops trusting our CA: the opposite of `trust`."""
     from registry_core.tls import trust as trusting
 
     plan = _plan(kind, host)
@@ -97,7 +101,7 @@ def untrust(
 
 @app.command()
 def show() -> None:
-    """Show the certificate that `portolan serve` of this machine serves: for which names, by whom, until when."""
+    """Show the certificate that `portolan serve` of this machine serves: its names, issuer and expiry."""
     from registry_core.tls.authority import server_path
     from registry_core.tls.names import names_of
     from registry_core.tls.served import read_note, served_certificate
@@ -106,7 +110,7 @@ def show() -> None:
     note = read_note(config)
     if note is None and not config.serves_tls:
         raise ConfigError(
-            f"no `portolan serve` of {config.data} speaks HTTPS now, and these settings do not ask for it: set "
+            f"no `portolan serve` of {config.data} serves HTTPS now, and these settings do not turn it on: set "
             "hostname or tls_cert, or start `portolan up --tls`"
         )
     certificate = note.certificate if note else served_certificate(config)
@@ -115,7 +119,7 @@ def show() -> None:
     typer.echo(f"issuer   {certificate.issuer.rfc4514_string()}")
     typer.echo(f"expires  {certificate.not_valid_after_utc:%Y-%m-%d %H:%M} UTC, in {left.days} days")
     typer.echo(f"file     {note.path if note else config.tls_cert or server_path(config)}")
-    typer.echo(f"served   {f'by process {note.pid}' if note else 'not now: this is what these settings would serve'}")
+    typer.echo(f"served   {f'by process {note.pid}' if note else 'not now: these settings would serve it'}")
 
 
 def _plan(kind: str, host: list[str] | None) -> Plan:
@@ -135,17 +139,17 @@ def _require_own(config: Config) -> None:
     given = note.path if note and note.path != server_path(config) else config.tls_cert
     if given is not None:
         raise ConfigError(
-            f"{given} is served, which another CA signed: clients need the root of that one, if they do not "
-            "have it already (`portolan tls check` tells)"
+            f"{given} is served, which another CA signed: clients need the root of that CA, if they do not "
+            "have it already (see `portolan tls check`)"
         )
     if read_authority(config) is None:
-        raise ConfigError(f"there is no CA in {config.tls_dir} yet: `portolan up --tls` makes it")
+        raise ConfigError(f"there is no CA in {config.tls_dir} yet: `portolan up --tls` creates it")
 
 
 def _hosts(config: Config) -> list[str]:
-    """The registry as clients write it: by the external URL, else by each of the names with the port.
+    """The registry as clients write it: from the external URL, else each of the names with the port.
 
-    Without `hostname`, as in a shell other than that of `serve`, the names are those of the certificate that is served.
+    Without `hostname`, as in a shell other than that of `serve`, the names are those of the served certificate.
     """
     if config.authority:
         return [config.authority]
@@ -155,7 +159,7 @@ def _hosts(config: Config) -> list[str]:
 
 
 def _served_names(config: Config) -> tuple[str, ...]:
-    """The names of the running server's certificate but those that lead from each machine to itself."""
+    """The names of the running server's certificate, except those that refer to each machine itself."""
     from registry_core.tls.names import LOCAL, names_of
     from registry_core.tls.served import read_note
 

@@ -1,7 +1,7 @@
-"""The clock of `portolan worker --beat`: it does the periodic jobs itself, in threads, without the broker.
+"""The clock of `portolan worker --beat`: it runs the periodic jobs itself, in threads, without the broker.
 
-So they go on while that is away. Celery's worker is for all other jobs, and is started when the first of those comes:
-it takes as much memory as everything else that this process does.
+So they continue while the broker is unreachable. Celery's worker runs all other jobs, and is started when the first of
+those arrives: it takes as much memory as everything else in this process.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from registry_core.wiring.celery import PunctualScheduler, app, import_worker
 from registry_core.wiring.supervisor.stopping import StopSignal
 
 LOOK_S: Final = 1.0
-THREADS: Final = 3  # two jobs that take long leave one for those of each second
-_UNACKED: Final = "unacked"  # where kombu's transport keeps what a worker took and has not done
+THREADS: Final = 3  # two long jobs leave one thread for those that run every second
+_UNACKED: Final = "unacked"  # where kombu's transport keeps what a worker took and has not completed
 _logger = logs.get_logger("portolan.clock")
 
 
 class LocalScheduler(PunctualScheduler):
-    """Runs what is due. A job that still runs when it is due again is left out that time."""
+    """Runs due jobs. A job that is still running when it is due again is skipped that time."""
 
     producer: Any = None  # Celery's own connects to the broker
 
@@ -45,16 +45,16 @@ class LocalScheduler(PunctualScheduler):
             self._runs[entry.name] = self._threads.submit(_run, self.app.tasks[entry.task])
 
     def close(self) -> None:
-        """Those in progress end first."""
+        """Jobs in progress are completed first."""
         self._threads.shutdown(cancel_futures=True)
         super().close()
 
 
 class _Service(Service):
-    """Celery's clock with our scheduler. It would look for others among all packages that are installed."""
+    """Celery's clock with our scheduler, without the search for others in all installed packages."""
 
     def __init__(self, schedule: Path) -> None:
-        # Between jobs it sleeps where nobody can wake it to end: for no longer than this.
+        # Between jobs it sleeps and cannot be woken to end, so for no longer than this.
         super().__init__(app, max_interval=int(LOOK_S), schedule_filename=str(schedule))
         self._schedule = schedule
 
@@ -65,16 +65,16 @@ class _Service(Service):
 def _run(job: Any) -> None:
     try:
         job.run()
-    except Exception:  # whatever it is: it is tried again when it is due again
+    except Exception:  # whatever it is, it is tried again when it is due again
         _logger.exception("periodic job failed", job=job.name)
     finally:
-        connection.close()  # back to the pool
+        connection.close()  # return it to the pool
 
 
 @contextlib.contextmanager
 def ticking(*, schedule: Path) -> Iterator[Callable[[], bool]]:
-    """While the block runs, so do the periodic jobs. Gives what tells whether they still do. `schedule`: notes of when
-    each last was."""
+    """Run periodic jobs while the block runs. Yields a function that returns whether they are running. `schedule`: the
+    file of last runs."""
     import_worker()
     service = _Service(schedule)
     clock = threading.Thread(target=service.start, name="clock", daemon=True)
@@ -87,14 +87,14 @@ def ticking(*, schedule: Path) -> Iterator[Callable[[], bool]]:
 
 
 def await_job(*, begin: Callable[[], object]) -> bool:
-    """Wait until a job is there for Celery's worker; False when we are told to stop before.
+    """Wait until there is a job for Celery's worker; False if a signal to stop comes first.
 
-    `begin` is called once that can be told: what it begins is ended properly.
+    `begin` is called once a stop can be noticed, so that what it starts is ended properly.
     """
     with StopSignal() as stop, _broker() as broker:
         begin()
         while not stop.wait(LOOK_S):
-            with contextlib.suppress(redis.RedisError):  # it is away: nothing comes from there
+            with contextlib.suppress(redis.RedisError):  # it is unreachable, so no job comes from there
                 if broker.exists(*_queues()):
                     return True
     return False
@@ -105,6 +105,6 @@ def _broker() -> redis.Redis:
 
 
 def _queues() -> list[str]:
-    """Where jobs can lie: each priority has a list of its own, and the usual one has the queue's name."""
+    """The lists in which jobs can be: one per priority; the usual one has the queue's name."""
     name = app.conf.task_default_queue
     return [_UNACKED, name, *(f"{name}{Channel.sep}{step}" for step in PRIORITY_STEPS if step)]

@@ -1,4 +1,4 @@
-"""Django behind the data path's server: a request of ours becomes a WSGI call in a thread, its answer one of ours."""
+"""Django behind the data path's server: converts a request to a WSGI call in a thread, and its answer to a response."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ STRANGERS_BODY_BYTES: Final = 64 << 10
 HEADER_MAX_CHARACTERS: Final = 8192
 # Python's parsers of parameters take time that grows with the square of the length.
 CONTENT_TYPE_MAX_CHARACTERS: Final = 255
-# Said once and for all by the request's own fields: nothing behind here may make up its own mind from these.
+# Set once from the request's own fields; nothing behind this may derive them again from headers.
 _DECIDED = {"content-type", "content-length", "host", *FIELDS}
 
 
 async def call(application: WSGIApplication, request: Request, services: Services, *, prefix: str = "") -> Response:
-    """Answer a request by a WSGI application; its body is read whole first.
+    """Answer a request with a WSGI application; its body is read completely first.
 
-    Up to STRANGERS_BODY_BYTES of it for anybody, up to BODY_LIMIT_BYTES once the credentials that came with it were
-    verified. `prefix` is the path under which clients see the application, and which is not in the request's path.
+    Up to STRANGERS_BODY_BYTES of it for anybody, up to BODY_LIMIT_BYTES once the request's credentials were verified.
+    `prefix` is the path under which clients see the application, and which the request's path does not have.
     """
     if long := _long_header(request):
         return refusal(request.path, 431, f"the header {long[:100]} is too long")
@@ -76,12 +76,12 @@ async def _read(request: Request, services: Services) -> bytes:
 
 
 async def _limit_of_known(request: Request, services: Services) -> int:
-    """What may be read of the body of somebody who is known. Raises BodyTooLarge, also for who is not."""
+    """The body's limit for an authenticated caller. Raises BodyTooLarge, also for others."""
     if (request.content_length or 0) > BODY_LIMIT_BYTES:
         raise _too_large(BODY_LIMIT_BYTES)
     if not await _is_known(request, services):
         raise BodyTooLarge(
-            f"without valid credentials a request has at most {STRANGERS_BODY_BYTES} bytes: sign in first"
+            f"without valid credentials a request may have at most {STRANGERS_BODY_BYTES} bytes: sign in first"
         )
     return BODY_LIMIT_BYTES
 
@@ -104,11 +104,11 @@ def _session_key(cookies: str) -> str:
 
 
 def _too_large(limit_bytes: int) -> BodyTooLarge:
-    return BodyTooLarge(f"a request has at most {limit_bytes} bytes")
+    return BodyTooLarge(f"a request may have at most {limit_bytes} bytes")
 
 
 def _long_header(request: Request) -> str:
-    """The name of a header that is longer than any that is needed; empty when there is none."""
+    """The name of a header that is longer than any legitimate one; empty if there is none."""
     if len(request.headers.get("content-type", "")) > CONTENT_TYPE_MAX_CHARACTERS:
         return "content-type"
     return next((name for name, value in request.headers.items() if len(value) > HEADER_MAX_CHARACTERS), "")
@@ -140,7 +140,7 @@ def _environ(request: Request, body: bytes, prefix: str) -> dict[str, Any]:
         "portolan.request_id": request.id,
     }
     for name, value in request.headers.items():
-        # In CGI's spelling `x_forwarded_for` would pass for `x-forwarded-for`: a name with _ is not taken over.
+        # In CGI's spelling `x_forwarded_for` would look like `x-forwarded-for`, so names with _ are dropped.
         if name not in _DECIDED and "_" not in name:
             environ["HTTP_" + name.upper().replace("-", "_")] = value
     if "\\" in environ.get("HTTP_COOKIE", ""):
@@ -149,7 +149,7 @@ def _environ(request: Request, body: bytes, prefix: str) -> dict[str, Any]:
 
 
 def _without_escapes(cookies: str) -> str:
-    """The cookies that no escapes are in. Ours have none; to resolve those of others takes Python 3.11 seconds
+    """The cookies without escapes. Ours have none; decoding those of others takes Python 3.11 seconds
     (CVE-2024-7592)."""
     return ";".join(cookie for cookie in cookies.split(";") if "\\" not in cookie)
 

@@ -1,10 +1,11 @@
-"""Who holds up the event loop: a mode for tests and for finding a slow server's reason, off unless it is asked for.
+"""Finds what blocks the event loop: a mode for tests and for diagnosing a slow server, off by default.
 
-Every request and every background task of a worker runs in steps, from one `await` to the next. While one runs nobody
-else is served, so a step that waits for a disk, a lock or a database, or computes for long, is logged with its stack.
+Every request and every background task of a worker runs in steps, from one `await` to the next. During a step no other
+request is served, so a step that waits for a disk, a lock or a database, or computes for long, is logged with its
+stack.
 
 A busy machine must not be mistaken for that. What counts is the processor time of the step, or the time for which it
-kept waiting although a second thread was given its turn all the while; not the time for which the kernel ran others.
+kept waiting although a second thread was scheduled all the while; not the time for which the kernel ran others.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ _log = structlog.get_logger(__name__)
 
 
 class LoopWatch:
-    """Times the steps of one event loop's thread, and logs those longer than `limit_s`."""
+    """Measures the steps of one event loop's thread, and logs those longer than `limit_s`."""
 
     def __init__(self, limit_s: float) -> None:
         """Call it in the thread of the event loop."""
@@ -83,7 +84,7 @@ class LoopWatch:
         self._is_running = True
 
     def _others_ran_s(self) -> float:
-        """For how long the thread could have run and the kernel ran others."""
+        """For how long the thread could have run while the kernel ran others."""
         try:
             return int(self._schedule.read_text().split()[1]) / 1e9
         except (OSError, IndexError):

@@ -1,7 +1,7 @@
-"""Bringing the database up to date: migrations and the rows of the first start, by one process at a time.
+"""Brings the database up to date: migrations and the rows of the first start, by one process at a time.
 
-It may be interrupted at any moment, and then begun again: whoever holds the lock ends what a killed one still has
-running, and puts right what that left of indexes that are made outside of a transaction.
+It may be interrupted at any moment and started again: the process that gets the lock ends the sessions of a killed one,
+and repairs the indexes that a migration outside a transaction left.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ _WAITING: Final = "portolan migrate"
 _WORKING: Final = "portolan migrate working"
 _POLL_S: Final = 0.25
 _SAY_EVERY_S: Final = 30.0
-_IN_USE: Final = ("55P03", "40P01")  # the lock timeout is over, or we are the victim of a deadlock
+_IN_USE: Final = ("55P03", "40P01")  # the lock timeout expired, or we are the victim of a deadlock
 _INSUFFICIENT_PRIVILEGE: Final = "42501"
-# The server ends a statement of a process that is gone within this time: it would otherwise notice at its end.
+# The server ends a statement of a dead process within this time; otherwise it would notice only at the end.
 _LOOK_FOR_CLIENT_MS: Final = 2000
 _HOLDER: Final = """
     SELECT activity.application_name, activity.client_addr::text FROM pg_locks AS lock
@@ -51,7 +51,7 @@ _END_OTHERS: Final = """
     SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity
     WHERE datname = current_database() AND application_name LIKE %s
 """
-# A role or a database may have such limits for the sake of its other users; a large table takes its time.
+# A role or a database may have such limits for its other users, but migrating a large table takes time.
 _NO_LIMITS: Final = """
     SELECT set_config('statement_timeout', '0', false), set_config('idle_session_timeout', '0', false),
            set_config('idle_in_transaction_session_timeout', '0', false)
@@ -66,11 +66,11 @@ _log = get_logger("portolan.migrate")
 
 
 def migrate_database() -> None:
-    """Apply migrations and make the administrator and the first project where they are missing.
+    """Apply migrations and create the administrator and the first project if they are missing.
 
-    A second process that comes at the same time waits and finds nothing to do. Works on the direct connection, as a
-    pooler would lose the lock. Raises ConfigError when a person must do something first, psycopg.OperationalError when
-    the database is away.
+    A second process that runs at the same time waits and then finds nothing to do. Uses the direct connection, since a
+    pooler would lose the lock. Raises ConfigError if a person must act first, psycopg.OperationalError if the database
+    is unreachable.
     """
     config = get_config()
     dsn = config.database_direct_dsn
@@ -95,10 +95,10 @@ def require_current_or_behind(database: psycopg.Connection[Any], *, allows_newer
 
 @contextmanager
 def _only_one(lock: psycopg.Connection[Any]) -> Iterator[None]:
-    """Hold the session lock; it goes with the connection, however this process ends.
+    """Hold the session lock; it ends with the connection, however this process ends.
 
-    It is asked for again and again, and not waited for: a statement that waits has a snapshot, and making an index
-    concurrently, which the holder may be at, waits for all who have one.
+    The lock is polled rather than waited for: a waiting statement has a snapshot, and creating an index concurrently,
+    which the holder may be doing, waits for all snapshots.
     """
     say_at = time.monotonic()
     while lock.execute("SELECT pg_try_advisory_lock(%s)", [_LOCK_KEY]).fetchone() != (True,):
@@ -115,7 +115,7 @@ def _holder(lock: psycopg.Connection[Any]) -> str:
 
 
 def _named(role: str) -> str:
-    """What others see of this session: which process on which machine it is."""
+    """How others see this session: the process and the machine."""
     return f"{role} {os.getpid()}@{socket.gethostname()}"[:63]
 
 
@@ -135,13 +135,13 @@ def _require_rights(database: psycopg.Connection[Any]) -> None:
     role, schema, is_allowed = row
     if not is_allowed:
         raise ConfigError(
-            f"{place_of('database_url')}: the role {role} may not make tables in the schema {schema or 'public'}: as a "
+            f"{place_of('database_url')}: the role {role} cannot make tables in the schema {schema or 'public'}: as a "
             f'superuser, ALTER DATABASE … OWNER TO "{role}", or GRANT ALL ON SCHEMA {schema or "public"} TO "{role}"'
         )
 
 
 def _apply(database: psycopg.Connection[Any]) -> None:
-    """Run what is missing; again and again while others hold the locks that it needs."""
+    """Run what is missing; repeatedly, while others hold the locks that it needs."""
     deadline = time.monotonic() + LOCK_PATIENCE_S
     while True:
         repair_indexes(database, to_be_made=_indexes_to_be_made())
@@ -153,7 +153,7 @@ def _apply(database: psycopg.Connection[Any]) -> None:
             if state == _INSUFFICIENT_PRIVILEGE:
                 raise ConfigError(
                     f"{place_of('database_url')}: {' '.join(str(error).split())}: connect as the role that owns the "
-                    "tables, or make this one a member of it"
+                    "tables, or make this role a member of it"
                 ) from None
             if state not in _IN_USE or time.monotonic() > deadline:
                 raise
@@ -169,7 +169,7 @@ def _in_the_way(database: psycopg.Connection[Any]) -> str:
 
 
 def _indexes_to_be_made() -> list[str]:
-    """The indexes that migrations make concurrently which are not recorded as done."""
+    """The indexes that unrecorded migrations create concurrently."""
     loader = MigrationLoader(connection)
     pending = [migration for key, migration in loader.disk_migrations.items() if key not in loader.applied_migrations]
     return [
@@ -190,8 +190,8 @@ def _run_missing() -> None:
 
 
 def _catch_up() -> None:
-    """Apply those migrations first on which others depend that were applied before them: development versions had them
-    in another order. Each only adds what the later ones do not touch."""
+    """First apply missing migrations that applied ones depend on: development versions had another order. Each only
+    adds what the later ones do not touch."""
     for _ in MigrationLoader(connection).disk_migrations:
         loader = MigrationLoader(connection)
         try:
@@ -207,7 +207,7 @@ def _catch_up() -> None:
 
 
 def _first_missing_dependency(loader: MigrationLoader) -> tuple[str, str]:
-    """A migration that is not applied, whose own dependencies are, and on which an applied one depends."""
+    """A missing migration whose own dependencies are applied, and on which an applied one depends."""
     applied, nodes = loader.applied_migrations, loader.graph.node_map
     needed = [parent.key for key in applied if key in nodes for parent in nodes[key].parents]
     for key in needed:
@@ -218,11 +218,11 @@ def _first_missing_dependency(loader: MigrationLoader) -> tuple[str, str]:
 
 
 class _Migrate(Command):
-    """Django's command, in which no migration makes everybody wait behind it for a lock that it does not get."""
+    """Django's command, with a lock timeout, so that clients never queue behind a migration that waits for a lock."""
 
     def migration_progress_callback(self, action: str, migration: Migration | None = None, fake: bool = False) -> None:
         if action == "apply_start" and migration is not None:
-            # An index that is made concurrently waits long, for transactions that are older, and holds up nobody.
+            # Creating an index concurrently waits long, for older transactions, but blocks nobody.
             timeout_s = LOCK_TIMEOUT_S if migration.atomic else 0
             with connection.cursor() as cursor:
                 cursor.execute(f"SET lock_timeout = '{timeout_s}s'")
@@ -230,7 +230,7 @@ class _Migrate(Command):
 
 
 def _first_rows() -> None:
-    """Make the rows that no migration can hold. The apps can be imported only once Django is set up."""
+    """Create the rows that no migration can. The apps can only be imported once Django is set up."""
     from projects.bootstrap import ensure_library
     from rbac.bootstrap import ensure_admin
     from registry_core.content import installation

@@ -1,4 +1,4 @@
-"""What is odd about how a process was started, though it works: said once, in its log."""
+"""Unusual but working conditions at the start of a process: logged once."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ _log = get_logger("portolan")
 
 
 def tell(config: Config) -> None:
-    """Log it, when the process is ready for its work and no longer changes who it is."""
+    """Log them, once the process is ready and has its final account."""
     if ignored := variables_of_kubernetes():
-        _log.info("variables that Kubernetes sets for a Service are no settings, and ignored", variables=ignored)
+        _log.info("variables that Kubernetes sets for a Service are not settings, and are ignored", variables=ignored)
     if os.geteuid() == 0 and config.run_as is None:
-        _log.warning("running as root, which nothing here needs: set PORTOLAN_RUN_AS to an account without its rights")
+        _log.warning("running as root, which is not needed: set PORTOLAN_RUN_AS to an unprivileged account")

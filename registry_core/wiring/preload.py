@@ -1,7 +1,7 @@
-"""Everything imported once, before processes are forked, so that they share its memory.
+"""Imports everything once, before processes are forked, so that they share its memory.
 
-Of what a process holds after its imports more than nine tenths never change. A process that imports for itself has
-pages of its own for that; a forked one has its parent's, as long as nobody writes to them.
+Of the memory of a process after its imports, more than nine tenths never change. A forked process shares it with its
+parent, as long as neither writes to it.
 """
 
 import ctypes
@@ -12,9 +12,9 @@ from importlib import import_module
 
 from registry_core.machine.imports import without
 
-ARENAS = 2  # of glibc's malloc: with one for each thread, each would keep what it once needed
+ARENAS = 2  # of glibc's malloc: with one per thread, each would keep the most that it ever needed
 _M_ARENA_MAX = -8
-# What Django imports by name when somebody signs in; in each worker for itself, were it not here already.
+# Imported by Django by name when a user signs in; without this, in each worker separately.
 _FOR_THE_FIRST_REQUEST = (
     "argon2",
     "django.contrib.messages.storage.fallback",
@@ -25,16 +25,16 @@ _FOR_WORKERS = ("multiprocessing.popen_fork", "registry_core.wiring.serve")
 
 
 def preload(*, is_worker: bool = False) -> None:
-    """Import what answers requests, and with `is_worker` what runs jobs. No thread, connection or file is opened.
+    """Import what answers requests, and with `is_worker` what runs jobs. Opens no connection or file, starts no thread.
 
-    Nothing is done in a process that was forked from one that has done this. Raises ConfigError.
+    Does nothing in a process that was forked from one that has done this. Raises ConfigError.
     """
     if gc.get_freeze_count():
         return
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "registry_core.wiring.settings")
     _few_arenas()
-    # REST framework would have them for its test client and pages, granian for an interface that we do not use, Celery
-    # for another kind of threads: 5 MiB.
+    # REST framework would import them for its test client and pages, granian for an unused interface, Celery for
+    # another kind of threads: 5 MiB.
     with without("requests", "pygments", "anyio", "greenlet"):
         import_module("registry_core.wiring.rsgi")
         for module in (*_FOR_THE_FIRST_REQUEST, *_FOR_WORKERS):
@@ -49,14 +49,16 @@ def preload(*, is_worker: bool = False) -> None:
             import_module("registry_core.wiring.clock")
     from django.db import connection
 
-    connection.get_connection_params()  # makes what converts values, for all connections
+    connection.get_connection_params()  # creates the converters for all connections
     from registry_core.content.policies import plugins
 
     plugins()
-    # A collection in a child writes to every object that it looks at, and so copies the page: let it look at none.
+    # A garbage collection in a child writes to every object that it visits, and so copies its page: exclude these
+    # objects.
     gc.collect()
     gc.freeze()
-    # It holds names. A child that looks up others would count down the references of these, each on a page of its own.
+    # The type cache holds names. A look-up in a child would decrement the reference counts of replaced ones, each on a
+    # page of its own.
     sys._clear_type_cache()
     _give_back()
 
@@ -67,6 +69,6 @@ def _few_arenas() -> None:
 
 
 def _give_back() -> None:
-    """Return to the system what was needed only while importing; a child that needs it again has clean pages then."""
+    """Return memory to the system that was needed only while importing."""
     if sys.platform == "linux":
         ctypes.CDLL(None).malloc_trim(0)

@@ -1,6 +1,6 @@
-"""The server's interface (RSGI) on one side, our requests and responses on the other; nothing else knows the server.
+"""The server adapter: translates between the server's interface (RSGI) and our requests and responses.
 
-See docs/adr/0002-server-interface.md for why, and for what this adapter must guard.
+See docs/adr/0002-server-interface.md for the reasons, and for what this adapter must guard against.
 """
 
 from __future__ import annotations
@@ -75,9 +75,9 @@ FLUSH_LOG_AT_REST_S = 0.2
 UNREAD_MAX_BYTES = 1 << 20
 UNREAD_S = 5.0
 _SPECIAL = frozenset({"if-none-match", "content-length", "transfer-encoding", "x-request-id"})
-"""Headers for which the answer to a pull is not the one that others get."""
+"""Headers with which the response to a pull may differ from the cached one."""
 WORKER = "x-portolan-worker"
-"""Asks, while the event loop is watched, which process answers."""
+"""While the event loop is watched, asks which process answers."""
 _ALL_ADDRESSES = frozenset({"0.0.0.0", "[::]"})  # noqa: S104 not to listen there
 _BODILESS = frozenset({204, 304})
 
@@ -93,7 +93,7 @@ class Registry:
         self._is_draining = False
         self._crowding = Crowding()
         self._body_memory = Shared(get_config().body_memory_bytes)
-        # Which client it is, proxies that are trusted say in headers.
+        # Trusted proxies send the client's address in headers.
         self._may_answer_again = False
         self._id_prefix = secrets.token_hex(6)
         self._ids = itertools.count(1)
@@ -136,10 +136,10 @@ class Registry:
         protocol: RSGIHTTPProtocol,
         started_s: float,
     ) -> bool:
-        """Answer a plain request for a manifest or a blob from memory; whether that was done.
+        """Answer a plain request for a manifest or a blob from the cache; returns whether it did.
 
-        It is what `_answer` would do, without the objects and the turns that it takes: nearly all requests are of this
-        kind, and half of the time that Python took for one went into those.
+        Does what `_answer` would do, without its objects and coroutines: nearly all requests are of this kind, and
+        those took half of Python's time.
         """
         if not self._may_answer_again or len(lines) != len(headers) or not _SPECIAL.isdisjoint(headers):
             return False
@@ -203,7 +203,7 @@ class Registry:
             self._crowding.in_progress.pop(peer, None)
 
     async def _response(self, request: Request) -> Response:
-        """The answer, whatever happens on the way to it."""
+        """The response, including for unexpected errors."""
         try:
             if request.problem:
                 return refusal(request.path, 400, request.problem)
@@ -212,10 +212,10 @@ class Registry:
                 await relays.gather(response)
             return response
         except BodyTooSlow:
-            message = "the request's body came too slowly to be waited for: check the network, then try again"
+            message = "the request's body arrived too slowly: check the network, then try again"
             return refusal(request.path, 408, message)
         except ClientGone:
-            message = "the request's body ended before it was whole: send it again"
+            message = "the request's body was incomplete: send it again"
             return refusal(request.path, 400, message)
         except TooManyBodies as error:
             wait = ("retry-after", str(error.RETRY_AFTER_S))
@@ -224,7 +224,7 @@ class Registry:
             return oci_errors.respond(request, error) or oci_errors.unforeseen(request)
 
     def _complete(self, request: Request, response: Response, *, is_last: bool) -> None:
-        """Give a response the headers that every one gets."""
+        """Add the headers that every response gets."""
         is_secure = outgoing.is_secure(request.scheme, request.host)
         if WORKER in request.headers:
             response.headers += _own_process()
@@ -236,7 +236,7 @@ class Registry:
     async def _in_background(self, task: Coroutine[Any, Any, None]) -> None:
         try:
             await task
-        except Exception:  # nobody awaits it: without this line nothing would say that it is missing
+        except Exception:  # the task is not awaited, so only this line reports its end
             _logger.exception("a task of this worker has ended: restart the registry, and report this")
             raise
 
@@ -257,7 +257,7 @@ class Registry:
         self._plain = await plain.listen(get_config())
 
     def _drain(self) -> None:
-        """Take no new connections, and let go of each one with its next answer: another worker has taken over."""
+        """Accept no new connections, and close each one after its next response: another worker has taken over."""
         self._is_draining, self._may_answer_again = True, False
         if self._plain is not None:
             self._plain.close()
@@ -284,7 +284,7 @@ class Registry:
 
 
 class WatchedRegistry(Registry):
-    """One worker that logs what holds up its event loop."""
+    """One worker that logs what blocks its event loop."""
 
     def __rsgi_init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._watch = LoopWatch(get_config().watch_event_loop_ms / 1000)
@@ -305,7 +305,7 @@ async def _tell_repeated_events() -> None:
     while True:
         await asyncio.sleep(TELL_REPEATED_S)
         if repeated.is_due():
-            with contextlib.suppress(DatabaseError):  # they are counted on, and told with the next
+            with contextlib.suppress(DatabaseError):  # they stay counted, and are written with the next
                 await threads.run(repeated.flush_due)
 
 
@@ -339,7 +339,8 @@ def _request(
 
 
 async def _came_to(scope: Scope, peer: str) -> str:
-    """The address that the connection came to: the server tells the one that it listens on, which may be all."""
+    """The address that the connection was made to: the server only tells the one that it listens on, which may be
+    all."""
     address, _, port = scope.server.rpartition(":")
     if address not in _ALL_ADDRESSES:
         return scope.server
@@ -347,7 +348,7 @@ async def _came_to(scope: Scope, peer: str) -> str:
 
 
 def _host(scope: Scope, lines: Sequence[Header], headers: Mapping[str, str]) -> tuple[str | None, str]:
-    """The host that the request is for, and what is wrong with how it says so."""
+    """The host of the request, and any problem with how it is stated."""
     try:
         return hosts.named_host(lines, headers, target=scope.authority, version=scope.http_version), ""
     except hosts.BadHost as error:
@@ -357,8 +358,8 @@ def _host(scope: Scope, lines: Sequence[Header], headers: Mapping[str, str]) -> 
 async def _is_body_done(request: Request, body: Body) -> bool:
     """Whether the connection can carry another request: the body was read, or is short enough to be read now.
 
-    Clients that send a body before they know that it is refused do not look at the answer before they have sent it;
-    a connection that is closed under them reads as a broken network.
+    Clients that send a body before they know that it is refused read the response only after sending; closing the
+    connection early looks like a network failure to them.
     """
     if body.is_ended or not body.is_there:
         return True
@@ -375,7 +376,7 @@ async def _is_body_done(request: Request, body: Body) -> bool:
 
 
 async def _send(request: Request, response: Response, protocol: RSGIHTTPProtocol) -> int:
-    """Send the response; how many bytes its body has."""
+    """Send the response; returns the size of its body."""
     if request.method != "HEAD" and response.relay is not None:
         return await relays.send(response, response.relay, protocol)
     return _send_at_once(request.method, response.status, response.headers, response.body, response.file, protocol)
@@ -384,7 +385,7 @@ async def _send(request: Request, response: Response, protocol: RSGIHTTPProtocol
 def _send_at_once(
     method: str, status: int, headers: list[Header], body: bytes, part: FilePart | None, protocol: RSGIHTTPProtocol
 ) -> int:
-    """Send a response whose body is in memory or in a file; how many bytes of it."""
+    """Send a response with its body in memory or in a file; returns the body's size."""
     if method == "HEAD" or status in _BODILESS:
         protocol.response_empty(status, headers)
         return 0
@@ -414,7 +415,7 @@ def _log(request: Request, response: Response, size_bytes: int, started_s: float
 
 
 def __getattr__(name: str) -> Any:
-    """Make the app when the server asks for it, in the worker's own process."""
+    """Create the app when the server asks for it, in the worker's own process."""
     if name == "app":
         return WatchedRegistry() if get_config().watch_event_loop_ms else Registry()
     raise AttributeError(name)

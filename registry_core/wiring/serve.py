@@ -24,22 +24,23 @@ from registry_core.wiring.supervisor.ports import require_free
 from registry_core.wiring.workers import Workers
 
 BACKLOG = 2048
-# Of each connection at most: the server reads a body in pieces of this size, and each is a turn between its threads and
-# ours. With more than a piece of an upload (`distribution.uploads.PIECE_BYTES`), one turn brings all of that. A client
-# that does not read its answer, or whose headers have no end, holds as much.
+# The most per connection: the server reads a body in pieces of this size, and each is a switch between its threads and
+# ours. It is larger than a piece of an upload (`distribution.uploads.PIECE_BYTES`), so that one read brings a whole
+# piece. A client that does not read its response, or sends endless headers, occupies as much.
 HTTP_BUFFER_BYTES = 640 << 10
 
 _logger = logs.get_logger("portolan.serve")
 
 
 def serve(config: Config) -> None:
-    """Answer requests until SIGTERM or SIGINT; what is in progress gets `shutdown_grace_s`. SIGHUP replaces the workers
+    """Answer requests until SIGTERM or SIGINT; requests in progress get `shutdown_grace_s`. SIGHUP replaces the workers
     without dropping a connection.
 
-    Raises PortBusy, ConfigError when a person must do something first, psycopg.OperationalError when the database stays
-    away, OSError.
+    Raises PortBusy, ConfigError if a person must act first, psycopg.OperationalError if the database stays unreachable,
+    OSError.
     """
-    # granian shares the port with whoever asked for the same (SO_REUSEPORT): a second registry would go unnoticed
+    # granian shares the port with any process that asked for sharing (SO_REUSEPORT), so a second registry would go
+    # unnoticed.
     require_free(config.host, config.port)
     logs.configure(config)
     _allow_open_files()
@@ -50,7 +51,7 @@ def serve(config: Config) -> None:
     hand_over(config)
     if config.tls_cert is not None:
         check_given(config)  # what a person must mend is told without waiting for the database
-    generations()  # here, where a disk without room for it is a message and not the end of each worker
+    generations()  # here, so that a full disk is a message and not the end of each worker
     require_database(config)
     join(config)
     workers = _workers(config)
@@ -78,14 +79,14 @@ def _bound(config: Config) -> None:
 def _warn_of_names(config: Config) -> None:
     if config.tls_cert is None and is_for_this_machine_alone(config):
         _logger.warning(
-            "the certificate is for localhost alone, and other machines can connect: set PORTOLAN_HOSTNAME to the "
-            "names and addresses that clients write"
+            "the certificate is for localhost only, but other machines can connect: set PORTOLAN_HOSTNAME to the "
+            "names and addresses that clients use"
         )
 
 
 def _app(_target: str) -> Any:
-    """What answers in this worker. granian would look for it itself, by a pattern to be compiled in each worker."""
-    from registry_core.wiring import rsgi  # there since `preload`
+    """The application of this worker. granian's own search for it would compile a pattern in each worker."""
+    from registry_core.wiring import rsgi  # imported by `preload`
 
     return rsgi.app
 
@@ -98,7 +99,7 @@ def _workers(config: Config) -> Workers:
         interface=Interfaces.RSGI,
         workers=config.workers,
         loop=Loops.uvloop,
-        http=HTTPModes.http1,  # on HTTP/2 a truncated body cannot be told from a whole one
+        http=HTTPModes.http1,  # on HTTP/2 a truncated body cannot be distinguished from a complete one
         websockets=False,
         certificate=lambda: _certificate(config),
         on_bound=lambda: _bound(config),
@@ -116,6 +117,6 @@ def _workers(config: Config) -> Workers:
 
 
 def _allow_open_files() -> None:
-    """Raise this process's limit of open files, which is often 1024, to what the system allows."""
+    """Raise this process's limit of open files, often 1024, to the system's maximum."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

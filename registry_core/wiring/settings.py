@@ -1,4 +1,4 @@
-"""Django's settings, derived from `registry_core.config`. Nothing is configured here that a deployment would change."""
+"""Django's settings, derived from `registry_core.config`. Nothing that a deployment would change is configured here."""
 
 import secrets
 from pathlib import Path
@@ -13,13 +13,13 @@ from registry_core.machine.secretfiles import read_or_create_secret
 
 _config = get_config()
 
-# What is prepared on Django's connections finds rows by their keys, whatever the values. Left to itself, Postgres plans
-# many of these statements anew each time, because it expects more from an array that it does not know.
+# Prepared statements on Django's connections find rows by key, whatever the values. By default Postgres plans many of
+# them again each time, because it overestimates arrays of unknown length.
 _GENERIC_PLANS = "-c plan_cache_mode=force_generic_plan"
 
 
 def _database(dsn: str | None) -> dict[str, Any]:
-    """Django's description of the database at `dsn`; without one, a name that only fails when it is used."""
+    """Django's description of the database at `dsn`; without one, a name that fails only when it is used."""
     parts: dict[str, Any] = {key: value for key, value in conninfo_to_dict(dsn or "").items() if value is not None}
     pool = {
         "min_size": 1, "max_size": _config.database_pool_max, "timeout": 5, "reconnect_timeout": RECONNECT_TIMEOUT_S,
@@ -33,17 +33,17 @@ def _database(dsn: str | None) -> dict[str, Any]:
         "PASSWORD": parts.pop("password", ""),
         "HOST": parts.pop("host", ""),
         "PORT": str(parts.pop("port", "")),
-        "CONN_MAX_AGE": 0,  # the pool keeps connections, Django must give them back
-        "CONN_HEALTH_CHECKS": False,  # the engine looks at each connection itself
+        "CONN_MAX_AGE": 0,  # the pool keeps connections, so Django must return them
+        "CONN_HEALTH_CHECKS": False,  # the engine checks each connection itself
         "DISABLE_SERVER_SIDE_CURSORS": True,  # they do not survive a transaction pooler
         "OPTIONS": {**parts, "pool": pool, "prepare_threshold": _config.prepared_after},
     }
 
 
 def _allowed_hosts() -> list[str]:
-    """The host of the external URL, the names of the certificate and the machine itself.
+    """The host of the external URL, the names of the certificate and of the machine itself.
 
-    Without an external URL clients may use any name of ours.
+    Without an external URL clients may use any of the registry's names.
     """
     if _config.external_url is None:
         return ["*"]
@@ -121,12 +121,12 @@ LOGIN_URL = f"{_config.url_prefix}/sign-in"
 LOGIN_REDIRECT_URL = f"{_config.url_prefix}/projects"
 
 FORCE_SCRIPT_NAME = _config.url_prefix or None
-STATIC_URL = "static/"  # relative: Django puts the prefix of the external URL in front
+STATIC_URL = "static/"  # relative: Django prepends the prefix of the external URL
 STATICFILES_DIRS = [Path(__file__).parents[2] / "frontend" / "static"]
-STATICFILES_FINDERS = ["django.contrib.staticfiles.finders.FileSystemFinder"]  # ours alone, no other app's
+STATICFILES_FINDERS = ["django.contrib.staticfiles.finders.FileSystemFinder"]  # only ours, not those of other apps
 WHITENOISE_USE_FINDERS = True
 WHITENOISE_ALLOW_ALL_ORIGINS = False
-WHITENOISE_MAX_AGE = 300  # seconds; the names carry no hash, so an upgrade is seen after that
+WHITENOISE_MAX_AGE = 300  # seconds; the names have no hash, so an upgrade is visible after that
 
 SESSION_ENGINE = "django.contrib.sessions.backends.db"
 SESSION_COOKIE_NAME = "sid"
@@ -141,14 +141,14 @@ CSRF_FAILURE_VIEW = "frontend.views.errors.csrf_failed"
 CSRF_HEADER_NAME = "HTTP_X_HARBOR_CSRF_TOKEN"
 CSRF_TRUSTED_ORIGINS = [_config.origin] if _config.origin else []
 
-# A body is bounded before Django sees it (`registry_core.wiring.django_mount`), with an error in the endpoint's form.
+# Bodies are limited before Django reads them (`registry_core.wiring.django_mount`), with errors in the endpoint's form.
 DATA_UPLOAD_MAX_MEMORY_SIZE = None
 
 SILENCED_SYSTEM_CHECKS = [
     "security.W001",  # the headers of SecurityMiddleware are set for all responses by `registry_core.http.outgoing`
     "security.W002",  # likewise X-Frame-Options
     "security.W004",  # HSTS is set by the server adapter, for the data path as well
-    "security.W005",  # HSTS for sub-domains: other hosts of the domain are not ours to bind
+    "security.W005",  # HSTS for sub-domains: must not affect other hosts of the domain
     "security.W021",  # HSTS preload: likewise
     "security.W008",  # redirect to TLS: done by http_port, or by the proxy that ends TLS
 ]
@@ -165,7 +165,7 @@ REST_FRAMEWORK: dict[str, Any] = {
     "DEFAULT_CONTENT_NEGOTIATION_CLASS": "registry_core.api.negotiation.FirstRenderer",
     "DEFAULT_AUTHENTICATION_CLASSES": [],
     "UNAUTHENTICATED_USER": "registry_core.api.authentication.nobody",
-    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],  # a view that is open says so
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],  # a public view declares it
     "EXCEPTION_HANDLER": "registry_core.api.errors.exception_handler",
 }
 SPECTACULAR_SETTINGS: dict[str, Any] = {

@@ -1,6 +1,6 @@
-"""The settings as people read of them: docs/settings.md, a sample portolan.yml, and `portolan settings --explain`.
+"""The reference of settings for people: docs/settings.md, a sample portolan.yml, and `portolan settings --explain`.
 
-All of it is made from the fields of `registry_core.config.Config`, so that it is true.
+All of it is generated from the fields of `registry_core.config.Config`.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _SAMPLE_HEAD: Final = """\
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One setting: its key, what it is for, and what it takes. `default` is empty where there is none."""
+    """One setting: its key, purpose, type and limits. `default` is empty if there is none."""
 
     key: str
     description: str
@@ -53,7 +53,7 @@ def entries() -> Iterator[Entry]:
     """Every setting, in the order of the fields."""
     for key, field in Config.model_fields.items():
         is_secret = SecretStr in get_args(field.annotation)
-        # What a factory makes differs from one machine to the next; such a setting's description says what it is.
+        # The result of a default factory differs between machines; such a setting's description states its default.
         default = "" if field.default_factory else _default(field.default)
         yield Entry(key, field.description or "", _kind(key, field), default, is_secret)
 
@@ -68,7 +68,7 @@ def markdown() -> str:
 
 
 def sample() -> str:
-    """deploy/portolan.yml: nothing in it counts until a # is removed."""
+    """deploy/portolan.yml: every setting is commented out."""
     return _SAMPLE_HEAD + "".join(
         "\n" + "\n".join(_comment(f"{entry.description} {_kind_of(entry).capitalize()}."))
         + f"\n#{entry.key}: {entry.default}".rstrip() + "\n"
@@ -77,7 +77,7 @@ def sample() -> str:
 
 
 def explained(settings: list[Setting]) -> str:
-    """Each setting with its value, where that comes from, and what it is for."""
+    """Each setting with its value, the value's origin, and its purpose."""
     by_key = {entry.key: entry for entry in entries()}
     return "\n".join(
         "\n".join(
@@ -93,7 +93,7 @@ def explained(settings: list[Setting]) -> str:
 
 
 def write() -> None:
-    """Write what is kept in the repository of this."""
+    """Write the generated files of the repository."""
     root = Path(__file__).parents[2]
     (root / "docs" / "settings.md").write_text(markdown())
     (root / "deploy" / "portolan.yml").write_text(sample())
@@ -104,7 +104,7 @@ def _kind_of(entry: Entry) -> str:
 
 
 def _kind(key: str, field: FieldInfo) -> str:
-    """What the setting takes, with unit and limits."""
+    """The type of the setting, with unit and limits."""
     kind = _type_name(field.annotation)
     unit = next((unit for suffix, unit in _UNITS.items() if key.endswith(suffix)), None)
     limits = [
@@ -127,7 +127,7 @@ def _type_name(annotation: Any) -> str:
 
 
 def _default(value: Any) -> str:
-    """Empty also where the default is worked out when a process starts: the description says what it is."""
+    """The default; empty also if it is computed when a process starts: the description states it."""
     if value is PydanticUndefined or value is None or value == () or value == "":
         return ""
     return str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,4 +1,4 @@
-"""Which Django view answers which path. `/v2/` and `/service/token` never come here: the data path answers them."""
+"""Which Django view answers which path. `/v2/` and `/service/token` do not come here: the data path answers them."""
 
 from django.urls import URLPattern, URLResolver, include, path
 

@@ -1,9 +1,8 @@
-"""The processes that answer requests: how granian runs them, and how one takes over from another with nothing dropped.
+"""Worker processes: how granian runs them, and how one replaces another without dropping connections.
 
-granian replaces its workers on SIGHUP. Left to itself it resets connections that wait to be accepted or are in the
-middle of their TLS handshake, closes others under a client's hands, and ends long answers after the grace of a
-shutdown: see docs/adr/0004-https.md. So the listening sockets belong to the parent here, and a worker that is
-replaced is drained first.
+granian replaces its workers on SIGHUP. By default that resets connections that wait to be accepted or are in their TLS
+handshake, closes others in use, and ends long responses after the grace period of a shutdown: see
+docs/adr/0004-https.md. So the listening sockets belong to the parent here, and a worker is drained before it ends.
 """
 
 from __future__ import annotations
@@ -27,18 +26,18 @@ from registry_core.machine.processes import death_pact
 from registry_core.tls.errors import CertificateRefused
 from registry_core.tls.served import ServedFiles
 
-DRAIN_S = 2.0  # in which handshakes that have begun end, and clients that are busy meet their new worker
+DRAIN_S = 2.0  # for handshakes in progress to end, and busy clients to move to the new worker
 YOUNG_S = 5.0
-# So often in a row may a worker die young: one whose memory runs out now and then takes nobody else with it, one that
-# cannot start ends the server, with a reason, for whoever watches it.
+# How often in a row a worker may die young: one that runs out of memory now and then must not end the others, but one
+# that cannot start ends the server, with a reason in the log.
 YOUNG_DEATHS = 10
-RETIRE_WITHIN_S = 3600.0  # what an answer in progress may still take, when its worker is replaced
+RETIRE_WITHIN_S = 3600.0  # how long a response in progress may take after its worker was replaced
 
 _logger = logs.get_logger("portolan.serve")
 
 
 class Workers(Granian):  # type: ignore[misc,valid-type] # a name for one of several classes, chosen by the platform
-    """granian's server with `reload`, which replaces all workers; they serve the certificate as it is then."""
+    """granian's server with `reload`, which replaces all workers; new workers serve the current certificate."""
 
     def __init__(
         self,
@@ -47,8 +46,8 @@ class Workers(Granian):  # type: ignore[misc,valid-type] # a name for one of sev
         on_bound: Callable[[], None],
         **options: Any,
     ) -> None:
-        """`certificate` says what to serve, now and at each reload; it raises CertificateRefused or OSError. `on_bound`
-        is called when the port is open, before there is any worker."""
+        """`certificate` returns what to serve, now and at each reload; it raises CertificateRefused or OSError.
+        `on_bound` is called when the port is open, before there is any worker."""
         super().__init__(*arguments, **options)
         self._certificate = certificate
         self._on_bound = on_bound
@@ -57,7 +56,7 @@ class Workers(Granian):  # type: ignore[misc,valid-type] # a name for one of sev
         self._read_certificate()
 
     def reload(self) -> None:
-        """Ask for new workers, as SIGHUP does. Returns at once; may be called from any thread."""
+        """Request new workers, as SIGHUP does. Returns at once; may be called from any thread."""
         self.signal_handler_reload()
 
     def _reload(self, spawn_target: Any, target_loader: Any) -> None:
@@ -71,22 +70,22 @@ class Workers(Granian):  # type: ignore[misc,valid-type] # a name for one of sev
             super()._reload(spawn_target, target_loader)
 
     def _read_certificate(self) -> None:
-        """Have the next workers read what the paths name now: they may be links."""
+        """Read what the paths refer to now, which may be links, for the next workers."""
         files = self._certificate()
         if files is not None:
             self.build_ssl_context(files.certificate, files.key, None, SSLProtocols.tls12, None, [], False)
 
     def _write_pidfile(self) -> None:
-        """We have one of our own. granian's also looks at all processes of the machine, for a limit of memory that we
-        do not set; that takes more than a MiB."""
+        """We have our own pidfile. granian's code for it also visits all processes of the machine, for a memory limit
+        that we do not set, which takes more than a MiB."""
 
     def _init_shared_socket(self) -> None:
         if sys.platform != "linux":
-            super()._init_shared_socket()  # one socket for all workers, already the parent's
+            super()._init_shared_socket()  # one socket for all workers, already owned by the parent
             self._on_bound()
             return
         specification = ListenerSpec(self.bind_addr, self.bind_port, self.backlog)
-        # One per worker, for the kernel to spread connections over; made once, so that a queue outlives its worker.
+        # One per worker, so that the kernel distributes connections; created once, so that a queue outlives its worker.
         self._listeners = [specification.build() for _ in range(self.workers)]
         self._sso = None
         self._on_bound()
@@ -110,14 +109,14 @@ class Workers(Granian):  # type: ignore[misc,valid-type] # a name for one of sev
         self._metrics.incr_spawn(len(workers))
 
     def _is_hopeless(self, worker: Any) -> bool:
-        """Whether a worker that is to be replaced died young, as did the ones before it."""
+        """Whether a worker that is to be replaced died young, as did those before it."""
         died_young = not worker.is_alive() and time.monotonic() - worker.birth < YOUNG_S
         deaths = self._young_deaths.get(worker.idx, 0) + 1 if died_young else 0
         self._young_deaths[worker.idx] = deaths
         return deaths >= YOUNG_DEATHS
 
     def _retire(self, worker: Any, delay_s: float) -> None:
-        """Let a worker end once its successor, started `delay_s` ago by then, accepts in its place."""
+        """Let a worker end once its successor, started `delay_s` earlier, accepts connections."""
         worker.interrupt_by_parent = True
         time.sleep(delay_s)
         self._unless_gone(lambda: os.kill(worker.inner.pid, draining.SIGNAL))
@@ -147,7 +146,7 @@ class Workers(Granian):  # type: ignore[misc,valid-type] # a name for one of sev
 
 
 def _dying_with(parent: int, target: Callable[..., None]) -> Callable[..., None]:
-    """`target` in a worker that does not outlive its parent: it holds the port, which the next parent wants."""
+    """`target` in a worker that dies with its parent: otherwise it would keep the port, which the next parent needs."""
     pact = death_pact(signal.SIGKILL, parent=parent)
 
     @functools.wraps(target)

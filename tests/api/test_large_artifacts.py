@@ -32,7 +32,7 @@ def test_a_page_has_the_small_annotations_and_says_that_it_lacks_the_large_ones(
     assert len(answer.content) < TEXTS_MAX_BYTES + (1 << 20)
     assert [digest for digest in map(str, large) if "annotations" not in artifacts[digest]] == [str(large[-1])]
     assert artifacts[str(small)]["annotations"] == {"k": "small"}
-    assert answer["Warning"].startswith('299 - "not all annotations and extra_attrs are here')
+    assert answer["Warning"].startswith('299 - "incomplete: annotations and extra_attrs')
     alone = sysadmin.get(f"{BASE}/{large[-1]}")
     assert len(alone.json()["annotations"]["k"]) == PUT_MAX_BYTES - 1996
     assert "Warning" not in alone

@@ -93,7 +93,7 @@ def test_changing_metadata_leaves_the_others_as_they_are(sysadmin: Api, private:
     assert project["metadata"] == {"public": "true", "auto_scan": "true"}
     assert project["cve_allowlist"]["items"] == [{"cve_id": "CVE-1"}]
     wrong = sysadmin.put("/projects/private", {"metadata": {"severity": "terrible"}})
-    assert (wrong.status_code, "severity is one of" in wrong.json()["errors"][0]["message"]) == (400, True)
+    assert (wrong.status_code, "severity must be one of" in wrong.json()["errors"][0]["message"]) == (400, True)
 
 
 def test_a_deleted_project_frees_its_name(sysadmin: Api, private: Project) -> None:

@@ -129,7 +129,7 @@ def external(machine: Machine) -> Iterator[dict[str, str]]:
 def test_start_on_one_machine_and_keys(machine: Machine) -> None:
     printed = machine.type(*chapter("Start on one machine"), *chapter("Settings"), *chapter("Keys and secrets"))
     assert "set the password of admin" in printed
-    assert "made the user grace" in printed
+    assert "created the user grace" in printed
     assert "FAILED" not in printed.rpartition("ok      data directory")[2]
     assert "new key: " in printed
     assert (machine.folder / "portolan.yml").read_text() == settings_reference.sample()

@@ -74,7 +74,7 @@ def test_the_trash_is_listed_restored_and_emptied_by_who_means_it(server: Server
 
     storage(server, "sweep", "--idle=0")
     refused = storage(server, "trash", "empty")
-    assert (refused.returncode, "say --yes" in refused.stderr) == (1, True)
-    assert storage(server, "trash", "empty", "--older-than=1", "--yes").stdout == "deleted 0 objects, gave back 0\n"
-    assert storage(server, "trash", "empty", "--yes").stdout == "deleted 1 objects, gave back 0\n"
+    assert (refused.returncode, "use --yes" in refused.stderr) == (1, True)
+    assert storage(server, "trash", "empty", "--older-than=1", "--yes").stdout == "deleted 0 objects, restored 0\n"
+    assert storage(server, "trash", "empty", "--yes").stdout == "deleted 1 objects, restored 0\n"
     assert storage(server, "trash", "list").stdout == "0 objects, 0 bytes\n"

@@ -49,7 +49,7 @@ def test_user_signs_in_in_any_case_of_the_name() -> None:
 
 def test_names_that_differ_in_case_only_cannot_both_exist() -> None:
     arrange.user("Anna")
-    with pytest.raises(Exception, match="exists already"):
+    with pytest.raises(Exception, match="already exists"):
         arrange.user("aNNa")
 
 

@@ -245,7 +245,7 @@ def _undo(world: World) -> None:
 def test_a_refusal_says_what_is_missing(world: World) -> None:
     refused = WAYS["a guest"][0](world.grantors["granting robot"], world)
     assert (
-        "nobody can give a right without having it: you lack read on the project, list on accessory"
+        "you can only give permissions that you have: you lack read on the project, list on accessory"
         in refused.content.decode()
     )
 

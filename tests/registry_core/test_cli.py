@@ -136,7 +136,7 @@ def test_what_is_not_in_the_trash_is_named(server: Server) -> None:
 def test_storage_of_a_sound_installation_is_clean(start_server: ServerFactory) -> None:
     server = start_server()  # what tests of the shared one broke off lies there until a sweep
     checked = portolan_for(server, "storage", "check")
-    assert (checked.returncode, "fit together" in checked.stdout) == (0, True), checked.stdout
+    assert (checked.returncode, "the stores match the database" in checked.stdout) == (0, True), checked.stdout
     assert portolan_for(server, "storage", "sweep").returncode == 0
 
 

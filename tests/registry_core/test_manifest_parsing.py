@@ -180,10 +180,10 @@ def test_documents_that_are_refused(content: bytes, reason: str) -> None:
     [
         (image(manifests=[]), "not both"),
         (image(mediaType=OCI_INDEX), "the Content-Type says"),
-        (image(mediaType=3), "mediaType is a string"),
+        (image(mediaType=3), "mediaType must be a string"),
         (image(schemaVersion=3), "schemaVersion must be 2"),
         (image(schemaVersion=1), "schema 1"),
-        (image(config=None), "has a config"),
+        (image(config=None), "must have a config"),
         (image(layers={}), "layers is a list"),
         (image(layers=[3]), r"layers[0] is not a descriptor"),
         (image(layers=[descriptor() | {"size": -1}]), "no valid size"),
@@ -198,13 +198,13 @@ def test_documents_that_are_refused(content: bytes, reason: str) -> None:
         (image(layers=[descriptor() | {"mediaType": "a/" + "b" * 254}]), "longer than 255 characters"),
         (image(layers=[descriptor() | {"digest": "sha256:../../etc"}]), "layers[0]"),
         (image(subject={}), "subject.mediaType is not a media type"),
-        (image(annotations={"a": 1}), "annotations are strings"),
+        (image(annotations={"a": 1}), "annotations must map"),
         (image(artifactType="a\0b"), "artifactType"),
         (image(artifactType=["a"]), "artifactType"),
         (image(artifactType=0), "artifactType"),
         (image(layers=[descriptor()] * (MAX_ENTRIES + 1)), f"at most {MAX_ENTRIES}"),
         (image(layers=[descriptor()] * MAX_ENTRIES), f"at most {MAX_ENTRIES}"),
-        (index(), "has a config"),
+        (index(), "must have a config"),
     ],
 )
 def test_structures_that_are_refused(document: dict[str, Any], reason: str) -> None:

@@ -149,7 +149,7 @@ def test_blobs_in_a_store_without_settings_are_told_by_check(registry: Server) -
     )
     checked = run(registry, "check")
     assert checked.returncode == 1
-    assert "FAILED  every store that holds blobs is configured: blobs lie in s3" in checked.stdout
+    assert "FAILED  every store that holds blobs is configured: blobs are in s3" in checked.stdout
 
 
 def test_nearly_full_disk_is_told(registry: Server) -> None:

@@ -234,5 +234,5 @@ def test_two_installations_on_one_store_leave_each_other_s_blobs_alone(house: Ho
     house.server.restart()
     second.push("of-the-second")
 
-    assert "another installation writes to it" in house.is_refused("--force")
+    assert "another installation writes to the store" in house.is_refused("--force")
     assert "this database to none" in second.is_refused("--force")

@@ -204,7 +204,7 @@ def test_blobs_that_only_the_journal_knows_are_not_swept_until_somebody_has_look
     assert depot.stopped(is_forced=True), "not even by --force"
 
     (finding,) = adoption.findings()
-    assert "1 objects (21 bytes) that the database does not know" in str(finding)
+    assert "1 objects (21 bytes) that are not in the database" in str(finding)
     adoption.adopt(finding)
     assert installation.sweeping_stopped() is None
     assert [removed.key for removed in depot.sweep().objects] == [depot.keys[b"pushed after the dump"]]
@@ -215,7 +215,7 @@ def test_blobs_that_only_the_journal_knows_are_not_swept_until_somebody_has_look
 def test_an_upload_that_had_become_a_blob_after_the_dump_is_not_swept(depot: Depot) -> None:
     key = depot.begin_upload(b"finished after the dump")
     depot.store.note(Digest.of(b"finished after the dump"), key, 23)
-    assert "never known" in depot.stopped()
+    assert "never had" in depot.stopped()
 
 
 def test_a_line_of_an_earlier_release_may_be_of_a_push_that_died(folder: Depot) -> None:
@@ -229,7 +229,7 @@ def test_a_line_of_an_earlier_release_may_be_of_a_push_that_died(folder: Depot) 
     keys = [folder.write(b"%d" % number) for number in range(100, 111)]
     lines = [f'{{"digest": "{Digest.of(key.encode())}", "key": "{key}", "size": 1}}\n' for key in keys]
     journal.write_text("".join(lines))
-    assert "never known" in folder.sweep(is_forced=True).stopped["filesystem"]
+    assert "never had" in folder.sweep(is_forced=True).stopped["filesystem"]
 
 
 def test_another_object_of_a_known_digest_is_no_sign_of_an_older_database(depot: Depot) -> None:
@@ -313,7 +313,7 @@ def test_an_installation_without_marks_is_taken_for_one_only_when_everything_fit
     assert mark is not None
     _forget_marks(depot)
     depot.write(b"unknown")
-    assert "says that they belong together; 1 objects" in depot.stopped()
+    assert "records that they belong together; 1 objects" in depot.stopped()
     assert depot.store.read_mark() is None
     depot.store.delete(depot.keys[b"unknown"])
     assert depot.stopped() == ""
@@ -614,10 +614,10 @@ def test_a_folder_of_another_installation_among_the_objects_is_left_alone(
 def test_a_folder_that_is_not_there_is_an_error_of_the_store(folder: Depot, folder_name: str) -> None:
     folder.push(b"kept")
     (get_config().data / folder_name).rename(get_config().data / "away")
-    with pytest.raises(StorageError, match="is not there"):
+    with pytest.raises(StorageError, match="is missing"):
         check_storage()
     with suppress(StorageError):
-        assert "is not there" in folder.sweep().stopped["filesystem"]
+        assert "is missing" in folder.sweep().stopped["filesystem"]
 
 
 def test_a_sweep_that_broke_off_is_told_until_one_succeeds(folder: Depot) -> None:
@@ -666,7 +666,7 @@ def test_what_is_adopted_stays_so_when_the_clock_was_ahead(depot: Depot, monkeyp
     if depot.store.name == "filesystem":
         os.utime(get_config().data / "objects" / lost.storage_key)
 
-    assert "never known" in depot.stopped()
+    assert "never had" in depot.stopped()
     adoption.adopt(adoption.findings()[0])
     assert depot.sweep().removed == 1
 
@@ -677,7 +677,7 @@ def test_a_line_of_the_journal_behind_one_that_was_broken_off_counts(folder: Dep
     with journal.open("ab") as file:
         file.write(b'{"digest": "sha256:a disk was full')
     folder.forget(folder.push(b"pushed after the dump"))
-    assert "never known" in folder.stopped()
+    assert "never had" in folder.stopped()
 
 
 def test_marks_that_the_store_did_not_take_are_no_sign_of_another_store(

@@ -54,7 +54,7 @@ def test_a_good_server(serve: Serve, company: Company, root: Path) -> None:
 
 def test_an_unknown_authority(serve: Serve, company: Company) -> None:
     said = failure(check(serve([company.server(), company.intermediate, company.root])))
-    assert "nobody here knows the CA CN=Example Root" in said
+    assert "this machine does not trust the CA CN=Example Root" in said
     assert "x509: certificate signed by unknown authority" in said
 
 
@@ -104,7 +104,7 @@ def test_our_own_ca_and_what_helps(https: Server) -> None:
 
 
 def test_nobody_there() -> None:
-    assert "nobody answers" in failure(check(f"localhost:{free_port()}"))
+    assert "nothing answers" in failure(check(f"localhost:{free_port()}"))
     assert "has no address" in failure(check("https://no-such-host.invalid"))
 
 
@@ -128,4 +128,4 @@ def _openssl(files: Files, port: int, options: tuple[str, ...]) -> subprocess.Po
 
 
 def _accepts(port: int) -> bool:
-    return "nobody answers" not in str(check(f"http://localhost:{port}"))
+    return "nothing answers" not in str(check(f"http://localhost:{port}"))

@@ -99,13 +99,13 @@ def test_a_chain_with_a_gap(company: Company, tmp_path: Path) -> None:
 
 def test_the_files_the_wrong_way_round(company: Company, tmp_path: Path) -> None:
     files = write(tmp_path, [company.server(), company.intermediate])
-    assert "wrong way round" in refusal(Files(files.key, files.cert), tmp_path)
+    assert "are tls_cert and tls_key swapped" in refusal(Files(files.key, files.cert), tmp_path)
 
 
 def test_a_locked_key(company: Company, tmp_path: Path) -> None:
     leaf = company.server()
     said = refusal(write(tmp_path, [leaf, company.intermediate], key=leaf.locked_key_pem(b"secret")), tmp_path)
-    assert "locked with a password" in said
+    assert "encrypted with a password" in said
 
 
 def test_der_instead_of_pem(company: Company, tmp_path: Path) -> None:

@@ -141,7 +141,7 @@ def test_a_given_certificate_is_served_anew_and_a_bad_one_is_not(
 
     write(tmp_path / "bad", [company.server(), company.intermediate], key=issue("other").key_pem)
     swing(link, tmp_path / "bad")
-    wait_until(lambda: "the one before it is served on" in server.log_tail(), what="the log tells", within_s=WITHIN_S)
+    wait_until(lambda: "the previous one is still served" in server.log_tail(), what="the log tells", within_s=WITHIN_S)
     assert "does not belong to the certificate" in server.log_tail()
     assert serial_of(server, context) == first
 

@@ -162,7 +162,7 @@ def test_trust_is_taken_back(https: Server, kind: str, tmp_path: Path) -> None:
 
 def test_certificate_for_this_machine_alone_is_warned_of_where_others_can_connect(start_server: ServerFactory) -> None:
     server = start_server(PORTOLAN_TLS="true", PORTOLAN_HOST="0.0.0.0", PORTOLAN_EXTERNAL_URL="")  # noqa: S104
-    assert "the certificate is for localhost alone" in server.log_tail()
+    assert "the certificate is for localhost only" in server.log_tail()
     assert "PORTOLAN_HOSTNAME" in server.log_tail()
 
 

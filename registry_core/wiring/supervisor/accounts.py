@@ -1,4 +1,4 @@
-"""As whom the embedded PostgreSQL runs: it refuses root, so root starts it as an unprivileged account."""
+"""The account of the embedded PostgreSQL: it refuses root, so root starts it under an unprivileged account."""
 
 import contextlib
 import os
@@ -12,10 +12,10 @@ _CANDIDATES = ("postgres", "nobody")
 
 
 def unprivileged_account(*, owner_of: Path, preferred: Account | None = None) -> Account | None:
-    """The account to drop to, or None when this process is not root and stays who it is.
+    """The account to switch to, or None if this process is not root.
 
-    That is the owner of `owner_of` when it exists (made by a normal user, later run by root), else `preferred`, else
-    one of the system.
+    That is the owner of `owner_of` if it exists (created by a normal user, later run by root), else `preferred`, else a
+    system account.
     """
     if os.geteuid() != 0:
         return None
@@ -36,7 +36,7 @@ def unprivileged_account(*, owner_of: Path, preferred: Account | None = None) ->
 
 
 def require_reachable(account: Account, data: Path) -> None:
-    """Raise SupervisorError when `account` cannot come to `data` because of a directory above it, which is not ours."""
+    """Raise SupervisorError if `account` cannot reach `data` because of a directory above it, which is not ours."""
     closed = account.first_closed(data.parent)
     if closed is not None:
         raise SupervisorError(

@@ -1,21 +1,21 @@
-"""Why `portolan up` cannot start. Each message names what to change."""
+"""Reasons why `portolan up` cannot start. Each message names what to change."""
 
 
 class SupervisorError(Exception):
-    """Something that only the person who started us can repair."""
+    """Something that only the operator can fix."""
 
 
 class AlreadyRunning(SupervisorError):
-    """Another `portolan up` lives on the same data."""
+    """Another `portolan up` runs on the same data."""
 
 
 class PortBusy(SupervisorError):
-    """Another program listens where the registry should."""
+    """Another program listens on the registry's port."""
 
 
 class StartFailed(SupervisorError):
-    """A server did not come up."""
+    """A server did not start."""
 
 
 class WrongPassword(StartFailed):
-    """The embedded PostgreSQL has another password than the file of it says."""
+    """The embedded PostgreSQL has another password than its file says."""

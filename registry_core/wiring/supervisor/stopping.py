@@ -1,4 +1,4 @@
-"""Being told to stop: SIGINT, SIGTERM and SIGHUP as something that a waiting loop can ask for."""
+"""Stop signals: SIGINT, SIGTERM and SIGHUP as a condition that a loop can wait for."""
 
 import select
 import signal
@@ -11,10 +11,10 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class StopSignal:
-    """While entered, the signals no longer end the process but make `wait` return True. Main thread only."""
+    """While entered, the signals do not end the process but make `wait` return True. Main thread only."""
 
     def __init__(self, *, on_hangup: Callable[[], None] | None = None) -> None:
-        """With `on_hangup`, SIGHUP does not stop: `wait` calls that instead, and goes on waiting."""
+        """With `on_hangup`, SIGHUP does not stop: `wait` calls that instead, and continues waiting."""
         self.is_set = False
         self._on_hangup = on_hangup
         self._is_hung_up = False
@@ -35,7 +35,7 @@ class StopSignal:
         self._wakeup.close()
 
     def wait(self, timeout_s: float) -> bool:
-        """Wait up to `timeout_s` seconds; True as soon as one of the signals has come, now or before."""
+        """Wait up to `timeout_s` seconds; True as soon as one of the signals has arrived, now or before."""
         if not self.is_set and select.select([self._bell], [], [], timeout_s)[0]:
             self._bell.recv(64)
         if self._is_hung_up and self._on_hangup is not None:

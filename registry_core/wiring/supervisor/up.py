@@ -1,7 +1,7 @@
-"""`portolan up`: start everything in order, keep it running, end it in order.
+"""`portolan up`: starts everything in order, keeps it running, and ends it in order.
 
 postgres, valkey → migrate → serve, worker; the end is worker, serve (drains), valkey, postgres. `serve` and `worker`
-(which also keeps the clock of the periodic jobs) are forked from this process, to share the memory of what they import.
+(which also runs the clock of the periodic jobs) are forked from this process, to share the memory of imports.
 """
 
 import contextlib
@@ -54,17 +54,17 @@ class Service(Protocol):
     name: str
 
     def start(self) -> object:
-        """Start it; whatever it needs is up."""
+        """Start it; whatever it needs is running."""
 
     def stop(self) -> None:
-        """End it; nothing of it is left."""
+        """End it completely."""
 
     def exit_code(self) -> int | None:
-        """None while it runs."""
+        """None while it is running."""
 
     @property
     def group(self) -> int:
-        """Its process group, 0 when it is not up."""
+        """Its process group, 0 if it is not running."""
 
 
 @dataclass
@@ -78,9 +78,10 @@ class _Watched:
 
 
 def run_up(config: Config, *, commands: Mapping[str, Callable[[], object]]) -> int:
-    """Run the registry on this machine until a signal; the exit code. `commands`: what runs in each child, by name.
+    """Run the registry on this machine until a signal; returns the exit code. `commands`: what runs in each child, by
+    name.
 
-    Raises SupervisorError, or ConfigError, when it cannot start.
+    Raises SupervisorError, or ConfigError, if it cannot start.
     """
     _show_data(config)
     make_folder(config.run_dir)
@@ -102,7 +103,7 @@ class Supervisor:
         self._commands = commands
         self._pid_file = pid_file
         self._account = account_of(config)
-        # A terminal that is closed means the end; without one the signal is somebody's wish for new workers.
+        # Closing the terminal ends the registry; without a terminal SIGHUP asks for new workers.
         is_attended = sys.stdin is not None and sys.stdin.isatty()
         self._stop = StopSignal(on_hangup=None if is_attended else self._reload)
         self._watched: list[_Watched] = []
@@ -128,7 +129,7 @@ class Supervisor:
         return self._watch(is_first_boot=is_first_boot)
 
     def _reload(self) -> None:
-        """Have `serve` replace its workers."""
+        """Make `serve` replace its workers."""
         for watched in self._watched:
             if watched.service.name == "serve" and isinstance(watched.service, PortolanProcess):
                 logger.info("replacing the workers of serve")
@@ -145,7 +146,8 @@ class Supervisor:
             self._share("redis", str(self._start(EmbeddedValkey(self._config.data, account=self._account))))
 
     def _share(self, kind: str, url: str) -> None:
-        """Tell the children by environment, and commands typed elsewhere by a file that only we can read."""
+        """Share addresses with the children by environment, and with commands typed elsewhere by a file that only this
+        account can read."""
         os.environ[f"PORTOLAN_{kind.upper()}_URL"] = url
         get_config.cache_clear()
         write_secret(self._config.run_dir / f"{kind}.url", url)
@@ -157,11 +159,12 @@ class Supervisor:
         return result
 
     def _record(self) -> None:
-        with contextlib.suppress(OSError):  # it is for whoever cleans up after us
+        with contextlib.suppress(OSError):  # it only serves the clean-up after us
             self._pid_file.record({watched.service.name: watched.service.group for watched in self._watched})
 
     def _migrate(self) -> int:
-        """Bring the database up to date; the exit code for us when it fails, and has said why. Raises StartFailed."""
+        """Bring the database up to date; returns an exit code if that fails with a reason already printed. Raises
+        StartFailed."""
         process = spawn(portolan_command("migrate"), death_signal=signal.SIGTERM, account=self._account)
         preload(is_worker=True)  # meanwhile
         while process.poll() is None:
@@ -186,7 +189,7 @@ class Supervisor:
         return answers(self._config.host, self._config.port, is_https=self._config.serves_tls)
 
     def _look_after(self, watched: _Watched) -> int | None:
-        """Restart it when it has ended; its exit code, when it has never been up and restarting will not help."""
+        """Restart it if it has ended; returns its exit code if it never ran and restarting will not help."""
         now = time.monotonic()
         if watched.restart_at is not None:
             if now >= watched.restart_at:
@@ -225,16 +228,16 @@ class Supervisor:
 
 
 def _show_data(config: Config) -> None:
-    """Begin again with PORTOLAN_DATA in our environment where it is not: by it our children, who have ours, are found
-    when we were killed."""
+    """Re-execute with PORTOLAN_DATA in the environment if it is missing: the children, which inherit it, are found by
+    it after a kill."""
     if os.environ.get("PORTOLAN_DATA") != str(config.data):
         os.environ["PORTOLAN_DATA"] = str(config.data)
         os.execv(sys.executable, sys.orig_argv)  # noqa: S606 the very command that was given
 
 
 def answers(host: str, port: int, *, is_https: bool = False) -> bool:
-    """Whether the registry answers `GET /v2/` on `host`:`port`, with or without a demand to sign in."""
-    # Not by urllib: all that it calls on the way would be written to in our memory, which the children share.
+    """Whether the registry answers `GET /v2/` on `host`:`port`, with or without requiring authentication."""
+    # Not with urllib: calling its functions would write to memory that the children share.
     target, timeout_s = _reachable(host), 2
     connection = (
         http.client.HTTPSConnection(target, port, timeout=timeout_s, context=_of_this_machine())
@@ -244,14 +247,14 @@ def answers(host: str, port: int, *, is_https: bool = False) -> bool:
     try:
         connection.request("GET", "/v2/")
         return connection.getresponse().status in {200, 401}
-    except (OSError, http.client.HTTPException):  # nothing there, or something that speaks otherwise
+    except (OSError, http.client.HTTPException):  # nothing there, or another protocol
         return False
     finally:
         connection.close()
 
 
 def announce(config: Config, *, is_first_boot: bool) -> None:
-    """Say where the registry is and how to sign in."""
+    """Print where the registry is and how to sign in."""
     url = config.external_url or _url(config)
     lines = [
         f"Portolan is ready at {url}",
@@ -261,13 +264,13 @@ def announce(config: Config, *, is_first_boot: bool) -> None:
     if config.serves_tls and config.tls_cert is None:
         lines.append(f"  clients must trust the CA in {authority_path(config)}: portolan tls trust --for docker")
         lines.append("    (also: podman, containerd, kubernetes, system); portolan tls check URL explains a refusal")
-    with contextlib.suppress(OSError):  # a full disk, or nobody who reads: no reason to end
+    with contextlib.suppress(OSError):  # a full disk or a closed pipe is no reason to end
         sys.stdout.write("\n".join(lines) + "\n")
         sys.stdout.flush()
 
 
 def _url(config: Config) -> str:
-    """The address for people, where none is configured: by the first name of the certificate, else the machine's."""
+    """The URL for people if none is configured: by the first name of the certificate, else the machine's."""
     name = config.hostname[0] if config.hostname and config.serves_tls else config.host
     scheme, usual_port = ("https", 443) if config.serves_tls else ("http", 80)
     port = "" if config.port == usual_port else f":{config.port}"
@@ -275,7 +278,7 @@ def _url(config: Config) -> str:
 
 
 def _of_this_machine() -> ssl.SSLContext:
-    """Takes any certificate: it is asked whether our own server is up, and nothing secret is said."""
+    """Accepts any certificate: the request only checks whether our own server is up, and contains no secret."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # the default one reads all authorities of the system
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     return context
@@ -291,7 +294,7 @@ def _how_to_sign_in(config: Config, *, is_first_boot: bool) -> str:
 
 
 def _reachable(host: str, *, is_for_people: bool = False) -> str:
-    """`host` as a client of this machine writes it in a URL. Docker signs in to `localhost` by plain HTTP only."""
+    """`host` as a client of this machine writes it in a URL. Docker uses plain HTTP for `localhost` only."""
     if host in {"0.0.0.0", "::", ""}:  # noqa: S104 - compared, not listened on
         return "localhost" if is_for_people else ("[::1]" if host == "::" else "127.0.0.1")
     if host == "127.0.0.1" and is_for_people:

@@ -1,6 +1,6 @@
-"""The embedded Valkey: broker and bell. It keeps nothing; whatever it loses is found again in Postgres.
+"""The embedded Valkey: the broker of jobs. It stores nothing permanently; whatever it loses is found again in Postgres.
 
-Usable without the command line: `EmbeddedValkey(data).start()` gives its URL.
+Usable without the command line: `EmbeddedValkey(data).start()` returns its URL.
 """
 
 import os
@@ -33,7 +33,7 @@ class EmbeddedValkey:
     name = "valkey"
 
     def __init__(self, data: Path, *, log: IO[bytes] | None = None, account: Account | None = None) -> None:
-        """`account`: as whom it runs when root starts it."""
+        """`account`: the account that it runs under if root starts it."""
         self._data = data.absolute()
         self._log = log
         self._account = account
@@ -41,7 +41,7 @@ class EmbeddedValkey:
         self.port = 0
 
     def start(self) -> str:
-        """Start the server; its URL. Raises StartFailed."""
+        """Start the server; returns its URL. Raises StartFailed."""
         self.port = self.port or free_port()
         directory = self._data / "run" / "valkey"
         make_folder(directory)
@@ -62,18 +62,18 @@ class EmbeddedValkey:
         return f"redis://:{self._password()}@127.0.0.1:{self.port}/0"
 
     def stop(self) -> None:
-        """End the server. Does nothing when it is not up."""
+        """End the server. Does nothing if it is not running."""
         if self._process is not None:
             end(self._process, steps=[(signal.SIGTERM, STOP_TIMEOUT_S)])
             self._process = None
 
     def exit_code(self) -> int | None:
-        """How the server ended, or None while it runs."""
+        """How the server ended, or None while it is running."""
         return self._process.poll() if self._process is not None else 0
 
     @property
     def group(self) -> int:
-        """The server's process group, 0 when it is not up."""
+        """The server's process group, 0 if it is not running."""
         return self._process.pid if self._process is not None else 0
 
     def _configuration(self, directory: Path) -> str:
