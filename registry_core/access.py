@@ -23,7 +23,7 @@ NO_ACTIONS: frozenset[str] = frozenset()
 ALL_ACTIONS: frozenset[str] = frozenset({PULL, PUSH, DELETE})
 NO_PROJECT: Final = 0
 """The id of no project: what may be done in it is nothing, and is looked up as in any other."""
-REMEMBERED_S: Final = 60.0
+CACHED_S: Final = 60.0
 """Seconds for which checked credentials, and what is known of their subject, are remembered at most."""
 
 
@@ -172,7 +172,7 @@ def ends_at_s(subject: Subject) -> float:
     return expires_at.timestamp() if expires_at else inf
 
 
-def remembered_for_s(ends_at_s: float, *, at_most_s: float = REMEMBERED_S) -> float:
+def cacheable_for_s(ends_at_s: float, *, at_most_s: float = CACHED_S) -> float:
     """For how many seconds anything about a subject that ends then may be remembered; none or less: not at all.
 
     The one rule for every cache of credentials and rights: no generation tells that a robot has expired.

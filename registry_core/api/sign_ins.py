@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from registry_core.api.authentication import USER, is_known
+from registry_core.api.authentication import USER, is_cached
 from registry_core.http.messages import Request
 
 __all__ = ["USER", "may_hash"]
@@ -16,9 +16,10 @@ _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 def may_hash(request: Request) -> bool:
-    """Whether answering may take a slow hash: it comes with a password that is not known, or to where one is given."""
+    """Whether answering may take a slow hash: it comes with a password that the cache has not as checked, or to
+    where one is given."""
     credentials = request.headers.get("authorization", "")
-    if credentials and not is_known(credentials):
+    if credentials and not is_cached(credentials):
         return True
     return request.method not in _SAFE and _takes_secrets(request.path)
 

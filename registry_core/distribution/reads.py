@@ -104,13 +104,6 @@ class UsedBlob:
 
 
 @dataclass(frozen=True, slots=True)
-class Reach:
-    """The projects whose repositories somebody may list; None: all of them."""
-
-    projects: list[int] | None
-
-
-@dataclass(frozen=True, slots=True)
 class Referrer:
     """An artifact about the one that was asked for."""
 

@@ -10,7 +10,7 @@ import ipaddress
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from registry_core.caches import remembered
+from registry_core.caches import cached
 from registry_core.http.forwarded import parse_node
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def recognize(subject: Subject) -> None:
         _current.set(subject)
 
 
-@remembered("networks", entry_bytes=512, longest=64)
+@cached("networks", share=1 / 128, entry_bytes=512, longest=64)
 def network_of(address: str) -> str:
     """What counts as one address: an IPv4 address, or the network of 64 bits that one IPv6 client is given."""
     node = parse_node(address)
