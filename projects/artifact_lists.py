@@ -21,7 +21,7 @@ from django.db import connection
 from django.db.models import Count, OuterRef, Q, QuerySet, Subquery
 
 from registry_core.api.sql import api_time_of
-from registry_core.caching.shared import Memory
+from registry_core.caching.cache import Cache
 from registry_core.content.models import Artifact, ManifestDescriptor, Tag
 from registry_core.content.repositories import repository_key
 
@@ -36,7 +36,7 @@ _LOOKED_AT_MAX: Final = 10 * DETAILS_MAX
 """How many rows of a part are read for a page, divided equally among its artifacts."""
 PLATFORM_MAX_BYTES: Final = 1 << 10
 """The longest platform of a child that is shown: a few names."""
-_counts: Memory[tuple[int]] = Memory("artifact counts")
+_count_cache: Cache[int] = Cache("artifact counts", share=1 / 32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,13 +123,14 @@ def listed_artifacts() -> QuerySet[Artifact]:
 
 def artifact_counts(repository_ids: Iterable[int]) -> dict[int, int]:
     """The number of listed artifacts of each repository; cached until the repository changes."""
-    keys = {repository_id: repository_key(repository_id) for repository_id in repository_ids}
-    return {i: count for i, (count,) in _counts.recall_each(keys, _counted, size_bytes=200).items()}
+    return _count_cache.read_each(
+        list(repository_ids), _counted, depends_on=lambda repository_id: [repository_key(repository_id)], size_bytes=200
+    )
 
 
-def _counted(repository_ids: list[int]) -> dict[int, tuple[int]]:
+def _counted(repository_ids: list[int]) -> dict[int, int]:
     rows = listed_artifacts().filter(repository_id__in=repository_ids).order_by().values_list("repository_id")
-    return dict.fromkeys(repository_ids, (0,)) | {i: (count,) for i, count in rows.annotate(Count("pk"))}
+    return dict.fromkeys(repository_ids, 0) | dict(rows.annotate(Count("pk")))
 
 
 def artifact_rows(artifact_ids: list[int]) -> list[ArtifactRow]:

@@ -24,7 +24,7 @@ ALL_ACTIONS: frozenset[str] = frozenset({PULL, PUSH, DELETE})
 NO_PROJECT: Final = 0
 """The id of a project that does not exist: nothing is allowed in it, and that takes the same look-ups as for any
 other."""
-REMEMBERED_S: Final = 60.0
+CACHED_S: Final = 60.0
 """The most seconds for which checked credentials, and facts about their subject, are cached."""
 
 
@@ -185,7 +185,7 @@ def ends_at_s(subject: Subject) -> float:
     return expires_at.timestamp() if expires_at else inf
 
 
-def remembered_for_s(ends_at_s: float, *, at_most_s: float = REMEMBERED_S) -> float:
+def cacheable_for_s(ends_at_s: float, *, at_most_s: float = CACHED_S) -> float:
     """For how many seconds a fact about a subject that expires then may be cached; zero or less: not at all.
 
     The one rule for every cache of credentials and permissions: no generation changes when a robot expires.

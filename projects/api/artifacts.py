@@ -33,7 +33,7 @@ from registry_core.api.messages import parameters_of
 from registry_core.api.openapi import IS_NAME, PAGED, header, operation, query
 from registry_core.api.paging import Count as Counting
 from registry_core.api.paging import ListRules, counted, keys_listed, page_response
-from registry_core.api.permissions import in_project, is_sysadmin, permissions_in
+from registry_core.api.permissions import in_project, permissions_in
 from registry_core.api.query import (
     AllOf,
     AnyOf,
@@ -48,16 +48,17 @@ from registry_core.api.query import (
     text_key,
     time_key,
 )
-from registry_core.caching.shared import Memory
+from registry_core.caching.cache import Cache
 from registry_core.content.manifests import delete_manifest
 from registry_core.content.models import Artifact, Repository, Tag
 from registry_core.content.repositories import RepositoryRef, project_ref, repository_ref
 from registry_core.digests import Digest
+from registry_core.distribution.rights import is_sysadmin
 from registry_core.errors import InvalidInput, NotFound
 from registry_core.names import RepositoryName
 
 TAG: Final = "artifact"
-PAGE_REMEMBERED_S: Final = 5.0
+PAGE_CACHED_S: Final = 5.0
 """Pull times change without a change of generation, so a cached page may be this old."""
 
 
@@ -158,12 +159,13 @@ class Page:
     body: bytes
     headers: Mapping[str, str]
 
-    @property
-    def size_bytes(self) -> int:
-        return len(self.body) + 1024
+
+_page_cache: Cache[Page] = Cache("artifact pages", share=1 / 8)
 
 
-_pages: Memory[Page] = Memory("artifact pages")
+def page_bytes(page: Page, path: str, asked: str) -> int:
+    """What a page takes in the cache. Its headers can repeat what was asked."""
+    return 1024 + len(page.body) + sum(map(len, page.headers.values())) + 4 * (len(path) + len(asked))
 
 
 class ArtifactsView(ContentView):
@@ -177,12 +179,12 @@ class ArtifactsView(ContentView):
         repository = self.repository_ref
         asked = request.META.get("QUERY_STRING", "")
         key = (repository.id, asked, request.path, self.subject.is_anonymous)
-        page = _pages.recall(
+        page = _page_cache.read_through(
             key,
             lambda: _page_of(request, repository),
             depends_on=[repository.key, LABELS_KEY],
-            size_bytes=lambda made: made.size_bytes + len(asked),
-            ttl_s=PAGE_REMEMBERED_S,
+            size_bytes=lambda made: page_bytes(made, request.path, asked),
+            ttl_s=PAGE_CACHED_S,
         )
         return _response(page)
 

@@ -21,11 +21,12 @@ from registry_core.api.base import ApiView
 from registry_core.api.messages import Answer, Time, api_time
 from registry_core.api.openapi import PAGED, operation
 from registry_core.api.paging import COUNT_MAX, ListRules, counted, listed
-from registry_core.api.permissions import SIGNED_IN, Permission, in_project, may_in_system, permissions_in
+from registry_core.api.permissions import SIGNED_IN, Permission, in_project, permissions_in
 from registry_core.api.query import number_key, text_key, time_key, truth_key
-from registry_core.caching.shared import Memory
+from registry_core.caching.cache import Cache
 from registry_core.content.counting import bounded_count
 from registry_core.content.models import Project
+from registry_core.distribution.rights import may_in_system
 
 TAG: Final = "auditlog"
 LOG_LIST: Final[Permission] = ("log", "list")
@@ -58,7 +59,7 @@ RULES: Final = ListRules(
     order=("-op_time", "-pk"),
 )
 LONG_FOR_S: Final = 60.0
-_long_logs: Memory[bool] = Memory("long logs")
+_long_cache: Cache[bool] = Cache("long logs", share=1 / 128)
 
 
 class AuditLog(Answer, kw_only=True):
@@ -202,11 +203,11 @@ def _count(rows: QuerySet[AuditEntry], which: str) -> int:
 
     That a log is long is cached: it hardly ever becomes short again, and checking costs more than a page of it.
     """
-    if _long_logs.get(which) is None:
+    if _long_cache.get(which) is None:
         few = bounded_count(rows, most=COUNT_MAX)
         if few <= COUNT_MAX:
             return few
-        _long_logs.fill(which, lambda: True, depends_on=(), ttl_s=LONG_FOR_S)
+        _long_cache.put(which, True, seen=(), ttl_s=LONG_FOR_S)
     return int(AuditEntry.objects.aggregate(last=Max("pk"))["last"] or 0)
 
 

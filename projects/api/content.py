@@ -9,18 +9,19 @@ from functools import cached_property
 from typing import Any, Final
 from urllib.parse import unquote
 
+from registry_core.access import NO_ACTIONS
 from registry_core.api.base import ApiView, find_project
-from registry_core.caching.shared import Memory
+from registry_core.caching.cache import Cache
 from registry_core.content.models import Artifact, Project, Repository
-from registry_core.content.repositories import RepositoryRef, name_key, repository_ref
+from registry_core.content.repositories import RepositoryRef, name_key, project_key, repository_ref
 from registry_core.digests import Digest
+from registry_core.distribution.guards import absence_cache, name_cache
+from registry_core.distribution.reads import Located
 from registry_core.errors import NotFound
 from registry_core.names import parse_reference
 
-_projects: Memory[Project | None] = Memory("projects")
-_absent: Memory[bool] = Memory("absent project names")
-_repositories: Memory[RepositoryRef] = Memory("repositories")
-NAMED_BYTES: Final = 1536  # a project or repository with the longest name, and its key
+_project_cache: Cache[Project] = Cache("projects", share=1 / 64)
+PROJECT_BYTES: Final = 1536  # a project with the longest name, and its key
 FALSE: Final = frozenset({"", "false", "0"})
 
 
@@ -31,20 +32,10 @@ class ContentView(ApiView):
     def found_project(self) -> Project | None:
         """The living project of that name; None when there is none."""
         name = self.named_project
-        known = _projects.get(name)
-        if known is not None or _absent.get(name):
-            return known
-        found = find_project(name, is_name=True)
-        if found is None:
-            _absent.fill(name, lambda: find_project(name, is_name=True) is None, depends_on=[name_key(name)])
-            return None
-        # The project's generation is known only after the read, so read again under it.
-        return _projects.fill(
-            name,
-            lambda: find_project(name, is_name=True),
-            depends_on=[name_key(name), f"project:{found.pk}"],
-            size_bytes=NAMED_BYTES,
-        )
+        cached = _project_cache.get(name)
+        if cached is not None or absence_cache.get(name) is not None:
+            return cached
+        return _read_project(name)
 
     @property
     def decoded_repository_name(self) -> str:
@@ -65,14 +56,38 @@ class ContentView(ApiView):
     @property
     def repository_ref(self) -> RepositoryRef:
         """The repository of the URL. Raises NotFound."""
-        name = self.decoded_repository_name
         project = self.project
-        return _repositories.recall(
-            (project.pk, name),
-            lambda: repository_ref(self.repository),
-            depends_on=[name_key(f"{project.name}/{name}"), f"project:{project.pk}"],
-            size_bytes=NAMED_BYTES,
-        )
+        name = f"{project.name}/{self.decoded_repository_name}"
+        located = name_cache.read_through(name, self._locate, depends_on=[name_key(name), name_key(project.name)])
+        if located.repository is None or located.repository.project.id != project.pk:
+            raise NotFound(f"there is no repository {name}")
+        return located.repository
+
+    def _locate(self) -> Located:
+        """The repository with its project, both read now: what was found before may be older than the generations."""
+        name = self.decoded_repository_name
+        living = Repository.objects.filter(project=self.project, project__deleted_at=None, deleted_at=None)
+        found = living.select_related("project").filter(name=name).first() if "\x00" not in name else None
+        if found is None:
+            raise NotFound(f"there is no repository {self.project.name}/{name}")
+        repository = repository_ref(found)
+        return Located(repository.project, repository, found.created_at)
+
+
+def _read_project(name: str) -> Project | None:
+    """Read the project, and cache it or that there is none.
+
+    Which generation it has is known only after the read, so it is read again under that. An absent one is also read
+    twice, so that the time does not reveal which projects exist.
+    """
+    first = find_project(name, is_name=True)
+    seen = _project_cache.begin([name_key(name), *([project_key(first.pk)] if first else [])])
+    found = find_project(name, is_name=True)
+    if found is None:
+        absence_cache.put(name, NO_ACTIONS, seen=seen, size_bytes=512 + 4 * len(name))
+    elif first is not None and first.pk == found.pk:
+        _project_cache.put(name, found, seen=seen, size_bytes=PROJECT_BYTES)
+    return found
 
 
 class ArtifactView(ContentView):

@@ -19,9 +19,10 @@ from registry_core.api.base import ApiView, created, done, find_project
 from registry_core.api.messages import Body, Text, api_time, parameters_of, parse_body
 from registry_core.api.openapi import PAGED, operation, query
 from registry_core.api.paging import ListRules, listed
-from registry_core.api.permissions import SIGNED_IN, in_project, is_sysadmin, may_in_system, permissions_in
+from registry_core.api.permissions import SIGNED_IN, in_project, permissions_in
 from registry_core.api.query import Exact, Fuzzy, Match, number_key, text_key, time_key
 from registry_core.content.models import Project
+from registry_core.distribution.rights import is_sysadmin, may_in_system
 from registry_core.errors import InvalidInput, NotFound
 
 TAG: Final = "label"

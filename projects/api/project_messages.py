@@ -10,8 +10,8 @@ from projects.metadata import PUBLIC, checked, metadata_of
 from projects.models import ProjectSettings
 from registry_core.access import Subject
 from registry_core.api.messages import NEVER, Answer, Body, Int64, ShortText, Time, api_time
-from registry_core.api.permissions import may_in_system
 from registry_core.content.models import Project
+from registry_core.distribution.rights import may_in_system
 from registry_core.errors import InvalidInput
 
 ALLOWLIST_MAX: Final = 2_000

@@ -20,7 +20,7 @@ from registry_core.api.base import ApiView, created, done, find_project
 from registry_core.api.messages import parameters_of, parse_body
 from registry_core.api.openapi import IS_NAME, PAGED, header, operation, query
 from registry_core.api.paging import COUNT_MAX, ListRules, listed
-from registry_core.api.permissions import ANYONE, SIGNED_IN, in_project, is_sysadmin, may_in_system, pullable_projects
+from registry_core.api.permissions import ANYONE, SIGNED_IN, in_project
 from registry_core.api.query import (
     Condition,
     Exact,
@@ -35,6 +35,7 @@ from registry_core.api.query import (
 )
 from registry_core.content.counting import BoundedCount
 from registry_core.content.models import Project, Repository
+from registry_core.distribution.rights import is_sysadmin, may_in_system, pullable_projects
 from registry_core.errors import InvalidInput, NotFound
 
 TAG: Final = "project"

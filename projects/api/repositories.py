@@ -15,13 +15,14 @@ from registry_core.api.base import ApiView, done
 from registry_core.api.messages import Answer, Body, Time, parse_body
 from registry_core.api.openapi import PAGED, operation
 from registry_core.api.paging import ListRules, counted, keys_listed, page_response
-from registry_core.api.permissions import ANYONE, in_project, pullable_projects
+from registry_core.api.permissions import ANYONE, in_project
 from registry_core.api.query import AnyOf, Exact, Fuzzy, Match, folded, number_key, parse_q, text_key, time_key
-from registry_core.caching.shared import Memory
+from registry_core.caching.cache import Cache
 from registry_core.content.models import RepositoryBlob
 from registry_core.content.repositories import CATALOG_KEY
 from registry_core.content.repository_changes import delete_repository, describe_repository
 from registry_core.digests import Digest
+from registry_core.distribution.rights import pullable_projects
 from registry_core.errors import InvalidInput, NotFound
 
 TAG: Final = "repository"
@@ -98,8 +99,8 @@ RULES: Final = ListRules(
 KEPT_KEYS: Final = frozenset(map(folded, ("name", "id", "repository_id", "project_id", "creation_time")))
 """Conditions on values that never change for a repository: the count of matching rows stays valid until a repository is
 created or deleted."""
-TOTAL_REMEMBERED_S: Final = 60.0
-_totals: Memory[int] = Memory("repository totals")
+TOTAL_CACHED_S: Final = 60.0
+_total_cache: Cache[int] = Cache("repository totals", share=1 / 64)
 
 
 class AllRepositoriesView(ApiView):
@@ -162,9 +163,9 @@ def _listed(request: Request, projects: list[int] | None) -> Response:
         if not KEPT_KEYS.issuperset(parse_q(q)):
             return counted(rows)
         place = None if projects is None else tuple(projects)
-        size_bytes = 256 + len(q) + 40 * len(place or ())
-        return _totals.recall(
-            (place, q), lambda: counted(rows), depends_on=[CATALOG_KEY], size_bytes=size_bytes, ttl_s=TOTAL_REMEMBERED_S
+        size_bytes = 256 + 4 * len(q) + 40 * len(place or ())
+        return _total_cache.read_through(
+            (place, q), lambda: counted(rows), depends_on=[CATALOG_KEY], size_bytes=size_bytes, ttl_s=TOTAL_CACHED_S
         )
 
     page = keys_listed(request, repositories_in(projects), RULES, count=count)

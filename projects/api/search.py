@@ -16,9 +16,10 @@ from projects.repository_lists import found_projects, found_repositories
 from registry_core.api.base import ApiView
 from registry_core.api.messages import Answer, parameters_of
 from registry_core.api.openapi import operation, query
-from registry_core.api.permissions import ANYONE, pullable_projects
+from registry_core.api.permissions import ANYONE
 from registry_core.content.models import Repository
 from registry_core.digests import Digest
+from registry_core.distribution.rights import pullable_projects
 from registry_core.errors import InvalidInput
 from registry_core.names import NAME_MAX
 

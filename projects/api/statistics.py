@@ -14,8 +14,9 @@ from projects.api.projects import visible_projects
 from registry_core.access import Subject
 from registry_core.api.base import ApiView
 from registry_core.api.openapi import operation
-from registry_core.api.permissions import SIGNED_IN, is_sysadmin
+from registry_core.api.permissions import SIGNED_IN
 from registry_core.content.models import QuotaLease, QuotaStripe, Repository
+from registry_core.distribution.rights import is_sysadmin
 
 TAG: Final = "statistic"
 

@@ -15,8 +15,9 @@ from registry_core.access import SubjectKind
 from registry_core.api.base import ApiView, find_project
 from registry_core.api.messages import parameters_of
 from registry_core.api.openapi import operation, query
-from registry_core.api.permissions import SIGNED_IN, may_in_system, permissions_in
+from registry_core.api.permissions import SIGNED_IN, permissions_in
 from registry_core.api.query import Exact, truth
+from registry_core.distribution.rights import may_in_system
 from registry_core.errors import InvalidInput, PreconditionFailed
 
 TAG: Final = "user"

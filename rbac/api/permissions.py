@@ -17,7 +17,8 @@ from registry_core.access import Subject, SubjectKind
 from registry_core.api.base import ApiView
 from registry_core.api.messages import Answer
 from registry_core.api.openapi import operation
-from registry_core.api.permissions import SIGNED_IN, is_sysadmin
+from registry_core.api.permissions import SIGNED_IN
+from registry_core.distribution.rights import is_sysadmin
 
 TAG: Final = "permissions"
 

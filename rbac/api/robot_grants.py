@@ -8,8 +8,8 @@ from rbac.api.robot_messages import EVERY_PROJECT, PROJECT, SYSTEM, THE_SYSTEM, 
 from rbac.models import RobotPermission
 from rbac.services.robots import RobotGrant
 from registry_core.access import Subject
-from registry_core.api.permissions import is_sysadmin
 from registry_core.content.models import Project
+from registry_core.distribution.rights import is_sysadmin
 from registry_core.errors import InvalidInput, NotAllowed, NotFound
 
 

@@ -34,7 +34,7 @@ from registry_core.api.base import ApiView, created, done, find_project
 from registry_core.api.messages import parse_body
 from registry_core.api.openapi import PAGED, operation
 from registry_core.api.paging import ListRules, listed
-from registry_core.api.permissions import SIGNED_IN, Rule, admit, in_project, in_system, is_sysadmin
+from registry_core.api.permissions import SIGNED_IN, Rule, admit, in_project, in_system
 from registry_core.api.query import (
     Condition,
     Exact,
@@ -48,6 +48,7 @@ from registry_core.api.query import (
     truth_key,
 )
 from registry_core.content.models import Project
+from registry_core.distribution.rights import is_sysadmin
 from registry_core.errors import InvalidInput, NotFound
 
 TAG: Final = "robot"

@@ -33,8 +33,9 @@ from registry_core.api.base import ApiView, created, done
 from registry_core.api.messages import parameters_of, parse_body
 from registry_core.api.openapi import CURSOR, PAGE, PAGE_SIZE, PAGED, operation, query
 from registry_core.api.paging import ListRules, listed
-from registry_core.api.permissions import ANYONE, SIGNED_IN, SYSADMIN, admit, in_system, may_in_system
+from registry_core.api.permissions import ANYONE, SIGNED_IN, SYSADMIN, admit, in_system
 from registry_core.api.query import Fuzzy, number_key, parse_q, text_key, time_key, truth_key
+from registry_core.distribution.rights import may_in_system
 from registry_core.distribution.token import basic_credentials
 from registry_core.errors import InvalidInput, NotAllowed, NotFound
 from registry_core.settings_store.values import current

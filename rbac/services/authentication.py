@@ -22,7 +22,7 @@ from rbac.services.secret_hashes import is_generated_secret, looks_generated
 from rbac.services.throttle import Throttle
 from rbac.services.turns import Turns
 from rbac.services.users import is_possible_username, put_together
-from registry_core.access import REMEMBERED_S, Subject, Unauthenticated
+from registry_core.access import CACHED_S, Subject, Unauthenticated
 
 _REMEMBERED_MAX: Final = 10_000
 _NO_HASH: Final = "0" * 64
@@ -180,7 +180,7 @@ class _Remembered:
 
     def add(self, version: str, secret: str) -> None:
         with self._lock:
-            self._until[self._mark(version, secret)] = time.monotonic() + REMEMBERED_S
+            self._until[self._mark(version, secret)] = time.monotonic() + CACHED_S
             while len(self._until) > _REMEMBERED_MAX:
                 self._until.popitem(last=False)
 

@@ -9,8 +9,6 @@ expects them to be checked.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
-from hashlib import sha256
 from typing import Final
 
 from django.contrib.auth.models import AnonymousUser
@@ -20,15 +18,14 @@ from rest_framework.authentication import BaseAuthentication
 from rest_framework.exceptions import AuthenticationFailed, PermissionDenied
 from rest_framework.request import Request
 
-from registry_core.access import ANONYMOUS, Subject, SubjectKind, authority, ends_at_s, remembered_for_s
-from registry_core.caching.shared import Memory
-from registry_core.distribution.token import BASIC_CHALLENGE, Credentials, basic_credentials
+from registry_core.access import ANONYMOUS, Subject, SubjectKind
+from registry_core.distribution.identity import check_basic, credentials_key, identity_cache
+from registry_core.distribution.token import BASIC_CHALLENGE, basic_credentials
 
 CSRF_HEADER: Final = "X-Harbor-CSRF-Token"
 IN_SESSION: Final = "portolan.session"
 USER: Final = "portolan.user"
 """In the request's environment: the caller's name, for the access log."""
-_known: Memory[Subject] = Memory("callers")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +61,8 @@ class BasicAuthentication(BaseAuthentication):
         header = request.META.get("HTTP_AUTHORIZATION", "")
         if header[:6].lower() != "basic ":
             return None
-        key = sha256(header.encode()).digest()
-        subject = _known.get(key)
-        if subject is None:
-            subject = _checked(basic_credentials(header), key, str(request.META.get("REMOTE_ADDR", "")))
+        identity = identity_cache.get(credentials_key(header))
+        subject = identity.subject if identity else _checked(header, str(request.META.get("REMOTE_ADDR", "")))
         request.META[USER] = subject.name
         return Caller(subject), "basic"
 
@@ -75,22 +70,17 @@ class BasicAuthentication(BaseAuthentication):
         return BASIC_CHALLENGE
 
 
-def is_known(header: str) -> bool:
+def is_cached(header: str) -> bool:
     """Whether the cache has these credentials as checked."""
-    return _known.get(sha256(header.encode()).digest()) is not None
+    return identity_cache.get(credentials_key(header)) is not None
 
 
-def _checked(credentials: Credentials | None, key: bytes, client: str) -> Subject:
+def _checked(header: str, client: str) -> Subject:
+    credentials = basic_credentials(header)
     if credentials is None:
         return ANONYMOUS
-    check = partial(authority().authenticate, username=credentials.username, secret=credentials.secret, client=client)
-    subject = check()
-    # The generation to depend on is known only now: check again under it, which costs no password hash.
-    return _known.fill(key, check, depends_on=[subject.key], ttl_s=_life_s)
-
-
-def _life_s(subject: Subject) -> float:
-    return remembered_for_s(ends_at_s(subject))
+    name, secret = credentials.username, credentials.secret
+    return check_basic(credentials_key(header), username=name, secret=secret, client=client).subject
 
 
 class SessionAuthentication(BaseAuthentication):

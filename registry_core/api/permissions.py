@@ -15,24 +15,20 @@ from rest_framework.exceptions import NotAuthenticated, PermissionDenied
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
-from registry_core.access import NO_PROJECT, Subject, authority, ends_at_s, remembered_for_s
+from registry_core.access import NO_PROJECT, Subject, authority
 from registry_core.api.authentication import subject_of
-from registry_core.caching.shared import Memory
+from registry_core.caching.cache import Cache
 from registry_core.content.models import Project
-from registry_core.content.repositories import CATALOG_KEY, name_key
+from registry_core.content.repositories import name_key, project_key
+from registry_core.distribution.guards import absence_cache
+from registry_core.distribution.rights import is_sysadmin, may_in_system, rights_life_s
 from registry_core.errors import NotFound
 
 if TYPE_CHECKING:
     from registry_core.api.base import ApiView
 
 Permission = tuple[str, str]
-PULLABLE_REMEMBERED_S: Final = 1.0
-"""Lists of projects depend on this: giving a role to a group changes no generation of a project."""
-RIGHTS_REMEMBERED_S: Final = 3600.0
-_held: Memory[frozenset[Permission]] = Memory("project permissions")
-_absent: Memory[frozenset[Permission]] = Memory("absent projects")
-_in_system: Memory[tuple[bool]] = Memory("system permissions")
-_pullable: Memory[tuple[list[int] | None]] = Memory("pullable projects")
+_permission_cache: Cache[frozenset[Permission]] = Cache("project permissions", share=1 / 16)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,48 +101,18 @@ def permissions_in(subject: Subject, project: Project | None, *, named: str = ""
     same way: the time does not reveal which projects exist.
     """
     if project is None:
-        place, key, memory = (subject.key, f"name:{named}"), name_key(named), _absent
+        cache, key, generation = absence_cache, (subject.key, f"name:{named}"), name_key(named)
     else:
-        place, key, memory = (subject.key, str(project.pk)), f"project:{project.pk}", _held
-    return memory.recall(
-        place,
+        cache, key, generation = _permission_cache, (subject.key, str(project.pk)), project_key(project.pk)
+    return cache.read_through(
+        key,
         lambda: authority().project_permissions(subject=subject, project_id=project.pk if project else NO_PROJECT),
-        depends_on=[subject.key, key],
+        depends_on=[subject.key, generation],
         size_bytes=lambda held: permissions_bytes(held) + 4 * len(named),
-        ttl_s=lambda _: _life_s(subject),
+        ttl_s=lambda _: rights_life_s(subject),
     )
 
 
 def permissions_bytes(held: frozenset[Permission]) -> int:
     """The size of a set of permissions with its key; the permissions in it are shared by all sets."""
     return sys.getsizeof(held) + 256
-
-
-def may_in_system(subject: Subject, resource: str, action: str) -> bool:
-    """Whether the subject may do `action` on a `resource` of the system now."""
-    return _in_system.recall(
-        (subject.key, resource, action),
-        lambda: (authority().has_system_permission(subject=subject, resource=resource, action=action),),
-        depends_on=[subject.key],
-        ttl_s=lambda _: _life_s(subject),
-    )[0]
-
-
-def pullable_projects(subject: Subject) -> list[int] | None:
-    """Ids of the living projects that the subject may pull from now, in order; None: all of them."""
-    return _pullable.recall(
-        (subject.key,),
-        lambda: (authority().pullable_projects(subject),),
-        depends_on=[subject.key, CATALOG_KEY],
-        size_bytes=lambda found: 256 + 40 * len(found[0] or ()),
-        ttl_s=lambda _: _life_s(subject, at_most_s=PULLABLE_REMEMBERED_S),
-    )[0]
-
-
-def is_sysadmin(subject: Subject) -> bool:
-    """Whether the subject is system administrator."""
-    return _in_system.recall((subject.key,), lambda: (authority().is_sysadmin(subject),), depends_on=[subject.key])[0]
-
-
-def _life_s(subject: Subject, *, at_most_s: float = RIGHTS_REMEMBERED_S) -> float:
-    return remembered_for_s(ends_at_s(subject), at_most_s=at_most_s)

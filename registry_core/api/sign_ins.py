@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from registry_core.api.authentication import USER, is_known
+from registry_core.api.authentication import USER, is_cached
 from registry_core.http.messages import Request
 
 __all__ = ["USER", "may_hash"]
@@ -18,7 +18,7 @@ _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 def may_hash(request: Request) -> bool:
     """Whether answering may need a slow hash: the request has a password that is not cached, or sets one."""
     credentials = request.headers.get("authorization", "")
-    if credentials and not is_known(credentials):
+    if credentials and not is_cached(credentials):
         return True
     return request.method not in _SAFE and _takes_secrets(request.path)
 

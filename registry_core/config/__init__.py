@@ -236,6 +236,13 @@ class Config(BaseModel):
         description="Memory of one worker for request bodies that are read whole (manifests, API requests, short "
         "uploads), in bytes; one client may take half of it, and less the more others take.",
     )
+    cache_bytes: int = Field(
+        default=128 * 1024 * 1024,
+        ge=16 * 1024 * 1024,
+        le=1 << 40,
+        description="Memory of one process for its caches, in bytes. They fill while it serves; what was used longest "
+        "ago goes first.",
+    )
     sandboxes_at_once: int = Field(
         default=2,
         ge=1,

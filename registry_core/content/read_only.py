@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 from registry_core.content.errors import Refused
-from registry_core.settings_store.values import current, known
+from registry_core.settings_store.values import acurrent, current
 
 MESSAGE: Final = "the registry is read-only at the moment: existing content can be pulled, but nothing can be changed"
 
@@ -21,5 +21,5 @@ def check_writable() -> None:
 
 async def admit_writing() -> None:
     """As `check_writable`, for the event loop."""
-    if (await known()).truth("read_only"):
+    if (await acurrent()).truth("read_only"):
         raise Refused(MESSAGE)

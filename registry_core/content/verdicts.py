@@ -11,14 +11,13 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Final
 
-from registry_core.caching.generation_cache import Basis, Seen
-from registry_core.caching.shared import Memory
+from registry_core.caching.cache import Basis, Cache, Seen
 from registry_core.content.errors import Refused
 from registry_core.content.policies import Policy, policies, refused
 from registry_core.content.policy_contexts import Moment, PullContext
 
 VERDICT_BYTES: Final = 1024
-_verdicts: Memory[Verdict] = Memory("verdicts")
+_verdict_cache: Cache[Verdict] = Cache("verdicts", share=1 / 8)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,16 +41,16 @@ class Question:
 
     def cached(self) -> Verdict | None:
         """The cached verdict, if it is still valid."""
-        return _verdicts.get(self.key)
+        return _verdict_cache.get(self.key)
 
     def seen(self) -> Seen:
         """The current generations that the verdict depends on."""
-        return _verdicts.begin(self.policy.depends_on(self.context))
+        return _verdict_cache.begin(self.policy.depends_on(self.context))
 
     def answer(self) -> Verdict:
         """Ask the policy, and cache its decision."""
         policy, context = self.policy, self.context
-        return _verdicts.fill(
+        return _verdict_cache.refresh(
             self.key,
             self._check,
             depends_on=policy.depends_on(context),
@@ -63,7 +62,7 @@ class Question:
         """What an answer that the verdict allowed depends on; None if it cannot be cached for all equal requests."""
         if self.policy.looks_at_client:
             return None
-        return _verdicts.basis(self.key, lambda cached: cached == verdict)
+        return _verdict_cache.basis(self.key, lambda cached: cached == verdict)
 
     def enforce(self, verdict: Verdict) -> None:
         """Raises Refused if the verdict is a refusal."""

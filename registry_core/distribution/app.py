@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from registry_core.config import get_config
-from registry_core.distribution import known_answers
+from registry_core.distribution import cached_answers
 from registry_core.distribution.errors import OciError, respond, unforeseen
 from registry_core.distribution.router import MethodNotAllowed, NotFound, find
 from registry_core.distribution.services import Services
@@ -22,10 +22,10 @@ async def answer(request: Request, services: Services) -> Response:
 
 async def _handle(request: Request, services: Services) -> Response:
     _refuse_during_outage(services)
-    known = known_answers.recall(request.method, request.path, request.headers, services)
-    if known is not None:
-        request.action, request.repository, request.user = known.action, known.repository, known.user
-        return Response(known.status, [*known.headers], known.content, known.file)
+    cached = cached_answers.get(request.method, request.path, request.headers, services)
+    if cached is not None:
+        request.action, request.repository, request.user = cached.action, cached.repository, cached.user
+        return Response(cached.status, [*cached.headers], cached.content, cached.file)
     try:
         match = find(request.method, request.path)
     except NotFound:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import structlog
 
-from registry_core.caching.generation_cache import Basis
+from registry_core.caching.cache import Basis, Cache
 from registry_core.config import get_config
 from registry_core.content.blobs import BlobRef, delete_blob
 from registry_core.content.errors import BlobUnknown
@@ -17,7 +17,7 @@ from registry_core.content.policies import Missing, policies
 from registry_core.content.policy_contexts import blob_content
 from registry_core.content.repositories import RepositoryRef
 from registry_core.digests import Digest
-from registry_core.distribution import known_answers
+from registry_core.distribution import cached_answers
 from registry_core.distribution.guards import deletable, existing, readable_project
 from registry_core.distribution.identity import Identity
 from registry_core.distribution.manifests import is_known_to_client
@@ -31,8 +31,11 @@ from registry_core.storage.filesystem import FilesystemStore
 from registry_core.storage.interface import ObjectMissing, ObjectStore, SignedUrl, StorageError
 from registry_core.storage.stores import store_named
 
-REMEMBERED_PART = 0.25
-_REMEMBERED = frozenset({200, 307})
+URL_CACHED_PART = 0.25
+"""The part of its life for which a signed URL is cached."""
+_CACHED = frozenset({200, 307})
+_blob_cache: Cache[BlobRef] = Cache("blobs", share=1 / 8)
+_url_cache: Cache[SignedUrl] = Cache("signed urls", share=1 / 16)
 _log = structlog.get_logger(__name__)
 
 
@@ -53,13 +56,13 @@ async def get(request: Request, services: Services, name: str, digest_text: str)
     if is_known_to_client(request, digest):
         return Response(304, headers[:2])
     try:
-        response = await _answer(request, services, blob, headers)
+        response = await _answer(request, blob, headers)
     except ObjectMissing as error:
         raise _lost(request, blob, error) from error
-    if response.relay is None and response.status in _REMEMBERED:
-        is_it = services.blobs.basis((repository.id, digest), lambda known: known is blob)
-        bases = [is_it, *verdicts, *_standing_on_its_url(services, blob, response)]
-        known_answers.remember(request, services, response, identity=identity, repository=repository, bases=bases)
+    if response.relay is None and response.status in _CACHED:
+        is_it = _blob_cache.basis((repository.id, digest), lambda cached: cached is blob)
+        bases = [is_it, *verdicts, *_basis_of_url(blob, response)]
+        cached_answers.put(request, response, identity=identity, repository=repository, bases=bases)
     return response
 
 
@@ -87,9 +90,10 @@ async def _load(
 
 async def _find(services: Services, repository: RepositoryRef, digest: Digest) -> BlobRef | None:
     key = (repository.id, digest)
-    blob = services.blobs.get(key)
+    blob = _blob_cache.get(key)
     if blob is None:
-        seen = services.blobs.begin([repository.key])
+        # Whether to cache it, the row says beside the blob: so not by `aread_through`.
+        seen = _blob_cache.begin([repository.key])
         found = await services.reads.blob(repository.id, digest)
         if found is None:
             return None
@@ -97,7 +101,7 @@ async def _find(services: Services, repository: RepositoryRef, digest: Digest) -
         if is_aging:
             await services.reads.extend_grace(repository.id, blob.id)
         else:
-            services.blobs.put(key, blob, seen=seen, ttl_s=1500)
+            _blob_cache.put(key, blob, seen=seen, ttl_s=1500)
     return blob
 
 
@@ -117,10 +121,10 @@ def _lost(request: Request, blob: BlobRef, error: ObjectMissing) -> BlobUnknown:
     )
 
 
-async def _answer(request: Request, services: Services, blob: BlobRef, headers: list[Header]) -> Response:
+async def _answer(request: Request, blob: BlobRef, headers: list[Header]) -> Response:
     """The response for a blob whose object exists. HEAD checks the object as GET does. Raises ObjectMissing."""
     size, store = blob.size_bytes, store_named(blob.store)
-    where = await _locate(services, store, blob)
+    where = await _locate(store, blob)
     if request.method == "HEAD":
         file = FilePart(where, 0, size) if isinstance(where, Path) else None
         return Response(200, [*headers, ("content-length", str(size))], file=file)
@@ -159,15 +163,15 @@ async def _parts(store: ObjectStore, blob: BlobRef, ranges: list[Range], headers
     return Response(206, [*headers[:3], *of_parts], relay=Relay(chunks, relay.length_bytes))
 
 
-def _standing_on_its_url(services: Services, blob: BlobRef, response: Response) -> list[Basis | None]:
+def _basis_of_url(blob: BlobRef, response: Response) -> list[Basis | None]:
     """Until when a response without a file may be cached: until its redirect URL expires (for HEAD, the URL of the
     corresponding GET). Relayed responses have no URL and are not cached."""
     if response.file is not None:
         return []
     is_redirect = response.status == 307
     return [
-        services.signed_urls.basis(
-            blob.storage_key, lambda known: not is_redirect or ("location", known.url) in response.headers
+        _url_cache.basis(
+            blob.storage_key, lambda signed: not is_redirect or ("location", signed.url) in response.headers
         )
     ]
 
@@ -177,7 +181,7 @@ def _begun(chunks: Iterator[bytes]) -> Iterator[bytes]:
     return chain([next(chunks, b"")], chunks)
 
 
-async def _locate(services: Services, store: ObjectStore, blob: BlobRef) -> Path | SignedUrl | None:
+async def _locate(store: ObjectStore, blob: BlobRef) -> Path | SignedUrl | None:
     """The URL at which a client can read an object directly; None if it is to be relayed. Raises ObjectMissing.
 
     Access was checked before. A signed URL is reused for a part of its life, because checking the object and signing
@@ -185,13 +189,13 @@ async def _locate(services: Services, store: ObjectStore, blob: BlobRef) -> Path
     """
     if store.name == FilesystemStore.name:
         return _file(store, blob)
-    known = services.signed_urls.get(blob.storage_key)
-    if known is not None:
-        return known
+    signed = _url_cache.get(blob.storage_key)
+    if signed is not None:
+        return signed
     where = await threads.run_store(_found, store, blob)
-    if isinstance(where, SignedUrl):
-        ttl_s = get_config().s3_redirect_ttl_s * REMEMBERED_PART
-        services.signed_urls.put(blob.storage_key, where, seen=(), size_bytes=512 + len(where.url), ttl_s=ttl_s)
+    if isinstance(where, SignedUrl):  # and not None, which is no URL: so not by `aread_through`
+        ttl_s = get_config().s3_redirect_ttl_s * URL_CACHED_PART
+        _url_cache.put(blob.storage_key, where, seen=(), size_bytes=512 + len(where.url), ttl_s=ttl_s)
     return where
 
 

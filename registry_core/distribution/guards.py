@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from typing import Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 from registry_core.access import (
     NO_ACTIONS,
@@ -19,10 +19,10 @@ from registry_core.access import (
     Subject,
     Unauthenticated,
     authority,
+    cacheable_for_s,
     ends_at_s,
-    remembered_for_s,
 )
-from registry_core.caching.generation_cache import GenerationCache
+from registry_core.caching.cache import LIFE_S, NOT_CACHED, Cache
 from registry_core.content.errors import RepositoryUnknown, UploadUnknown
 from registry_core.content.policies import Missing, policies
 from registry_core.content.read_only import admit_writing
@@ -38,8 +38,16 @@ from registry_core.http.cross_site import FOREIGN, is_foreign
 from registry_core.http.messages import Request
 from registry_core.names import RepositoryName
 
-ACTIONS_REMEMBERED_S: Final = 3600.0
+ACTIONS_CACHED_S: Final = 3600.0
 NOWHERE: Final = Located(None, None, None)
+name_cache: Cache[Located] = Cache("names", share=1 / 8)
+"""What the full names of repositories refer to."""
+project_cache: Cache[ProjectRef] = Cache("projects by name", share=1 / 32)
+action_cache: Cache[frozenset[str]] = Cache("actions", share=1 / 8)
+"""By kind and id of the subject, and project."""
+absence_cache: Cache[frozenset[Any]] = Cache("absences", share=1 / 32)
+"""The names under which there is no project, and what somebody may do there, which is nothing. Apart from the existing
+ones, which nobody shall push out by asking for names that it makes up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +82,9 @@ class Target:
 
 
 class _Place(NamedTuple):
-    """Where the cache has a subject's actions in a project, and the generation that they depend on."""
+    """Where the actions of a subject in a project are cached, and which generation they depend on."""
 
-    cache: GenerationCache[frozenset[str]]
+    cache: Cache[frozenset[str]]
     key: tuple[int, int, int | str]
     generation: str
     project_id: int
@@ -153,25 +161,29 @@ async def locate(services: Services, name: RepositoryName, project: ProjectRef |
 
     Empty if the name belongs to another project by now: the permissions are not for that one.
     """
-    known = services.names.get(str(name))
-    if known is None:
+    located = name_cache.get(str(name))  # most names are cached: without the dictionaries of `locate_all`
+    if located is None:
         return (await locate_all(services, {name: project}))[name]
-    return known if _is_in(known, project) else NOWHERE
+    return located if _is_in(located, project) else NOWHERE
 
 
 async def locate_all(
     services: Services, projects: Mapping[RepositoryName, ProjectRef | None]
 ) -> dict[RepositoryName, Located]:
-    """The same for several names, each with its project; one statement for all that are not cached."""
-    found = {name: known for name in projects if (known := services.names.get(str(name))) is not None}
-    missing = [name for name in projects if name not in found]
-    if missing:
-        seen = {name: services.names.begin([name_key(str(name)), name_key(name.project)]) for name in missing}
-        for name, located in (await services.reads.locate_all(missing)).items():
-            found[name] = located
-            if located.repository is not None:
-                services.names.put(str(name), located, seen=seen[name])
-    return {name: found[name] if _is_in(found[name], project) else NOWHERE for name, project in projects.items()}
+    """The same for several names, each with its project; all that are not cached, by one statement."""
+    names = {str(name): name for name in projects}
+
+    async def read(missing: list[str]) -> dict[str, Located]:
+        found = await services.reads.locate_all([names[text] for text in missing])
+        return {str(name): located for name, located in found.items()}
+
+    found = await name_cache.aread_each(
+        names,
+        read,
+        depends_on=lambda text: [name_key(text), name_key(names[text].project)],
+        ttl_s=lambda located: LIFE_S if located.repository is not None else NOT_CACHED,
+    )
+    return {name: found[text] if _is_in(found[text], projects[name]) else NOWHERE for text, name in names.items()}
 
 
 def _is_in(located: Located, project: ProjectRef | None) -> bool:
@@ -184,18 +196,18 @@ async def standing_in(services: Services, identity: Identity, project: str) -> S
     The look-ups and the caching are the same whether the project does not exist or the subject has no permission in it.
     Nothing below the project is looked up for subjects without permission: the response time reveals no names.
     """
-    known = services.projects.get(project)
-    place = _place(services, identity.subject, project, known)
+    found = project_cache.get(project)  # as in `locate`
+    place = _place(identity.subject, project, found)
     actions = place.cache.get(place.key)
     if actions is None:
         return (await standings_in(services, identity, [project]))[project]
-    return Standing(known, actions)
+    return Standing(found, actions)
 
 
 async def standings_in(services: Services, identity: Identity, projects: Collection[str]) -> dict[str, Standing]:
     """The same for several projects by name; for all that are not cached, as many statements as for one."""
     found = await _projects_named(services, projects)
-    held = await _actions(services, identity, found)
+    held = await _actions(identity, found)
     return {name: Standing(project, held[name]) for name, project in found.items()}
 
 
@@ -205,34 +217,35 @@ async def is_pushing(services: Services, identity: Identity, repository: Reposit
     if identity.claims is not None and not identity.claims.grants_push(str(repository.name)):
         return False
     project = repository.project
-    return PUSH in (await _actions(services, identity, {project.name: project}))[project.name]
+    return PUSH in (await _actions(identity, {project.name: project}))[project.name]
 
 
 async def _projects_named(services: Services, names: Collection[str]) -> dict[str, ProjectRef | None]:
-    """The living projects with these names, from the cache while that is valid; nonexistence is cached too."""
-    found: dict[str, ProjectRef | None] = {name: services.projects.get(name) for name in names}
-    missing = [name for name, project in found.items() if project is None and services.absences.get(name) is None]
+    """The existing project of each name, or None."""
+    found: dict[str, ProjectRef | None] = {name: project_cache.get(name) for name in names}
+    missing = [name for name, project in found.items() if project is None and absence_cache.get(name) is None]
     if not missing:
         return found
-    seen = {name: services.projects.begin([name_key(name)]) for name in missing}
+    # Which of two caches a name belongs to is known only after the one statement for all.
+    seen = {name: project_cache.begin([name_key(name)]) for name in missing}
     for name, project in (await services.reads.projects(missing)).items():
         found[name] = project
         if project is not None:
-            services.projects.put(name, project, seen=seen[name])
-        else:  # in a separate cache: made-up names must not displace existing ones
-            services.absences.put(name, NO_ACTIONS, seen=seen[name])
+            project_cache.put(name, project, seen=seen[name])
+        else:
+            # In a cache of its own: made-up names must not displace existing ones.
+            absence_cache.put(name, NO_ACTIONS, seen=seen[name])
     return found
 
 
-async def _actions(
-    services: Services, identity: Identity, projects: Mapping[str, ProjectRef | None]
-) -> dict[str, frozenset[str]]:
+async def _actions(identity: Identity, projects: Mapping[str, ProjectRef | None]) -> dict[str, frozenset[str]]:
     """The subject's actions in each of the projects now, by its name."""
     subject = identity.subject
-    places = {name: _place(services, subject, name, project) for name, project in projects.items()}
-    found = {name: known for name, place in places.items() if (known := place.cache.get(place.key)) is not None}
+    places = {name: _place(subject, name, project) for name, project in projects.items()}
+    found = {name: actions for name, place in places.items() if (actions := place.cache.get(place.key)) is not None}
     missing = {name: place for name, place in places.items() if name not in found}
     if missing:
+        # One look-up for projects that exist and that do not, so that both take the same time; in two caches.
         seen = {name: place.cache.begin([subject.key, place.generation]) for name, place in missing.items()}
         allowed, life_s = await threads.run(_rights, subject, {place.project_id for place in missing.values()})
         for name, place in missing.items():
@@ -241,16 +254,16 @@ async def _actions(
     return found
 
 
-def _place(services: Services, subject: Subject, name: str, project: ProjectRef | None) -> _Place:
+def _place(subject: Subject, name: str, project: ProjectRef | None) -> _Place:
     if project is None:
-        return _Place(services.absences, (subject.kind, subject.id, name), name_key(name), NO_PROJECT)
-    return _Place(services.actions, (subject.kind, subject.id, project.id), project_key(project.id), project.id)
+        return _Place(absence_cache, (subject.kind, subject.id, name), name_key(name), NO_PROJECT)
+    return _Place(action_cache, (subject.kind, subject.id, project.id), project_key(project.id), project.id)
 
 
 def _rights(subject: Subject, project_ids: Collection[int]) -> tuple[dict[int, frozenset[str]], float]:
     """The actions by project, and for how many seconds they may be cached."""
     allowed = authority().actions_by_project(subject=subject, project_ids=project_ids)
-    return allowed, remembered_for_s(ends_at_s(subject), at_most_s=ACTIONS_REMEMBERED_S)
+    return allowed, cacheable_for_s(ends_at_s(subject), at_most_s=ACTIONS_CACHED_S)
 
 
 async def _admitted(request: Request, services: Services, name: str, action: str) -> tuple[Identity, Located]:

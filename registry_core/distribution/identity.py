@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from registry_core.access import ANONYMOUS, Subject, Unauthenticated, authority, ends_at_s, remembered_for_s
+from registry_core.access import ANONYMOUS, Subject, Unauthenticated, authority, cacheable_for_s, ends_at_s
+from registry_core.caching.cache import Cache
 from registry_core.http import callers, threads
 from registry_core.http.messages import Request
 from registry_core.tokens.jwt import Claims, TokenError, verify
@@ -61,10 +62,13 @@ class Holder:
 
 
 _NOBODY = Identity(ANONYMOUS, None, 0)
+identity_cache: Cache[Identity] = Cache("identities", share=1 / 8)
+"""By `credentials_key`; also of those who call the REST API by Basic."""
+holder_cache: Cache[Holder] = Cache("holders", share=1 / 32)
 
 
 def credentials_key(header: str) -> bytes:
-    """The cache key of an identity: never the credentials themselves. Empty without an `Authorization`."""
+    """The key of an identity in the cache: never the credentials themselves. Empty without an `Authorization`."""
     return sha256(header.encode()).digest() if header else b""
 
 
@@ -74,7 +78,7 @@ async def identify(request: Request, services: Services) -> Identity:
     if not header:
         return _NOBODY
     key = credentials_key(header)
-    identity = services.identities.get(key)
+    identity = identity_cache.get(key)
     if identity is None:
         identity = await _verify(header, key, request, services)
     request.user = identity.subject.name
@@ -87,10 +91,11 @@ async def _verify(header: str, key: bytes, request: Request, services: Services)
     if scheme.lower() == "bearer":
         return await _bearer(credentials.strip(), key, services)
     if scheme.lower() == "basic":
-        sign_in = partial(_basic, credentials.strip(), key, request.address, services)
-        # The generations that this reads are known only afterwards: all of them may matter.
+        username, secret = _name_and_secret(credentials.strip())
+        check = partial(check_basic, key, username=username, secret=secret, client=request.address)
+        # The generation that it depends on is known only afterwards: any of them may matter.
         seen = services.generations.total()
-        return await services.signing_in.do((key, request.address), sign_in, seen=seen)
+        return await services.signing_in.do((key, request.address), partial(threads.run_sign_in, check), seen=seen)
     raise Unauthenticated("the Authorization header is neither Basic nor Bearer")
 
 
@@ -99,33 +104,32 @@ async def _bearer(token: str, key: bytes, services: Services) -> Identity:
         claims = verify(token)
     except TokenError as error:
         raise Unauthenticated(str(error)) from None
-    seen = services.identities.begin([claims.subject.key])
+    # For how long the identity is good, only the holder says, who is not a part of it: so not by `aread_through`.
+    seen = identity_cache.begin([claims.subject.key])
     holder = await _holder(claims.subject, services)
     if holder.credential_version != claims.cv:
         raise Unauthenticated("the token was revoked")
     identity = Identity(holder.subject, claims, claims.cv)
-    left_s = remembered_for_s(holder.expires_at_s, at_most_s=claims.exp - time.time())
+    left_s = cacheable_for_s(holder.expires_at_s, at_most_s=claims.exp - time.time())
     size_bytes = 1024 + 4 * len(token) + sum(GRANT_BYTES + len(grant.name) for grant in claims.access)
-    services.identities.put(key, identity, seen=seen, size_bytes=size_bytes, ttl_s=left_s)
+    identity_cache.put(key, identity, seen=seen, size_bytes=size_bytes, ttl_s=left_s)
     return identity
 
 
 async def _holder(claimed: Subject, services: Services) -> Holder:
     """The account behind a token, as currently stored, cached because clients fetch a new token for each repository.
     Raises Unauthenticated."""
-    known = services.holders.get(claimed.key)
-    if known is not None:
-        return known
-    seen = services.holders.begin([claimed.key])
-    return await services.finding_holders.do(claimed, partial(_find_holder, claimed, services), seen=seen)
+    holder = holder_cache.get(claimed.key)
+    if holder is not None:
+        return holder
+    seen = holder_cache.begin([claimed.key])
+    return await services.finding_holders.do(claimed, partial(_find_holder, claimed), seen=seen)
 
 
-async def _find_holder(claimed: Subject, services: Services) -> Holder:
-    seen = services.holders.begin([claimed.key])
-    holder = await threads.run(_living, claimed)
-    ttl_s = remembered_for_s(holder.expires_at_s)
-    services.holders.put(claimed.key, holder, seen=seen, size_bytes=512, ttl_s=ttl_s)
-    return holder
+async def _find_holder(claimed: Subject) -> Holder:
+    return await holder_cache.aread_through(
+        claimed.key, partial(threads.run, _living, claimed), depends_on=[claimed.key], ttl_s=_life_s
+    )
 
 
 def _living(claimed: Subject) -> Holder:
@@ -134,29 +138,38 @@ def _living(claimed: Subject) -> Holder:
     subject = authority().subject(kind=claimed.kind, id=claimed.id)
     if subject is None:
         raise Unauthenticated("the token was revoked")
-    return _as_he_is(subject)
+    return _holder_of(subject)
 
 
-def _as_he_is(subject: Subject) -> Holder:
+def _holder_of(subject: Subject) -> Holder:
     return Holder(subject, authority().credential_version(subject), ends_at_s(subject))
 
 
-async def _basic(credentials: str, key: bytes, client: str, services: Services) -> Identity:
+def _life_s(holder: Holder) -> float:
+    return cacheable_for_s(holder.expires_at_s)
+
+
+def _name_and_secret(credentials: str) -> tuple[str, str]:
     try:
         username, colon, secret = base64.b64decode(credentials, validate=True).decode().partition(":")
     except (binascii.Error, UnicodeDecodeError):
         raise Unauthenticated("the Basic credentials are not base64 of name:password") from None
     if not colon or "\0" in username + secret:
         raise Unauthenticated("the Basic credentials are not base64 of name:password")
+    return username, secret
+
+
+def check_basic(key: bytes, *, username: str, secret: str, client: str) -> Identity:
+    """The identity behind Basic credentials, cached under `key` (`credentials_key`). May take a password hash. Raises
+    Unauthenticated or TooManyAttempts."""
     check = partial(authority().authenticate, username=username, secret=secret, client=client)
-    subject = await threads.run_sign_in(check)
-    # The generation to depend on is known only now. The second check runs under it and decides what is cached below: a
-    # secret that was changed in between is refused here. It costs no password hash.
-    seen = services.identities.begin([subject.key])
-    holder = await threads.run(lambda: _as_he_is(check()))
+    subject = check()
+    # The generation to depend on is known only now. Checked again under it, what is cached below is what holds: a
+    # secret that was changed in between is refused here. The second check costs no password hash.
+    seen = identity_cache.begin([subject.key])
+    holder = _holder_of(check())
     identity = Identity(holder.subject, None, holder.credential_version)
-    ttl_s = remembered_for_s(holder.expires_at_s)
-    services.identities.put(key, identity, seen=seen, size_bytes=512, ttl_s=ttl_s)
-    # The client's next request will carry the token it has just obtained.
-    services.holders.put(subject.key, holder, seen=seen, size_bytes=512, ttl_s=ttl_s)
+    identity_cache.put(key, identity, seen=seen, ttl_s=_life_s(holder))
+    # The client's next request will carry the token that it has just obtained.
+    holder_cache.put(subject.key, holder, seen=seen, ttl_s=_life_s(holder))
     return identity

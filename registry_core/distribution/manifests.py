@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from functools import partial
 
 from registry_core.access import Cause
+from registry_core.caching.cache import Cache
 from registry_core.config import get_config
 from registry_core.content.errors import ManifestInvalid, ManifestTooLarge, ManifestUnknown
 from registry_core.content.manifests import PutResult, ask_before_first, delete_manifest, put_manifest
@@ -18,7 +19,7 @@ from registry_core.content.policy_contexts import Content
 from registry_core.content.repositories import RepositoryRef
 from registry_core.content.tags import delete_tag
 from registry_core.digests import Digest
-from registry_core.distribution import known_answers
+from registry_core.distribution import cached_answers
 from registry_core.distribution.errors import OciError
 from registry_core.distribution.guards import deletable, existing, is_pushing, readable_project, writable
 from registry_core.distribution.identity import Identity
@@ -33,6 +34,7 @@ from registry_core.names import InvalidName, is_tag, parse_reference
 MAX_TAGS = 100
 PARSED_AT_ONCE_BYTES = 8 << 10
 LOOK_FOR_S = 1.0
+_manifest_cache: Cache[StoredManifest] = Cache("manifests", share=1 / 2)
 
 
 async def get(request: Request, services: Services, name: str, reference: str) -> Response:
@@ -64,10 +66,8 @@ async def get(request: Request, services: Services, name: str, reference: str) -
     response = Response(200, headers, manifest.content)
     if is_asked_before_push:
         return response  # the blobs are checked each time
-    is_it = services.manifests.basis((repository.id, wanted), lambda known: known is manifest)
-    known_answers.remember(
-        request, services, response, identity=identity, repository=repository, bases=[is_it, *verdicts], pull=pull
-    )
+    is_it = _manifest_cache.basis((repository.id, wanted), lambda cached: cached is manifest)
+    cached_answers.put(request, response, identity=identity, repository=repository, bases=[is_it, *verdicts], pull=pull)
     return response
 
 
@@ -126,25 +126,30 @@ async def _load(
     request: Request, services: Services, identity: Identity, repository: RepositoryRef, wanted: str | Digest
 ) -> StoredManifest:
     """The manifest, possibly fetched by a provider of the project. Raises ManifestUnknown."""
-    manifest = await _find(services, repository, wanted)
-    if manifest is None and policies.providers(repository.project):
+    try:
+        return await _find(services, repository, wanted)
+    except ManifestUnknown:
+        if not policies.providers(repository.project):
+            raise
         cause, project = cause_of(request, identity), repository.project
-        if await is_supplied(services, Missing(cause, project, repository.name, repository, "manifest", wanted)):
-            manifest = await _find(services, repository, wanted)
-    if manifest is None:
-        raise ManifestUnknown(f"{repository.name} has no manifest {wanted}", {"reference": str(wanted)})
-    return manifest
+        if not await is_supplied(services, Missing(cause, project, repository.name, repository, "manifest", wanted)):
+            raise
+    return await _find(services, repository, wanted)
 
 
-async def _find(services: Services, repository: RepositoryRef, wanted: str | Digest) -> StoredManifest | None:
-    key = (repository.id, wanted)
-    manifest = services.manifests.get(key)
-    if manifest is None:
-        seen = services.manifests.begin([repository.key])
+async def _find(services: Services, repository: RepositoryRef, wanted: str | Digest) -> StoredManifest:
+    async def read() -> StoredManifest:
         manifest = await services.reads.manifest(repository.id, wanted)
-        if manifest is not None:
-            services.manifests.put(key, manifest, seen=seen, size_bytes=512 + len(manifest.content))
-    return manifest
+        if manifest is None:
+            raise ManifestUnknown(f"{repository.name} has no manifest {wanted}", {"reference": str(wanted)})
+        return manifest
+
+    return await _manifest_cache.aread_through(
+        (repository.id, wanted),
+        read,
+        depends_on=[repository.key],
+        size_bytes=lambda manifest: 512 + len(manifest.content),
+    )
 
 
 async def _refuse_incomplete(services: Services, repository: RepositoryRef, manifest: StoredManifest) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from registry_core.access import CLIENT, Cause
-from registry_core.caching.generation_cache import Basis
+from registry_core.caching.cache import Basis
 from registry_core.content.policies import Missing, Provider, policies
 from registry_core.content.policy_contexts import Content, PullContext
 from registry_core.content.repositories import RepositoryRef

@@ -19,7 +19,7 @@ from registry_core.events.bell import ring
 from registry_core.events.kinds import kind_of
 from registry_core.events.outbox import as_json
 from registry_core.machine.state import machine_id
-from registry_core.settings_store.values import Settings, known
+from registry_core.settings_store.values import Settings, acurrent
 
 FLUSH_S = 5.0
 _KIND_BITS = 2
@@ -74,7 +74,7 @@ class PullCounter:
         if not pulls:
             return
         try:
-            await self._write(pulls, await known())
+            await self._write(pulls, await acurrent())
         except Exception as error:
             self._pulls.update(pulls)
             _log.warning("pull counts are kept for later", reason=str(error))

@@ -106,13 +106,6 @@ class UsedBlob:
 
 
 @dataclass(frozen=True, slots=True)
-class Reach:
-    """The projects whose repositories a subject may list; None: all of them."""
-
-    projects: list[int] | None
-
-
-@dataclass(frozen=True, slots=True)
 class Referrer:
     """A referrer of the requested artifact."""
 

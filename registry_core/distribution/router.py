@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from registry_core.caches import remembered
+from registry_core.caches import cached
 from registry_core.distribution import blobs, catalog, manifests, referrers, tags, uploads
 from registry_core.distribution.services import Services
 from registry_core.http.messages import Request, Response
@@ -84,7 +84,7 @@ ROUTES: Final = (
 )
 
 
-@remembered("routes", entry_bytes=2048, longest=512)
+@cached("routes", share=1 / 32, entry_bytes=2048, longest=512)
 def find(method: str, path: str) -> Match:
     """The handler for a request. Raises NotFound or MethodNotAllowed."""
     for route in ROUTES:

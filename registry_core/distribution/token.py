@@ -39,7 +39,7 @@ from registry_core.distribution.services import Services
 from registry_core.http.cross_site import FOREIGN, is_foreign, is_from_browser
 from registry_core.http.messages import BodyTooLarge, Header, Request, Response, json_response
 from registry_core.http.threads import run_sign_in
-from registry_core.settings_store.values import current, known
+from registry_core.settings_store.values import acurrent, current
 from registry_core.storage.outages import outage_of
 from registry_core.tokens.jwt import AUDIENCE, Grant, TokenTooLarge, mint
 from registry_core.tokens.scopes import Scope, parse_scopes
@@ -97,7 +97,7 @@ async def service_token(request: Request, services: Services | None = None) -> R
         ):
             return _error(403, "DENIED", FOREIGN)
         if services is not None and _is_usual(asked, request):
-            answer, subject = await _issue_from_memory(asked, request, services)
+            answer, subject = await _issue_by_caches(asked, request, services)
         else:
             answer, subject = await run_sign_in(issue, asked)
     except Unauthenticated as error:
@@ -142,27 +142,27 @@ def _is_usual(asked: TokenRequest, request: Request) -> bool:
     return is_simple and is_understood and all(scope.type == "repository" for scope in asked.scopes)
 
 
-async def _issue_from_memory(asked: TokenRequest, request: Request, services: Services) -> tuple[TokenAnswer, Subject]:
+async def _issue_by_caches(asked: TokenRequest, request: Request, services: Services) -> tuple[TokenAnswer, Subject]:
     identity = await identify(request, services)
     subject, version = identity.subject, identity.credential_version
     if (subject.is_anonymous and not asked.scopes) or version < 0:
         raise Unauthenticated("sign in, or name a scope" if version >= 0 else _WRONG)
-    ttl_s = (await known()).token_ttl_s
-    grants = await _grants_from_memory(identity, asked.scopes, services)
+    ttl_s = (await acurrent()).token_ttl_s
+    grants = await _grants_by_caches(identity, asked.scopes, services)
     token = mint(subject=subject, grants=grants, ttl_s=ttl_s, credential_version=version)
     return TokenAnswer(token, token, ttl_s, _now()), subject
 
 
-async def _grants_from_memory(identity: Identity, scopes: Sequence[Scope], services: Services) -> list[Grant]:
+async def _grants_by_caches(identity: Identity, scopes: Sequence[Scope], services: Services) -> list[Grant]:
     names = names_in(scopes)
     standings = await standings_in(services, identity, {name.project for name in names.values()})
-    projects = {name: known.project for name in names.values() if (known := standings[name.project]).actions}
+    projects = {name: standing.project for name in names.values() if (standing := standings[name.project]).actions}
     located = await locate_all(services, projects)
     living = Living(
         {name.project: project.id for name, project in projects.items() if project is not None},
         {name: found.repository.id for name, found in located.items() if found.repository is not None},
     )
-    held = {known.project.id: known.actions for known in standings.values() if known.project is not None}
+    held = {standing.project.id: standing.actions for standing in standings.values() if standing.project is not None}
     return grants_on(subject=identity.subject, scopes=scopes, names=names, living=living, held=held)
 
 

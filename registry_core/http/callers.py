@@ -11,7 +11,7 @@ import ipaddress
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from registry_core.caches import remembered
+from registry_core.caches import cached
 from registry_core.http.forwarded import parse_node
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def recognize(subject: Subject) -> None:
         _current.set(subject)
 
 
-@remembered("networks", entry_bytes=512, longest=64)
+@cached("networks", share=1 / 128, entry_bytes=512, longest=64)
 def network_of(address: str) -> str:
     """What counts as one address: an IPv4 address, or the /64 network that one IPv6 client has."""
     node = parse_node(address)

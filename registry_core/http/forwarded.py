@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from registry_core.caches import remembered
+from registry_core.caches import cached
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -74,7 +74,7 @@ def joined(lines: Iterable[tuple[str, str]]) -> dict[str, str]:
     return found
 
 
-@remembered("addresses", entry_bytes=512, longest=64)
+@cached("addresses", share=1 / 32, entry_bytes=512, longest=64)
 def parse_node(text: str) -> Address | None:
     """The address in `text`: with or without a port, IPv6 with or without brackets. None for anything else.
 
@@ -95,7 +95,7 @@ def parse_node(text: str) -> Address | None:
     return mapped or address
 
 
-@remembered("written addresses", entry_bytes=512, longest=64)
+@cached("written addresses", share=1 / 64, entry_bytes=512, longest=64)
 def written(node: str) -> str:
     """The address in `node` in canonical form (RFC 5952, no port); the text itself if there is none in it."""
     address = parse_node(node)

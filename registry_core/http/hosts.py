@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from registry_core.caches import remembered
+from registry_core.caches import cached
 from registry_core.http.messages import Header
 
 # RFC 3986 §3.2.2 and §3.2.3; in an http URI the host must not be empty (RFC 9110 §4.2.1).
@@ -22,7 +22,7 @@ class BadHost(ValueError):
     """The request does not name its host validly; the message says what is wrong."""
 
 
-@remembered("hosts", entry_bytes=512, longest=300)
+@cached("hosts", share=1 / 128, entry_bytes=512, longest=300)
 def is_valid(host: str) -> bool:
     """Whether `host` is a host of an http URI, possibly with a port."""
     match = _HOST.fullmatch(host)

@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from registry_core.caches import remembered
+from registry_core.caches import cached
 from registry_core.digests import Digest
 
 NAME_MAX: Final = 255
@@ -32,7 +32,7 @@ class RepositoryName:
     path: str
 
     @classmethod
-    @remembered("repository names", entry_bytes=1024, longest=NAME_MAX)
+    @cached("repository names", share=1 / 32, entry_bytes=1024, longest=NAME_MAX)
     def parse(cls, text: str) -> RepositoryName:
         """The name in `text`. Raises InvalidName."""
         if len(text) > NAME_MAX:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from registry_core.caching.shared import Memory
+from registry_core.caching.cache import Cache
 from registry_core.config import get_config
 from registry_core.config.keys import KEYS, Value
 from registry_core.http import threads
@@ -18,7 +18,7 @@ from registry_core.settings_store.encryption import decrypt
 from registry_core.settings_store.models import StoredSetting
 
 GENERATION: Final = "settings"
-_memory: Memory[Settings] = Memory("settings")
+_cache: Cache[Settings] = Cache("settings", share=1 / 128)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +61,12 @@ class Settings:
 
 def current() -> Settings:
     """The current settings. One small query if they are not cached."""
-    return _memory.recall(GENERATION, _read, depends_on=[GENERATION], size_bytes=8192)
+    return _cache.read_through(GENERATION, _read, depends_on=[GENERATION], size_bytes=8192)
 
 
-async def known() -> Settings:
-    """The same for the event loop: the database is queried, in another thread, only if they are not cached."""
-    settings = _memory.get(GENERATION)
+async def acurrent() -> Settings:
+    """The same for the event loop: the query is made in a thread."""
+    settings = _cache.get(GENERATION)
     return await threads.run(current) if settings is None else settings
 
 
@@ -83,5 +83,5 @@ def _read() -> Settings:
     stored = dict(StoredSetting.objects.values_list("key", "value"))
     defaults = {name: key.default_value for name, key in KEYS.items()}
     given = given_by_environment()
-    known = {name: value for name, value in stored.items() if name in KEYS}
-    return Settings(values=defaults | known | given, locked=frozenset(given))
+    valid = {name: value for name, value in stored.items() if name in KEYS}
+    return Settings(values=defaults | valid | given, locked=frozenset(given))

@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from registry_core.access import TooManyAttempts, Unauthenticated
 from registry_core.api.sign_ins import USER, may_hash
-from registry_core.distribution.identity import credentials_key, identify
+from registry_core.distribution.identity import credentials_key, identify, identity_cache
 from registry_core.distribution.token import BASIC_CHALLENGE
 from registry_core.http import callers, threads
 from registry_core.http.forwarded import FIELDS, split_host
@@ -41,9 +41,9 @@ async def call(application: WSGIApplication, request: Request, services: Service
     """
     if long := _long_header(request):
         return refusal(request.path, 431, f"the header {long[:100]} is too long")
-    known = services.identities.get(credentials_key(request.headers.get("authorization", "")))
-    if known is not None:
-        callers.recognize(known.subject)
+    identity = identity_cache.get(credentials_key(request.headers.get("authorization", "")))
+    if identity is not None:
+        callers.recognize(identity.subject)
     try:
         body = await _read(request, services)
     except BodyTooLarge as error:

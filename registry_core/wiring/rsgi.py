@@ -29,8 +29,8 @@ from registry_core import logs  # noqa: E402
 from registry_core.config import get_config  # noqa: E402
 from registry_core.content.policies import load_plugins  # noqa: E402
 from registry_core.database import outage  # noqa: E402
+from registry_core.distribution import cached_answers  # noqa: E402
 from registry_core.distribution import errors as oci_errors  # noqa: E402
-from registry_core.distribution import known_answers  # noqa: E402
 from registry_core.distribution.app import answer  # noqa: E402
 from registry_core.distribution.services import Services, make_services  # noqa: E402
 from registry_core.distribution.token import service_token  # noqa: E402
@@ -147,28 +147,28 @@ class Registry:
         assert services is not None  # noqa: S101 for the type checker
         if not hosts.is_valid(host) or services.generations.unreachable_for_s():
             return False
-        known = known_answers.recall(method, path, headers, services)
+        cached = cached_answers.get(method, path, headers, services)
         client = scope.client
-        if known is None or self._crowding.must_end(client):
+        if cached is None or self._crowding.must_end(client):
             return False
         request_id = f"{self._id_prefix}{next(self._ids):08x}"
         is_secure = scope.scheme == "https" and outgoing.is_secure("https", host)
-        sent = outgoing.of_class(known.headers, outgoing.REGISTRY)
+        sent = outgoing.of_class(cached.headers, outgoing.REGISTRY)
         sent += outgoing.of_connection(request_id, is_secure=is_secure)
         if WORKER in headers:
             sent += _own_process()
-        size_bytes = _send_at_once(method, known.status, sent, known.content, known.file, protocol)
+        size_bytes = _send_at_once(method, cached.status, sent, cached.content, cached.file, protocol)
         logs.access(
             request_id=request_id,
             method=method,
             path=path,
-            status=known.status,
+            status=cached.status,
             size_bytes=size_bytes,
             duration_ms=(time.perf_counter() - started_s) * 1000,
             client=forwarded.written(client),
-            user=known.user,
-            action=known.action,
-            repository=known.repository,
+            user=cached.user,
+            action=cached.action,
+            repository=cached.repository,
         )
         return True
 

@@ -12,10 +12,7 @@ from typing import Any
 import pytest
 
 from registry_core.access import Subject, SubjectKind
-from registry_core.caching.generation_cache import GenerationCache
-from registry_core.caching.shared import Memory
 from registry_core.content import verdicts
-from registry_core.content.blobs import BlobRef
 from registry_core.content.errors import Refused
 from registry_core.content.policy_contexts import Moment, PullContext, blob_content
 from registry_core.content.repositories import ProjectRef, RepositoryRef
@@ -28,7 +25,8 @@ from registry_core.http.messages import Request
 from registry_core.machine.generations import Generations
 from registry_core.names import RepositoryName
 from tests.policies.recorder import Recorder, registered
-from tests.registry_core.test_known_answers import PATH, PROJECT, REPOSITORY, Worker, grant
+from tests.registry_core.test_cached_answers import PATH, PROJECT, REPOSITORY, Worker, grant
+from tests.support.caches import isolate
 
 ROBOT = Subject(SubjectKind.ROBOT, 3, "robot$ci")
 CONTENT = blob_content(Digest.of(b"content"), 7)
@@ -39,11 +37,9 @@ def worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Worker:
     """A worker with a blob in an object store, and with caches of its own."""
     generations = Generations(tmp_path / "generations")
     generations.followed(1)
-    memory: Memory[verdicts.Verdict] = Memory("verdicts")
-    memory._cache = GenerationCache(generations, "verdicts")
-    monkeypatch.setattr(verdicts, "_verdicts", memory)
+    isolate(monkeypatch, generations, [verdicts._verdict_cache])
     monkeypatch.setattr(blobs, "store_named", lambda name: SimpleNamespace(name=name))
-    made = Worker(generations)
+    made = Worker(generations, monkeypatch)
     made.services.judging = SharedWork()
     return made
 
@@ -127,21 +123,21 @@ def test_a_verdict_is_the_repository_s_own(worker: Worker, policy: Recorder) -> 
 def test_a_cached_redirect_ends_with_the_verdict_that_it_depends_on(worker: Worker, policy: Recorder) -> None:
     headers = worker.token("token", grant("pull"))
     assert worker.pull(headers) == 307
-    assert worker.recall(headers) is not None
+    assert worker.cached(headers) is not None
     policy.refused = frozenset({Moment.PULL})
     worker.generations.bump([REPOSITORY.key])
-    assert worker.recall(headers) is None
-    worker._remember("blobs", (REPOSITORY.id, CONTENT.digest), worker_blob(), [REPOSITORY.key])
+    assert worker.cached(headers) is None
+    worker.find_blob()
     with pytest.raises(Refused):
         worker.pull(headers)
-    assert worker.recall(headers) is None
+    assert worker.cached(headers) is None
 
 
 def test_a_policy_elsewhere_leaves_cached_answers_alone(worker: Worker) -> None:
     with registered(Recorder("elsewhere", refused=[Moment.PULL])) as policy:
         headers = worker.token("token", grant("pull"))
         assert worker.pull(headers) == 307
-        assert worker.recall(headers) is not None
+        assert worker.cached(headers) is not None
         assert policy.asked == []
 
 
@@ -149,12 +145,8 @@ def test_whole_answers_are_not_cached_where_a_policy_looks_at_the_address(worker
     with registered(Recorder(PROJECT.name, is_per_client=True)) as policy:
         headers = worker.token("token", grant("pull"))
         assert [worker.pull(headers), worker.pull(headers)] == [307, 307]
-        assert worker.recall(headers) is None
+        assert worker.cached(headers) is None
         assert len(policy.asked) == 1
-
-
-def worker_blob() -> Any:
-    return BlobRef(5, CONTENT.digest, 7, "s3", "1")
 
 
 def _is_refused(worker: Worker) -> bool:

@@ -1,4 +1,4 @@
-"""Every cache stays within its bytes, as measured, and counts how often it knew the answer."""
+"""The caches of a process: each stays within its bytes, as measured, and all within one budget."""
 
 from __future__ import annotations
 
@@ -8,25 +8,28 @@ import gc
 import secrets
 import tracemalloc
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from projects.api.content import NAMED_BYTES
+from projects.api.artifacts import Page, page_bytes
+from projects.api.content import PROJECT_BYTES
 from rbac.robot_permissions import PROJECT_PERMISSIONS
 from rbac.roles import ROLE_PERMISSIONS
 from registry_core import caches
 from registry_core.access import Subject, SubjectKind
 from registry_core.api.permissions import permissions_bytes
-from registry_core.caches import LIMITS_BYTES, CacheStatistics, remembered
-from registry_core.caching.generation_cache import GenerationCache
+from registry_core.caches import PROCESS, Budget, CacheStatistics
+from registry_core.caching.cache import Cache
+from registry_core.config import get_config
 from registry_core.content.blobs import BlobRef
 from registry_core.content.models import Project
 from registry_core.content.repositories import ProjectRef, RepositoryRef
 from registry_core.digests import Digest
-from registry_core.distribution.identity import Identity
-from registry_core.distribution.known_answers import ANSWER_BYTES, KnownAnswer
+from registry_core.distribution.cached_answers import ANSWER_BYTES, CachedAnswer
+from registry_core.distribution.identity import Holder, Identity
 from registry_core.distribution.reads import Located, StoredManifest
 from registry_core.distribution.router import NotFound, find
 from registry_core.http.messages import FilePart
@@ -38,6 +41,11 @@ pytestmark = pytest.mark.slow
 
 MIB = 1 << 20
 TOLERANCE = 1.1  # of the measured size through the limit
+OPEN_TO_STRANGERS = {
+    "absences", "addresses", "artifact pages", "catalogs", "hosts", "identities", "networks", "repository names",
+    "repository totals", "routes", "written addresses",
+}  # fmt: skip
+"""Caches whose keys a client can make up, with few rights or none."""
 
 
 @pytest.fixture
@@ -62,14 +70,14 @@ def _manifest(number: int) -> tuple[object, Any, dict[str, Any]]:
 
 
 def _answer(number: int) -> tuple[object, Any, dict[str, Any]]:
-    """A redirect or a file: what is remembered of a manifest is its bytes, and less of the rest."""
+    """A redirect or a file: what is cached of a manifest is its bytes, and less of the rest."""
     path = f"/v2/{_name(number)}/blobs/{_digest(number)}"
     shown = [("docker-content-digest", str(_digest(number))), ("etag", f'"{_digest(number)}"')]
     shown += [("location", f"https://store/{secrets.token_hex(220)}"), ("content-length", str(1000 + number))]
     file = FilePart(Path(f"/data/blobs/{number % 256:02x}/{secrets.token_hex(16)}"), 0, 1000 + number)
     str(file.path)  # which the path keeps
     pull = (1000 + number, f"v1.{number}", 4000 + number)
-    answer = KnownAnswer(200, tuple(shown), b"", file, pull, "blob.pull", str(_name(number)), f"user-{number}")
+    answer = CachedAnswer(200, tuple(shown), b"", file, pull, "blob.pull", str(_name(number)), f"user-{number}")
     return ("GET", path, _digest(number).raw), answer, {"size_bytes": ANSWER_BYTES + 4 * len(path)}
 
 
@@ -114,10 +122,6 @@ def _absent(number: int) -> tuple[object, Any, dict[str, Any]]:
     return (f"user:{number}", f"name:{name}"), frozenset(), {"size_bytes": size_bytes}
 
 
-def _caller(number: int) -> tuple[object, Any, dict[str, Any]]:
-    return _digest(number).raw, Subject(SubjectKind.USER, 1000 + number, f"somebody-{number}"), {"size_bytes": 512}
-
-
 def _permissions(number: int) -> tuple[object, Any, dict[str, Any]]:
     held = frozenset().union(*ROLE_PERMISSIONS.values(), PROJECT_PERMISSIONS)
     return (f"user:{number}", number), held, {"size_bytes": permissions_bytes(held)}
@@ -126,17 +130,11 @@ def _permissions(number: int) -> tuple[object, Any, dict[str, Any]]:
 def _project(number: int) -> tuple[object, Any, dict[str, Any]]:
     name = f"{'p' * 240}{number:08d}"
     created_at = dt.datetime.fromtimestamp(number, dt.UTC)
-    return name, Project(pk=1000 + number, name=f"{name[:-1]}x", created_at=created_at), {"size_bytes": NAMED_BYTES}
-
-
-def _repository(number: int) -> tuple[object, Any, dict[str, Any]]:
-    name = RepositoryName(f"project-{number:08d}", f"{'a' * 220}{number:08d}")
-    found = RepositoryRef(1000 + number, name, ProjectRef(2000 + number, f"project-{number:08d}", False, False))
-    return (2000 + number, f"{'a' * 220}{number:08d}"), found, {"size_bytes": NAMED_BYTES}
+    return name, Project(pk=1000 + number, name=f"{name[:-1]}x", created_at=created_at), {"size_bytes": PROJECT_BYTES}
 
 
 def _count(number: int) -> tuple[object, Any, dict[str, Any]]:
-    return 1000 + number, (1000 + number,), {"size_bytes": 200}
+    return 1000 + number, 1000 + number, {"size_bytes": 200}
 
 
 def _total(number: int) -> tuple[object, Any, dict[str, Any]]:
@@ -144,58 +142,70 @@ def _total(number: int) -> tuple[object, Any, dict[str, Any]]:
     return (projects, f"name=~{number}"), 1000 + number, {"size_bytes": 256 + 40 * 40}
 
 
+def _holder(number: int) -> tuple[object, Any, dict[str, Any]]:
+    return f"user:{number}", Holder(Subject(SubjectKind.USER, 1000 + number, f"user-{number}"), 1, 1e9 + number), {}
+
+
+def _page(number: int) -> tuple[object, Any, dict[str, Any]]:
+    """With little on it, asked for by a query that a client made up."""
+    path = f"/api/v2.0/projects/{'p' * 240}/repositories/app/artifacts"
+    asked = f"q={'x' * 200}{number:08d}"
+    page = Page(b"[]", {"x-total-count": str(1000 + number), "link": f"<{path}?page={number}>; rel=next"})
+    return (number, asked, path + str(number), True), page, {"size_bytes": page_bytes(page, path, asked)}
+
+
 @pytest.mark.parametrize(
-    ("name", "entry"),
+    "entry",
     [
-        ("manifests", _manifest), ("answers", _answer), ("blobs", _blob), ("names", _located),
-        ("identities", _identity), ("actions", _actions), ("absences", _absence), ("projects by name", _project_ref),
-        ("absent projects", _absent), ("callers", _caller), ("project permissions", _permissions),
-        ("projects", _project), ("repositories", _repository), ("artifact counts", _count),
-        ("repository totals", _total),
+        _manifest, _answer, _blob, _located, _identity, _holder, _actions, _absence, _project_ref, _absent,
+        _permissions, _project, _count, _total, _page,
     ],
 )  # fmt: skip
-def test_a_full_cache_takes_no_more_memory_than_its_limit(
-    generations: Generations, name: str, entry: Callable[[int], tuple[object, Any, dict[str, Any]]]
+def test_a_full_cache_takes_no_more_memory_than_its_budget(
+    generations: Generations, entry: Callable[[int], tuple[object, Any, dict[str, Any]]]
 ) -> None:
-    caches: list[GenerationCache[Any]] = []
+    budgets: list[Budget] = []
 
     def fill() -> None:
-        cache: GenerationCache[Any] = GenerationCache(generations, name, limit_bytes=2 * MIB)
-        caches.append(cache)
+        budgets.append(Budget(2 * MIB))
+        cache: Cache[Any] = Cache("full", share=1, generations=generations, budget=budgets[-1])
         for number in range(6000):
             key, value, options = entry(number)
             cache.put(key, value, seen=cache.begin([f"repository:{number}", f"name:{number}"]), **options)
 
     # Python's table of interned strings, which paths fill, may double meanwhile: 3 MiB, once.
     measured_bytes = min(_grown_by(fill), _grown_by(fill))
-    cache = caches[-1]
-
-    figures = cache.statistics()
-    print(f"{name}: {figures.entries} entries, {measured_bytes / figures.entries:.0f} bytes each")
+    (figures,) = budgets[-1].statistics()
+    print(f"{entry.__name__}: {figures.entries} entries, {measured_bytes / figures.entries:.0f} bytes each")
     assert figures.size_bytes <= 2 * MIB
     assert measured_bytes <= TOLERANCE * 2 * MIB
     assert figures.entries < 6000  # it was full
 
 
-def test_what_is_larger_than_a_cache_drives_nothing_out(generations: Generations) -> None:
-    cache: GenerationCache[str] = GenerationCache(generations, "names", limit_bytes=10_000)
-    cache.put("small", "value", seen=cache.begin(["a"]))
-    cache.put("huge", "value", seen=cache.begin(["a"]), size_bytes=10_001)
-    assert (cache.get("small"), cache.get("huge")) == ("value", None)
-
-
 def test_hits_and_misses_are_counted(generations: Generations) -> None:
-    cache: GenerationCache[str] = GenerationCache(generations, "names")
+    budget = Budget(2 * MIB)
+    cache: Cache[str] = Cache("counted", share=1 / 2, generations=generations, budget=budget)
     cache.get("a")
     cache.put("a", "value", seen=cache.begin(["a"]))
     cache.get("a")
     cache.get("a")
-    figures = _figures("names")
-    assert (figures.hits, figures.misses, figures.entries) == (2, 1, 1)
-    assert figures.limit_bytes == LIMITS_BYTES["names"]
+    (figures,) = budget.statistics()
+    assert (figures.name, figures.hits, figures.misses, figures.entries) == ("counted", 2, 1, 1)
+    assert figures.bound_bytes == MIB
 
 
-def test_hostile_paths_are_not_remembered_however_many_and_long_they_are() -> None:
+def test_all_caches_of_the_process_share_the_bytes_that_the_configuration_says() -> None:
+    import_module("registry_core.wiring.rsgi")  # what a worker has: with the data path, the REST API and the console
+    import_module("registry_core.wiring.urls")
+    assert PROCESS.bound_bytes == get_config().cache_bytes
+    figures = {cache.name: cache for cache in caches.statistics()}
+    assert figures.keys() >= OPEN_TO_STRANGERS | {"manifests", "answers", "settings", "project permissions"}
+    assert all(0 < cache.bound_bytes <= PROCESS.bound_bytes / 2 for cache in figures.values())
+    # What strangers can fill leaves half of the bytes to the others.
+    assert sum(figures[name].bound_bytes for name in OPEN_TO_STRANGERS) <= PROCESS.bound_bytes / 2
+
+
+def test_hostile_paths_are_not_cached_however_many_and_long_they_are() -> None:
     before = _figures("routes").entries
 
     def ask() -> None:
@@ -207,12 +217,12 @@ def test_hostile_paths_are_not_remembered_however_many_and_long_they_are() -> No
     assert _figures("routes").entries == before
 
 
-def test_a_route_is_remembered_and_an_error_is_not() -> None:
+def test_a_route_is_cached_and_an_error_is_not() -> None:
     before = _figures("routes")
     for _ in range(2):
-        find("GET", "/v2/remembered/once/tags/list")
+        find("GET", "/v2/asked/once/tags/list")
         with pytest.raises(NotFound):
-            find("GET", "/v2/remembered/once/no-such-thing")
+            find("GET", "/v2/asked/once/no-such-thing")
     after = _figures("routes")
     assert (after.hits - before.hits, after.entries - before.entries) == (1, 1)
 
@@ -228,16 +238,6 @@ def test_a_pure_function_s_entries_take_no_more_than_is_said() -> None:
         added_bytes = _figures(name).size_bytes - before.size_bytes
         print(f"{name}: {measured_bytes / 1000:.0f} bytes each")
         assert 0 < measured_bytes <= TOLERANCE * added_bytes
-
-
-def test_every_cache_has_its_limit_in_one_place() -> None:
-    @remembered("addresses", entry_bytes=512, longest=10)
-    def shouted(text: str) -> str:
-        return text.upper()
-
-    assert [shouted("a"), shouted("a"), shouted("b" * 11)] == ["A", "A", "B" * 11]
-    assert _figures("addresses").hits == 1
-    assert {figures.name for figures in caches.statistics()} <= LIMITS_BYTES.keys()
 
 
 def _repeat(work: Callable[[int], object]) -> None:

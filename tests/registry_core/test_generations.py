@@ -12,7 +12,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from registry_core.caching.generation_cache import ENTRY_BYTES, GenerationCache
 from registry_core.machine.generations import MARKS, SLOTS, Generations, process_start_time
 from tests.support.waiting import wait_until
 
@@ -140,64 +139,6 @@ def test_a_process_that_ended_is_gone_even_if_nobody_asks_for_its_exit_code() ->
     ended.kill()
     wait_until(lambda: process_start_time(ended.pid) == 0, what="the process is gone")
     ended.wait()
-
-
-def test_a_cache_forgets_what_changed_and_never_keeps_what_was_read_before_or_during_a_change(
-    generations: Generations,
-) -> None:
-    generations.followed(1)
-    cache: GenerationCache[str] = GenerationCache(generations, "names")
-    seen = cache.begin([KEY])
-    cache.put("name", "old", seen=seen)
-    assert cache.get("name") == "old"
-    with generations.changing([KEY]):
-        assert cache.get("name") is None
-        cache.put("name", "half", seen=cache.begin([KEY]))
-        assert cache.get("name") is None
-    cache.put("name", "read before the change", seen=seen)
-    assert cache.get("name") is None
-
-
-def test_a_cache_stays_within_its_limit_and_drops_what_was_used_longest_ago(generations: Generations) -> None:
-    generations.followed(1)
-    cache: GenerationCache[int] = GenerationCache(generations, "names", limit_bytes=3 * (100 + ENTRY_BYTES))
-    seen = cache.begin([KEY])
-    for number in range(3):
-        cache.put(number, number, seen=seen, size_bytes=100)
-    assert cache.get(0) == 0
-    cache.put(3, 3, seen=seen, size_bytes=100)
-    assert [cache.get(number) for number in range(4)] == [0, None, 2, 3]
-
-
-def test_a_cache_gives_nothing_while_nobody_looks_for_changes_unless_the_database_is_away(
-    generations: Generations,
-) -> None:
-    cache: GenerationCache[str] = GenerationCache(generations, "names")
-    cache.put("name", "value", seen=cache.begin([KEY]))
-    assert cache.get("name") is None
-
-    generations.unreachable()
-    assert cache.get("name") == "value"
-
-    generations.followed(1)
-    assert cache.get("name") == "value"
-    assert generations.unreachable_for_s() == 0
-
-
-def test_a_value_made_of_several_stands_only_on_those_that_were_used(generations: Generations) -> None:
-    parts: GenerationCache[str] = GenerationCache(generations, "names")
-    made: GenerationCache[str] = GenerationCache(generations, "answers")
-    generations.followed(1)
-    parts.put("part", "newer", seen=parts.begin(["a"]))
-
-    # Who read an older value, in the middle of a change, could not remember it.
-    made.put_on("whole", "of older", [parts.basis("part", lambda value: value == "older")], size_bytes=8)
-    assert made.get("whole") is None
-
-    made.put_on("whole", "of newer", [parts.basis("part", lambda value: value == "newer")], size_bytes=8)
-    assert made.get("whole") == "of newer"
-    generations.bump(["a"])
-    assert made.get("whole") is None
 
 
 def test_file_has_room_on_the_disk_for_all_of_it_also_when_an_earlier_release_made_it(tmp_path: Path) -> None:
