@@ -1,6 +1,6 @@
 """What several requests want to know at the same time, found out once for all of them.
 
-A crowd of clients that pulls one image comes with the same credentials, and nothing is remembered of them at first.
+A crowd of clients that pulls one image comes with the same credentials, and nothing about them is cached at first.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 Every change writes an event with the generations that it makes stale, in its own transaction. The tail reads the
 events of the transactions that it may not have seen and bumps those generations here; each time it also says that it
-looked, so that a process whose tail is cut off notices within a second and no longer trusts what it remembers. Only
-when nobody gets an answer from the database is it said to be away, and what is remembered is all that there is.
+looked, so that a process whose tail is cut off notices within a second and no longer trusts its caches. Only
+when nobody gets an answer from the database is it said to be away, and the caches are all that there is.
 
 It looks when another machine's bell rings (`registry_core.events.bell`), four times a second while somebody uses what
 is remembered here, and once a second at rest: then the first request may find that too old, and asks the database.
@@ -164,7 +164,7 @@ class Tail:
     async def _poll(self, connection: psycopg.AsyncConnection[Any]) -> None:
         since = self._generations.last_followed()
         if since == 0:
-            # Nothing can be remembered from before the first poll: begin with now.
+            # Nothing can be cached from before the first poll: begin with now.
             cursor = await connection.execute("SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint")
             self._generations.followed((await cursor.fetchone() or [0])[0])
             return
