@@ -3,6 +3,7 @@
 A cache is declared where it is used, with its name and its share of the budget: an upper bound, so that one kind of
 entry cannot push out all others. When the budget is used up, the entries that were used longest ago go, of whichever
 cache.
+
 `registry_core.caching.cache` has the cache for what can change; `cached` below is for results that never do.
 """
 
@@ -21,6 +22,7 @@ K = TypeVar("K")
 E = TypeVar("E", bound="Entry")
 DEFAULT_BYTES: Final = 128 << 20
 SECOND_CHANCES: Final = 16
+"""How many used entries are passed over, at the most, in looking for one that goes."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -128,18 +128,6 @@ class Cache(Generic[V]):
         value = self.get(key, ABSENT)
         if value is not ABSENT:
             return value
-        return self.refresh(key, read, depends_on=depends_on, size_bytes=size_bytes, ttl_s=ttl_s)
-
-    def refresh(
-        self,
-        key: object,
-        read: Callable[[], V],
-        *,
-        depends_on: Iterable[str],
-        size_bytes: int | Callable[[V], int] = VALUE_BYTES,
-        ttl_s: float | Callable[[V], float] = LIFE_S,
-    ) -> V:
-        """As `read_through`, but reads whatever is cached."""
         seen = self.begin(depends_on)
         value = read()
         self.put(key, value, seen=seen, size_bytes=size_bytes, ttl_s=ttl_s)

@@ -48,9 +48,9 @@ class Question:
         return _verdict_cache.begin(self.policy.depends_on(self.context))
 
     def answer(self) -> Verdict:
-        """Ask the policy, and cache its decision."""
+        """The cached verdict, or the decision of the policy now, which is cached."""
         policy, context = self.policy, self.context
-        return _verdict_cache.refresh(
+        return _verdict_cache.read_through(
             self.key,
             self._check,
             depends_on=policy.depends_on(context),
@@ -87,7 +87,7 @@ def questions(context: PullContext) -> list[Question]:
 def before_pull(context: PullContext) -> None:
     """Ask whether content may be served. Raises Refused."""
     for question in questions(context):
-        question.enforce(question.cached() or question.answer())
+        question.enforce(question.answer())
 
 
 def _key(policy: Policy, context: PullContext) -> Hashable:
