@@ -44,7 +44,7 @@ def _refusal(error: OSError, host: str, port: int, key: str) -> Exception:
         )
     if error.errno == errno.EACCES:
         return ConfigError(
-            f"{place_of(key)}: this account may not listen on port {port}, as ports below 1024 are for root only: start as "
+            f"{place_of(key)}: ports below 1024 are for root only, and this is port {port}: start as "
             "root with PORTOLAN_RUN_AS, use systemd's AmbientCapabilities=CAP_NET_BIND_SERVICE, or set "
             "another port"
         )
