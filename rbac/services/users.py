@@ -1,7 +1,6 @@
 """People: create, change, disable and delete them. Each function is one transaction.
 
-One administrator always remains: whoever takes that right from somebody, in whatever way, does so under a lock on the
-rows of all who have it.
+One administrator always remains: every operation that may remove one locks the rows of all administrators.
 """
 
 from __future__ import annotations

@@ -76,7 +76,7 @@ def test_an_artifact_with_thousands_of_tags_shows_the_newest_and_says_that_there
     answer = sysadmin.get(f"{BASE}/{digest}")
     names = [tag["name"] for tag in answer.json()["tags"]]
     assert (len(names), names[0], "v1" in names) == (DETAILS_MAX, f"t{DETAILS_MAX}", False)
-    assert "not all tags are here" in answer["Warning"]
+    assert "incomplete: tags" in answer["Warning"]
     assert sysadmin.get(f"{BASE}/{digest}/tags")["X-Total-Count"] == str(DETAILS_MAX + 1)
 
 

@@ -8,23 +8,22 @@ from collections.abc import Iterable
 INTRODUCTION = """\
 # Roles
 
-Made from `rbac/roles.py` and `rbac/robot_permissions.py` by `python -m tests.docs.roles > docs/roles.md`; a test fails
-while they differ. A user has the union of what he has himself and through his groups. System administrators may do
-everything in every project. An action that is not named is allowed to nobody else.
+Generated from `rbac/roles.py` and `rbac/robot_permissions.py` by `python -m tests.docs.roles > docs/roles.md`; a test
+fails if they differ. A user has the union of its own roles and those of its groups. System administrators may do
+everything in every project; only they may do what is not listed.
 
 """
 ROBOTS = """
 ## Robots
 
-A robot may do what it was given, and nothing more, whoever made it. Nobody gives what it does not have itself: a
-member's role, a robot's permissions and its life, a new secret for a robot, or (by making a project public) what
-everybody may do are refused to who has less; what is only allowed because a project is public does not count. So no
-robot can make an administrator of a project, who may give robots new secrets. A robot that another one made keeps what
-it was given when its creator ends or loses rights, and is found by `q=creator_type=robot,creator_ref=ID`.
+A robot may do what it was given, and nothing more, whoever created it. No account can give permissions that it does
+not have: a member's role, a robot's permissions and lifetime, a new secret for a robot, or (by making a project
+public) what everybody may do. Permissions that everybody has in a public project do not count. So no robot can
+appoint an administrator of a project, who may give robots new secrets. A robot created by another one keeps its
+permissions when its creator is deleted or loses its own, and is found by `q=creator_type=robot,creator_ref=ID`.
 
-The first table is what can be given to it in a
-project (its own, or for a robot of the system in those that are named, or in all), the second what can be given to a
-robot of the system beside that.
+The first table lists the permissions that a robot can have in a project (its own, or for a robot of the system the
+named ones, or all), the second the additional permissions of a robot of the system.
 
 """
 
