@@ -27,7 +27,7 @@ from tests.support.operations import BY_SYSTEM
 
 ROWS: Final = 3
 PROJECT: Final = "listed"
-KNOWN_KEYS: Final = re.compile(r"here: use one of (.*)")
+KNOWN_KEYS: Final = re.compile(r": use one of (.*)")
 NEEDED: Final = {
     "users/search": "username=er", "usergroups/search": "groupname=crew", "labels": "scope=p&project_id={project_id}",
 }  # fmt: skip

@@ -56,7 +56,7 @@ def test_read_only_refuses_every_change_but_its_own_end(sysadmin: Api, user: Api
     for api in (sysadmin, user):
         refused = api.post("/projects", {"project_name": "late"})
         error = refused.json()["errors"][0]
-        assert (refused.status_code, error["code"], "read only" in error["message"]) == (403, "DENIED", True)
+        assert (refused.status_code, error["code"], "read-only" in error["message"]) == (403, "DENIED", True)
         assert api.get("/projects").status_code == 200
     assert sysadmin.put("/configurations", {"read_only": False}).status_code == 200
     assert user.post("/projects", {"project_name": "late"}).status_code == 201
@@ -65,7 +65,7 @@ def test_read_only_refuses_every_change_but_its_own_end(sysadmin: Api, user: Api
 def test_read_only_holds_operations_that_no_request_began(db: None) -> None:
     change(values={"read_only": True}, cause=BY_SYSTEM)
     nothing: Any = None
-    with pytest.raises(Refused, match="read only"):
+    with pytest.raises(Refused, match="read-only"):
         policies.ask(nothing)
 
 

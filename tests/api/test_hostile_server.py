@@ -13,6 +13,7 @@ import pytest
 from tests.support.listening import Listener
 from tests.support.people import admin
 from tests.support.server import Server
+from tests.support.waiting import wait_until
 
 FORGED = '{"event":"access","status":200,"user":"forged"}'
 
@@ -62,9 +63,14 @@ def test_line_ends_in_names_and_headers_make_no_line_of_the_log(server: Server, 
     http.post("/labels", json={"name": f"a\n{FORGED}", "scope": "g"})
     http.post("/projects", json={"project_name": f"a\n{FORGED}"})
     http.get("/ping")
-    with server.log_path.open("rb") as log:
-        log.seek(before)
-        lines = log.read().split(b"\n")
+
+    def written() -> bytes:
+        with server.log_path.open("rb") as log:
+            log.seek(before)
+            return log.read()
+
+    wait_until(lambda: b"/api/v2.0/ping" in written(), what="the last line is written")
+    lines = written().split(b"\n")
     assert len(lines) > 8
     for line in filter(None, lines):
         event = json.loads(line)

@@ -57,7 +57,7 @@ def test_children_of_many_indexes_are_shown_in_turn_and_the_page_says_that_there
     assert sum(shown) + 2 == DETAILS_MAX
     assert max(shown) - min(shown) <= 1
     assert len(artifacts[str(small)]["references"]) == 2
-    assert "not all references are here" in answer["Warning"]
+    assert "incomplete: references" in answer["Warning"]
     alone = sysadmin.get(f"{BASE}/{large[0]}")
     assert [len(alone.json()["references"]), "Warning" in alone] == [MAX_ENTRIES, False]
 

@@ -17,12 +17,16 @@ import psycopg
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
+from projects.events import ProjectCreated
 from registry_core.access import SYSTEM
 from registry_core.content.descriptions import accessory, describe, has_telling_config
+from registry_core.content.events import ArtifactPushed
 from registry_core.content.models import UNLIMITED, Blob
 from registry_core.content.parsing import Descriptor
 from registry_core.content.quota import STRIPES
 from registry_core.content.repositories import CATALOG_KEY, name_key, repository_key
+from registry_core.events.kinds import Payload, kind_of
+from registry_core.events.outbox import as_json
 from registry_core.storage.filesystem import FilesystemStore
 from tests.benchmarks.bulk_content import BulkContent, LoadedArtifact, LoadedBlob
 
@@ -135,7 +139,7 @@ class BulkLoader:
     def _project(self, name: str) -> _Project:
         project = _Project(self._ids["project"].next())
         project.add("content_project", project.id, name, False, False, UNLIMITED)
-        self._event(project, "project.created", project.id, None, {"name": name}, [name_key(name), CATALOG_KEY])
+        self._event(project, ProjectCreated(name=name), project.id, None, [name_key(name), CATALOG_KEY])
         for path in self._content.repositories():
             repository_id = self._ids["repository"].next()
             project.add("content_repository", repository_id, project.id, path)
@@ -198,9 +202,10 @@ class BulkLoader:
         for tag in sorted(artifact.tags):
             project.add("content_tag", repository_id, artifact_id, tag)
             project.add("content_taghistory", repository_id, tag, None, digest, *_BY, "client")
-        payload = {"artifact": artifact_id, "digest": str(manifest.digest), "tags": list(artifact.tags)}
-        payload["reason"] = "client"
-        self._event(project, "artifact.pushed", project.id, repository_id, payload, [repository_key(repository_id)])
+        pushed = ArtifactPushed(
+            artifact=artifact_id, digest=str(manifest.digest), tags=list(artifact.tags), reason="client"
+        )
+        self._event(project, pushed, project.id, repository_id, [repository_key(repository_id)])
 
     def _manifest(self, project: _Project, artifact: LoadedArtifact) -> int:
         manifest = artifact.manifest
@@ -218,13 +223,13 @@ class BulkLoader:
     def _event(
         self,
         project: _Project,
-        kind: str,
+        event: Payload,
         project_id: int | None,
         repository_id: int | None,
-        payload: dict[str, Any],
         changed: list[str],
     ) -> None:
-        project.add("events_event", kind, project_id, repository_id, *_BY, Jsonb(payload), changed, self._origin)
+        kind = kind_of(type(event)).name
+        project.add("events_event", kind, project_id, repository_id, *_BY, as_json(event), changed, self._origin)
 
     def _number_events(self, project: _Project) -> None:
         """Give the events the numbers that the relay would give them: it has more to do than a million of ours."""

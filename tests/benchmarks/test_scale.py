@@ -41,8 +41,11 @@ _REFERENCES = {
     "project_id": "content_project", "repository_id": "content_repository", "blob_id": "content_blob",
     "manifest_id": "content_manifest", "artifact_id": "content_artifact",
 }  # fmt: skip
-# Ids, times, the key that is drawn by lot, the transaction's number, and the stripe that a thread happens to charge.
+# Ids, times, from where and by which request, the random key, the transaction's number, and the stripe that a thread
+# happens to charge.
 _LEFT_OUT = {
+    "client",
+    "request_id",
     "id",
     "created_at",
     "updated_at",
