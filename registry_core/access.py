@@ -94,10 +94,10 @@ def of_many(subject: Subject, client: str = "") -> Cause:
     return Cause(subject, client, CLIENT, "")
 
 
-def subject_of(key: str) -> Subject:
-    """The subject with that `key`, without its name; the system for a key that is empty or has no number."""
+def subject_with_key(key: str, name: str = "") -> Subject:
+    """The subject with that `key`; the key does not contain its name. Raises KeyError or ValueError for no key."""
     kind, _, number = key.partition(":")
-    return Subject(SubjectKind[kind.upper()], int(number), "") if number else SYSTEM
+    return Subject(SubjectKind[kind.upper()], int(number), name)
 
 
 class AccessError(Exception):

@@ -14,7 +14,6 @@ from projects.audit.mapping import entry_of, event_type
 from projects.audit.models import AuditEntry
 from projects.audit.names import names_in
 from registry_core.events.consumers import consume
-from registry_core.events.kinds import payload_of
 from registry_core.events.models import Event
 from registry_core.settings_store.changes import DISABLED, LOG_SETTINGS, SKIP
 from registry_core.settings_store.events import ConfigurationUpdated
@@ -53,7 +52,7 @@ class _Silence:
         It always tells of a change of what it leaves out, and of all that happened before it: who silences it neither
         hides that, nor what he did just before.
         """
-        changed = payload_of(event.kind, event.payload)
+        changed = event.struct
         if isinstance(changed, ConfigurationUpdated) and not LOG_SETTINGS.isdisjoint(changed.values):
             return False
         is_silent = self.is_total and _is_since(event, self.total_since)

@@ -7,7 +7,7 @@ from typing import Final
 
 from projects.audit.models import AuditEntry
 from projects.audit.names import EventNames, Names
-from registry_core.events.kinds import Kind, Operation, Payload, Result, all_kinds, kind_named, payload_of
+from registry_core.events.kinds import Kind, Operation, Payload, Result, all_kinds, kind_named
 from registry_core.events.models import Event
 
 USERNAME_MAX: Final = 600
@@ -20,7 +20,7 @@ def event_types() -> tuple[str, ...]:
 
 def entry_of(event: Event, names: Names) -> AuditEntry:
     """The entry that tells of an event; a plain one for an event that only a later release can read."""
-    kind, payload = kind_named(event.kind), payload_of(event.kind, event.payload)
+    kind, payload = kind_named(event.kind), event.struct
     named = EventNames(event, names)
     resource = (payload.resource(named) if payload else named.repository or named.project) or event.kind
     return AuditEntry(

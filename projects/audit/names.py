@@ -13,7 +13,6 @@ from rbac.models import Robot
 from rbac.services.robots import full_name
 from registry_core.access import SubjectKind
 from registry_core.digests import Digest
-from registry_core.events.kinds import payload_of
 from registry_core.events.models import Event
 
 _NAMES: Final = """
@@ -76,7 +75,7 @@ class EventNames:
 
 def names_in(events: Sequence[Event]) -> Names:
     """Look up every name that the events need."""
-    asked = [payload.ids() for event in events if (payload := payload_of(event.kind, event.payload))]
+    asked = [event.struct.ids() for event in events if event.struct is not None]
     robots = [event.subject_id for event in events if event.subject_kind == SubjectKind.ROBOT]
     acting = [event.subject_id for event in events if event.subject_kind == SubjectKind.USER]
     found = _named(

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import cast
 
-from registry_core.access import Subject, of_many, subject_of
+from registry_core.access import SYSTEM, Subject, of_many, subject_with_key
 from registry_core.events.kinds import kind_named, kind_of
 from registry_core.events.outbox import emit
 from registry_core.events.reads import Read, RecordsRead
@@ -23,7 +23,8 @@ def _write(place: Place, times: int) -> None:
     kind_name, _, name = place.name.partition(" ")
     kind = kind_named(kind_name)
     event = cast("type[Read]", kind.payload) if kind else RecordsRead
-    emit(event(name=name or _MANY, times=times), cause=of_many(subject_of(place.origin)))
+    subject = subject_with_key(place.origin) if place.origin else SYSTEM  # empty: of many subjects
+    emit(event(name=name or _MANY, times=times), cause=of_many(subject))
 
 
 _reads = Repeated(_write)

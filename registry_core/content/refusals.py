@@ -13,7 +13,7 @@ from typing import Final
 
 import msgspec
 
-from registry_core.access import Cause, of_many, subject_of
+from registry_core.access import SYSTEM, Cause, of_many, subject_with_key
 from registry_core.content.events import PolicyRefused
 from registry_core.content.policy_contexts import (
     Context,
@@ -124,4 +124,4 @@ def _origin(cause: Cause) -> str:
 def _cause(origin: str) -> Cause:
     """The cause of many refusals: of one subject, or (an empty origin) of several."""
     subject, _, client = origin.partition(" ")
-    return of_many(subject_of(subject), client)
+    return of_many(subject_with_key(subject) if subject else SYSTEM, client)

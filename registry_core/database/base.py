@@ -50,6 +50,16 @@ class DatabaseWrapper(base.DatabaseWrapper):
         outage.lend(connection)
         return connection
 
+    def _configure_connection(self, connection: Connection[Any]) -> bool:
+        """As Django's own, for a connection that the pool has opened."""
+        is_to_commit: bool = super()._configure_connection(connection)  # type: ignore[misc]  # the stubs leave it out
+        if connection.prepare_threshold is not None:
+            # Prepared statements find rows by key, whatever the values. By default Postgres plans many of them again
+            # each time, because it overestimates arrays of unknown length. Set by a statement: poolers refuse it as an
+            # option of the connection.
+            connection.execute("SET plan_cache_mode = force_generic_plan")
+        return is_to_commit
+
     @property
     def _pools(self) -> dict[str, ConnectionPool[Any]]:
         """The pools of the process, by name; Django's own table."""
@@ -69,7 +79,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
             made = ConnectionPool(
                 kwargs=parameters | {"autocommit": True},
                 open=False,
-                configure=self._configure_connection,  # type: ignore[attr-defined]
+                configure=self._configure_connection,  # type: ignore[arg-type]  # the pool ignores what it returns
                 **self.settings_dict["OPTIONS"]["pool"] | {"min_size": 0},
             )
             pools.setdefault(self._limited_alias, made)

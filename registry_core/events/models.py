@@ -5,8 +5,9 @@ from __future__ import annotations
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models.functions import Now
+from django.utils.functional import cached_property
 
-from registry_core.events.kinds import Result
+from registry_core.events.kinds import Payload, Result, payload_of
 
 
 class Event(models.Model):
@@ -39,6 +40,11 @@ class Event(models.Model):
 
     def __str__(self) -> str:
         return f"{self.kind} {self.pk}"
+
+    @cached_property
+    def struct(self) -> Payload | None:
+        """The payload as its kind defines it; None if only a later release can read it."""
+        return payload_of(self.kind, self.payload)
 
 
 class Cursor(models.Model):

@@ -49,16 +49,15 @@ class Shared:
 
     def take(self, key: str, amount: int = 1) -> None:
         """Take `amount`. Raises OverShare or AllTaken."""
-        if not self.is_taken(key, amount):
+        if not self.try_take(key, amount):
             raise OverShare if self.free >= amount else AllTaken
 
-    def is_taken(self, key: str, amount: int = 1) -> bool:
+    def try_take(self, key: str, amount: int = 1) -> bool:
         """Take `amount` if the caller may; returns whether it did."""
-        free, held = self.limit - self._taken - amount, self._held.get(key, 0)
-        if free < 0 or (held and held + amount > self._ratio * free):
+        if not self.is_free_for(key, amount):
             return False
         self._taken += amount
-        self._held[key] = held + amount
+        self._held[key] = self._held.get(key, 0) + amount
         return True
 
     def give_back(self, key: str, amount: int = 1) -> None:
@@ -85,7 +84,7 @@ class Turns:
 
     async def enter(self, caller: Caller) -> None:
         """Wait for a place. `leave` returns it."""
-        if caller.group not in self._waiting and self._places.is_taken(caller.group):
+        if caller.group not in self._waiting and self._places.try_take(caller.group):
             return
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(caller.group, {}).setdefault(caller.member, deque()).append(turn)

@@ -21,7 +21,7 @@ from typing import Final, Literal
 import msgspec
 from cryptography.exceptions import InvalidSignature
 
-from registry_core.access import NO_ACTIONS, Subject, SubjectKind
+from registry_core.access import NO_ACTIONS, Subject, subject_with_key
 from registry_core.tokens.keys import TOKEN_LIFE_MAX_S, SigningKey, key_ring
 
 ISSUER: Final = "portolan"
@@ -85,8 +85,7 @@ class Claims(msgspec.Struct, frozen=True):
     @property
     def subject(self) -> Subject:
         """The subject of the token."""
-        kind, _, number = self.sub.partition(":")
-        return Subject(SubjectKind[kind.upper()], int(number), self.name)
+        return subject_with_key(self.sub, self.name)
 
     def actions_on(
         self, *, name: str, project_id: int, repository_id: int | None, created_at: datetime | None

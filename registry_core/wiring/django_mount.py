@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 from registry_core.access import TooManyAttempts, Unauthenticated
+from registry_core.api.causes import REQUEST_ID
 from registry_core.api.sign_ins import USER, may_hash
 from registry_core.distribution.identity import credentials_key, identify, identity_cache
 from registry_core.distribution.token import BASIC_CHALLENGE
@@ -137,7 +138,7 @@ def _environ(request: Request, body: bytes, prefix: str) -> dict[str, Any]:
         "wsgi.multithread": True,
         "wsgi.multiprocess": True,
         "wsgi.run_once": False,
-        "portolan.request_id": request.id,
+        REQUEST_ID: request.id,
     }
     for name, value in request.headers.items():
         # In CGI's spelling `x_forwarded_for` would look like `x-forwarded-for`, so names with _ are dropped.

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import django
 import msgspec
 
 from registry_core.events.kinds import Kind, all_kinds
+from registry_core.wiring.settings_reference import type_name
 
 PAGE: Final = Path(__file__).parents[2] / "docs" / "events.md"
 _HEAD: Final = """\
@@ -34,17 +35,10 @@ def markdown() -> str:
 
 
 def _row(kind: Kind) -> str:
-    fields = ", ".join(f"`{field.encode_name}` ({_type(field.type)})" for field in msgspec.structs.fields(kind.payload))
+    fields = ", ".join(
+        f"`{field.encode_name}` ({type_name(field.type)})" for field in msgspec.structs.fields(kind.payload)
+    )
     return f"| `{kind.name}` | `{kind.audit_type}` | {kind.summary} | {fields or '-'} |\n"
-
-
-def _type(annotation: Any) -> str:
-    names = {int: "number", str: "text", bool: "true or false"}
-    if annotation in names:
-        return names[annotation]
-    text = str(annotation)
-    found = (word for part, word in {"list": "list", "Mapping": "object", "int": "number"}.items() if part in text)
-    return next(found, "true or false")
 
 
 if __name__ == "__main__":

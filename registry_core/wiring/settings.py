@@ -13,10 +13,6 @@ from registry_core.machine.secretfiles import read_or_create_secret
 
 _config = get_config()
 
-# Prepared statements on Django's connections find rows by key, whatever the values. By default Postgres plans many of
-# them again each time, because it overestimates arrays of unknown length.
-_GENERIC_PLANS = "-c plan_cache_mode=force_generic_plan"
-
 
 def _database(dsn: str | None) -> dict[str, Any]:
     """Django's description of the database at `dsn`; without one, a name that fails only when it is used."""
@@ -24,8 +20,6 @@ def _database(dsn: str | None) -> dict[str, Any]:
     pool = {
         "min_size": 1, "max_size": _config.database_pool_max, "timeout": 5, "reconnect_timeout": RECONNECT_TIMEOUT_S,
     }  # fmt: skip
-    if _config.prepared_after is not None:
-        parts["options"] = f"{parts.get('options', '')} {_GENERIC_PLANS}".strip()
     return {
         "ENGINE": "registry_core.database",
         "NAME": parts.pop("dbname", "portolan"),

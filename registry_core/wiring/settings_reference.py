@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import textwrap
 import types
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal, Union, get_args, get_origin
@@ -105,7 +105,7 @@ def _kind_of(entry: Entry) -> str:
 
 def _kind(key: str, field: FieldInfo) -> str:
     """The type of the setting, with unit and limits."""
-    kind = _type_name(field.annotation)
+    kind = type_name(field.annotation)
     unit = next((unit for suffix, unit in _UNITS.items() if key.endswith(suffix)), None)
     limits = [
         f"{word} {getattr(rule, name)}"
@@ -116,13 +116,22 @@ def _kind(key: str, field: FieldInfo) -> str:
     return ", ".join([unit if unit and kind == "number" else kind, *limits])
 
 
-def _type_name(annotation: Any) -> str:
+def type_name(annotation: Any) -> str:
+    """What people call the values of an annotation."""
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Literal:
         return " or ".join(str(argument) for argument in arguments)
     if origin in {Union, types.UnionType}:
-        return _type_name(next(argument for argument in arguments if argument is not types.NoneType))
-    names = {int: "number", bool: "true or false", Path: "path", tuple: "list", dict: "object"}
+        return type_name(next(argument for argument in arguments if argument is not types.NoneType))
+    names = {
+        int: "number",
+        bool: "true or false",
+        Path: "path",
+        tuple: "list",
+        list: "list",
+        dict: "object",
+        Mapping: "object",
+    }
     return names.get(origin or annotation, "text")
 
 

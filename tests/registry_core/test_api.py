@@ -7,6 +7,7 @@ import os
 import secrets
 import socket
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -18,6 +19,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import pytest
 import redis
+from django.db import connection
 from django.test import Client
 from rest_framework import exceptions
 
@@ -102,9 +104,11 @@ def pooler(url: str) -> Iterator[str]:
         Path(folder).chmod(0o755)
         command = [str(tool("pgbouncer")), *(["-u", "nobody"] if os.geteuid() == 0 else []), str(configuration)]
         with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-            wait_until(lambda: is_listening(port), what="pgbouncer listens")
-            yield urlunsplit(parts._replace(netloc=f"{parts.username}:x@127.0.0.1:{port}"))
-            process.terminate()
+            try:
+                wait_until(lambda: is_listening(port), what="pgbouncer listens")
+                yield urlunsplit(parts._replace(netloc=f"{parts.username}:x@127.0.0.1:{port}"))
+            finally:
+                process.terminate()
 
 
 def is_listening(port: int) -> bool:
@@ -115,6 +119,21 @@ def is_listening(port: int) -> bool:
 def test_health_asks_through_a_pooler_too() -> None:
     with pooler(os.environ["PORTOLAN_DATABASE_URL"]) as url:
         check_database(url)
+
+
+def test_prepared_statements_are_planned_once(db: None) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SHOW plan_cache_mode")
+        assert cursor.fetchone() == ("force_generic_plan",)
+
+
+def test_a_pooler_that_nobody_told_us_of_lets_us_connect() -> None:
+    with pooler(os.environ["PORTOLAN_DATABASE_URL"]) as url:
+        code = (
+            "import django; django.setup(); from django.db import connection; connection.cursor().execute('SELECT 1')"
+        )
+        settings = {"PORTOLAN_DATABASE_URL": url, "DJANGO_SETTINGS_MODULE": "registry_core.wiring.settings"}
+        subprocess.run([sys.executable, "-c", code], env=os.environ | settings, check=True, timeout=60)
 
 
 def test_a_broker_that_takes_nothing_is_unhealthy() -> None:
