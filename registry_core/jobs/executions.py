@@ -53,14 +53,12 @@ _TALLY: Final = """
     open="tasks_total + %(total)s - tasks_succeeded - %(done)s - tasks_failed - %(wrong)s - tasks_stopped - %(ended)s"
 )
 NUMBERS: Final = {status.name.lower(): int(status) for status in Status}
-_REMOVE: Final = """
-    DELETE FROM jobs_execution WHERE id IN (
-        SELECT id FROM (
-            SELECT id, ended_at, row_number() OVER (PARTITION BY kind, subject_ref ORDER BY id DESC) AS place
-            FROM jobs_execution WHERE ended_at IS NOT NULL
-        ) AS past
-        WHERE place > %s AND ended_at < now() - make_interval(days => %s) ORDER BY id LIMIT %s
-    )
+_OLD: Final = """
+    SELECT id FROM (
+        SELECT id, ended_at, row_number() OVER (PARTITION BY kind, subject_ref ORDER BY id DESC) AS place
+        FROM jobs_execution WHERE ended_at IS NOT NULL
+    ) AS past
+    WHERE place > %s AND ended_at < now() - make_interval(days => %s) ORDER BY id LIMIT %s
 """
 
 
@@ -206,8 +204,10 @@ def remove_old(*, days: int) -> int:
     """Remove some of the executions that ended more than `days` days ago, except the last of each kind; returns their
     number."""
     with connection.cursor() as cursor:
-        cursor.execute(_REMOVE, [KEPT_EACH, days, REMOVED_AT_ONCE])
-        return int(cursor.rowcount)
+        cursor.execute(_OLD, [KEPT_EACH, days, REMOVED_AT_ONCE])
+        old = [row[0] for row in cursor.fetchall()]
+    Execution.objects.filter(pk__in=old).delete()
+    return len(old)
 
 
 def _stop_pending(where: str, key: int) -> int:

@@ -41,7 +41,8 @@ def test_an_execution_runs_all_its_tasks_and_keeps_results_progress_and_log(make
     assert Worker(1).work() == 2
     execution = Execution.objects.get(pk=number)
     assert (execution.status, execution.tasks_total, execution.tasks_succeeded) == (Status.SUCCESS, 2, 2)
-    assert execution.started_at and execution.ended_at
+    assert execution.started_at
+    assert execution.ended_at
     first, second = Task.objects.filter(execution_id=number).order_by("pk")
     assert (first.result, second.result) == ({"said": "a"}, {"said": "b"})
     assert (first.done, first.total, first.attempts, first.status) == (3, 4, 1, Status.SUCCESS)
@@ -258,10 +259,13 @@ def test_a_log_is_bounded_and_says_so_once(make_kind: MakeKind) -> None:
 
 def test_old_executions_are_removed_but_not_the_last_ones(make_kind: MakeKind) -> None:
     kind = make_kind("T_OLD", nothing)
+    number = executions.start(kind, cause=BY_SYSTEM)
+    Worker(1).work()
+    task_logs.append(Task.objects.get(execution_id=number).pk, "gone with it")
     for _ in range(executions.KEPT_EACH + 3):
         executions.start(kind, cause=BY_SYSTEM, tasks=[])
     sql("UPDATE jobs_execution SET ended_at = now() - interval '100 days' WHERE kind = 'T_OLD'")
-    assert executions.remove_old(days=30) == 3
+    assert executions.remove_old(days=30) == 4
     assert Execution.objects.filter(kind="T_OLD").count() == executions.KEPT_EACH
 
 
