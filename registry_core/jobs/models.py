@@ -118,6 +118,19 @@ class Task(models.Model):
     def __str__(self) -> str:
         return f"task {self.pk} of {self.kind}"
 
+    @property
+    def rate(self) -> float:
+        """Units done per second since the task began; 0 while nothing is known."""
+        if self.started_at is None or self.updated_at <= self.started_at:
+            return 0.0
+        return self.done / (self.updated_at - self.started_at).total_seconds()
+
+    @property
+    def left_s(self) -> float | None:
+        """The seconds until the task is done if it goes on as before; None while that is unknown or it has ended."""
+        is_known = self.status == Status.RUNNING and self.total > 0 and self.rate > 0
+        return max(0.0, (self.total - self.done) / self.rate) if is_known else None
+
 
 class TaskLog(models.Model):
     """A few lines of a task's log."""
