@@ -77,13 +77,18 @@ class User(AbstractBaseUser):
         return salted_hmac("rbac.User.get_session_auth_hash", bound_to, algorithm="sha256").hexdigest()
 
 
+class GroupKind(models.IntegerChoices):
+    """Where a group comes from."""
+
+    LDAP = 1
+    HTTP = 2
+    OIDC = 3
+
+
 class Group(models.Model):
     """Users that get roles together; its kind says where the group comes from."""
 
-    class Kind(models.IntegerChoices):
-        LDAP = 1
-        HTTP = 2
-        OIDC = 3
+    Kind = GroupKind
 
     name = models.CharField(max_length=255)
     kind = models.PositiveSmallIntegerField(choices=Kind.choices)
@@ -92,8 +97,8 @@ class Group(models.Model):
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(Lower("name"), "kind", condition=~Q(kind=1), name="group_name_of_kind"),
-            models.UniqueConstraint(Lower("ldap_dn"), condition=Q(kind=1), name="group_ldap_dn"),
+            models.UniqueConstraint(Lower("name"), "kind", condition=~Q(kind=GroupKind.LDAP), name="group_name_of_kind"),
+            models.UniqueConstraint(Lower("ldap_dn"), condition=Q(kind=GroupKind.LDAP), name="group_ldap_dn"),
         ]
 
     def __str__(self) -> str:

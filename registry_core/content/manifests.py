@@ -416,10 +416,11 @@ def _with_referrers(repository: RepositoryRef, digest: Digest) -> dict[int, byte
 def _refuse_if_child(repository: RepositoryRef, digests: list[bytes], *, raises: bool) -> set[bytes]:
     with connection.cursor() as cursor:
         cursor.execute(
-            """
+            f"""
             SELECT entry.digest, parent.digest FROM content_manifestdescriptor AS entry
             JOIN content_artifact AS parent ON parent.manifest_id = entry.manifest_id
-            WHERE entry.role = 3 AND entry.digest = ANY(%s) AND parent.repository_id = %s AND parent.deleted_at IS NULL
+            WHERE entry.role = {Role.MANIFEST:d} AND entry.digest = ANY(%s) AND parent.repository_id = %s
+              AND parent.deleted_at IS NULL
             """,
             [digests, repository.id],
         )
