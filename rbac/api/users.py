@@ -25,7 +25,7 @@ from rbac.events import UserRead
 from rbac.models import User
 from rbac.services import users
 from rbac.services.authentication import is_password
-from rbac.services.failures import tell_failure
+from rbac.services.failures import report_failure
 from rbac.services.permissions import living_user
 from registry_core.access import SubjectKind
 from registry_core.api.authentication import IN_SESSION
@@ -182,7 +182,7 @@ class OneUserView(ApiView):
             return False
         is_right = is_password(user=user, password=password, client=self.client, is_guess=is_guess)
         if not is_right and is_guess:
-            tell_failure(username=user.username, client=self.client)
+            report_failure(username=user.username, client=self.client)
         return is_right
 
     def keep_session(self, user: User) -> None:
