@@ -11,7 +11,6 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn
 
-import redis.utils
 from celery import Celery
 from celery.beat import PersistentScheduler
 from celery.signals import setup_logging, task_postrun
@@ -86,13 +85,6 @@ def import_worker() -> None:
         for step in (*app.Worker.Blueprint.default_steps, *Consumer.Blueprint.default_steps):
             import_module(step.partition(":")[0])
     _ = app.control, app.events, app.amqp, app.backend, app.log  # created on first access
-    _know_version_of_redis()
-
-
-def _know_version_of_redis() -> None:
-    """redis-py reads its package metadata on every connection; cache the version."""
-    redis.utils.get_lib_version = functools.cache(redis.utils.get_lib_version)
-    redis.utils.get_lib_version()
 
 
 class PunctualScheduler(PersistentScheduler):
