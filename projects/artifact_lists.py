@@ -264,7 +264,7 @@ _INHERITED: Final = _part(
             AND parent.repository_id = child.repository_id AND parent.deleted_at IS NULL
        JOIN content_artifact AS accessory ON accessory.repository_id = parent.repository_id
             AND accessory.accessory_of = parent.digest AND accessory.deleted_at IS NULL
-       WHERE child.id = listed.id AND accessory.accessory_kind IN ({_SIGNATURES})""",
+       WHERE child.id = listed.id AND accessory.accessory_kind IN ({_SIGNATURES})""",  # noqa: S608 constants
     order="id",
 )
 _CHILDREN: Final = _part(
@@ -274,7 +274,7 @@ _CHILDREN: Final = _part(
        FROM content_artifact AS parent
        JOIN content_manifestdescriptor AS entry
             ON entry.manifest_id = parent.manifest_id AND entry.role = {ManifestDescriptor.Role.MANIFEST:d}
-       WHERE parent.id = listed.id""",
+       WHERE parent.id = listed.id""",  # noqa: S608 a constant
     order="ordinal",
     beside="""LEFT JOIN content_artifact AS child ON child.repository_id = part.repository_id
               AND child.digest = part.digest AND child.deleted_at IS NULL""",

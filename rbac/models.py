@@ -6,6 +6,8 @@ A secret that a person chose is stored as an argon2 hash, a generated one as a k
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
 from django.db import models
 from django.db.models import Q
@@ -88,7 +90,7 @@ class GroupKind(models.IntegerChoices):
 class Group(models.Model):
     """Users that get roles together; its kind says where the group comes from."""
 
-    Kind = GroupKind
+    Kind: TypeAlias = GroupKind
 
     name = models.CharField(max_length=255)
     kind = models.PositiveSmallIntegerField(choices=Kind.choices)
@@ -97,7 +99,9 @@ class Group(models.Model):
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(Lower("name"), "kind", condition=~Q(kind=GroupKind.LDAP), name="group_name_of_kind"),
+            models.UniqueConstraint(
+                Lower("name"), "kind", condition=~Q(kind=GroupKind.LDAP), name="group_name_of_kind"
+            ),
             models.UniqueConstraint(Lower("ldap_dn"), condition=Q(kind=GroupKind.LDAP), name="group_ldap_dn"),
         ]
 

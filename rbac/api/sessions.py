@@ -38,7 +38,7 @@ BACKEND: Final = "django.contrib.auth.backends.ModelBackend"
 View = Callable[[HttpRequest], HttpResponse]
 
 
-def door(view: View) -> View:
+def as_api_view(view: View) -> View:
     """Common behaviour of the views here: errors in the API's form, no caching, no requests from other sites."""
 
     @wraps(view)
@@ -60,7 +60,7 @@ def door(view: View) -> View:
 @csrf_exempt
 @require_POST
 @sensitive_post_parameters("password")
-@door
+@as_api_view
 def log_in(request: HttpRequest) -> HttpResponse:
     """`POST /c/login`, form `principal` and `password`: 200 with a session, 401, 403 for a robot, 429."""
     user = sign_in(
@@ -73,7 +73,7 @@ def log_in(request: HttpRequest) -> HttpResponse:
 
 
 @require_GET
-@door
+@as_api_view
 def log_out(request: HttpRequest) -> HttpResponse:
     """`GET /c/log_out`: end the session, if there is one."""
     logout(request)

@@ -6,6 +6,8 @@ the `Deletion` that it belongs to; names are unique among living rows.
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import Q, Value
@@ -159,7 +161,7 @@ class DescriptorRole(models.IntegerChoices):
 class ManifestDescriptor(models.Model):
     """What a manifest refers to, in its order. Derived from the bytes alone."""
 
-    Role = DescriptorRole
+    Role: TypeAlias = DescriptorRole
 
     pk = models.CompositePrimaryKey("manifest_id", "ordinal")
     manifest = models.ForeignKey(Manifest, models.CASCADE, db_index=False, related_name="descriptors")

@@ -292,7 +292,7 @@ class Reads:
             JOIN content_artifactblob AS used ON used.artifact_id = whole.id
             JOIN content_blob AS blob ON blob.id = used.blob_id
             ORDER BY blob.state DESC LIMIT %s
-            """,
+            """,  # noqa: S608 a constant
             [artifact_id, repository_id, BLOBS_MAX],
         )
         return [

@@ -73,7 +73,7 @@ def _certificate(config: Config) -> ServedFiles | None:
 def _bound(config: Config) -> None:
     plain.bind(config)
     become(config)
-    oddities.tell(config)
+    oddities.log_oddities(config)
 
 
 def _warn_of_names(config: Config) -> None:
