@@ -30,7 +30,7 @@ from registry_core.api.base import ApiView
 from registry_core.api.causes import client_of
 from registry_core.api.errors import exception_handler
 from registry_core.api.middleware import from_another_site
-from registry_core.api.permissions import ANYONE, SYSADMIN, admit
+from registry_core.api.permissions import ANYONE, SYSADMIN, Computed
 from registry_core.errors import InvalidInput, NotAllowed
 from registry_core.http.cross_site import FOREIGN
 
@@ -86,14 +86,12 @@ class UserExistsView(ApiView):
     For administrators, and for everybody if people can sign up: otherwise it would reveal who has an account.
     """
 
-    access = {"POST": ANYONE}
+    access = {"POST": Computed(lambda _: ANYONE if allows_sign_up() else SYSADMIN, is_for_anybody=True)}
     works_read_only = True
     schema = None
 
     def post(self, request: Request) -> Response:
         """Check whether a living user has the name or the address."""
-        if not allows_sign_up():
-            admit(self.subject, SYSADMIN, self)
         form = request._request.POST
         column, value = form.get("target", ""), form.get("value", "")
         if column not in ("username", "email") or "\x00" in value:
