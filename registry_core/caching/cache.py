@@ -95,8 +95,8 @@ class Cache(Generic[V]):
         """The value; `default` when there is none, or when something that it depends on has changed since it was read.
 
         While nobody can tell what other machines changed there is none; but when that is because the database does not
-        answer, what is cached is as good as it gets (the caller of all decides for how long that may go on). What depends
-        on no generation, nobody can change.
+        answer, what is cached is as good as it gets (the caller of all decides for how long that may go on). A value
+        that depends on no generation is not affected.
         """
         entry, generations = self._entries.get(key), self._generations
         if entry is None or generations is None:
