@@ -48,12 +48,12 @@ class Glob:
 
     def matches(self, name: str) -> bool:
         """Whether the pattern matches the whole name."""
-        return self._whole.fullmatch(name) is not None
+        return self._whole.fullmatch(name.encode()) is not None
 
     def first_of(self, names: Collection[str]) -> str | None:
         """A name that the pattern matches; None if it matches none. Names have no line breaks. Fast for many names."""
-        found = self._in_lines.search("\n".join(names)) if names else None
-        return None if found is None else str(found.group())
+        found = self._in_lines.search("\n".join(names).encode()) if names else None
+        return None if found is None else str(found.group().decode())
 
     def _compiled(self, regex: str) -> Any:
         options = re2.Options()

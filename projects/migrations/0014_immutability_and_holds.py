@@ -6,37 +6,69 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('content', '0011_project_policies'),
-        ('projects', '0013_owner_of_projects_without_one'),
+        ("content", "0011_project_policies"),
+        ("projects", "0013_owner_of_projects_without_one"),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='Hold',
+            name="Hold",
             fields=[
-                ('artifact', models.OneToOneField(on_delete=django.db.models.deletion.PROTECT, primary_key=True, related_name='+', serialize=False, to='content.artifact')),
-                ('reason', models.TextField()),
-                ('subject_kind', models.PositiveSmallIntegerField()),
-                ('subject_id', models.BigIntegerField()),
-                ('subject_name', models.CharField(help_text='of who set it, at the time', max_length=255)),
-                ('set_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('project', models.ForeignKey(db_constraint=False, on_delete=django.db.models.deletion.DO_NOTHING, related_name='+', to='content.project')),
-                ('repository', models.ForeignKey(db_constraint=False, on_delete=django.db.models.deletion.DO_NOTHING, related_name='+', to='content.repository')),
+                (
+                    "artifact",
+                    models.OneToOneField(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        primary_key=True,
+                        related_name="+",
+                        serialize=False,
+                        to="content.artifact",
+                    ),
+                ),
+                ("reason", models.TextField()),
+                ("subject_kind", models.PositiveSmallIntegerField()),
+                ("subject_id", models.BigIntegerField()),
+                ("subject_name", models.CharField(help_text="of who set it, at the time", max_length=255)),
+                ("set_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                (
+                    "project",
+                    models.ForeignKey(
+                        db_constraint=False,
+                        on_delete=django.db.models.deletion.DO_NOTHING,
+                        related_name="+",
+                        to="content.project",
+                    ),
+                ),
+                (
+                    "repository",
+                    models.ForeignKey(
+                        db_constraint=False,
+                        on_delete=django.db.models.deletion.DO_NOTHING,
+                        related_name="+",
+                        to="content.repository",
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='ImmutabilityRule',
+            name="ImmutabilityRule",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('is_disabled', models.BooleanField(default=False)),
-                ('priority', models.IntegerField(default=0, help_text='only shown: the order of rules does not matter')),
-                ('tag_selectors', models.JSONField()),
-                ('repository_selectors', models.JSONField()),
-                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('updated_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('project', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to='content.project')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("is_disabled", models.BooleanField(default=False)),
+                (
+                    "priority",
+                    models.IntegerField(default=0, help_text="only shown: the order of rules does not matter"),
+                ),
+                ("tag_selectors", models.JSONField()),
+                ("repository_selectors", models.JSONField()),
+                ("created_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                ("updated_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                (
+                    "project",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="+", to="content.project"
+                    ),
+                ),
             ],
         ),
     ]
