@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from functools import partial
 
 import pytest
 from django.db import IntegrityError, connection, transaction
@@ -40,16 +39,15 @@ def test_a_held_artifact_keeps_its_tags_and_what_is_attached_to_it(project: Proj
     assert hold(project, digest)
     assert held_artifact_ids(before) == {Artifact.objects.get(digest=digest.raw).pk}
     for repository in (before, now(project)):
-        acts: list[Callable[[], Any]] = [
-            lambda repository=repository: delete_tag(repository=repository, tag="v1", cause=BY_SYSTEM),
-            lambda repository=repository: delete_tag(repository=repository, tag="note", cause=BY_SYSTEM),
-            lambda repository=repository: put(repository, "v1"),
-            lambda repository=repository: delete_repository(repository=repository, cause=BY_SYSTEM),
-        ] + [
-            lambda repository=repository, each=each: delete_manifest(
-                repository=repository, digest=each, cause=BY_SYSTEM
-            )
-            for each in (digest, signature, of_signature)
+        acts: list[partial[object]] = [
+            partial(delete_tag, repository=repository, tag="v1", cause=BY_SYSTEM),
+            partial(delete_tag, repository=repository, tag="note", cause=BY_SYSTEM),
+            partial(put, repository, "v1"),
+            partial(delete_repository, repository=repository, cause=BY_SYSTEM),
+            *(
+                partial(delete_manifest, repository=repository, digest=each, cause=BY_SYSTEM)
+                for each in (digest, signature, of_signature)
+            ),
         ]
         for act in acts:
             with pytest.raises(Protected, match="legal hold"):
@@ -110,9 +108,9 @@ def test_of_a_hold_and_a_delete_at_once_one_wins(project: Project) -> None:
     for number in range(20):
         digest = put(before, f"v{number}")
         delete, held, moved = run(
-            lambda digest=digest: delete_manifest(repository=before, digest=digest, cause=BY_SYSTEM),
-            lambda digest=digest: hold(project, digest),
-            lambda number=number: put(before, f"v{number}", "multi", "zeta"),
+            partial(delete_manifest, repository=before, digest=digest, cause=BY_SYSTEM),
+            partial(hold, project, digest),
+            partial(put, before, f"v{number}", "multi", "zeta"),
         )
         is_held = Hold.objects.filter(artifact__digest=digest.raw).exists()
         assert is_held == (held is None)

@@ -271,7 +271,8 @@ def test_of_two_pushes_that_create_a_tag_at_once_one_wins(project: Project, prot
 def test_once_a_rule_is_acknowledged_nothing_in_progress_moves_a_tag(project: Project) -> None:
     repository = now(project)
     for number in range(20):
-        tag, seen = f"v{number}", {}
+        tag = f"v{number}"
+        seen: dict[str, int] = {}
         put(repository, tag)
 
         def establish(tag: str = tag, seen: dict[str, int] = seen) -> None:
