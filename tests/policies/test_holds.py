@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 import pytest
 from django.db import IntegrityError, connection, transaction
@@ -39,7 +40,7 @@ def test_a_held_artifact_keeps_its_tags_and_what_is_attached_to_it(project: Proj
     assert hold(project, digest)
     assert held_artifact_ids(before) == {Artifact.objects.get(digest=digest.raw).pk}
     for repository in (before, now(project)):
-        acts: list[partial[object]] = [
+        acts: list[partial[Any]] = [
             partial(delete_tag, repository=repository, tag="v1", cause=BY_SYSTEM),
             partial(delete_tag, repository=repository, tag="note", cause=BY_SYSTEM),
             partial(put, repository, "v1"),
