@@ -105,6 +105,68 @@ class ArtifactUnlabelled(Labelling):
     """A label was taken off an artifact."""
 
 
+class RuleEvent(Payload):
+    """`rule`: its id; `selectors`: what it is about, such as `matches v*`."""
+
+    rule: int = 0
+    is_disabled: bool = False
+    selectors: list[str] = []
+
+    def resource(self, names: Names) -> str:
+        return names.project
+
+    def details(self, names: Names) -> Iterable[str]:
+        del names
+        yield f"rule {self.rule}{' (disabled)' if self.is_disabled else ''}"
+        yield from self.selectors
+
+
+@event_kind("immutability_rule.created", Operation.CREATE)
+class RuleCreated(RuleEvent):
+    """An immutability rule was created: the tags that it selects can be neither moved nor deleted."""
+
+
+@event_kind("immutability_rule.updated", Operation.UPDATE)
+class RuleUpdated(RuleEvent):
+    """An immutability rule was changed, enabled or disabled."""
+
+
+@event_kind("immutability_rule.deleted", Operation.DELETE)
+class RuleDeleted(RuleEvent):
+    """An immutability rule was deleted."""
+
+
+class _HoldEvent(Payload):
+    """`hold_reason`: why the artifact was held."""
+
+    artifact: int = 0
+    digest: str = ""
+    hold_reason: str = ""
+
+    def resource(self, names: Names) -> str:
+        return artifact_in(names, digest=self.digest)
+
+    def details(self, names: Names) -> Iterable[str]:
+        del names
+        yield f"reason: {self.hold_reason}"
+
+
+@event_kind("artifact.held", Operation.UPDATE)
+class ArtifactHeld(_HoldEvent):
+    """A legal hold was set on an artifact, or its reason was changed."""
+
+
+@event_kind("artifact.released", Operation.UPDATE)
+class ArtifactReleased(_HoldEvent):
+    """The legal hold of an artifact was released. `held_by`: who had set it."""
+
+    held_by: str = ""
+
+    def details(self, names: Names) -> Iterable[str]:
+        yield from super().details(names)
+        yield f"held by {self.held_by}"
+
+
 @event_kind("audit_log.read", Operation.READ)
 class AuditLogRead(Read):
     """The audit log was read."""

@@ -9,6 +9,8 @@ from projects.api import (
     additions,
     artifacts,
     audit_logs,
+    holds,
+    immutability,
     labels,
     metadata,
     project_details,
@@ -38,6 +40,7 @@ PURGE: Final = SystemJob(
 REPOSITORIES: Final = "projects/<str:project_name>/repositories"
 ARTIFACTS: Final = f"{REPOSITORIES}/<repository:repository_name>/artifacts"
 ARTIFACT: Final = f"{ARTIFACTS}/<str:reference>"
+IMMUTABLE: Final = "projects/<str:project_name_or_id>/immutabletagrules"
 
 urlpatterns = [
     path("audit-logs", audit_logs.AuditLogsView.as_view()),
@@ -56,6 +59,7 @@ urlpatterns = [
     path(f"{ARTIFACT}/additions/<str:addition>", additions.AdditionView.as_view()),
     path(f"{ARTIFACT}/labels/<int:label_id>", labels.ArtifactLabelView.as_view()),
     path(f"{ARTIFACT}/labels", labels.ArtifactLabelsView.as_view()),
+    path(f"{ARTIFACT}/hold", holds.HoldView.as_view()),
     path(f"{ARTIFACT}/tags/<str:tag_name>", tags.TagView.as_view()),
     path(f"{ARTIFACT}/tags", tags.TagsView.as_view()),
     path(f"{ARTIFACT}/accessories", artifacts.AccessoriesView.as_view()),
@@ -73,6 +77,11 @@ urlpatterns = [
     path("projects/<str:project_name_or_id>/scanner/candidates", project_details.ScannerCandidatesView.as_view()),
     path("projects/<str:project_name_or_id>/metadatas", metadata.MetadatasView.as_view()),
     path("projects/<str:project_name_or_id>/metadatas/<str:meta_name>", metadata.MetadataView.as_view()),
+    path("projects/<str:project_name_or_id>/holds", holds.HoldsView.as_view()),
+    path(IMMUTABLE, immutability.RulesView.as_view()),
+    path(f"{IMMUTABLE}/preview", immutability.PreviewView.as_view()),
+    path(f"{IMMUTABLE}/<int:immutable_rule_id>", immutability.RuleView.as_view()),
+    path(f"{IMMUTABLE}/<int:immutable_rule_id>/preview", immutability.RulePreviewView.as_view()),
     path("projects/<str:project_name>/logs", audit_logs.ProjectLogsView.as_view()),
     path("projects/<str:project_name>/auditlog-exts", audit_logs.ProjectLogExtsView.as_view()),
 ]

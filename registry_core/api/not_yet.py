@@ -121,14 +121,6 @@ OPERATIONS: Final[Mapping[str, Operations]] = {
     "projects/<str:project_name>/preheat/providers": {
         "get": ("ListProvidersUnderProject", "preheat"),
     },
-    "projects/<str:project_name_or_id>/immutabletagrules": {
-        "get": ("ListImmuRules", "immutable"),
-        "post": ("CreateImmuRule", "immutable"),
-    },
-    "projects/<str:project_name_or_id>/immutabletagrules/<int:immutable_rule_id>": {
-        "put": ("UpdateImmuRule", "immutable"),
-        "delete": ("DeleteImmuRule", "immutable"),
-    },
     "projects/<str:project_name_or_id>/webhook/policies": {
         "get": ("ListWebhookPoliciesOfProject", "webhook"),
         "post": ("CreateWebhookPolicyOfProject", "webhook"),

@@ -19,6 +19,7 @@ from registry_core.content.models import Blob
 from registry_core.content.parsing import Descriptor, ParsedManifest, Role
 from registry_core.content.policies import policies
 from registry_core.content.policy_contexts import Content, DeletePlan, Moment, PutContext, TagContext
+from registry_core.content.project_policies import current_policies
 from registry_core.content.put_statements import (
     INSERT_DESCRIPTORS,
     insert_artifact,
@@ -105,7 +106,7 @@ def _put_at_once(put: _Put) -> int | None:
     if put.about is not None or not is_plain(put.manifest) or policies.concerned(Moment.PUT, project):
         return None
     check_writable()
-    if put.tags and policies.concerned(Moment.TAG, project):
+    if put.tags and policies.concerned_with_new_tags(project):
         return _put_and_ask(put)
     with generations().changing([put.repository.key]):
         return _store_fresh(put)
@@ -349,6 +350,7 @@ def ask_before_delete(
 ) -> None:
     """Ask the policies about everything that a delete removes, locked but not changed yet. `about`: the artifact that
     was named; None: the repository. Raises Refused."""
+    repository = current_policies(repository)
     project = repository.project
     if not policies.concerned(Moment.DELETE, project):
         check_writable()
