@@ -174,7 +174,7 @@ def delete_tag(*, repository: RepositoryRef, tag: str, cause: Cause) -> None:
         now = held.repository
         policies.ask(DeletePlan(cause, now.project, now, "tag", tags={tag: Digest(held.digest)}))
         deletion_id = begin_deletion(repository=repository, cause=cause)
-        bury_tags(repository=repository, tag_ids=[held.id], deletion_id=deletion_id, cause=cause)
+        tombstone_tags(repository=repository, tag_ids=[held.id], deletion_id=deletion_id, cause=cause)
         emit(
             TagDeleted(tag=tag, deletion=deletion_id),
             cause=cause,
@@ -184,7 +184,7 @@ def delete_tag(*, repository: RepositoryRef, tag: str, cause: Cause) -> None:
         )
 
 
-def bury_tags(*, repository: RepositoryRef, tag_ids: list[int], deletion_id: int, cause: Cause) -> None:
+def tombstone_tags(*, repository: RepositoryRef, tag_ids: list[int], deletion_id: int, cause: Cause) -> None:
     """Make tags tombstones of a deletion and write their history. Runs within the caller's transaction."""
     with connection.cursor() as cursor:
         cursor.execute(
