@@ -187,3 +187,50 @@ class AuditLogPurged(Payload):
     def details(self, names: Names) -> Iterable[str]:
         del names
         yield f"{self.entries} entries older than {self.hours} hours of the types {', '.join(self.types)}"
+
+
+class RetentionEvent(Payload):
+    """`policy`: its number; `name`: the project's name at the time."""
+
+    policy: int = 0
+    name: str = ""
+
+    def resource(self, names: Names) -> str:
+        return self.name or names.project
+
+
+@event_kind("project.retention.created", Operation.CREATE, of="retention")
+class RetentionCreated(RetentionEvent):
+    """A project got a retention policy."""
+
+
+@event_kind("project.retention.updated", Operation.UPDATE, of="retention")
+class RetentionUpdated(RetentionEvent):
+    """The rules or the schedule of a retention policy were changed."""
+
+
+@event_kind("project.retention.deleted", Operation.DELETE, of="retention")
+class RetentionDeleted(RetentionEvent):
+    """A project's retention policy was removed. It deletes nothing from then on."""
+
+
+@event_kind("repository.retention.applied", Operation.DELETE, of="retention")
+class RetentionApplied(Payload):
+    """A retention policy ran in a repository: so many artifacts were deleted, of so many bytes, and so many stayed.
+
+    `artifacts`: the first of the deleted ones, each with its tags. `execution`: the run, whose log has them all.
+    """
+
+    policy: int = 0
+    execution: int = 0
+    deleted: int = 0
+    retained: int = 0
+    bytes: int = 0
+    artifacts: list[str] = []
+
+    def details(self, names: Names) -> Iterable[str]:
+        del names
+        yield f"deleted {self.deleted} artifacts of {self.bytes} bytes that no rule retains, retained {self.retained}"
+        yield from self.artifacts
+        if self.deleted > len(self.artifacts):
+            yield f"and {self.deleted - len(self.artifacts)} more: see the log of job {self.execution}"

@@ -85,6 +85,19 @@ class Hold(models.Model):
         return f"hold of artifact {self.artifact_id}"
 
 
+class RetentionPolicy(models.Model):
+    """Which artifacts of a project stay: the rules, as `projects.retention.rules` loads them. Its schedule is that of
+    the job RETENTION with its id."""
+
+    project = models.OneToOneField("content.Project", models.CASCADE, related_name="+")
+    rules = models.JSONField(default=list)
+    created_at = models.DateTimeField(db_default=Now())
+    updated_at = models.DateTimeField(db_default=Now())
+
+    def __str__(self) -> str:
+        return f"retention policy {self.pk}"
+
+
 class ArtifactLabel(models.Model):
     """A label on an artifact. It is kept while the artifact is a tombstone, so that restoring the artifact restores
     it."""

@@ -224,30 +224,6 @@ OPERATIONS: Final[Mapping[str, Operations]] = {
     "system/scanAll/stop": {
         "post": ("stopScanAll", "scanAll"),
     },
-    "retentions/metadatas": {
-        "get": ("getRentenitionMetadata", "Retention"),
-    },
-    "retentions": {
-        "post": ("createRetention", "Retention"),
-    },
-    "retentions/<int:id>": {
-        "get": ("getRetention", "Retention"),
-        "put": ("updateRetention", "Retention"),
-        "delete": ("deleteRetention", "Retention"),
-    },
-    "retentions/<int:id>/executions": {
-        "post": ("triggerRetentionExecution", "Retention"),
-        "get": ("listRetentionExecutions", "Retention"),
-    },
-    "retentions/<int:id>/executions/<int:eid>": {
-        "patch": ("operateRetentionExecution", "Retention"),
-    },
-    "retentions/<int:id>/executions/<int:eid>/tasks": {
-        "get": ("listRetentionTasks", "Retention"),
-    },
-    "retentions/<int:id>/executions/<int:eid>/tasks/<int:tid>": {
-        "get": ("getRetentionTaskLog", "Retention"),
-    },
     "scanners": {
         "get": ("listScanners", "scanner"),
         "post": ("createScanner", "scanner"),

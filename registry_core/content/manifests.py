@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -297,14 +297,19 @@ def _store_artifact(values: Mapping[str, Any], *, manifest_id: int, blob_ids: li
 
 
 @retried
-def delete_manifest(*, repository: RepositoryRef, digest: Digest, cause: Cause) -> None:
+def delete_manifest(
+    *, repository: RepositoryRef, digest: Digest, cause: Cause, unless: Callable[[set[str]], None] | None = None
+) -> None:
     """Delete an artifact with its tags and its accessories (signatures, SBOMs), as one deletion.
 
-    Raises ManifestUnknown, ContentInUse while a living index refers to it, or Refused by a policy.
+    `unless` is called with the names of the artifact's tags under their locks, and may raise to keep it. Raises
+    ManifestUnknown, ContentInUse while a living index refers to it, or Refused by a policy.
     """
     with changing(repository.key):
         artifacts = _with_referrers(repository, digest)
         tags = lock_tags(artifacts)
+        if unless is not None:
+            unless({tag.name for tag in tags if artifacts[tag.artifact_id] == digest.raw})
         ask_before_delete(repository, artifacts, tags, cause, about=digest)
         deletion_id = begin_deletion(repository=repository, cause=cause)
         touched = tombstone_artifacts(repository, artifacts, tags, deletion_id, cause)

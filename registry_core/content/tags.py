@@ -189,7 +189,7 @@ def tombstone_tags(*, repository: RepositoryRef, tag_ids: list[int], deletion_id
     with connection.cursor() as cursor:
         cursor.execute(
             """
-            WITH tombstoned AS (
+            WITH buried AS (
                 UPDATE content_tag AS tag
                 SET deletion_id = %s, deleted_at = greatest(clock_timestamp(), tag.pushed_at + interval '1 microsecond')
                 FROM content_artifact AS artifact
@@ -198,7 +198,7 @@ def tombstone_tags(*, repository: RepositoryRef, tag_ids: list[int], deletion_id
             )
             INSERT INTO content_taghistory (repository_id, tag, old_digest, new_digest, subject_kind, subject_id,
             reason, at)
-            SELECT %s, name, digest, NULL, %s, %s, %s, deleted_at FROM tombstoned
+            SELECT %s, name, digest, NULL, %s, %s, %s, deleted_at FROM buried
             """,
             [deletion_id, tag_ids, repository.id, *_who(cause)],
         )
