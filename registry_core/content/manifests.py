@@ -9,7 +9,7 @@ from typing import Any
 from django.db import connection, transaction
 
 from registry_core.access import Cause
-from registry_core.content.deletions import begin_deletion
+from registry_core.content.deletions import Kind, begin_deletion
 from registry_core.content.descriptions import About, Description, accessory, described
 from registry_core.content.errors import ContentInUse, ManifestUnknown, ReferenceMissing, RepositoryUnknown
 from registry_core.content.events import ArtifactDeleted, ArtifactPushed
@@ -197,12 +197,15 @@ _LINKED = """
     JOIN content_repositoryblob AS link ON link.blob_id = blob.id AND link.repository_id = %s
     WHERE blob.digest = ANY(%s) AND blob.state = %s ORDER BY blob.digest FOR KEY SHARE OF link
 """
-# Between a client's HEAD and its manifest, a delete may have removed the last use of a blob, and the link with it.
+# Between a client's HEAD and its manifest, a delete may have removed the last use of a blob, and the link with it. The
+# blob is locked, so that it is not collected as garbage before it is linked again.
 _LINKED_LATELY = f"""
-    SELECT DISTINCT blob.digest, blob.id, blob.size_bytes FROM content_blob AS blob
-    JOIN content_artifactblob AS used ON used.blob_id = blob.id AND used.repository_id = %s AND used.is_trashed
-    JOIN content_artifact AS artifact ON artifact.id = used.artifact_id
-    WHERE blob.digest = ANY(%s) AND blob.state = %s AND artifact.deleted_at > now() - interval '{GRACE}'
+    SELECT blob.digest, blob.id, blob.size_bytes FROM content_blob AS blob
+    WHERE EXISTS (
+        SELECT FROM content_artifactblob AS used JOIN content_artifact AS artifact ON artifact.id = used.artifact_id
+        WHERE used.blob_id = blob.id AND used.repository_id = %s AND used.is_trashed
+          AND artifact.deleted_at > now() - interval '{GRACE}')
+      AND blob.digest = ANY(%s) AND blob.state = %s ORDER BY blob.digest FOR KEY SHARE
 """  # noqa: S608 the interval is a constant
 
 
@@ -259,12 +262,14 @@ _STORE_MANIFEST = f"""
 
 
 def _store_manifest(digest: Digest, values: Mapping[str, Any]) -> int:
+    row = None
     with statements() as cursor:
-        cursor.execute(_STORE_MANIFEST, values)
-        row = cursor.fetchone()
-        if row is None:
-            cursor.execute("SELECT id FROM content_manifest WHERE digest = %s FOR KEY SHARE", [digest.raw])
-            row = cursor.fetchall()[0]
+        while row is None:  # another time if the manifest was removed as garbage in between
+            cursor.execute(_STORE_MANIFEST, values)
+            row = cursor.fetchone()
+            if row is None:
+                cursor.execute("SELECT id FROM content_manifest WHERE digest = %s FOR KEY SHARE", [digest.raw])
+                row = cursor.fetchone()
     return int(row[0])
 
 
@@ -296,16 +301,21 @@ def _store_artifact(values: Mapping[str, Any], *, manifest_id: int, blob_ids: li
 
 
 @retried
-def delete_manifest(*, repository: RepositoryRef, digest: Digest, cause: Cause) -> None:
+def delete_manifest(*, repository: RepositoryRef, digest: Digest, cause: Cause, only_untagged: bool = False) -> None:
     """Delete an artifact with its tags and its accessories (signatures, SBOMs), as one deletion.
 
-    Raises ManifestUnknown, ContentInUse while a living index refers to it, or Refused by a policy.
+    `only_untagged`: not if it has a tag. Raises ManifestUnknown, ContentInUse while a living index (or, then, a tag)
+    refers to it, or Refused by a policy.
     """
     with changing(repository.key):
         artifacts = _with_referrers(repository, digest)
         tags = lock_tags(artifacts)
+        if only_untagged:
+            _refuse_if_tagged(artifacts, tags, digest)
         ask_before_delete(repository, artifacts, tags, cause, about=digest)
-        deletion_id = begin_deletion(repository=repository, cause=cause)
+        deletion_id = begin_deletion(
+            project=repository.project, repository=repository, kind=Kind.ARTIFACT, name=str(digest), cause=cause
+        )
         touched = bury_artifacts(repository, artifacts, tags, deletion_id, cause)
         _unlink_unused(repository, touched)
         emit(
@@ -315,6 +325,13 @@ def delete_manifest(*, repository: RepositoryRef, digest: Digest, cause: Cause) 
             repository_id=repository.id,
             changed=[repository.key],
         )
+
+
+def _refuse_if_tagged(artifacts: Mapping[int, bytes], tags: Sequence[LockedTag], digest: Digest) -> None:
+    """A tag of the artifact itself; those of its accessories go with it."""
+    for tag in tags:
+        if artifacts[tag.artifact_id] == digest.raw:
+            raise ContentInUse(f"the tag {tag.name} points at {digest}: delete the tag first", {"tag": tag.name})
 
 
 @dataclass(frozen=True, slots=True)
