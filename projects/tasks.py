@@ -1,4 +1,4 @@
-"""Celery entry points of projects."""
+"""The periodic work of projects."""
 
 from __future__ import annotations
 

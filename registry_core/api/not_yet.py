@@ -247,30 +247,6 @@ OPERATIONS: Final[Mapping[str, Operations]] = {
     "system/scanAll/stop": {
         "post": ("stopScanAll", "scanAll"),
     },
-    "jobservice/pools": {
-        "get": ("getWorkerPools", "jobservice"),
-    },
-    "jobservice/pools/<str:pool_id>/workers": {
-        "get": ("getWorkers", "jobservice"),
-    },
-    "jobservice/jobs/<str:job_id>": {
-        "put": ("stopRunningJob", "jobservice"),
-    },
-    "jobservice/jobs/<str:job_id>/log": {
-        "get": ("actionGetJobLog", "jobservice"),
-    },
-    "jobservice/queues": {
-        "get": ("listJobQueues", "jobservice"),
-    },
-    "jobservice/queues/<str:job_type>": {
-        "put": ("actionPendingJobs", "jobservice"),
-    },
-    "schedules": {
-        "get": ("listSchedules", "schedule"),
-    },
-    "schedules/<str:job_type>/paused": {
-        "get": ("getSchedulePaused", "schedule"),
-    },
     "retentions/metadatas": {
         "get": ("getRentenitionMetadata", "Retention"),
     },

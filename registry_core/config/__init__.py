@@ -196,6 +196,15 @@ class Config(BaseModel):
         le=100 * 365,
         description="Days for which objects removed by a sweep stay in the store's trash; 0: they are deleted.",
     )
+    job_history_days: int = Field(
+        default=30,
+        ge=1,
+        le=100 * 365,
+        description="Days for which ended jobs and their logs stay listed; the last 50 of each kind stay longer.",
+    )
+    time_zone: str = Field(
+        default="UTC", description="Time zone of schedules, by its name in the IANA database: Europe/Berlin."
+    )
     sweep_max_percent: int = Field(
         default=5,
         ge=0,

@@ -1,16 +1,19 @@
-"""Celery entry points of content."""
+"""The periodic work and the jobs of content."""
 
 from __future__ import annotations
 
 import time
-from typing import Final
+from typing import Any, Final
 
 import structlog
 
 from registry_core.config import get_config
 from registry_core.content import descriptions, installation, push_times, quota_audit, sweep
 from registry_core.events.follower import FOLLOW_S
+from registry_core.jobs.kinds import job_kind
 from registry_core.jobs.periodic import periodic
+from registry_core.jobs.running import Run
+from registry_core.jobs.tasks import NoParameters
 from registry_core.storage.interface import StorageError
 
 DESCRIBE_S: Final = 45
@@ -18,13 +21,16 @@ DESCRIBE_AT_ONCE: Final = 200
 _log = structlog.get_logger(__name__)
 
 
-@periodic("sweep uploads", every_s=3600)
-def sweep_uploads() -> int:
-    """Remove abandoned uploads and objects that no row names; returns the number of both.
+@job_kind("SYSTEM_ARTIFACT_CLEANUP", parameters=NoParameters, is_exclusive=True, cron="0 41 * * * *")
+def sweep_uploads(run: Run[NoParameters]) -> dict[str, Any]:
+    """Remove abandoned uploads and objects that no row names.
 
-    Why a store was skipped is logged and shown by `portolan check`.
+    Why a store was skipped is in the log of the job, and shown by `portolan check`.
     """
-    return sweep.sweep(ttl_s=get_config().upload_ttl_s).removed
+    report = sweep.sweep(ttl_s=get_config().upload_ttl_s)
+    for line in (*report.stopped.values(), *str(report).splitlines()):
+        run.log(line)
+    return {"uploads": report.uploads, "removed": report.removed}
 
 
 @periodic("mark stores", every_s=60)
@@ -51,10 +57,12 @@ def describe_manifests() -> int:
     return described
 
 
-@periodic("audit quotas", every_s=86_400)
-def audit_quotas() -> int:
-    """Recount the projects whose counters are wrong, logging each; returns their number."""
-    return quota_audit.mend_all()
+@job_kind("QUOTA_AUDIT", parameters=NoParameters, is_exclusive=True, cron="0 11 4 * * *")
+def audit_quotas(run: Run[NoParameters]) -> dict[str, Any]:
+    """Recount the projects whose counters are wrong, logging each."""
+    mended = quota_audit.mend_all()
+    run.log(f"the counters of {mended} projects were wrong and were recounted")
+    return {"projects": mended}
 
 
 @periodic("note push times", every_s=FOLLOW_S)

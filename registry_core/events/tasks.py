@@ -1,4 +1,4 @@
-"""Celery entry points of the outbox."""
+"""The periodic work of the outbox."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def relay_events() -> None:
     relay()
 
 
-@periodic("make partitions", every_s=86_400)
+@periodic("make partitions", every_s=3600)
 def make_partitions() -> None:
     """Make next months' partitions before their first row comes."""
     ensure_partitions(timezone.now().date())

@@ -1,29 +1,42 @@
-"""Periodic jobs: each app declares its own, in its `tasks.py`, on the function that does the work."""
+"""Periodic work: what the registry does every few seconds, in the process that has the clock.
+
+Each app declares its own in its `tasks.py`, on the function that does the work. It is short, may run on several
+machines at once, and needs no record of its runs. Work that is due at a time of the day, takes long, or is started by
+somebody is a job (`registry_core.jobs.kinds`).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Final, TypeVar
 
-from celery import shared_task
-
-_schedule: Final[dict[str, dict[str, Any]]] = {}
+F = TypeVar("F", bound=Callable[[], object])
 
 
-def periodic(name: str, *, every_s: float) -> Callable[[Callable[[], object]], Any]:
-    """Declare a function as a job that is due every `every_s` seconds; `name` is shown in logs and status pages.
+@dataclass(frozen=True, slots=True)
+class Periodic:
+    """A declared function; `name` is shown in logs and status pages."""
 
-    A run that no worker has taken when the next one is due is dropped: only the latest matters.
-    """
+    name: str
+    function: Callable[[], object]
+    every_s: float
 
-    def declare(function: Callable[[], object]) -> Any:
-        task = f"{function.__module__}.{function.__qualname__}"
-        _schedule[name] = {"task": task, "schedule": every_s, "options": {"expires": every_s}}
-        return shared_task(name=task)(function)
+
+_declared: Final[dict[str, Periodic]] = {}
+
+
+def periodic(name: str, *, every_s: float) -> Callable[[F], F]:
+    """Declare a function that runs every `every_s` seconds. A run that is still going on when the next one is due
+    replaces it."""
+
+    def declare(function: F) -> F:
+        _declared[name] = Periodic(name, function, every_s)
+        return function
 
     return declare
 
 
-def schedule() -> dict[str, dict[str, Any]]:
-    """All declared jobs, in the form of Celery's `beat_schedule`. Complete once every `tasks` module is imported."""
-    return dict(_schedule)
+def declared() -> list[Periodic]:
+    """All declared functions. Complete once every `tasks` module is imported."""
+    return list(_declared.values())

@@ -1,30 +1,29 @@
-"""The Celery application: how jobs reach their workers. What a job does is in the `tasks.py` of each app.
+"""The Celery application: it wakes the threads that run jobs, and nothing else.
 
-The broker may lose everything; all necessary work is found again in Postgres by periodic tasks.
+A message says only that there is work; which task a thread runs is decided in Postgres (`registry_core.jobs.claims`).
+So the broker may lose everything: the clock sends another message within a second.
 """
 
 import contextlib
 import functools
 import os
-from collections.abc import Iterator
 from importlib import import_module
-from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 
-import redis.utils
+import redis
 from celery import Celery
-from celery.beat import PersistentScheduler
-from celery.signals import setup_logging, task_postrun
-from django.db import DatabaseError
+from celery.signals import setup_logging, task_postrun, worker_shutting_down
+from django.db import DatabaseError, connection
+from kombu.exceptions import OperationalError
 
 from registry_core import logs
 from registry_core.config import get_config
 from registry_core.events import repeated
-from registry_core.jobs import periodic
-from registry_core.machine.durable import FULL
-from registry_core.machine.imports import without
 
-_logger = logs.get_logger("portolan.clock")
+_logger = logs.get_logger("portolan.worker")
+WORK: Final = "portolan.jobs.work"
+MESSAGE_S: Final = 10.0
+"""A message that no worker has taken by then is dropped: the clock sends others."""
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "registry_core.wiring.settings")
 # `portolan check` runs those. Celery would run them at each start, which visits every model and every URL.
@@ -53,12 +52,9 @@ app = Celery("portolan")
 app.conf.update(
     broker_url=get_config().redis_dsn or "redis://127.0.0.1:6379/0",
     broker_connection_retry_on_startup=True,
-    broker_transport_options={"socket_timeout": 5, "socket_connect_timeout": 2, "visibility_timeout": 3600},
-    task_publish_retry=False,  # a request never waits for the broker: a periodic task re-sends
+    broker_transport_options={"socket_timeout": 5, "socket_connect_timeout": 2},
+    task_publish_retry=False,  # the clock sends another message in a second
     task_ignore_result=True,
-    result_expires=None,  # otherwise the clock would search all installed packages for a result store
-    task_acks_late=True,
-    task_reject_on_worker_lost=True,
     worker_prefetch_multiplier=1,
     worker_hijack_root_logger=False,
     worker_redirect_stdouts=False,
@@ -67,7 +63,30 @@ app.conf.update(
     timezone="UTC",
     enable_utc=True,
 )
-app.autodiscover_tasks()
+
+
+@app.task(name=WORK)
+def work() -> None:
+    """Run jobs in this thread as long as any is ready."""
+    from registry_core.jobs import worker  # which needs Django to be set up
+
+    try:
+        worker.work()
+    except DatabaseError as error:  # the clock wakes us again
+        _logger.warning("jobs wait for the database", reason=str(error))
+    finally:
+        connection.close()  # return it to the pool
+
+
+def wake(threads: int) -> None:
+    """Send as many messages as are needed for so many threads to look for jobs. A broker that is away is skipped."""
+    try:
+        with redis.Redis.from_url(get_config().redis_dsn or "", socket_timeout=5, socket_connect_timeout=2) as broker:
+            waiting = broker.llen(app.conf.task_default_queue)
+        for _ in range(threads - int(waiting)):
+            app.send_task(WORK, expires=MESSAGE_S)
+    except (redis.RedisError, OperationalError) as error:
+        _logger.warning("jobs wait for the broker", reason=str(error))
 
 
 @functools.cache
@@ -78,92 +97,32 @@ def import_worker() -> None:
     """
     app.loader.init_worker()
     app.finalize()
-    with without("psutil"):  # used only to report the memory of a process on request
-        for module in _WORKER:
-            import_module(module)
-        from celery.worker.consumer import Consumer
+    for module in _WORKER:
+        import_module(module)
+    from celery.worker.consumer import Consumer
 
-        for step in (*app.Worker.Blueprint.default_steps, *Consumer.Blueprint.default_steps):
-            import_module(step.partition(":")[0])
+    for step in (*app.Worker.Blueprint.default_steps, *Consumer.Blueprint.default_steps):
+        import_module(step.partition(":")[0])
     _ = app.control, app.events, app.amqp, app.backend, app.log  # created on first access
-    _know_version_of_redis()
-
-
-def _know_version_of_redis() -> None:
-    """redis-py reads its package metadata on every connection; cache the version."""
-    redis.utils.get_lib_version = functools.cache(redis.utils.get_lib_version)
-    redis.utils.get_lib_version()
-
-
-class PunctualScheduler(PersistentScheduler):
-    """Celery's clock, without its habit of waking 10 ms before a job is due and polling without a pause until it is.
-
-    Its file of last runs helps after a restart; a disk that refuses writes does not stop it.
-    """
-
-    def setup_schedule(self) -> None:
-        """Use the jobs that the apps declared; their tasks have been imported by now."""
-        self.app.conf.beat_schedule = periodic.schedule()
-        super().setup_schedule()
-
-    def adjust(self, n: float, drift: float = 0.0) -> float:
-        return n + drift
-
-    def _open_schedule(self) -> Any:
-        try:
-            return super()._open_schedule()  # type: ignore[misc]  # the stubs leave it out
-        except OSError as error:
-            _logger.warning("the times of the last jobs cannot be stored, only kept in memory", reason=str(error))
-            return _Unwritten()
-
-    def sync(self) -> None:
-        with self._excusing_a_full_disk():
-            super().sync()
-
-    def close(self) -> None:
-        with self._excusing_a_full_disk():
-            super().close()
-
-    @contextlib.contextmanager
-    def _excusing_a_full_disk(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            if error.errno not in FULL:
-                raise
-            _logger.warning("the times of the last periodic jobs cannot be stored", reason=str(error))
-
-
-class _Unwritten(dict[str, Any]):
-    """In place of the file, if it cannot be written."""
-
-    def sync(self) -> None:
-        """Does nothing."""
-
-    def close(self) -> None:
-        """Does nothing."""
 
 
 def run_worker(*, concurrency: int) -> NoReturn:
-    """Run jobs, each in a thread, until a signal; jobs in progress are completed. Raises SystemExit with the
-    outcome."""
+    """Run jobs, each in a thread, until a signal; those in progress go back and are run by another worker, or by the
+    next. Raises SystemExit with the outcome."""
     # Not by Celery's own command, which imports a shell and takes ten MiB more.
     worker = app.Worker(
         pool="threads", concurrency=concurrency, without_gossip=True, without_mingle=True, quiet=True,
         loglevel=get_config().log_level.upper(),
     )  # fmt: skip
     from registry_core.content.policies import load_plugins  # which needs Django to be set up
+    from registry_core.jobs.worker import working
 
     load_plugins()
-    worker.start()
+    with working(concurrency=concurrency) as jobs:
+
+        def end(**_: Any) -> None:
+            jobs.ending.set()
+
+        worker_shutting_down.connect(end)
+        worker.start()
     raise SystemExit(worker.exitcode)
-
-
-def run_beat(*, schedule: Path) -> None:
-    """Send periodic jobs to the workers when they are due, until a signal. `schedule`: the file of last runs."""
-    app.Beat(
-        schedule=str(schedule),
-        scheduler=f"{__name__}:{PunctualScheduler.__name__}",
-        quiet=True,
-        loglevel=get_config().log_level.upper(),
-    ).run()

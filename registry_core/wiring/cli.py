@@ -19,9 +19,8 @@ from registry_core.access import of_system
 from registry_core.config import CONFIG_PATH_VARIABLE, ConfigError, describe, get_config, place_of
 from registry_core.config.sources import variables_of_kubernetes
 from registry_core.errors import OperationError
-from registry_core.machine.durable import make_folder
 from registry_core.storage.interface import StorageError
-from registry_core.wiring import cli_storage, cli_tls
+from registry_core.wiring import cli_jobs, cli_storage, cli_tls
 from registry_core.wiring.cli_common import (
     EXIT_ALREADY_RUNNING,
     EXIT_CONFIGURATION,
@@ -48,6 +47,7 @@ keys_app = typer.Typer(help="Manage the keys that sign tokens.", no_args_is_help
 app.add_typer(cli_storage.app, name="storage")
 app.add_typer(keys_app, name="keys")
 app.add_typer(cli_tls.app, name="tls")
+app.add_typer(cli_jobs.app, name="jobs")
 
 
 def main() -> NoReturn:
@@ -123,22 +123,22 @@ def worker(
     concurrency: Annotated[int, typer.Option(min=1, help="Jobs at a time, each in a thread.")] = CONCURRENCY,
     is_beating: Annotated[
         bool,
-        typer.Option("--beat", help="Also run the periodic jobs, instead of `portolan beat`; one per installation."),
+        typer.Option("--beat", help="Also run the clock, instead of `portolan beat`; at least one per installation."),
     ] = False,
 ) -> None:
-    """Run jobs: those that requests create, and those that are sent by the clock."""
+    """Run jobs: those that somebody starts, and those that the clock starts."""
     _work(concurrency=concurrency, is_beating=is_beating)
 
 
 @app.command()
 def beat() -> None:
-    """Send periodic jobs to the workers when they are due. One per installation."""
+    """Run periodic work, start scheduled jobs and wake the workers. At least one per installation."""
     _prepare_jobs()
     from registry_core.processes.heartbeats import CLOCK, beating
-    from registry_core.wiring import celery
+    from registry_core.wiring import clock
 
     with beating([CLOCK]):
-        celery.run_beat(schedule=_beat_schedule())
+        clock.run_clock()
 
 
 @app.command()
@@ -259,21 +259,15 @@ def _work(*, concurrency: int, is_beating: bool, is_alone: bool = True) -> None:
     _prepare_jobs(is_telling=is_alone)
     from registry_core.events.follower import following
     from registry_core.processes.heartbeats import CLOCK, WORKER, beating
-    from registry_core.wiring import celery
+    from registry_core.wiring import celery, clock
 
-    if not is_beating:
-        with beating([WORKER]), following():
-            celery.run_worker(concurrency=concurrency)
-    from registry_core.wiring import clock
-
-    with (
-        clock.ticking(schedule=_beat_schedule()) as is_ticking,
-        beating([WORKER]),
-        beating([CLOCK], while_=is_ticking),
-        contextlib.ExitStack() as meanwhile,
-    ):
-        if clock.await_job(begin=lambda: meanwhile.enter_context(following())):
-            celery.run_worker(concurrency=concurrency)
+    with contextlib.ExitStack() as meanwhile:
+        if is_beating:
+            is_ticking = meanwhile.enter_context(clock.ticking())
+            meanwhile.enter_context(beating([CLOCK], while_=is_ticking))
+        meanwhile.enter_context(beating([WORKER]))
+        meanwhile.enter_context(following())
+        celery.run_worker(concurrency=concurrency)
 
 
 def _prepare_jobs(*, is_telling: bool = True) -> None:
@@ -295,12 +289,6 @@ def _prepare_jobs(*, is_telling: bool = True) -> None:
     join(config)
     if is_telling:
         oddities.tell(config)
-
-
-def _beat_schedule() -> Path:
-    run_dir = get_config().run_dir
-    make_folder(run_dir)
-    return run_dir / "beat-schedule"
 
 
 def _user(username: str) -> Any:

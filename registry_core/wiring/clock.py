@@ -1,110 +1,91 @@
-"""The clock of `portolan worker --beat`: it runs the periodic jobs itself, in threads, without the broker.
+"""The clock: it runs the periodic work of the apps in threads of its own, without the broker.
 
-So they continue while the broker is unreachable. Celery's worker runs all other jobs, and is started when the first of
-those arrives: it takes as much memory as everything else in this process.
+Several clocks, on one machine or on many, may run at the same time: periodic work is safe to repeat, and each scheduled
+job starts once.
 """
 
 from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-import redis
-from celery.beat import Service
 from django.db import connection
-from kombu.transport.redis import PRIORITY_STEPS, Channel
 
 from registry_core import logs
 from registry_core.config import get_config
-from registry_core.wiring.celery import PunctualScheduler, app, import_worker
+from registry_core.jobs.dispatching import dispatch
+from registry_core.jobs.periodic import Periodic, declared
+from registry_core.wiring.celery import wake
 from registry_core.wiring.supervisor.stopping import StopSignal
 
-LOOK_S: Final = 1.0
-THREADS: Final = 3  # two long jobs leave one thread for those that run every second
-_UNACKED: Final = "unacked"  # where kombu's transport keeps what a worker took and has not completed
+THREADS: Final = 3  # two long runs leave one thread for those of every second
+DISPATCH_S: Final = 1.0
+WAIT_S: Final = 60.0
 _logger = logs.get_logger("portolan.clock")
 
 
-class LocalScheduler(PunctualScheduler):
-    """Runs due jobs. A job that is still running when it is due again is skipped that time."""
+class Clock:
+    """Runs each piece of periodic work when it is due. One that is still running when it is due again is skipped."""
 
-    producer: Any = None  # Celery's own connects to the broker
-
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="periodic")
+    def __init__(self, work: Sequence[Periodic], *, now: Callable[[], float] = time.monotonic) -> None:
+        self._work = work
+        self._now = now
+        self._due_s = {each.name: now() for each in work}
         self._runs: dict[str, Future[None]] = {}
-        super().__init__(*arguments, **options)
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="periodic")
+        self._is_over = threading.Event()
 
-    def apply_entry(self, entry: Any, producer: Any = None) -> None:
-        last = self._runs.get(entry.name)
-        if last is None or last.done():
-            self._runs[entry.name] = self._threads.submit(_run, self.app.tasks[entry.task])
+    def run(self) -> None:
+        """Run until `stop`."""
+        while not self._is_over.wait(self.tick()):
+            pass
 
-    def close(self) -> None:
-        """Jobs in progress are completed first."""
+    def tick(self) -> float:
+        """Start what is due; returns the seconds until something is due again."""
+        now_s = self._now()
+        for each in self._work:
+            if self._due_s[each.name] <= now_s:
+                self._due_s[each.name] = now_s + each.every_s
+                last = self._runs.get(each.name)
+                if last is None or last.done():
+                    self._runs[each.name] = self._threads.submit(_run, each)
+        return max(0.0, min(self._due_s.values()) - self._now()) if self._due_s else DISPATCH_S
+
+    def stop(self) -> None:
+        """Start nothing more; runs in progress are completed."""
+        self._is_over.set()
         self._threads.shutdown(cancel_futures=True)
-        super().close()
 
 
-class _Service(Service):
-    """Celery's clock with our scheduler, without the search for others in all installed packages."""
-
-    def __init__(self, schedule: Path) -> None:
-        # Between jobs it sleeps and cannot be woken to end, so for no longer than this.
-        super().__init__(app, max_interval=int(LOOK_S), schedule_filename=str(schedule))
-        self._schedule = schedule
-
-    def get_scheduler(self, *_: Any, **__: Any) -> LocalScheduler:
-        return LocalScheduler(app, schedule_filename=str(self._schedule), max_interval=self.max_interval)
-
-
-def _run(job: Any) -> None:
+def _run(work: Periodic) -> None:
     try:
-        job.run()
+        work.function()
     except Exception:  # whatever it is, it is tried again when it is due again
-        _logger.exception("periodic job failed", job=job.name)
+        _logger.exception("periodic work failed", work=work.name)
     finally:
         connection.close()  # return it to the pool
 
 
 @contextlib.contextmanager
-def ticking(*, schedule: Path) -> Iterator[Callable[[], bool]]:
-    """Run periodic jobs while the block runs. Yields a function that returns whether they are running. `schedule`: the
-    file of last runs."""
-    import_worker()
-    service = _Service(schedule)
-    clock = threading.Thread(target=service.start, name="clock", daemon=True)
-    clock.start()
+def ticking() -> Iterator[Callable[[], bool]]:
+    """Run periodic work and start jobs while the block runs. Yields a function that returns whether it does."""
+    jobs = Periodic("start jobs", lambda: dispatch(wake), DISPATCH_S)
+    clock = Clock([*declared(), jobs])
+    thread = threading.Thread(target=clock.run, name="clock", daemon=True)
+    thread.start()
     try:
-        yield clock.is_alive
+        yield thread.is_alive
     finally:
-        service.stop()
-        clock.join(get_config().shutdown_grace_s)
+        clock.stop()
+        thread.join(get_config().shutdown_grace_s)
 
 
-def await_job(*, begin: Callable[[], object]) -> bool:
-    """Wait until there is a job for Celery's worker; False if a signal to stop comes first.
-
-    `begin` is called once a stop can be noticed, so that what it starts is ended properly.
-    """
-    with StopSignal() as stop, _broker() as broker:
-        begin()
-        while not stop.wait(LOOK_S):
-            with contextlib.suppress(redis.RedisError):  # it is unreachable, so no job comes from there
-                if broker.exists(*_queues()):
-                    return True
-    return False
-
-
-def _broker() -> redis.Redis:
-    return redis.Redis.from_url(get_config().redis_dsn or "", socket_timeout=5, socket_connect_timeout=2)
-
-
-def _queues() -> list[str]:
-    """The lists in which jobs can be: one per priority; the usual one has the queue's name."""
-    name = app.conf.task_default_queue
-    return [_UNACKED, name, *(f"{name}{Channel.sep}{step}" for step in PRIORITY_STEPS if step)]
+def run_clock() -> None:
+    """Run the clock alone until a signal."""
+    with StopSignal() as stop, ticking():
+        while not stop.wait(WAIT_S):
+            pass

@@ -65,6 +65,7 @@ INSTALLED_APPS = [
     "drf_spectacular",
     "registry_core",
     "registry_core.content",
+    "registry_core.jobs",
     "registry_core.events",
     "registry_core.settings_store",
     "registry_core.processes",

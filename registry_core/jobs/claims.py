@@ -1,0 +1,236 @@
+"""Claims: which task is next, who has it, and how it ends.
+
+All workers of an installation take their tasks here, one after the other, so that limits hold exactly and every project
+gets its turn. A claimed task has a lease, which its worker renews, and a token; the end of a task, and everything that
+it changes, is tied to that token.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from django.db import connection, transaction
+from psycopg.types.json import Jsonb
+
+from registry_core.jobs.executions import NUMBERS, tally
+from registry_core.jobs.kinds import all_kinds
+
+LEASE_S: Final = 20.0
+STOP_WITHIN_S: Final = 4.0
+"""After this time a task that was told to stop counts as stopped, even if its function has not returned."""
+RETRY_S: Final = 5.0
+RETRY_MAX_S: Final = 600.0
+_LOCK: Final = 0x504F5254_4A4F4253  # the advisory lock of claims: any number that nobody else uses
+_MESSAGE_MAX: Final = 2000
+
+# One row for each kind and project that has pending tasks, found by skipping through the index `task_ready`; so the
+# cost does not depend on how many tasks wait.
+_GROUPS: Final = """
+    WITH RECURSIVE heads AS (
+        (SELECT is_bulk, kind, project_id FROM jobs_task WHERE status = 0 ORDER BY 1, 2, 3 LIMIT 1)
+        UNION ALL
+        SELECT following.* FROM heads CROSS JOIN LATERAL (
+            SELECT is_bulk, kind, project_id FROM jobs_task
+            WHERE status = 0 AND (is_bulk, kind, project_id) > (heads.is_bulk, heads.kind, heads.project_id)
+            ORDER BY 1, 2, 3 LIMIT 1
+        ) AS following
+    ),
+    busy AS (SELECT kind, project_id, count(*) AS tasks FROM jobs_task WHERE status = 1 GROUP BY 1, 2),
+    rule AS (SELECT * FROM unnest(%(kinds)s::text[], %(most)s::int[], %(each)s::int[]) AS rule (kind, most, each))
+    SELECT heads.is_bulk, heads.kind, heads.project_id
+    FROM heads JOIN rule USING (kind)
+    LEFT JOIN busy USING (kind, project_id)
+    LEFT JOIN jobs_turn AS turn USING (project_id)
+    WHERE NOT EXISTS (SELECT 1 FROM jobs_pausedqueue WHERE name = heads.kind)
+      AND (rule.each = 0 OR coalesce(busy.tasks, 0) < rule.each)
+      AND (rule.most = 0 OR (SELECT coalesce(sum(tasks), 0) FROM busy WHERE busy.kind = heads.kind) < rule.most)
+      AND heads.is_bulk = ANY(%(classes)s)
+      AND EXISTS (
+          SELECT 1 FROM jobs_task AS task WHERE task.status = 0 AND task.is_bulk = heads.is_bulk
+            AND task.kind = heads.kind AND task.project_id = heads.project_id AND task.run_at <= clock_timestamp())
+    ORDER BY heads.is_bulk,
+        (SELECT coalesce(sum(tasks), 0) FROM busy WHERE busy.project_id = heads.project_id),
+        turn.served_at NULLS FIRST
+    LIMIT 1
+"""
+_CLAIM: Final = """
+    UPDATE jobs_task SET status = 1, worker = %(worker)s, token = token + 1, attempts = attempts + 1, done = 0,
+        total = 0, lease_until = clock_timestamp() + make_interval(secs => %(lease)s), started_at = clock_timestamp(),
+        updated_at = clock_timestamp(), message = ''
+    WHERE id = (
+        SELECT id FROM jobs_task WHERE status = 0 AND is_bulk = %(is_bulk)s AND kind = %(kind)s
+          AND project_id = %(project)s AND run_at <= clock_timestamp()
+        ORDER BY run_at, id LIMIT 1 FOR UPDATE SKIP LOCKED)
+    RETURNING id, token, execution_id, kind, project_id, is_bulk, attempts, parameters
+"""
+_TURN: Final = """
+    INSERT INTO jobs_turn (project_id, served_at) VALUES (%s, clock_timestamp())
+    ON CONFLICT (project_id) DO UPDATE SET served_at = excluded.served_at
+"""
+_BEGIN: Final = """
+    UPDATE jobs_execution SET status = 1, started_at = coalesce(started_at, clock_timestamp())
+    WHERE id = %s AND status = 0
+"""
+_RENEW: Final = """
+    UPDATE jobs_task SET lease_until = clock_timestamp() + make_interval(secs => %(lease)s)
+    WHERE id = %(id)s AND token = %(token)s AND status = 1 RETURNING stop_requested_at IS NOT NULL
+"""
+_END: Final = """
+    UPDATE jobs_task SET status = %(status)s, result = %(result)s, message = %(message)s, done = %(done)s,
+        total = %(total)s, ended_at = clock_timestamp(), updated_at = clock_timestamp(), lease_until = NULL,
+        worker = '', token = token + 1
+    WHERE id = %(id)s AND token = %(token)s AND status = 1
+"""
+_GIVE_BACK: Final = """
+    UPDATE jobs_task SET status = 0, worker = '', token = token + 1, lease_until = NULL, message = %(message)s,
+        attempts = attempts - %(refund)s, run_at = clock_timestamp() + make_interval(secs => %(delay)s)
+    WHERE id = %(id)s AND token = %(token)s AND status = 1 AND stop_requested_at IS NULL
+"""
+_LOST: Final = """
+    SELECT id, token, attempts, kind, execution_id, stop_requested_at IS NOT NULL FROM jobs_task
+    WHERE status = 1 AND (lease_until < clock_timestamp()
+        OR stop_requested_at < clock_timestamp() - make_interval(secs => %(patience)s))
+    ORDER BY id LIMIT 100 FOR UPDATE SKIP LOCKED
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A task that a worker has. `attempt` counts from 1."""
+
+    task_id: int
+    token: int
+    execution_id: int
+    kind: str
+    project_id: int
+    is_bulk: bool
+    attempt: int
+    parameters: dict[str, Any]
+
+
+class LeaseLost(Exception):
+    """The task belongs to another worker by now, or was stopped: nothing that it does counts any longer."""
+
+
+def claim(worker: str, *, classes: list[bool]) -> Claim | None:
+    """Take the task whose turn it is; None if none is ready. `classes`: whether quick tasks (False), bulk tasks (True)
+    or both may be taken."""
+    kinds = all_kinds()
+    values: dict[str, Any] = {
+        "kinds": [kind.name for kind in kinds],
+        "most": [kind.max_running for kind in kinds],
+        "each": [kind.max_per_project for kind in kinds],
+        "classes": classes,
+    }
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
+        cursor.execute(_GROUPS, values)
+        group = cursor.fetchone()
+        if group is None:
+            return None
+        is_bulk, kind, project_id = group
+        row = {"worker": worker, "lease": LEASE_S, "is_bulk": is_bulk, "kind": kind, "project": project_id}
+        cursor.execute(_CLAIM, row)
+        claimed = cursor.fetchone()
+        if claimed is None:  # its row is being stopped: the next look finds what is left
+            return None
+        cursor.execute(_TURN, [project_id])
+    with connection.cursor() as cursor:
+        cursor.execute(_BEGIN, [claimed[2]])
+    return _claim_of(claimed)
+
+
+def renew(task_id: int, token: int) -> bool:
+    """Extend the lease; returns whether the task is to stop. Raises LeaseLost."""
+    with connection.cursor() as cursor:
+        cursor.execute(_RENEW, {"id": task_id, "token": token, "lease": LEASE_S})
+        row = cursor.fetchone()
+    if row is None:
+        raise LeaseLost
+    return bool(row[0])
+
+
+@transaction.atomic
+def end(
+    claimed: Claim, *, status: int, result: Mapping[str, Any], message: str = "", done: int = 0, total: int = 0
+) -> None:
+    """End a task for good, and with the last one its execution. Raises LeaseLost, and then nothing is changed."""
+    values: dict[str, Any] = {
+        "id": claimed.task_id,
+        "token": claimed.token,
+        "status": status,
+        "result": Jsonb(dict(result)),
+        "message": message[:_MESSAGE_MAX].replace("\x00", ""),
+        "done": done,
+        "total": total,
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(_END, values)
+        if cursor.rowcount == 0:
+            raise LeaseLost
+    _tally_one(claimed.execution_id, status)
+
+
+def give_back(claimed: Claim, *, message: str, delay_s: float, is_free: bool) -> bool:
+    """Let another worker, or this one later, run the task again; False if it is to stop or is not ours any longer.
+    `is_free`: this was no attempt."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            _GIVE_BACK,
+            {
+                "id": claimed.task_id,
+                "token": claimed.token,
+                "message": message[:_MESSAGE_MAX].replace("\x00", ""),
+                "delay": delay_s,
+                "refund": int(is_free),
+            },
+        )
+        return bool(cursor.rowcount)
+
+
+def retry_delay_s(attempt: int) -> float:
+    """The seconds before the attempt after this one: doubled each time, with some chance, so that tasks that failed
+    together do not come back together."""
+    return min(RETRY_MAX_S, RETRY_S * 2.0 ** (attempt - 1)) * random.uniform(0.5, 1.5)  # noqa: S311  # not a secret
+
+
+@transaction.atomic
+def take_from_lost() -> int:
+    """End or give back the tasks of workers that no longer renew their leases, and those that were to stop and did not;
+    returns their number."""
+    attempts = {kind.name: kind.attempts for kind in all_kinds()}
+    with connection.cursor() as cursor:
+        cursor.execute(_LOST, {"patience": STOP_WITHIN_S})
+        lost = cursor.fetchall()
+    for task_id, token, attempt, kind, execution_id, is_stopped in lost:
+        claimed = Claim(task_id, token, execution_id, kind, 0, False, attempt, {})
+        if is_stopped:
+            end(claimed, status=NUMBERS["stopped"], result={}, message="stopped")
+        elif attempt >= attempts.get(kind, 1):
+            end(
+                claimed,
+                status=NUMBERS["error"],
+                result={},
+                message=f"the worker was lost in each of {attempt} attempts: see the logs of the workers",
+            )
+        else:
+            give_back(claimed, message="the worker was lost", delay_s=retry_delay_s(attempt), is_free=False)
+    return len(lost)
+
+
+def _claim_of(row: Sequence[Any]) -> Claim:
+    task_id, token, execution_id, kind, project_id, is_bulk, attempt, parameters = row
+    return Claim(task_id, token, execution_id, kind, project_id, is_bulk, attempt, json.loads(parameters))
+
+
+def _tally_one(execution_id: int, status: int) -> None:
+    tally(
+        execution_id,
+        succeeded=int(status == NUMBERS["success"]),
+        failed=int(status == NUMBERS["error"]),
+        stopped=int(status == NUMBERS["stopped"]),
+    )
