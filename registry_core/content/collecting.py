@@ -19,17 +19,20 @@ from registry_core.config import get_config
 from registry_core.content import installation, unused_blobs, unused_links, unused_rows, uploads
 from registry_core.content.deletions import purgeable
 from registry_core.content.events import GarbageCollected
+from registry_core.content.garbage_plan import plan
 from registry_core.content.models import DoomedObject, Garbage
 from registry_core.content.purging import purge_deletion
 from registry_core.content.read_only import check_writable
 from registry_core.content.reporters import Reporter
 from registry_core.content.unqueued import queue_unqueued
-from registry_core.content.untagged import delete_untagged
+from registry_core.content.untagged import delete_untagged, find_untagged
 from registry_core.events.outbox import emit
 from registry_core.storage.interface import ObjectStore, StorageError
 from registry_core.storage.stores import configured_stores
 
 WORKERS_MAX: Final = 5
+CHECK_EVERY: Final = 1000
+_COUNTED: Final = {"blob": "objects", "manifest": "manifests", "deletion": "deletions"}
 _log = structlog.get_logger(__name__)
 
 
@@ -56,6 +59,7 @@ class Collected:
 
     counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(GarbageCollected.__struct_fields__, 0))
     stopped: dict[str, str] = field(default_factory=dict)
+    is_dry_run: bool = False
 
     @property
     def freed_bytes(self) -> int:
@@ -68,7 +72,8 @@ class Collected:
 
     def __str__(self) -> str:
         said = [f"{name} {count}" for name, count in self.counts.items() if count and name not in {"bytes", "left"}]
-        lines = [f"removed: {', '.join(said) or 'nothing'}; freed {self.freed_bytes} bytes in the stores"]
+        removed, freed = ("would remove", "would free") if self.is_dry_run else ("removed", "freed")
+        lines = [f"{removed}: {', '.join(said) or 'nothing'}; {freed} {self.freed_bytes} bytes in the stores"]
         lines += [f"{self.left} objects could not be deleted: see above"] * bool(self.left)
         lines += [f"nothing was deleted from the store {name}: {reason}" for name, reason in self.stopped.items()]
         return "\n".join(lines)
@@ -80,10 +85,30 @@ def collect_garbage(parameters: Parameters, reporter: Reporter, *, cause: Cause)
     Raises Refused while the registry is read only. A store that fails, or does not belong to this database, is reported
     and left for the next run.
     """
+    if parameters.dry_run:
+        return _dry_run(parameters, reporter)
     check_writable()
     run = _Run(parameters, reporter, cause)
     run.collect()
     return run.collected
+
+
+def _dry_run(parameters: Parameters, reporter: Reporter) -> Collected:
+    """Say what a run would remove. `counts` has what it would remove itself, without what waits for a later run."""
+    collected = Collected(is_dry_run=True)
+    counts = collected.counts
+    if parameters.delete_untagged:
+        for untagged in find_untagged(reporter):
+            counts["untagged"] += 1
+            reporter.log(f"would delete {untagged.name}@{untagged.digest}: it has no tag, and nothing refers to it")
+    for number, planned in enumerate(plan(is_trash_emptied=parameters.empty_trash)):
+        if number % CHECK_EVERY == 0:
+            reporter.check()
+        reporter.log(str(planned))
+        counts[_COUNTED[planned.sort]] += planned.is_now
+        counts["bytes"] += planned.size_bytes if planned.is_now and planned.sort == "blob" else 0
+    reporter.log(str(collected))
+    return collected
 
 
 class _Run:

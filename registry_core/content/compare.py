@@ -16,8 +16,8 @@ BATCH = 10_000
 class StorageReport:
     """The differences. `unfinished` are objects of uploads in progress: not an error. `hints` are recommended changes
     to a store: not an error either. `stopped`: why a store is not swept. `in_trash`: how many of the missing objects
-    are in the trash. `objects`, `objects_bytes`: totals of the stores. `doomed`: objects that are being deleted. Quarantined blobs are known to be damaged or
-    missing, and their objects may have come back."""
+    are in the trash. `objects`, `objects_bytes`: totals of the stores. Quarantined blobs are known to be damaged or
+    missing, and their objects may have come back. `doomed`: objects that are being deleted."""
 
     objects_without_row: list[StoredObject] = field(default_factory=list)
     unfinished_without_row: list[StoredObject] = field(default_factory=list)
@@ -81,8 +81,8 @@ def compare(store: ObjectStore, report: StorageReport) -> None:
     unfinished = list(store.unfinished())
     staged = store.staged()
     uploads = staged | _keys("SELECT storage_key, 0 FROM content_upload WHERE store = %s", store.name)
-    # In one snapshot, since a blob becomes a doomed object. Quarantined blobs are known to be damaged or missing, and wait
-    # for a push; doomed objects are being deleted, and may be gone already.
+    # In one snapshot, since a blob becomes a doomed object. Quarantined blobs are known to be damaged or missing, and
+    # wait for a push; doomed objects are being deleted, and may be gone already.
     named = _named(store.name)
     blobs, waiting, doomed = named[Blob.State.LIVE], named[Blob.State.QUARANTINED], named[Blob.State.DELETING]
     report.quarantined += len(waiting)

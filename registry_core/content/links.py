@@ -109,8 +109,8 @@ def pay_for_manifest(*, project_id: int, manifest_id: int, size_bytes: int, reas
 
 
 def unlink(*, repository_id: int, project_id: int, blob_ids: list[int], manifest_ids: list[int], reason: str) -> None:
-    """Remove links, and refund blobs and manifests that the project no longer has elsewhere. What nothing else refers to
-    becomes garbage.
+    """Remove links, and refund blobs and manifests that the project no longer has elsewhere. The blobs are queued for
+    garbage collection, which finds out whether something else refers to them.
 
     `manifest_ids`: the manifest of each deleted artifact, so it may contain an id several times.
     """

@@ -27,7 +27,9 @@ _UNTAGGED: Final = """
         SELECT id, repository_id, digest, subject_digest, accessory_of, pushed_at FROM content_artifact
         WHERE id > %(last)s AND deleted_at IS NULL ORDER BY id LIMIT %(page)s
     )
-    SELECT id, repository_id, digest FROM page
+    SELECT page.id, page.repository_id, page.digest, project.name || '/' || repository.name
+    FROM page JOIN content_repository AS repository ON repository.id = page.repository_id
+    JOIN content_project AS project ON project.id = repository.project_id
     WHERE pushed_at <= clock_timestamp() - make_interval(secs => %(grace)s)
       AND NOT EXISTS (SELECT FROM content_tag WHERE artifact_id = page.id AND deleted_at IS NULL)
       AND NOT EXISTS (
@@ -38,7 +40,7 @@ _UNTAGGED: Final = """
           JOIN content_artifact AS parent ON parent.manifest_id = entry.manifest_id
           WHERE entry.role = 3 AND entry.digest = page.digest AND parent.repository_id = page.repository_id
             AND parent.deleted_at IS NULL)
-    ORDER BY id
+    ORDER BY page.id
 """
 _LAST: Final = """
     SELECT max(id) FROM (
@@ -49,11 +51,12 @@ _LAST: Final = """
 
 @dataclass(frozen=True, slots=True)
 class Untagged:
-    """An artifact that no tag and no other artifact needs."""
+    """An artifact that no tag and no other artifact needs. `name`: of its repository."""
 
     artifact_id: int
     repository_id: int
     digest: Digest
+    name: str
 
 
 def find_untagged(reporter: Reporter) -> Iterator[Untagged]:
@@ -67,8 +70,8 @@ def find_untagged(reporter: Reporter) -> Iterator[Untagged]:
             found = cursor.fetchall()
             cursor.execute(_LAST, values)
             values["last"] = cursor.fetchone()[0]
-        for artifact_id, repository_id, digest in found:
-            yield Untagged(artifact_id, repository_id, Digest(bytes(digest)))
+        for artifact_id, repository_id, digest, name in found:
+            yield Untagged(artifact_id, repository_id, Digest(bytes(digest)), name)
 
 
 def delete_untagged(reporter: Reporter, cause: Cause) -> int:

@@ -30,14 +30,15 @@ PAGE: Final = 20_000
 # Longer than any transaction that creates a link: what is older than that is committed.
 MARGIN: Final = "10 minutes"
 
-_UNUSED: Final = """
+UNUSED: Final = """
     NOT EXISTS (SELECT FROM content_artifactblob AS used
                 WHERE used.repository_id = link.repository_id AND used.blob_id = link.blob_id AND NOT used.is_trashed)
 """
+"""The condition of a `link` that no living artifact uses."""
 _QUEUE: Final = f"""
     INSERT INTO content_garbage (kind, repository_id, target_id, due_at)
     SELECT {Garbage.Kind.LINK:d}, link.repository_id, link.blob_id, link.grace_until
-    FROM {{links}} AS link WHERE {_UNUSED} ON CONFLICT (kind, repository_id, target_id) DO NOTHING
+    FROM {{links}} AS link WHERE {UNUSED} ON CONFLICT (kind, repository_id, target_id) DO NOTHING
 """  # noqa: S608 constants
 _QUEUE_SINCE: Final = _QUEUE.format(
     links="""(
@@ -156,7 +157,7 @@ def _expired(repository_id: int, locked: set[int]) -> tuple[list[int], set[int]]
         cursor.execute(
             f"""
             SELECT blob_id, grace_until <= clock_timestamp() FROM content_repositoryblob AS link
-            WHERE repository_id = %s AND blob_id = ANY(%s) AND {_UNUSED} ORDER BY blob_id
+            WHERE repository_id = %s AND blob_id = ANY(%s) AND {UNUSED} ORDER BY blob_id
             """,  # noqa: S608 a constant
             [repository_id, list(locked)],
         )

@@ -310,7 +310,7 @@ class Reads:
                 """,
                 [repository_id, blob_id],
             )
-            return cursor.rowcount == 1
+            return bool(cursor.rowcount)
 
     async def tags(self, repository_id: int, *, last: str, limit: int) -> list[str]:
         """A page of tag names in byte order."""
