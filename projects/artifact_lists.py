@@ -251,26 +251,30 @@ _CHOSEN_ACCESSORIES: Final = f"""
     SELECT 'accessory', part.subject_id, {_ACCESSORY_COLUMNS}
     FROM ({_ACCESSORY} WHERE subject.id = %s AND accessory.id = ANY(%s)) AS part ORDER BY part.id
 """  # noqa: S608 the parts are constants
+_SIGNATURES: Final = f"{Artifact.Accessory.COSIGN:d}, {Artifact.Accessory.NOTATION:d}"
+"""The accessories of an index that also hold for its children: a signature covers them."""
 _INHERITED: Final = _part(
     f"'inherited', part.artifact, {_ACCESSORY_COLUMNS}",
-    """SELECT accessory.id, accessory.accessory_kind, accessory.digest, parent.id AS subject_id,
+    f"""SELECT accessory.id, accessory.accessory_kind, accessory.digest, parent.id AS subject_id,
               parent.digest AS subject_digest, accessory.pushed_at, accessory.size_bytes
        FROM content_artifact AS child
-       JOIN content_manifestdescriptor AS entry ON entry.digest = child.digest AND entry.role = 3
+       JOIN content_manifestdescriptor AS entry
+            ON entry.digest = child.digest AND entry.role = {ManifestDescriptor.Role.MANIFEST:d}
        JOIN content_artifact AS parent ON parent.manifest_id = entry.manifest_id
             AND parent.repository_id = child.repository_id AND parent.deleted_at IS NULL
        JOIN content_artifact AS accessory ON accessory.repository_id = parent.repository_id
             AND accessory.accessory_of = parent.digest AND accessory.deleted_at IS NULL
-       WHERE child.id = listed.id AND accessory.accessory_kind IN (1, 2)""",
+       WHERE child.id = listed.id AND accessory.accessory_kind IN ({_SIGNATURES})""",  # noqa: S608 constants
     order="id",
 )
 _CHILDREN: Final = _part(
     f"""'child', part.artifact, child.id, '', part.ordinal, part.digest, 0, NULL, NULL, NULL,
         CASE WHEN octet_length(part.platform::text) <= {PLATFORM_MAX_BYTES} THEN part.platform END""",
-    """SELECT parent.repository_id, entry.ordinal, entry.digest, entry.platform
+    f"""SELECT parent.repository_id, entry.ordinal, entry.digest, entry.platform
        FROM content_artifact AS parent
-       JOIN content_manifestdescriptor AS entry ON entry.manifest_id = parent.manifest_id AND entry.role = 3
-       WHERE parent.id = listed.id""",
+       JOIN content_manifestdescriptor AS entry
+            ON entry.manifest_id = parent.manifest_id AND entry.role = {ManifestDescriptor.Role.MANIFEST:d}
+       WHERE parent.id = listed.id""",  # noqa: S608 a constant
     order="ordinal",
     beside="""LEFT JOIN content_artifact AS child ON child.repository_id = part.repository_id
               AND child.digest = part.digest AND child.deleted_at IS NULL""",

@@ -108,3 +108,20 @@ class ArtifactUnlabelled(Labelling):
 @event_kind("audit_log.read", Operation.READ)
 class AuditLogRead(Read):
     """The audit log was read."""
+
+
+@event_kind("audit_log.purged", Operation.DELETE)
+class AuditLogPurged(Payload):
+    """Old entries of the audit log were deleted: so many, older than so many hours, of these types."""
+
+    entries: int = 0
+    hours: int = 0
+    types: list[str] = []
+
+    def resource(self, names: Names) -> str:
+        del names
+        return "audit log"
+
+    def details(self, names: Names) -> Iterable[str]:
+        del names
+        yield f"{self.entries} entries older than {self.hours} hours of the types {', '.join(self.types)}"

@@ -6,6 +6,8 @@ A secret that a person chose is stored as an argon2 hash, a generated one as a k
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
 from django.db import models
 from django.db.models import Q
@@ -77,13 +79,18 @@ class User(AbstractBaseUser):
         return salted_hmac("rbac.User.get_session_auth_hash", bound_to, algorithm="sha256").hexdigest()
 
 
+class GroupKind(models.IntegerChoices):
+    """Where a group comes from."""
+
+    LDAP = 1
+    HTTP = 2
+    OIDC = 3
+
+
 class Group(models.Model):
     """Users that get roles together; its kind says where the group comes from."""
 
-    class Kind(models.IntegerChoices):
-        LDAP = 1
-        HTTP = 2
-        OIDC = 3
+    Kind: TypeAlias = GroupKind
 
     name = models.CharField(max_length=255)
     kind = models.PositiveSmallIntegerField(choices=Kind.choices)
@@ -92,8 +99,10 @@ class Group(models.Model):
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(Lower("name"), "kind", condition=~Q(kind=1), name="group_name_of_kind"),
-            models.UniqueConstraint(Lower("ldap_dn"), condition=Q(kind=1), name="group_ldap_dn"),
+            models.UniqueConstraint(
+                Lower("name"), "kind", condition=~Q(kind=GroupKind.LDAP), name="group_name_of_kind"
+            ),
+            models.UniqueConstraint(Lower("ldap_dn"), condition=Q(kind=GroupKind.LDAP), name="group_ldap_dn"),
         ]
 
     def __str__(self) -> str:

@@ -209,18 +209,9 @@ def _without_secret_parameters(text: str) -> str:
     return "".join([*kept, text[position:]])
 
 
-class _WithoutLevel(dict[str, Any]):
-    """A logger's configuration in which granian's attempt to set a level has no effect: logging would write to all
-    loggers."""
-
-    def __setitem__(self, key: str, value: Any) -> None:
-        if key != "level":
-            super().__setitem__(key, value)
-
-
 def granian_log_config() -> dict[str, Any]:
     """granian's loggers without handlers of their own, so that their lines are formatted as ours."""
-    silent = _WithoutLevel(propagate=True)
+    silent = {"propagate": True}
     # Incremental: it adds nothing, and does not visit all loggers of a worker, whose memory is shared until then.
     return {
         "version": 1,

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any, Final
 
-from django.db.models import Q, QuerySet
-from rest_framework.exceptions import PermissionDenied
+from django.db.models import Q
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -19,10 +19,9 @@ from registry_core.api.base import ApiView, created, done, find_project
 from registry_core.api.messages import Body, Text, api_time, parameters_of, parse_body
 from registry_core.api.openapi import PAGED, operation, query
 from registry_core.api.paging import ListRules, listed
-from registry_core.api.permissions import SIGNED_IN, in_project, permissions_in
+from registry_core.api.permissions import SIGNED_IN, Computed, Rule, in_project, in_system, permissions_in
 from registry_core.api.query import Exact, Fuzzy, Match, number_key, text_key, time_key
 from registry_core.content.models import Project
-from registry_core.distribution.rights import is_sysadmin, may_in_system
 from registry_core.errors import InvalidInput, NotFound
 
 TAG: Final = "label"
@@ -76,7 +75,29 @@ class LabelRequest(Body):
 class LabelsView(ApiView):
     """`/labels`."""
 
-    access = {"GET": SIGNED_IN, "POST": SIGNED_IN}
+    access = {"GET": Computed(lambda view: view.rule("list")), "POST": Computed(lambda view: view.rule("create"))}
+
+    @cached_property
+    def asked(self) -> LabelRequest:
+        """The label to create, from the body."""
+        return parse_body(self.request, LabelRequest)
+
+    @cached_property
+    def named_project(self) -> str:
+        """The id of the project whose labels are meant; empty for global ones. Raises InvalidInput."""
+        if self.request.method == "POST":
+            return _project_id(self.asked.scope, str(self.asked.project_id or ""))
+        given = parameters_of(self.request)
+        return _project_id(given.get("scope") or GLOBAL, given.get("project_id", ""))
+
+    @cached_property
+    def found_project(self) -> Project | None:
+        """The living project of that id; None if there is none."""
+        return find_project(self.named_project) if self.named_project else None
+
+    def rule(self, action: str) -> Rule:
+        """The permission on labels of that project, or on global ones."""
+        return _rule(action, is_global=not self.named_project)
 
     @operation(
         "ListLabels",
@@ -92,61 +113,62 @@ class LabelsView(ApiView):
     )
     def get(self, request: Request) -> Response:
         """List global labels, or those of a project."""
-        given = parameters_of(request)
-        rows = self._of_scope(given.get("scope") or GLOBAL, given.get("project_id", ""))
-        if name := given.get("name"):
+        rows = Label.objects.filter(project=self.project if self.named_project else None)
+        if name := parameters_of(request).get("name"):
             rows = rows.filter(NAME(Fuzzy(name)))
         return listed(request, rows, RULES, _present)
 
     @operation("CreateLabel", TAG, body=LabelRequest, status=201, errors=(400, 401, 403, 409))
     def post(self, request: Request) -> Response:
         """Create a global label (administrators), or one in a project."""
-        asked = parse_body(request, LabelRequest)
-        if asked.scope not in {GLOBAL, OF_PROJECT}:
-            raise InvalidInput("scope is g for global labels, or p for labels of a project")
-        project = None if asked.scope == GLOBAL else self._project(str(asked.project_id or ""))
-        _demand(self, project, "create")
+        asked = self.asked
         made = labels.create_label(
-            project=project, name=asked.name, description=asked.description, color=asked.color, cause=self.cause
+            project=self.project if self.named_project else None,
+            name=asked.name,
+            description=asked.description,
+            color=asked.color,
+            cause=self.cause,
         )
         return created(f"{request.path}/{made.pk}")
-
-    def _of_scope(self, scope: str, project_id: str) -> QuerySet[Label]:
-        if scope == GLOBAL:
-            return Label.objects.filter(project=None)
-        if scope != OF_PROJECT:
-            raise InvalidInput("scope is g for global labels, or p for labels of a project")
-        project = self._project(project_id)
-        _demand(self, project, "list")
-        return Label.objects.filter(project=project)
-
-    def _project(self, project_id: str) -> Project:
-        """The project with that id. One that the caller may not see is reported as nonexistent."""
-        if not project_id.isascii() or not project_id.isdigit() or len(project_id) > 18:
-            raise InvalidInput("scope p needs project_id, the number of a project")
-        project = find_project(project_id)
-        if project is None:
-            permissions_in(self.subject, None, named=project_id)  # the same work as for an existing project
-            if is_sysadmin(self.subject):
-                raise NotFound(f"there is no project {project_id}")
-            raise _refusal()
-        return project
 
 
 class LabelView(ApiView):
     """`/labels/{label_id}`."""
 
-    access = {"GET": SIGNED_IN, "PUT": SIGNED_IN, "DELETE": SIGNED_IN}
+    access = {
+        "GET": Computed(lambda view: view.rule("read")),
+        "PUT": Computed(lambda view: view.rule("update")),
+        "DELETE": Computed(lambda view: view.rule("delete")),
+    }
+
+    @cached_property
+    def label(self) -> Label:
+        """The label of the URL. One of a project that the caller may not see is reported as nonexistent: NotFound."""
+        label_id = self.kwargs["label_id"]
+        living = Label.objects.filter(Q(project=None) | Q(project__deleted_at=None)).select_related("project")
+        label = living.filter(pk=label_id).first() if label_id < 1 << 63 else None
+        if label is None or (label.project and ("", "read") not in permissions_in(self.subject, label.project)):
+            raise NotFound(f"there is no label {label_id}")
+        return label
+
+    @cached_property
+    def found_project(self) -> Project | None:
+        """The label's project; None for a global label."""
+        return self.label.project
+
+    def rule(self, action: str) -> Rule:
+        """The permission on labels of the label's project, or on global ones."""
+        return _rule(action, is_global=self.found_project is None)
 
     @operation("GetLabelByID", TAG, answer=LabelAnswer)
     def get(self, _request: Request, label_id: int) -> Response:
         """Get a label."""
-        return Response(_answer(self._label(label_id, "read")))
+        return Response(_answer(self.label))
 
     @operation("UpdateLabel", TAG, body=LabelRequest, errors=(400, 401, 403, 404, 409))
     def put(self, request: Request, label_id: int) -> Response:
         """Change a label's name, description and colour."""
-        label, asked = self._label(label_id, "update"), parse_body(request, LabelRequest)
+        label, asked = self.label, parse_body(request, LabelRequest)
         labels.update_label(
             label=label, name=asked.name, description=asked.description, color=asked.color, cause=self.cause
         )
@@ -155,18 +177,8 @@ class LabelView(ApiView):
     @operation("DeleteLabel", TAG)
     def delete(self, _request: Request, label_id: int) -> Response:
         """Delete a label and remove it from all artifacts."""
-        labels.delete_label(label=self._label(label_id, "delete"), cause=self.cause)
+        labels.delete_label(label=self.label, cause=self.cause)
         return done()
-
-    def _label(self, label_id: int, action: str) -> Label:
-        """The label, if the caller may do this with it. A label of a project that the caller may not see is reported as
-        nonexistent."""
-        living = Label.objects.filter(Q(project=None) | Q(project__deleted_at=None)).select_related("project")
-        label = living.filter(pk=label_id).first() if label_id < 1 << 63 else None
-        if label is None or (label.project and ("", "read") not in permissions_in(self.subject, label.project)):
-            raise NotFound(f"there is no label {label_id}")
-        _demand(self, label.project, action)
-        return label
 
 
 class ArtifactLabelsView(ArtifactView):
@@ -200,19 +212,22 @@ class ArtifactLabelView(ArtifactView):
         return done()
 
 
-def _demand(view: ApiView, project: Project | None, action: str) -> None:
-    """Refuse callers that may not do this with labels of the project, or (None) with global labels, which everybody may
-    read."""
-    if project is not None:
-        is_allowed = ("label", action) in permissions_in(view.subject, project)
-    else:
-        is_allowed = action in {"read", "list"} or may_in_system(view.subject, "label", action)
-    if not is_allowed:
-        raise _refusal()
+def _rule(action: str, *, is_global: bool) -> Rule:
+    """The permission for labels of a project or global ones, which every account may read."""
+    if not is_global:
+        return in_project("label", action)
+    return SIGNED_IN if action in {"read", "list"} else in_system("label", action)
 
 
-def _refusal() -> PermissionDenied:
-    return PermissionDenied("not found, or you lack permission: ask an administrator for access")
+def _project_id(scope: str, project_id: str) -> str:
+    """The id of the project that a request for labels names; empty for the global ones. Raises InvalidInput."""
+    if scope not in {GLOBAL, OF_PROJECT}:
+        raise InvalidInput("scope is g for global labels, or p for labels of a project")
+    if scope == GLOBAL:
+        return ""
+    if not project_id.isascii() or not project_id.isdigit() or len(project_id) > 18:
+        raise InvalidInput("scope p needs project_id, the number of a project")
+    return project_id
 
 
 def _present(found: Sequence[Label]) -> list[Any]:

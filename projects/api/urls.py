@@ -4,6 +4,7 @@ from typing import Final
 
 from django.urls import path
 
+from projects import tasks
 from projects.api import (
     additions,
     artifacts,
@@ -19,6 +20,19 @@ from projects.api import (
     system_allowlist,
     tags,
 )
+from registry_core.api import system_jobs
+from registry_core.api.system_jobs import SystemJob
+
+PURGE: Final = SystemJob(
+    kind=tasks.purge_audit_log,
+    address="system/purgeaudit",
+    resource="purge-audit",
+    tag="purge",
+    names=(
+        "getPurgeHistory", "getPurgeJob", "stopPurge", "getPurgeJobLog",
+        "getPurgeSchedule", "createPurgeSchedule", "updatePurgeSchedule",
+    ),
+)  # fmt: skip
 
 # Repository names may contain slashes, so longer routes come first.
 REPOSITORIES: Final = "projects/<str:project_name>/repositories"
@@ -32,6 +46,7 @@ urlpatterns = [
     path("quotas", quotas.QuotasView.as_view()),
     path("quotas/<int:id>", quotas.QuotaView.as_view()),
     path("system/CVEAllowlist", system_allowlist.SystemAllowlistView.as_view()),
+    *system_jobs.patterns(PURGE, "purge_id"),
     path("statistics", statistics.StatisticsView.as_view()),
     path("projects", projects.ProjectsView.as_view()),
     path("projects/<str:project_name_or_id>", projects.ProjectView.as_view()),

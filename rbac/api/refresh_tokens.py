@@ -7,14 +7,13 @@ from typing import Final
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from rbac.api.users import TAG, OneUserView
+from rbac.api.users import OWN_OR_SYSADMIN, TAG, OneUserView
 from rbac.models import RefreshToken
 from rbac.services import refresh_tokens
 from registry_core.api.base import done
 from registry_core.api.messages import Answer, Time, api_time
 from registry_core.api.openapi import CURSOR, PAGE, PAGE_SIZE, operation
 from registry_core.api.paging import ListRules, listed
-from registry_core.api.permissions import SIGNED_IN, SYSADMIN, admit
 from registry_core.errors import NotFound
 
 RULES: Final = ListRules(order=("-pk",))
@@ -31,22 +30,14 @@ class RefreshTokenAnswer(Answer, kw_only=True):
     expires_time: Time
 
 
-class _View(OneUserView):
-    def admit(self) -> None:
-        """Admit the user itself and administrators. Raises PermissionDenied."""
-        if not self.is_own:
-            admit(self.subject, SYSADMIN, self)
-
-
-class RefreshTokensView(_View):
+class RefreshTokensView(OneUserView):
     """`/users/{user_id}/refresh_tokens`."""
 
-    access = {"GET": SIGNED_IN, "DELETE": SIGNED_IN}
+    access = {"GET": OWN_OR_SYSADMIN, "DELETE": OWN_OR_SYSADMIN}
 
     @operation("listRefreshTokens", TAG, parameters=[PAGE, PAGE_SIZE, CURSOR], answer=list[RefreshTokenAnswer])
     def get(self, request: Request, user_id: int) -> Response:
         """List the valid logins, newest first."""
-        self.admit()
         rows = refresh_tokens.living(self.user)
         return listed(request, rows, RULES, lambda found: [_answer(token) for token in found])
 
@@ -54,20 +45,18 @@ class RefreshTokensView(_View):
     def delete(self, _request: Request, user_id: int) -> Response:
         """Revoke all of them. Bearer tokens that they fetched stay valid until they expire; sessions are not
         affected."""
-        self.admit()
         refresh_tokens.revoke_all(user=self.user, cause=self.cause)
         return done()
 
 
-class RefreshTokenView(_View):
+class RefreshTokenView(OneUserView):
     """`/users/{user_id}/refresh_tokens/{token_id}`."""
 
-    access = {"DELETE": SIGNED_IN}
+    access = {"DELETE": OWN_OR_SYSADMIN}
 
     @operation("deleteRefreshToken", TAG)
     def delete(self, _request: Request, user_id: int, token_id: int) -> Response:
         """Revoke one of them."""
-        self.admit()
         user = self.user
         token = refresh_tokens.living(user).filter(pk=token_id).first() if token_id < 1 << 63 else None
         if token is None:

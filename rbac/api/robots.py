@@ -30,11 +30,11 @@ from rbac.api.robot_messages import (
 from rbac.models import Robot, RobotPermission
 from rbac.services import robots
 from registry_core.access import SubjectKind
-from registry_core.api.base import ApiView, created, done, find_project
+from registry_core.api.base import ApiView, done, find_project
 from registry_core.api.messages import parse_body
 from registry_core.api.openapi import PAGED, operation
 from registry_core.api.paging import ListRules, listed
-from registry_core.api.permissions import SIGNED_IN, Rule, admit, in_project, in_system
+from registry_core.api.permissions import Computed, Rule, in_project, in_system
 from registry_core.api.query import (
     Condition,
     Exact,
@@ -48,7 +48,6 @@ from registry_core.api.query import (
     truth_key,
 )
 from registry_core.content.models import Project
-from registry_core.distribution.rights import is_sysadmin
 from registry_core.errors import InvalidInput, NotFound
 
 TAG: Final = "robot"
@@ -116,68 +115,71 @@ RULES: Final = ListRules(keys={**KEYS, "Level": _level_key, "ProjectID": _projec
 class RobotsView(ApiView):
     """`/robots`."""
 
-    access = {"GET": SIGNED_IN, "POST": SIGNED_IN}
+    access = {"GET": Computed(lambda view: view.rule("list")), "POST": Computed(lambda view: view.rule("create"))}
+
+    @cached_property
+    def asked(self) -> RobotCreate:
+        """The robot to create, from the body."""
+        return parse_body(self.request, RobotCreate)
+
+    @cached_property
+    def named_project(self) -> str:
+        """The project of the robots to list, by its id, or of the robot to create, by its name; empty for the system's.
+        Raises InvalidInput."""
+        if self.is_creating:
+            return _project_of_new(self.asked) or ""
+        return _project_asked_for(self.request.query_params.get("q", "")) or ""
+
+    @cached_property
+    def found_project(self) -> Project | None:
+        """The living project of that name or id; None if there is none."""
+        return find_project(self.named_project, is_name=self.is_creating) if self.named_project else None
+
+    @property
+    def is_creating(self) -> bool:
+        """Whether the body names the project, and not the query."""
+        return self.request.method == "POST"
+
+    def rule(self, action: str) -> Rule:
+        """The permission on robots of that project, or of the system."""
+        return in_project("robot", action) if self.named_project else in_system("robot", action)
 
     @operation("ListRobot", TAG, parameters=PAGED, answer=list[RobotAnswer], errors=(400, 401, 403, 404))
     def get(self, request: Request) -> Response:
         """List the robots of the system, or with `q=Level=project,ProjectID=1` those of a project."""
-        project_id = _project_asked_for(request.query_params.get("q", ""))
-        if project_id is None:
-            admit(self.subject, in_system("robot", "list"), self)
-        else:
-            self.found_project = find_project(project_id)
-            admit(self.subject, in_project("robot", "list"), self)
-        rows = with_lifetimes(Robot.objects.filter(deleted_at=None, project=self.project if project_id else None))
+        rows = with_lifetimes(
+            Robot.objects.filter(deleted_at=None, project=self.project if self.named_project else None)
+        )
         return listed(request, rows, RULES, lambda found: [robot_answer(robot) for robot in found], load=load)
 
     @operation("CreateRobot", TAG, body=RobotCreate, answer=RobotCreated, status=201, errors=(400, 401, 403, 404, 409))
     def post(self, request: Request) -> Response:
         """Create a robot. Its secret is in the answer and cannot be read again."""
-        asked = parse_body(request, RobotCreate)
-        project = self._project_of_new(asked)
-        now = timezone.now()
+        asked, now = self.asked, timezone.now()
         robot, secret = robots.create_robot(
             name=asked.name,
             grants=grants_of(asked.permissions, self.subject),
             cause=self.cause,
-            project=project,
+            project=self.project if self.named_project else None,
             description=asked.description,
             secret=asked.secret,
             is_disabled=asked.disable,
             expires_at=robots.expiry(days=asked.duration, since=now, by=self.subject),
             created_at=now,
         )
-        location = created(f"{request.path}/{robot.pk}").headers["Location"]
+        location = f"{request.path}/{robot.pk}"
         return Response(robot_created(robot, secret), status=201, headers={"Location": location})
-
-    def _project_of_new(self, asked: RobotCreate) -> Project | None:
-        """The project of the new robot, None for the system, if the caller may create robots there.
-
-        Raises InvalidInput, PermissionDenied or NotFound.
-        """
-        if asked.level == SYSTEM:
-            admit(self.subject, in_system("robot", "create"), self)
-            return None
-        named = {permission.namespace for permission in asked.permissions}
-        if asked.level != PROJECT:
-            raise InvalidInput("level is project or system")
-        if len(named) != 1:
-            raise InvalidInput(
-                "permissions of a robot of level project name that one project as their namespace; more than one, or "
-                "all (*), can be given to a robot of level system"
-            )
-        name = named.pop()
-        self.found_project = find_project(name, is_name=True)
-        if self.found_project is None and is_sysadmin(self.subject):
-            raise NotFound(f"there is no project {name}")
-        admit(self.subject, in_project("robot", "create"), self)
-        return self.project
 
 
 class RobotView(ApiView):
     """`/robots/{robot_id}`."""
 
-    access = {"GET": SIGNED_IN, "PUT": SIGNED_IN, "PATCH": SIGNED_IN, "DELETE": SIGNED_IN}
+    access = {
+        "GET": Computed(lambda view: view.rule("read")),
+        "PUT": Computed(lambda view: view.rule("update")),
+        "PATCH": Computed(lambda view: view.rule("update")),
+        "DELETE": Computed(lambda view: view.rule("delete")),
+    }
 
     @cached_property
     def found_project(self) -> Project | None:
@@ -189,26 +191,27 @@ class RobotView(ApiView):
         """The living robot of the URL, of a living project or of the system."""
         return load([self.kwargs["robot_id"]]).first()
 
-    def robot_for(self, action: str) -> Robot:
-        """The robot of the URL, if the caller may do `action` to it. Raises PermissionDenied or NotFound."""
-        admit(self.subject, self._rule(action), self)
+    @property
+    def robot(self) -> Robot:
+        """The robot of the URL. Raises NotFound."""
         if self.found is None:
             raise NotFound(f"there is no robot {self.kwargs['robot_id']}")
         return self.found
 
-    def _rule(self, action: str) -> Rule:
+    def rule(self, action: str) -> Rule:
+        """The permission on robots of the robot's project, or of the system."""
         is_of_project = self.found is not None and self.found.project_id is not None
         return in_project("robot", action) if is_of_project else in_system("robot", action)
 
     @operation("GetRobotByID", TAG, answer=RobotAnswer)
     def get(self, _request: Request, robot_id: int) -> Response:
         """Get a robot."""
-        return Response(robot_answer(self.robot_for("read")))
+        return Response(robot_answer(self.robot))
 
     @operation("UpdateRobot", TAG, body=RobotUpdate, errors=(400, 401, 403, 404, 409))
     def put(self, request: Request, robot_id: int) -> Response:
         """Set a robot's description and disable, and duration and permissions if they are in the request."""
-        robot, asked = self.robot_for("update"), parse_body(request, RobotUpdate)
+        robot, asked = self.robot, parse_body(request, RobotUpdate)
         check_unchanged(robot, asked)
         robots.update_robot(
             robot=robot,
@@ -223,14 +226,14 @@ class RobotView(ApiView):
     @operation("RefreshSec", TAG, body=RobotSec, answer=RobotSecretAnswer)
     def patch(self, request: Request, robot_id: int) -> Response:
         """Give a robot a new secret; the old one and its tokens become invalid at once."""
-        robot, asked = self.robot_for("update"), parse_body(request, RobotSec)
+        robot, asked = self.robot, parse_body(request, RobotSec)
         secret = robots.refresh_robot_secret(robot=robot, secret=asked.secret, cause=self.cause)
         return Response(RobotSecretAnswer(secret="" if asked.secret else secret))
 
     @operation("DeleteRobot", TAG)
     def delete(self, _request: Request, robot_id: int) -> Response:
         """Delete a robot."""
-        robots.delete_robot(robot=self.robot_for("delete"), cause=self.cause)
+        robots.delete_robot(robot=self.robot, cause=self.cause)
         return done()
 
 
@@ -263,13 +266,28 @@ def _other_than(days: int | None, now: int) -> int | None:
     return None if days == now else days
 
 
+def _project_of_new(asked: RobotCreate) -> str | None:
+    """The name of the project of a new robot; None: the system's. Raises InvalidInput."""
+    if asked.level == SYSTEM:
+        return None
+    if asked.level != PROJECT:
+        raise InvalidInput("level is project or system")
+    named = {permission.namespace for permission in asked.permissions}
+    if len(named) != 1 or not all(named):
+        raise InvalidInput(
+            "permissions of a robot of level project name that one project as their namespace; more than one, or "
+            "all (*), can be given to a robot of level system"
+        )
+    return named.pop()
+
+
 def _project_asked_for(q: str) -> str | None:
     """The id of the project whose robots are requested; None: the system's. Raises InvalidInput."""
     conditions = parse_q(q)
     level, project = conditions.get("level"), conditions.get("projectid")
     if project == Exact("0") and level in (None, Exact(SYSTEM)):
         return None  # robots of the system have no project
-    if isinstance(project, Exact) and level != Exact(SYSTEM):
+    if isinstance(project, Exact) and project.value and level != Exact(SYSTEM):
         return project.value
     if project is not None or level == Exact(PROJECT):
         raise InvalidInput("to list robots of a project use q=Level=project,ProjectID=1")

@@ -30,7 +30,7 @@ from registry_core.api.base import ApiView
 from registry_core.api.causes import client_of
 from registry_core.api.errors import exception_handler
 from registry_core.api.middleware import from_another_site
-from registry_core.api.permissions import ANYONE, SYSADMIN, admit
+from registry_core.api.permissions import ANYONE, SYSADMIN, Computed
 from registry_core.errors import InvalidInput, NotAllowed
 from registry_core.http.cross_site import FOREIGN
 
@@ -38,7 +38,7 @@ BACKEND: Final = "django.contrib.auth.backends.ModelBackend"
 View = Callable[[HttpRequest], HttpResponse]
 
 
-def door(view: View) -> View:
+def as_api_view(view: View) -> View:
     """Common behaviour of the views here: errors in the API's form, no caching, no requests from other sites."""
 
     @wraps(view)
@@ -60,7 +60,7 @@ def door(view: View) -> View:
 @csrf_exempt
 @require_POST
 @sensitive_post_parameters("password")
-@door
+@as_api_view
 def log_in(request: HttpRequest) -> HttpResponse:
     """`POST /c/login`, form `principal` and `password`: 200 with a session, 401, 403 for a robot, 429."""
     user = sign_in(
@@ -73,7 +73,7 @@ def log_in(request: HttpRequest) -> HttpResponse:
 
 
 @require_GET
-@door
+@as_api_view
 def log_out(request: HttpRequest) -> HttpResponse:
     """`GET /c/log_out`: end the session, if there is one."""
     logout(request)
@@ -86,14 +86,12 @@ class UserExistsView(ApiView):
     For administrators, and for everybody if people can sign up: otherwise it would reveal who has an account.
     """
 
-    access = {"POST": ANYONE}
+    access = {"POST": Computed(lambda _: ANYONE if allows_sign_up() else SYSADMIN, is_for_anybody=True)}
     works_read_only = True
     schema = None
 
     def post(self, request: Request) -> Response:
         """Check whether a living user has the name or the address."""
-        if not allows_sign_up():
-            admit(self.subject, SYSADMIN, self)
         form = request._request.POST
         column, value = form.get("target", ""), form.get("value", "")
         if column not in ("username", "email") or "\x00" in value:

@@ -7,7 +7,6 @@ from typing import Final
 import msgspec
 from django.contrib.auth import HASH_SESSION_KEY
 from django.db.models import Q
-from rest_framework.exceptions import NotAuthenticated
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -25,7 +24,7 @@ from rbac.events import UserRead
 from rbac.models import User
 from rbac.services import users
 from rbac.services.authentication import is_password
-from rbac.services.failures import tell_failure
+from rbac.services.failures import report_failure
 from rbac.services.permissions import living_user
 from registry_core.access import SubjectKind
 from registry_core.api.authentication import IN_SESSION
@@ -33,7 +32,7 @@ from registry_core.api.base import ApiView, created, done
 from registry_core.api.messages import parameters_of, parse_body
 from registry_core.api.openapi import CURSOR, PAGE, PAGE_SIZE, PAGED, operation, query
 from registry_core.api.paging import ListRules, listed
-from registry_core.api.permissions import ANYONE, SIGNED_IN, SYSADMIN, admit, in_system
+from registry_core.api.permissions import ANYONE, SIGNED_IN, SYSADMIN, Computed, Rule, in_system
 from registry_core.api.query import Fuzzy, number_key, parse_q, text_key, time_key, truth_key
 from registry_core.distribution.rights import may_in_system
 from registry_core.distribution.token import basic_credentials
@@ -73,10 +72,15 @@ LIVING: Final = User.objects.filter(deleted_at=None)
 BUILT_IN: Final = Q(username=users.FIRST_ADMIN)
 
 
+MAY_SIGN_UP: Final = Computed(
+    lambda _: ANYONE if users.allows_sign_up() else in_system("user", "create"), is_for_anybody=True
+)
+
+
 class UsersView(ApiView):
     """`/users`."""
 
-    access = {"GET": in_system("user", "list"), "POST": ANYONE}
+    access = {"GET": in_system("user", "list"), "POST": MAY_SIGN_UP}
 
     def recorded_read(self) -> UserRead:
         """Reading the data of all users."""
@@ -93,10 +97,6 @@ class UsersView(ApiView):
         """Create a user; if self-registration is allowed, anybody may create an account for themselves."""
         if current().text("auth_mode") != "db_auth":
             raise NotAllowed("users come from the identity provider of auth_mode and cannot be created here")
-        if self.subject.is_anonymous and not users.allows_sign_up():
-            raise NotAuthenticated("sign in first: self-registration is disabled")
-        if not users.allows_sign_up():
-            admit(self.subject, in_system("user", "create"), self)
         return created(f"{request.path}/{self._made(parse_body(request, UserCreationReq)).pk}")
 
     def _made(self, asked: UserCreationReq) -> User:
@@ -130,10 +130,18 @@ def _found(user: User) -> UserSearchRespItem:
     return UserSearchRespItem(user_id=user.pk, username=user.username)
 
 
+OWN_OR_SYSADMIN: Final = Computed(lambda view: SIGNED_IN if view.is_own else SYSADMIN)
+"""For the views of one user: the user itself, and administrators."""
+
+
 class OneUserView(ApiView):
     """Base of the views of one user, for the user itself and for subjects with the right to do this to all users."""
 
-    access = {"GET": SIGNED_IN, "PUT": SIGNED_IN, "DELETE": SIGNED_IN}
+    access = {
+        "GET": Computed(lambda view: view.rule("read")),
+        "PUT": Computed(lambda view: view.rule("update")),
+        "DELETE": in_system("user", "delete"),
+    }
 
     def recorded_read(self) -> UserRead | None:
         """Reading another user's data."""
@@ -144,12 +152,9 @@ class OneUserView(ApiView):
         """Whether the user of the URL is the caller."""
         return (self.subject.kind, self.subject.id) == (SubjectKind.USER, self.kwargs["user_id"])
 
-    def user_for(self, action: str) -> User:
-        """The user of the URL, if it is the caller or the caller may do `action` to all users. Raises PermissionDenied,
-        NotFound."""
-        if not self.is_own:
-            admit(self.subject, in_system("user", action), self)
-        return self.user
+    def rule(self, action: str) -> Rule:
+        """The caller itself, or the permission to do `action` to all users."""
+        return SIGNED_IN if self.is_own else in_system("user", action)
 
     @property
     def user(self) -> User:
@@ -182,7 +187,7 @@ class OneUserView(ApiView):
             return False
         is_right = is_password(user=user, password=password, client=self.client, is_guess=is_guess)
         if not is_right and is_guess:
-            tell_failure(username=user.username, client=self.client)
+            report_failure(username=user.username, client=self.client)
         return is_right
 
     def keep_session(self, user: User) -> None:
@@ -199,19 +204,18 @@ class UserView(OneUserView):
     @operation("getUser", TAG, answer=UserResp)
     def get(self, _request: Request, user_id: int) -> Response:
         """Get a user."""
-        return Response(user_answer(self.user_for("read")))
+        return Response(user_answer(self.user))
 
     @operation("updateUserProfile", TAG, body=UserProfile, errors=(400, 401, 403, 404, 409))
     def put(self, request: Request, user_id: int) -> Response:
         """Set e-mail address, real name and comment; fields that are left out become empty."""
-        user, asked = self.user_for("update"), parse_body(request, UserProfile)
+        user, asked = self.user, parse_body(request, UserProfile)
         users.update_profile(user=user, **msgspec.structs.asdict(asked), cause=self.cause)
         return done()
 
     @operation("deleteUser", TAG)
     def delete(self, _request: Request, user_id: int) -> Response:
         """Delete a user. The caller cannot delete itself."""
-        admit(self.subject, in_system("user", "delete"), self)
         users.delete_user(user=self.user, cause=self.cause)
         return done()
 
@@ -232,14 +236,12 @@ class SysadminView(OneUserView):
 class PasswordView(OneUserView):
     """`/users/{user_id}/password`."""
 
-    access = {"PUT": SIGNED_IN}
+    access = {"PUT": OWN_OR_SYSADMIN}
 
     @operation("updateUserPassword", TAG, body=PasswordReq)
     def put(self, request: Request, user_id: int) -> Response:
         """Set a password: the caller's own with the old one, or anybody's as an administrator. All tokens and sessions
         of the user and its CLI secret become invalid."""
-        if not self.is_own:
-            admit(self.subject, SYSADMIN, self)
         user, asked = self.user, parse_body(request, PasswordReq)
         if not asked.new_password:
             raise InvalidInput("say the new password")
@@ -254,7 +256,7 @@ class PasswordView(OneUserView):
 class CliSecretView(OneUserView):
     """`/users/{user_id}/cli_secret`."""
 
-    access = {"PUT": SIGNED_IN, "DELETE": SIGNED_IN}
+    access = {"PUT": OWN_OR_SYSADMIN, "DELETE": OWN_OR_SYSADMIN}
 
     @operation("setCliSecret", TAG, body=OIDCCliSecretReq, errors=(400, 401, 403, 404, 412))
     def put(self, request: Request, user_id: int) -> Response:
@@ -262,8 +264,6 @@ class CliSecretView(OneUserView):
 
         The caller needs its own password: in the body, or in the request's Authorization header.
         """
-        if not self.is_own:
-            admit(self.subject, SYSADMIN, self)
         user, asked = self.user, parse_body(request, OIDCCliSecretReq)
         if not asked.secret:
             raise InvalidInput("say the new secret")
@@ -275,8 +275,6 @@ class CliSecretView(OneUserView):
     @operation("deleteCliSecret", TAG)
     def delete(self, _request: Request, user_id: int) -> Response:
         """Delete a user's CLI secret. All tokens and sessions of the user become invalid."""
-        if not self.is_own:
-            admit(self.subject, SYSADMIN, self)
         user = self.user
         users.delete_cli_secret(user=user, cause=self.cause)
         self.keep_session(user)
@@ -286,12 +284,10 @@ class CliSecretView(OneUserView):
 class SessionsView(OneUserView):
     """`/users/{user_id}/sessions`."""
 
-    access = {"DELETE": SIGNED_IN}
+    access = {"DELETE": OWN_OR_SYSADMIN}
 
     @operation("deleteUserSessions", TAG)
     def delete(self, _request: Request, user_id: int) -> Response:
         """End every session, bearer token and refresh token of a user, at once."""
-        if not self.is_own:
-            admit(self.subject, SYSADMIN, self)
         users.revoke_sessions(user=self.user, cause=self.cause)
         return done()

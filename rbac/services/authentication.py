@@ -9,22 +9,23 @@ from __future__ import annotations
 
 import hmac
 import secrets
-import threading
-import time
-from collections import OrderedDict
 from typing import Final
 
 from rbac.models import CliSecret, User
 from rbac.services import hashing, passwords
-from rbac.services.failures import tell_failure
+from rbac.services.failures import report_failure
 from rbac.services.robots import find_robot, robot_name_prefix, robot_subject
 from rbac.services.secret_hashes import is_generated_secret, looks_generated
 from rbac.services.throttle import Throttle
 from rbac.services.turns import Turns
 from rbac.services.users import is_possible_username, put_together
 from registry_core.access import CACHED_S, Subject, Unauthenticated
+from registry_core.caching.cache import Cache
 
-_REMEMBERED_MAX: Final = 10_000
+_checked_cache: Cache[bool] = Cache("checked secrets", share=1 / 16)
+"""Secrets that were correct within the last minute, by an HMAC whose key only this process has."""
+_DIGEST_KEY: Final = secrets.token_bytes(32)
+_ENTRY_BYTES: Final = 96  # an HMAC
 _NO_HASH: Final = "0" * 64
 _throttle = Throttle()
 _turns = Turns(wait_s=hashing.WAIT_S)
@@ -32,13 +33,13 @@ _turns = Turns(wait_s=hashing.WAIT_S)
 
 def authenticate(*, username: str, secret: str, client: str) -> Subject:
     """The user or robot with these credentials. Raises Unauthenticated or TooManyAttempts."""
-    return _told(username, secret, client, is_session=False)
+    return _reported(username, secret, client, is_session=False)
 
 
 def authenticate_for_session(*, username: str, password: str, client: str) -> Subject:
     """As `authenticate`, for a session: only a user with its password; the CLI secret cannot open a session. Raises
     Unauthenticated or TooManyAttempts."""
-    return _told(username, password, client, is_session=True)
+    return _reported(username, password, client, is_session=True)
 
 
 def is_password(*, user: User, password: str, client: str, is_guess: bool = True) -> bool:
@@ -50,12 +51,12 @@ def is_password(*, user: User, password: str, client: str, is_guess: bool = True
     return _is_chosen(user.username, password, client, version, (user.password,), is_guess=is_guess)
 
 
-def _told(username: str, secret: str, client: str, *, is_session: bool) -> Subject:
+def _reported(username: str, secret: str, client: str, *, is_session: bool) -> Subject:
     username = username.replace("\x00", "�")  # Postgres refuses NUL; no name has either character
     try:
         return _found(username, secret, client, is_session=is_session)
     except Unauthenticated:
-        tell_failure(username=username, client=client)
+        report_failure(username=username, client=client)
         raise
 
 
@@ -137,14 +138,16 @@ def _is_chosen(
     """
     if is_guess:
         _throttle.check(client=client, name=username)
-    if version and _remembered.has(version, secret):
+    key = hmac.digest(_DIGEST_KEY, f"{version}:{secret}".encode(), "sha256") if version else None
+    if key is not None and _checked_cache.get(key):
         return True
     with _turns.turn((client, username, version, secret)):
-        if version and _remembered.has(version, secret):
+        if key is not None and _checked_cache.get(key):
             return True
         is_right = _is_one_of(username, secret, client, stored_hashes, is_guess=is_guess)
-        if is_right:
-            _remembered.add(version, secret)
+        if is_right and key is not None:
+            # The version is part of the key, so no generation has to end it.
+            _checked_cache.put(key, True, seen=(), size_bytes=_ENTRY_BYTES, ttl_s=CACHED_S)
         return is_right
 
 
@@ -165,27 +168,3 @@ def _is_one_of(
 
 def _wrong() -> Unauthenticated:
     return Unauthenticated("the user name or the password is wrong")
-
-
-class _Remembered:
-    """Secrets that were correct within the last minute, under an HMAC whose key only this process has."""
-
-    def __init__(self) -> None:
-        self._key = secrets.token_bytes(32)
-        self._lock = threading.Lock()
-        self._until: OrderedDict[bytes, float] = OrderedDict()
-
-    def has(self, version: str, secret: str) -> bool:
-        return self._until.get(self._mark(version, secret), 0.0) > time.monotonic()
-
-    def add(self, version: str, secret: str) -> None:
-        with self._lock:
-            self._until[self._mark(version, secret)] = time.monotonic() + CACHED_S
-            while len(self._until) > _REMEMBERED_MAX:
-                self._until.popitem(last=False)
-
-    def _mark(self, version: str, secret: str) -> bytes:
-        return hmac.digest(self._key, f"{version}:{secret}".encode(), "sha256")
-
-
-_remembered = _Remembered()

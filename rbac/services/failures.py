@@ -14,7 +14,7 @@ from registry_core.http.callers import network_of
 REFRESH_TOKEN = "a refresh token"  # noqa: S105 what stands in the place of a name
 
 
-def tell_failure(*, username: str, client: str) -> None:
+def report_failure(*, username: str, client: str) -> None:
     """Record a failed attempt from the address `client` to sign in with a name."""
     name = username.replace("\x00", "")[:255] or "-"
     _failures.note(origin=network_of(client)[:64], name=name)

@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from rbac.events import RefreshTokenCreated, RefreshTokenRevoked
 from rbac.models import RefreshToken, User
-from rbac.services.failures import REFRESH_TOKEN, tell_failure
+from rbac.services.failures import REFRESH_TOKEN, report_failure
 from rbac.services.secret_hashes import generate_secret, hash_generated
 from registry_core.access import Authority, Cause, Subject, SubjectKind, Unauthenticated
 from registry_core.errors import NotFound
@@ -45,7 +45,7 @@ def redeem(*, authority: Authority, token: str, client: str) -> Subject:
     row = RefreshToken.objects.filter(hash=hash_generated(token), revoked_at=None, expires_at__gt=Now()).first()
     subject = authority.subject(kind=SubjectKind(row.subject_kind), id=row.subject_id) if row else None
     if row is None or subject is None or authority.credential_version(subject) != row.credential_version:
-        tell_failure(username=REFRESH_TOKEN, client=client)
+        report_failure(username=REFRESH_TOKEN, client=client)
         raise Unauthenticated("the refresh token has expired or was revoked: log in again")
     RefreshToken.objects.filter(pk=row.pk).update(last_used_at=Now())
     return subject
@@ -70,7 +70,7 @@ def revoke(*, user: User, token: RefreshToken, cause: Cause) -> None:
     """
     if not living(user).filter(pk=token.pk).update(revoked_at=Now()):
         raise NotFound("this refresh token does not exist any more")
-    _tell_revoked(user, token.device or "a client", cause)
+    _emit_revoked(user, token.device or "a client", cause)
 
 
 @transaction.atomic
@@ -78,8 +78,8 @@ def revoke_all(*, user: User, cause: Cause) -> None:
     """Revoke all refresh tokens of a user."""
     ended = living(user).update(revoked_at=Now())
     if ended:
-        _tell_revoked(user, f"all {ended}", cause)
+        _emit_revoked(user, f"all {ended}", cause)
 
 
-def _tell_revoked(user: User, what: str, cause: Cause) -> None:
+def _emit_revoked(user: User, what: str, cause: Cause) -> None:
     emit(RefreshTokenRevoked(name=what, user=user.username), cause=cause)

@@ -29,7 +29,7 @@ from registry_core.api.authentication import (
 )
 from registry_core.api.causes import cause_of, client_of
 from registry_core.api.messages import JsonRenderer
-from registry_core.api.permissions import MeetsRule, Rule
+from registry_core.api.permissions import Computed, MeetsRule, Rule
 from registry_core.api.recorded_reads import note_read
 from registry_core.content.models import Project
 from registry_core.content.read_only import check_writable
@@ -46,7 +46,7 @@ class ApiView(APIView):
     permission_classes = (MeetsRule,)
     renderer_classes = (JsonRenderer,)
     http_method_names = ["get", "post", "put", "patch", "delete", "head"]
-    access: ClassVar[Mapping[str, Rule]] = {}
+    access: ClassVar[Mapping[str, Rule | Computed]] = {}
     works_read_only: ClassVar[bool] = False
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
@@ -76,12 +76,13 @@ class ApiView(APIView):
 
     @property
     def named_project(self) -> str:
-        """The project as the URL names it, by name or id; empty if it names none."""
+        """The project as the request names it, by name or id; empty if it names none."""
         return str(self.kwargs.get("project_name_or_id") or self.kwargs.get("project_name") or "")
 
     @cached_property
     def found_project(self) -> Project | None:
-        """The living project of the URL; None if there is none.
+        """The living project of the request, by its URL; None if there is none. Where the URL names another resource of
+        a project, or the body names the project, the view overrides this: rules are checked in this project.
 
         A number is an id unless the header `X-Is-Resource-Name` says that it is a name.
         """

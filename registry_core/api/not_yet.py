@@ -224,21 +224,6 @@ OPERATIONS: Final[Mapping[str, Operations]] = {
         "post": ("createGCSchedule", "gc"),
         "put": ("updateGCSchedule", "gc"),
     },
-    "system/purgeaudit": {
-        "get": ("getPurgeHistory", "purge"),
-    },
-    "system/purgeaudit/<int:purge_id>": {
-        "get": ("getPurgeJob", "purge"),
-        "put": ("stopPurge", "purge"),
-    },
-    "system/purgeaudit/<int:purge_id>/log": {
-        "get": ("getPurgeJobLog", "purge"),
-    },
-    "system/purgeaudit/schedule": {
-        "get": ("getPurgeSchedule", "purge"),
-        "post": ("createPurgeSchedule", "purge"),
-        "put": ("updatePurgeSchedule", "purge"),
-    },
     "system/scanAll/schedule": {
         "get": ("getScanAllSchedule", "scanAll"),
         "put": ("updateScanAllSchedule", "scanAll"),

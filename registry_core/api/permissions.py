@@ -8,6 +8,7 @@ exist.
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -58,6 +59,19 @@ def in_system(resource: str, action: str) -> Rule:
     return Rule("system", resource, action)
 
 
+@dataclass(frozen=True, slots=True)
+class Computed:
+    """A rule that depends on what the request is about: the project of a robot, the account of the caller.
+
+    `of` finds it for a view, and may raise what the view's method may. The view says in `found_project` and
+    `named_project` how a project is found that the URL does not name. `is_for_anybody`: it is also found for callers
+    that are not signed in.
+    """
+
+    of: Callable[[Any], Rule]
+    is_for_anybody: bool = False
+
+
 class MeetsRule(BasePermission):
     """Enforces the view's rule for the method."""
 
@@ -71,8 +85,13 @@ class MeetsRule(BasePermission):
         return True
 
 
-def admit(subject: Subject, rule: Rule, view: ApiView) -> None:
-    """Enforce a rule for a subject. Raises NotAuthenticated, PermissionDenied or NotFound."""
+def admit(subject: Subject, rule: Rule | Computed, view: ApiView) -> None:
+    """Enforce a rule for a subject. Raises NotAuthenticated, PermissionDenied or NotFound, and what finding a computed
+    rule raises."""
+    if isinstance(rule, Computed):
+        if not rule.is_for_anybody:
+            admit(subject, SIGNED_IN, view)
+        rule = rule.of(view)
     if rule.scope == "anyone" or _meets(subject, rule, view):
         return
     if subject.is_anonymous:

@@ -95,7 +95,8 @@ class Cache(Generic[V]):
         """The value; `default` when there is none, or when something that it depends on has changed since it was read.
 
         While nobody can tell what other machines changed there is none; but when that is because the database does not
-        answer, what is cached is as good as it gets (the caller of all decides for how long that may go on).
+        answer, what is cached is as good as it gets (the caller of all decides for how long that may go on). A value
+        that depends on no generation is not affected.
         """
         entry, generations = self._entries.get(key), self._generations
         if entry is None or generations is None:
@@ -105,7 +106,7 @@ class Cache(Generic[V]):
             self._drop_stale(entry)
             self._misses += 1
             return default
-        if not generations.is_verified() and not generations.unreachable_for_s():
+        if not generations.is_verified() and entry.seen and not generations.unreachable_for_s():
             self._misses += 1
             return default
         entry.is_used = True

@@ -83,4 +83,4 @@ def _finding(store: ObjectStore) -> Finding:
     report = StorageReport()
     compare(store, report)
     how, reason = installation.standing(store)
-    return Finding(store, how, reason or installation.remembered_stop(store.name), report)
+    return Finding(store, how, reason or installation.recorded_stop(store.name), report)

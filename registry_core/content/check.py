@@ -42,6 +42,6 @@ def _compare(store: ObjectStore, report: StorageReport) -> None:
     if how is Standing.UNSURE and is_fitting and installation.is_in_use(store):
         installation.mark_together(store)
     elif how is not Standing.STRANGERS:
-        reason = installation.remembered_stop(store.name) or reason
+        reason = installation.recorded_stop(store.name) or reason
     if reason and (how is Standing.STRANGERS or not is_fitting):
         report.stopped[store.name] = installation.with_advice(reason)

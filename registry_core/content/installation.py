@@ -103,7 +103,7 @@ def why_not_to_sweep(store: ObjectStore) -> str:
         reason = _settled(store, reason)
     if reason:
         reason = with_advice(reason)
-        remember_stop(store.name, reason)
+        record_stop(store.name, reason)
     return reason
 
 
@@ -189,7 +189,7 @@ def mark_together(store: ObjectStore) -> None:
     _write_mark(store)
 
 
-def remember_stop(store: str, reason: str) -> None:
+def record_stop(store: str, reason: str) -> None:
     """Store why sweeping is stopped, and log it."""
     with connection.cursor() as cursor:
         cursor.execute(
@@ -202,7 +202,7 @@ def remember_stop(store: str, reason: str) -> None:
     _log.error("nothing is swept in this store", store=store, reason=reason)
 
 
-def remembered_stop(store: str) -> str:
+def recorded_stop(store: str) -> str:
     """Why the last sweep skipped the store; empty if it did not."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT coalesce((SELECT stopped FROM content_storemark WHERE store = %s), '')", [store])
@@ -300,7 +300,7 @@ def _known_stop(store: ObjectStore) -> str:
     how, reason = standing(store)
     if how is Standing.STRANGERS:
         return f"{store.name}: {with_advice(reason)}"
-    stopped = remembered_stop(store.name)
+    stopped = recorded_stop(store.name)
     return f"{store.name}: {stopped}" if stopped else ""
 
 

@@ -29,7 +29,7 @@ from registry_core.content.put_statements import (
 from registry_core.content.read_only import check_writable
 from registry_core.content.repositories import RepositoryRef, changing, retried
 from registry_core.content.staged_quota import lease_returned
-from registry_core.content.tags import bury_tags, move_tag
+from registry_core.content.tags import move_tag, tombstone_tags
 from registry_core.database.statements import statements
 from registry_core.digests import Digest
 from registry_core.events.outbox import emit
@@ -148,7 +148,7 @@ def _put_step_by_step(put: _Put) -> tuple[int, str]:
         content = content_of(manifest, artifact_id)
         for tag in sorted(put.tags):
             move_tag(repository=repository, tag=tag, artifact_id=artifact_id, content=content, cause=put.cause)
-        _tell(put, artifact_id)
+        _emit_pushed(put, artifact_id)
         if is_new:
             pay_for_manifest(
                 project_id=repository.project.id,
@@ -159,7 +159,7 @@ def _put_step_by_step(put: _Put) -> tuple[int, str]:
     return artifact_id, media_type
 
 
-def _tell(put: _Put, artifact_id: int) -> None:
+def _emit_pushed(put: _Put, artifact_id: int) -> None:
     digest, tags = str(put.manifest.digest), list(put.tags)
     emit(
         ArtifactPushed(artifact=artifact_id, digest=digest, tags=tags, reason=put.cause.reason),
@@ -316,7 +316,7 @@ def delete_manifest(*, repository: RepositoryRef, digest: Digest, cause: Cause, 
         deletion_id = begin_deletion(
             project=repository.project, repository=repository, kind=Kind.ARTIFACT, name=str(digest), cause=cause
         )
-        touched = bury_artifacts(repository, artifacts, tags, deletion_id, cause)
+        touched = tombstone_artifacts(repository, artifacts, tags, deletion_id, cause)
         _unlink_unused(repository, touched)
         emit(
             ArtifactDeleted(digest=str(digest), deletion=deletion_id, artifacts=sorted(artifacts), reason=cause.reason),
@@ -433,11 +433,12 @@ def _with_referrers(repository: RepositoryRef, digest: Digest) -> dict[int, byte
 def _refuse_if_child(repository: RepositoryRef, digests: list[bytes], *, raises: bool) -> set[bytes]:
     with connection.cursor() as cursor:
         cursor.execute(
-            """
+            f"""
             SELECT entry.digest, parent.digest FROM content_manifestdescriptor AS entry
             JOIN content_artifact AS parent ON parent.manifest_id = entry.manifest_id
-            WHERE entry.role = 3 AND entry.digest = ANY(%s) AND parent.repository_id = %s AND parent.deleted_at IS NULL
-            """,
+            WHERE entry.role = {Role.MANIFEST:d} AND entry.digest = ANY(%s) AND parent.repository_id = %s
+              AND parent.deleted_at IS NULL
+            """,  # noqa: S608 a constant: the index `descriptor_child` is only used with it
             [digests, repository.id],
         )
         rows = cursor.fetchall()
@@ -448,7 +449,7 @@ def _refuse_if_child(repository: RepositoryRef, digests: list[bytes], *, raises:
 
 
 @dataclass(frozen=True, slots=True)
-class Buried:
+class Tombstoned:
     """What tombstoned artifacts were: the manifest of each, and the blobs that they used (other artifacts may use them
     too)."""
 
@@ -456,15 +457,15 @@ class Buried:
     blob_ids: list[int]
 
 
-def bury_artifacts(
+def tombstone_artifacts(
     repository: RepositoryRef, artifacts: Iterable[int], tags: Sequence[LockedTag], deletion_id: int, cause: Cause
-) -> Buried:
+) -> Tombstoned:
     """Make living artifacts and their tags, which are locked, tombstones of a deletion.
 
     Runs within the caller's transaction.
     """
     artifact_ids = sorted(artifacts)
-    bury_tags(repository=repository, tag_ids=[tag.id for tag in tags], deletion_id=deletion_id, cause=cause)
+    tombstone_tags(repository=repository, tag_ids=[tag.id for tag in tags], deletion_id=deletion_id, cause=cause)
     with connection.cursor() as cursor:
         cursor.execute(
             """
@@ -478,17 +479,17 @@ def bury_artifacts(
             "UPDATE content_artifactblob SET is_trashed = true WHERE artifact_id = ANY(%s) RETURNING blob_id",
             [artifact_ids],
         )
-        return Buried(manifest_ids, sorted({row[0] for row in cursor.fetchall()}))
+        return Tombstoned(manifest_ids, sorted({row[0] for row in cursor.fetchall()}))
 
 
-def _unlink_unused(repository: RepositoryRef, buried: Buried) -> None:
+def _unlink_unused(repository: RepositoryRef, tombstoned: Tombstoned) -> None:
     with connection.cursor() as cursor:
         cursor.execute(
             """
             SELECT link.blob_id FROM content_repositoryblob AS link
             WHERE link.repository_id = %s AND link.blob_id = ANY(%s) ORDER BY link.blob_id FOR UPDATE
             """,
-            [repository.id, buried.blob_ids],
+            [repository.id, tombstoned.blob_ids],
         )
         locked = [row[0] for row in cursor.fetchall()]
         cursor.execute(
@@ -503,6 +504,6 @@ def _unlink_unused(repository: RepositoryRef, buried: Buried) -> None:
         repository_id=repository.id,
         project_id=repository.project.id,
         blob_ids=[blob_id for blob_id in locked if blob_id not in used],
-        manifest_ids=buried.manifest_ids,
+        manifest_ids=tombstoned.manifest_ids,
         reason="delete",
     )

@@ -6,6 +6,8 @@ the `Deletion` that it belongs to; names are unique among living rows.
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.indexes import BrinIndex
 from django.db import models
@@ -151,14 +153,19 @@ class ProjectManifest(models.Model):
         return f"manifest {self.manifest_id} of project {self.project_id}"
 
 
+class DescriptorRole(models.IntegerChoices):
+    """What a descriptor of a manifest refers to."""
+
+    CONFIG = 1
+    LAYER = 2
+    MANIFEST = 3
+    BLOB = 4
+
+
 class ManifestDescriptor(models.Model):
     """What a manifest refers to, in its order. Derived from the bytes alone."""
 
-    class Role(models.IntegerChoices):
-        CONFIG = 1
-        LAYER = 2
-        MANIFEST = 3
-        BLOB = 4
+    Role: TypeAlias = DescriptorRole
 
     pk = models.CompositePrimaryKey("manifest_id", "ordinal")
     manifest = models.ForeignKey(Manifest, models.CASCADE, db_index=False, related_name="descriptors")
@@ -171,7 +178,7 @@ class ManifestDescriptor(models.Model):
     is_foreign = models.BooleanField(default=False)
 
     class Meta:
-        indexes = [models.Index(fields=["digest"], condition=Q(role=3), name="descriptor_child")]
+        indexes = [models.Index(fields=["digest"], condition=Q(role=DescriptorRole.MANIFEST), name="descriptor_child")]
 
     def __str__(self) -> str:
         return f"descriptor {self.ordinal} of manifest {self.manifest_id}"

@@ -10,7 +10,7 @@ from registry_core.content.deletions import Kind, begin_deletion
 from registry_core.content.errors import RepositoryUnknown
 from registry_core.content.events import RepositoryDeleted, RepositoryUpdated
 from registry_core.content.links import unlink
-from registry_core.content.manifests import ask_before_delete, bury_artifacts, lock_artifacts, lock_tags
+from registry_core.content.manifests import ask_before_delete, lock_artifacts, lock_tags, tombstone_artifacts
 from registry_core.content.models import Repository
 from registry_core.content.repositories import CATALOG_KEY, RepositoryRef, changing, name_key, retried
 from registry_core.errors import InvalidInput
@@ -48,7 +48,7 @@ def delete_repository(*, repository: RepositoryRef, cause: Cause) -> None:
         artifacts = lock_artifacts(repository, "true", [])
         tags = lock_tags(artifacts)
         ask_before_delete(repository, artifacts, tags, cause, about=None)
-        _bury_repository(repository)
+        _tombstone_repository(repository)
         deletion_id = begin_deletion(
             project=repository.project,
             repository=repository,
@@ -56,8 +56,8 @@ def delete_repository(*, repository: RepositoryRef, cause: Cause) -> None:
             name=repository.name.path,
             cause=cause,
         )
-        buried = bury_artifacts(repository, artifacts, tags, deletion_id, cause)
-        _unlink_all(repository, buried.manifest_ids)
+        tombstoned = tombstone_artifacts(repository, artifacts, tags, deletion_id, cause)
+        _unlink_all(repository, tombstoned.manifest_ids)
         emit(
             RepositoryDeleted(name=str(repository.name), deletion=deletion_id, artifacts=len(artifacts)),
             cause=cause,
@@ -77,7 +77,7 @@ def _lock_repository(repository: RepositoryRef) -> None:
             raise RepositoryUnknown(f"there is no repository {repository.name}")
 
 
-def _bury_repository(repository: RepositoryRef) -> None:
+def _tombstone_repository(repository: RepositoryRef) -> None:
     with connection.cursor() as cursor:
         cursor.execute("UPDATE content_repository SET deleted_at = clock_timestamp() WHERE id = %s", [repository.id])
 

@@ -57,19 +57,19 @@ def scrub(
     """Read and hash blobs from where the last run ended, no faster than `rate_bytes_s`, to the end of the round or for
     `limit_s` seconds. Raises StorageError if the store fails, which says nothing about a blob."""
     if is_from_start:
-        _remember(0)
+        _record_position(0)
     report, started_s = ScrubReport(), time.monotonic()
     while limit_s is None or time.monotonic() - started_s < limit_s:
         blob = _next()
         if blob is None:
-            _remember(0)
+            _record_position(0)
             report.is_round_complete = True
             break
         if not _is_sound(blob, report, rate_bytes_s, started_s):
             digest = quarantine(store=blob.store, key=blob.key, reason="its bytes do not have its digest")
             report.damaged += [str(digest)] if digest else []
         report.blobs += 1
-        _remember(blob.id)
+        _record_position(blob.id)
         if on_blob is not None:
             on_blob(report)
     return report
@@ -113,7 +113,7 @@ def _next() -> _Stored | None:
 
 
 @transaction.atomic
-def _remember(blob_id: int) -> None:
+def _record_position(blob_id: int) -> None:
     with connection.cursor() as cursor:
         cursor.execute(
             "INSERT INTO events_cursor (name, seq) VALUES (%s, %s) ON CONFLICT (name) DO UPDATE SET seq = excluded.seq",

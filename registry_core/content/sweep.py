@@ -73,11 +73,11 @@ def sweep(*, ttl_s: int, is_forced: bool = False, is_dry_run: bool = False) -> S
             _sweep_store(store, report, ttl_s=ttl_s, now_s=now_s, is_forced=is_forced)
         except StorageError as error:  # the other stores are swept all the same
             reason = f"the sweep broke off: {error}"
-            installation.remember_stop(store.name, reason)
+            installation.record_stop(store.name, reason)
             report.stopped[store.name] = reason
     report.uploads = _sweep_uploads(report, ttl_s=ttl_s)
     if not is_dry_run:
-        _tell(report)
+        _log_report(report)
     return report
 
 
@@ -89,7 +89,7 @@ def _sweep_store(store: ObjectStore, report: SweepReport, *, ttl_s: int, now_s: 
         orphans = find_orphans(store, written_before_s=now_s - ttl_s)
         reason = _refusal(store, orphans, ttl_s=ttl_s, is_forced=is_forced)
         if reason:
-            installation.remember_stop(store.name, reason)
+            installation.record_stop(store.name, reason)
     if reason:
         report.stopped[store.name] = reason
     else:
@@ -153,7 +153,7 @@ def _sweep_uploads(report: SweepReport, *, ttl_s: int) -> int:
 
 
 @transaction.atomic
-def _tell(report: SweepReport) -> None:
+def _log_report(report: SweepReport) -> None:
     swept = StorageSwept(
         uploads=report.uploads,
         objects=len(report.objects),

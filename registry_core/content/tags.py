@@ -156,7 +156,7 @@ def delete_tag(*, repository: RepositoryRef, tag: str, cause: Cause) -> None:
         deletion_id = begin_deletion(
             project=repository.project, repository=repository, kind=Kind.TAG, name=tag, cause=cause
         )
-        bury_tags(repository=repository, tag_ids=[tag_id], deletion_id=deletion_id, cause=cause)
+        tombstone_tags(repository=repository, tag_ids=[tag_id], deletion_id=deletion_id, cause=cause)
         emit(
             TagDeleted(tag=tag, deletion=deletion_id),
             cause=cause,
@@ -166,12 +166,12 @@ def delete_tag(*, repository: RepositoryRef, tag: str, cause: Cause) -> None:
         )
 
 
-def bury_tags(*, repository: RepositoryRef, tag_ids: list[int], deletion_id: int, cause: Cause) -> None:
+def tombstone_tags(*, repository: RepositoryRef, tag_ids: list[int], deletion_id: int, cause: Cause) -> None:
     """Make tags tombstones of a deletion and write their history. Runs within the caller's transaction."""
     with connection.cursor() as cursor:
         cursor.execute(
             """
-            WITH buried AS (
+            WITH tombstoned AS (
                 UPDATE content_tag AS tag
                 SET deletion_id = %s, deleted_at = greatest(clock_timestamp(), tag.pushed_at + interval '1 microsecond')
                 FROM content_artifact AS artifact
@@ -180,7 +180,7 @@ def bury_tags(*, repository: RepositoryRef, tag_ids: list[int], deletion_id: int
             )
             INSERT INTO content_taghistory (repository_id, tag, old_digest, new_digest, subject_kind, subject_id,
             reason, at)
-            SELECT %s, name, digest, NULL, %s, %s, %s, deleted_at FROM buried
+            SELECT %s, name, digest, NULL, %s, %s, %s, deleted_at FROM tombstoned
             """,
             [deletion_id, tag_ids, repository.id, *_who(cause)],
         )

@@ -4,24 +4,34 @@ have a time limit."""
 from __future__ import annotations
 
 import select
-from typing import Any
+from functools import partial
+from typing import Any, ClassVar, Final
 
 from django.db.backends.postgresql import base
 from psycopg import Connection, Error
 from psycopg_pool import ConnectionPool
 
 from registry_core.database import outage
+from registry_core.logs import get_logger
+
+# A pooler such as PgBouncer gives its clients made-up process ids, because they have no server process of their own.
+_CONFIGURE: Final = "SELECT pg_backend_pid(), set_config('plan_cache_mode', 'force_generic_plan', false)"
+_LIMIT: Final = "SELECT set_config('statement_timeout', %s, false) WHERE pg_backend_pid() = %s"
+_log = get_logger("portolan.database")
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
     """The engine for settings in which the pool does not check connections itself (CONN_HEALTH_CHECKS off).
 
     While `statement_limit_ms` is set, connections come from a pool of their own, in which Postgres cancels a statement
-    after so many milliseconds. The limit is an option of these connections, so no statement is needed to set it. The
-    value is the same for the life of the process.
+    after so many milliseconds. The limit is set once for each of these connections. The value is the same for the life
+    of the process.
     """
 
     statement_limit_ms = 0
+    is_behind_pooler: ClassVar[bool | None] = None
+    """Whether a pooler answers in place of Postgres, though the configuration names none. Its connections are lent to
+    several clients, so no limit is set for them. None until the first connection is opened."""
 
     @property
     def pool(self) -> Any:
@@ -57,8 +67,14 @@ class DatabaseWrapper(base.DatabaseWrapper):
             # Prepared statements find rows by key, whatever the values. By default Postgres plans many of them again
             # each time, because it overestimates arrays of unknown length. Set by a statement: poolers refuse it as an
             # option of the connection.
-            connection.execute("SET plan_cache_mode = force_generic_plan")
+            row = connection.execute(_CONFIGURE).fetchone()
+            _note_pooler(row is not None and row[0] != connection.info.backend_pid)
         return is_to_commit
+
+    def _configure_limited(self, connection: Connection[Any], *, limit_ms: int) -> None:
+        """As `_configure_connection`, and with the limit, unless a pooler would pass it on to other clients."""
+        self._configure_connection(connection)
+        connection.execute(_LIMIT, [str(limit_ms), connection.info.backend_pid])
 
     @property
     def _pools(self) -> dict[str, ConnectionPool[Any]]:
@@ -73,13 +89,10 @@ class DatabaseWrapper(base.DatabaseWrapper):
         """Keeps no connection while nothing is read."""
         pools = self._pools
         if self._limited_alias not in pools:
-            parameters = self.get_connection_params()
-            limit = f"-c statement_timeout={self.statement_limit_ms}"
-            parameters["options"] = f"{parameters.get('options') or ''} {limit}".strip()
             made = ConnectionPool(
-                kwargs=parameters | {"autocommit": True},
+                kwargs=self.get_connection_params() | {"autocommit": True},
                 open=False,
-                configure=self._configure_connection,  # type: ignore[arg-type]  # the pool ignores what it returns
+                configure=partial(self._configure_limited, limit_ms=self.statement_limit_ms),
                 **self.settings_dict["OPTIONS"]["pool"] | {"min_size": 0},
             )
             pools.setdefault(self._limited_alias, made)
@@ -89,6 +102,17 @@ class DatabaseWrapper(base.DatabaseWrapper):
         if self.connection is not None:
             outage.give_back(self.connection)
         super()._close()  # type: ignore[misc]  # the stubs leave it out
+
+
+def _note_pooler(is_pooler: bool) -> None:
+    if not is_pooler:
+        DatabaseWrapper.is_behind_pooler = bool(DatabaseWrapper.is_behind_pooler)
+    elif not DatabaseWrapper.is_behind_pooler:
+        DatabaseWrapper.is_behind_pooler = True
+        _log.warning(
+            "a connection pooler answers at database_url: set database_direct_url to the database itself, or "
+            "changes reach other machines late and prepared statements may fail"
+        )
 
 
 def is_alive(connection: Connection[Any]) -> bool:

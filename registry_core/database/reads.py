@@ -2,7 +2,8 @@
 
 Changes have no limit: they wait for locks that other transactions release. Behind a transaction pooler the limit can be
 neither an option of the connection nor a setting of the session, which other clients would inherit; there it is set for
-a transaction that contains all statements of a request.
+a transaction that contains all statements of a request. So it is until the first connection has shown whether a pooler
+is there that the configuration does not name.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ class ReadLimitMiddleware:
 def limited_reads() -> Iterator[None]:
     """Run the statements of the block under the limit; none if it is 0."""
     config = get_config()
-    if config.database_direct_url is not None and config.read_timeout_s:
+    if config.read_timeout_s and (config.database_direct_url is not None or _may_be_pooled()):
         with _limited_transaction(config.read_timeout_s * 1000):
             yield
         return
@@ -47,6 +48,10 @@ def limited_reads() -> Iterator[None]:
         yield
     finally:
         connection.statement_limit_ms = 0  # type: ignore[attr-defined]
+
+
+def _may_be_pooled() -> bool:
+    return connection.is_behind_pooler is not False  # type: ignore[attr-defined]
 
 
 @contextmanager

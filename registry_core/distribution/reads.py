@@ -14,7 +14,7 @@ from psycopg_pool import AsyncConnectionPool
 from registry_core.content.blobs import BlobRef
 from registry_core.content.descriptions import COSIGN_SUFFIXES
 from registry_core.content.errors import BlobUnknown
-from registry_core.content.models import Blob
+from registry_core.content.models import Blob, ManifestDescriptor
 from registry_core.content.repositories import PROJECT_COLUMNS, ProjectRef, RepositoryRef, project_of
 from registry_core.digests import Digest
 from registry_core.distribution.joined_reads import JoinedReads
@@ -278,12 +278,13 @@ class Reads:
         """The blobs of an artifact and, for an index, of the artifacts in it, level by level: those that are not live
         first, at most BLOBS_MAX."""
         rows = await self._rows(
-            """
+            f"""
             WITH RECURSIVE whole AS (
                 SELECT id, manifest_id FROM content_artifact WHERE id = %s
                 UNION
                 SELECT child.id, child.manifest_id FROM whole
-                JOIN content_manifestdescriptor AS entry ON entry.manifest_id = whole.manifest_id AND entry.role = 3
+                JOIN content_manifestdescriptor AS entry
+                  ON entry.manifest_id = whole.manifest_id AND entry.role = {ManifestDescriptor.Role.MANIFEST:d}
                 JOIN content_artifact AS child
                   ON child.repository_id = %s AND child.digest = entry.digest AND child.deleted_at IS NULL
             )
@@ -291,7 +292,7 @@ class Reads:
             JOIN content_artifactblob AS used ON used.artifact_id = whole.id
             JOIN content_blob AS blob ON blob.id = used.blob_id
             ORDER BY blob.state DESC LIMIT %s
-            """,
+            """,  # noqa: S608 a constant
             [artifact_id, repository_id, BLOBS_MAX],
         )
         return [

@@ -44,9 +44,9 @@ class Repeated:
         self._write, self._clock = write, clock
         self._lock = threading.Lock()
         self._began_at = clock()
-        self._told: set[Place] = set()
+        self._reported: set[Place] = set()
         self._names = Counter[str]()
-        self._untold = Counter[Place]()
+        self._unreported = Counter[Place]()
         self._ready = Counter[Place]()
         _all.append(self)
 
@@ -55,57 +55,57 @@ class Repeated:
         with self._lock:
             due = self._renewed()
             place = self._place(origin, name)
-            is_first = bool(place.name) and place not in self._told
+            is_first = bool(place.name) and place not in self._reported
             if is_first:
-                self._told.add(place)
+                self._reported.add(place)
                 self._names[origin] += 1
             else:
-                self._untold[place] += 1
-        self._tell(due, Counter([place] if is_first else []))
+                self._unreported[place] += 1
+        self._report(due, Counter([place] if is_first else []))
 
     def count(self, *, origin: str, name: str) -> None:
         """As `note`, where nothing can be written: the first is told by the next `flush_due`, some seconds later."""
         with self._lock:
             self._ready.update(self._renewed())
             place = self._place(origin, name)
-            if not place.name or place in self._told:
-                self._untold[place] += 1
+            if not place.name or place in self._reported:
+                self._unreported[place] += 1
                 return
-            self._told.add(place)
+            self._reported.add(place)
             self._names[origin] += 1
             self._ready[place] += 1
 
     def is_due(self) -> bool:
         """Whether there is something to tell: firsts that wait, or what was counted in a window that is over."""
-        return bool(self._ready) or (bool(self._untold) and self._clock() - self._began_at >= WINDOW_S)
+        return bool(self._ready) or (bool(self._unreported) and self._clock() - self._began_at >= WINDOW_S)
 
     def flush(self, *, anyway: bool = True) -> None:
         """Tell what was counted, whether its window is over or (`anyway`) not. Raises as `note`."""
         with self._lock:
             due, ready = self._renewed(anyway=anyway), self._ready
             self._ready = Counter()
-        self._tell(due, ready)
+        self._report(due, ready)
 
     def _renewed(self, *, anyway: bool = False) -> Counter[Place]:
         """Begin a new window when this one is over; what is to be told of the old one."""
         if not anyway and self._clock() - self._began_at < WINDOW_S:
             return Counter()
-        due, self._untold = self._untold, Counter()
-        self._told.clear()
+        due, self._unreported = self._unreported, Counter()
+        self._reported.clear()
         self._names.clear()
         self._began_at = self._clock()
         return due
 
     def _place(self, origin: str, name: str) -> Place:
         place = Place(origin, name)
-        if place in self._told:
+        if place in self._reported:
             return place
-        if self._names[origin] < NAMES_EACH and len(self._told) < PLACES_MAX:
+        if self._names[origin] < NAMES_EACH and len(self._reported) < PLACES_MAX:
             return place
         in_sum = Place(origin, "")
-        return in_sum if in_sum in self._untold or len(self._untold) < 2 * PLACES_MAX else Place("", "")
+        return in_sum if in_sum in self._unreported or len(self._unreported) < 2 * PLACES_MAX else Place("", "")
 
-    def _tell(self, *counted: Counter[Place]) -> None:
+    def _report(self, *counted: Counter[Place]) -> None:
         if not any(counted):
             return
         try:
@@ -115,7 +115,7 @@ class Repeated:
         except Error:
             with self._lock:
                 for each in counted:
-                    self._untold.update(each)
+                    self._unreported.update(each)
             raise
 
 

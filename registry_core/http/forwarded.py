@@ -59,10 +59,10 @@ def origin_of(*, peer: str, scheme: str, headers: Mapping[str, str], trusted: Se
     address = parse_node(peer) if trusted else None
     if address is None or not is_within(address, trusted):
         return direct
-    told = [_resolve(direct, hops, trusted) for hops in (_standard_hops(headers), _customary_hops(headers)) if hops]
-    if not told or any(origin.address != told[0].address for origin in told):
+    named = [_resolve(direct, hops, trusted) for hops in (_standard_hops(headers), _customary_hops(headers)) if hops]
+    if not named or any(origin.address != named[0].address for origin in named):
         return direct
-    return told[0]
+    return named[0]
 
 
 def joined(lines: Iterable[tuple[str, str]]) -> dict[str, str]:

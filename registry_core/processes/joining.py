@@ -25,7 +25,7 @@ from registry_core.storage.stores import store_named
 SAMPLE: Final = 20
 _NEWEST_BLOBS: Final = """
     SELECT store, storage_key
-    FROM (SELECT store, storage_key, state FROM content_blob ORDER BY id DESC LIMIT %s) AS newest WHERE state = 1
+    FROM (SELECT store, storage_key, state FROM content_blob ORDER BY id DESC LIMIT %s) AS newest WHERE state = %s
 """
 _log = get_logger(__name__)
 
@@ -62,7 +62,9 @@ def problems(database: psycopg.Connection[Any], others: Sequence[Seen]) -> list[
 
 def lacks_the_blobs(database: psycopg.Connection[Any]) -> bool:
     """Whether the newest blobs of the database that should be in our folder are all missing there."""
-    rows = database.execute(_NEWEST_BLOBS, [SAMPLE]).fetchall()
+    from registry_core.content.models import Blob  # of Django, which not every process that joins has set up before
+
+    rows = database.execute(_NEWEST_BLOBS, [SAMPLE, Blob.State.LIVE]).fetchall()
     keys = [key for store, key in rows if store == FilesystemStore.name]
     return bool(keys) and not any(_is_there(key) for key in keys)
 

@@ -256,7 +256,7 @@ def _serve() -> None:
 
 def _work(*, concurrency: int, is_beating: bool, is_alone: bool = True) -> None:
     """`is_alone`: not beside a `serve` of the same `up`, which logs oddities for both."""
-    _prepare_jobs(is_telling=is_alone)
+    _prepare_jobs(is_logging_oddities=is_alone)
     from registry_core.events.follower import following
     from registry_core.processes.heartbeats import CLOCK, WORKER, beating
     from registry_core.wiring import celery, clock
@@ -270,7 +270,7 @@ def _work(*, concurrency: int, is_beating: bool, is_alone: bool = True) -> None:
         celery.run_worker(concurrency=concurrency)
 
 
-def _prepare_jobs(*, is_telling: bool = True) -> None:
+def _prepare_jobs(*, is_logging_oddities: bool = True) -> None:
     """Return when jobs can be run, as the account that is to run them."""
     from registry_core import logs
     from registry_core.database.preflight import require_database
@@ -287,8 +287,8 @@ def _prepare_jobs(*, is_telling: bool = True) -> None:
     django.setup()
     require_database(config)
     join(config)
-    if is_telling:
-        oddities.tell(config)
+    if is_logging_oddities:
+        oddities.log_oddities(config)
 
 
 def _user(username: str) -> Any:

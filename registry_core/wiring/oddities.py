@@ -11,7 +11,7 @@ from registry_core.logs import get_logger
 _log = get_logger("portolan")
 
 
-def tell(config: Config) -> None:
+def log_oddities(config: Config) -> None:
     """Log them, once the process is ready and has its final account."""
     if ignored := variables_of_kubernetes():
         _log.info("variables that Kubernetes sets for a Service are not settings, and are ignored", variables=ignored)

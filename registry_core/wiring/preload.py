@@ -57,9 +57,6 @@ def preload(*, is_worker: bool = False) -> None:
     # objects.
     gc.collect()
     gc.freeze()
-    # The type cache holds names. A look-up in a child would decrement the reference counts of replaced ones, each on a
-    # page of its own.
-    sys._clear_type_cache()
     _give_back()
 
 

@@ -62,7 +62,7 @@ from registry_core.http.refusals import refusal  # noqa: E402
 from registry_core.machine.sockets import local_end  # noqa: E402
 from registry_core.processes import heartbeats  # noqa: E402
 from registry_core.storage.stores import default_store, flush_stores  # noqa: E402
-from registry_core.wiring import django_mount  # noqa: E402
+from registry_core.wiring import cache_report, django_mount  # noqa: E402
 from registry_core.wiring.loop_watch import LoopWatch  # noqa: E402
 
 _django = get_wsgi_application()  # here, for all workers to share
@@ -117,6 +117,7 @@ class Registry:
             )
         ]
         loop.add_signal_handler(draining.SIGNAL, self._drain)
+        loop.add_signal_handler(cache_report.SIGNAL, cache_report.log_caches)
 
     def __rsgi_del__(self, loop: asyncio.AbstractEventLoop) -> None:
         loop.run_until_complete(self._close())

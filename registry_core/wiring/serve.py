@@ -18,7 +18,7 @@ from registry_core.processes.joining import join
 from registry_core.tls.given import check_given
 from registry_core.tls.names import is_for_this_machine_alone
 from registry_core.tls.served import Renewal, ServedFiles, forget_note, note_served, prepare
-from registry_core.wiring import oddities
+from registry_core.wiring import cache_report, oddities
 from registry_core.wiring.preload import preload
 from registry_core.wiring.supervisor.ports import require_free
 from registry_core.wiring.workers import Workers
@@ -58,6 +58,7 @@ def serve(config: Config) -> None:
     if config.serves_tls:
         _warn_of_names(config)
         Renewal(config, on_change=workers.reload).start()
+    cache_report.forward(lambda: [worker.inner.pid for worker in workers.wrks])
     workers.serve(target_loader=_app)
 
 
@@ -73,7 +74,7 @@ def _certificate(config: Config) -> ServedFiles | None:
 def _bound(config: Config) -> None:
     plain.bind(config)
     become(config)
-    oddities.tell(config)
+    oddities.log_oddities(config)
 
 
 def _warn_of_names(config: Config) -> None:

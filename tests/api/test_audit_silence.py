@@ -189,7 +189,7 @@ def test_a_flood_from_everywhere_fills_nothing_and_loses_no_count(told: Told) ->
     told.repeated.flush()
     assert len(told.told) <= 4 * PLACES_MAX
     assert sum(times for _, _, times in told.told) == 5 * PLACES_MAX
-    assert told.repeated._untold == {}
+    assert told.repeated._unreported == {}
     assert Place("", "").name == ""
 
 

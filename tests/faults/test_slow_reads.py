@@ -13,6 +13,7 @@ import pytest
 
 from tests.conftest import ServerFactory
 from tests.support.people import admin, api_of
+from tests.support.poolers import pooler
 from tests.support.server import Server
 from tests.support.waiting import wait_until
 
@@ -20,15 +21,24 @@ LIMIT_S = 1
 ENDED_WITHIN_S = 10  # of a busy machine
 
 
-@pytest.fixture(scope="module", params=["direct", "behind a pooler"])
-def slow(request: pytest.FixtureRequest, start_server: ServerFactory) -> Server:
-    """A registry whose reads may take LIMIT_S, by an option of the connection or within a transaction."""
+@pytest.fixture(scope="module", params=["direct", "behind a pooler", "behind a pooler that is not configured"])
+def slow(request: pytest.FixtureRequest, start_server: ServerFactory) -> Iterator[Server]:
+    """A registry whose reads may take LIMIT_S, by a setting of the connection or within a transaction."""
     server = start_server(PORTOLAN_READ_TIMEOUT_S=str(LIMIT_S), PORTOLAN_WORKERS="1")
+    if request.param == "direct":
+        yield server
+        return
+    server.stop()
     if request.param == "behind a pooler":
-        server.stop()
         server.environment["PORTOLAN_DATABASE_DIRECT_URL"] = server.database_url
         server.start()
-    return server
+        yield server
+        return
+    with pooler(server.database_url) as url:
+        server.environment["PORTOLAN_DATABASE_URL"] = url
+        server.start()
+        yield server
+        server.stop()
 
 
 @contextmanager

@@ -83,7 +83,7 @@ def test_old_password_is_refused_at_once_after_a_change() -> None:
     assert sign_in("anna", "Another1Password") == anna.subject.key
 
 
-def test_remembered_password_costs_no_hash(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_password_that_was_right_within_the_minute_costs_no_hash(monkeypatch: pytest.MonkeyPatch) -> None:
     anna = arrange.user("anna")
     sign_in("anna", arrange.PASSWORD)
     monkeypatch.setattr(passwords, "check_password", lambda secret, encoded: pytest.fail("hashed again"))

@@ -8,13 +8,9 @@ import secrets
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 import pytest
@@ -36,8 +32,7 @@ from registry_core.api.health import (
     check_storage,
 )
 from registry_core.processes.heartbeats import CLOCK, WORKER, beat
-from registry_core.wiring.supervisor.ports import free_port
-from tests.support.tools import tool
+from tests.support.poolers import pooler
 from tests.support.waiting import wait_until
 
 NOT_FOUND = {"errors": [{"code": "NOT_FOUND", "message": "there is nothing at this address"}]}
@@ -90,32 +85,6 @@ def test_health_with_silent_servers_is_200_and_unhealthy_in_time(
     assert [part["status"] for part in answer.json()["components"]] == ["unhealthy", "unhealthy", "healthy"]
 
 
-@contextmanager
-def pooler(url: str) -> Iterator[str]:
-    """A PgBouncer that lends its connections for a transaction, in front of the database; its URL."""
-    parts, port = urlsplit(url), free_port()
-    with tempfile.TemporaryDirectory() as folder:
-        configuration = Path(folder) / "pgbouncer.ini"
-        configuration.write_text(
-            f"[databases]\n* = host={parts.hostname} port={parts.port} "
-            f"user={parts.username} password={parts.password}\n"
-            f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nauth_type = any\npool_mode = transaction\n"
-        )
-        Path(folder).chmod(0o755)
-        command = [str(tool("pgbouncer")), *(["-u", "nobody"] if os.geteuid() == 0 else []), str(configuration)]
-        with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-            try:
-                wait_until(lambda: is_listening(port), what="pgbouncer listens")
-                yield urlunsplit(parts._replace(netloc=f"{parts.username}:x@127.0.0.1:{port}"))
-            finally:
-                process.terminate()
-
-
-def is_listening(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
-
-
 def test_health_asks_through_a_pooler_too() -> None:
     with pooler(os.environ["PORTOLAN_DATABASE_URL"]) as url:
         check_database(url)
@@ -127,13 +96,17 @@ def test_prepared_statements_are_planned_once(db: None) -> None:
         assert cursor.fetchone() == ("force_generic_plan",)
 
 
-def test_a_pooler_that_nobody_told_us_of_lets_us_connect() -> None:
+def test_a_pooler_that_is_not_configured_lets_us_connect_and_is_reported() -> None:
     with pooler(os.environ["PORTOLAN_DATABASE_URL"]) as url:
         code = (
             "import django; django.setup(); from django.db import connection; connection.cursor().execute('SELECT 1')"
         )
         settings = {"PORTOLAN_DATABASE_URL": url, "DJANGO_SETTINGS_MODULE": "registry_core.wiring.settings"}
-        subprocess.run([sys.executable, "-c", code], env=os.environ | settings, check=True, timeout=60)
+        command = [sys.executable, "-c", code]
+        done = subprocess.run(
+            command, env=os.environ | settings, check=True, timeout=60, capture_output=True, text=True
+        )
+    assert done.stderr.count("set database_direct_url") == 1
 
 
 def test_a_broker_that_takes_nothing_is_unhealthy() -> None:

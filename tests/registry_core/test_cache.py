@@ -84,6 +84,12 @@ def test_nothing_is_returned_while_nobody_looks_for_changes_unless_the_database_
     assert generations.unreachable_for_s() == 0
 
 
+def test_what_depends_on_no_generation_is_returned_also_while_nobody_looks_for_changes(tmp_path: Path) -> None:
+    cache: Cache[str] = Cache("one", share=1, generations=Generations(tmp_path / "other"), budget=Budget())
+    cache.put("name", "value", seen=())
+    assert cache.get("name") == "value"
+
+
 def test_none_is_a_value_like_any_other(make: Callable[..., Cache[object]]) -> None:
     cache, reads = make(), []
 
