@@ -87,15 +87,3 @@ def settle(candidates: Collection[Candidate]) -> None:
             """,
             [[each.id for each in candidates], [each.seen for each in candidates]],
         )
-
-
-def postpone(candidates: Collection[Candidate], *, delay_s: float) -> None:
-    """Look at these again later. Within the caller's transaction, after its other locks."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            """
-            UPDATE content_garbage SET due_at = greatest(due_at, clock_timestamp() + make_interval(secs => %s))
-            WHERE id = ANY(%s)
-            """,
-            [delay_s, [each.id for each in candidates]],
-        )

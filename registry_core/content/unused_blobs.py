@@ -24,7 +24,6 @@ from registry_core.content.reporters import Reporter
 from registry_core.storage.interface import BATCH_MAX, ObjectStore, Removal, StorageError
 
 BATCH: Final = 1000
-RETRY_S: Final = 60.0
 POLL_S: Final = 0.2
 _log = structlog.get_logger(__name__)
 
@@ -97,7 +96,6 @@ def _doom(batch: list[Candidate], stores: Collection[str]) -> int:
         cursor.execute(_DOOM, [doomed])
     waiting = unused.keys() - set(doomed)
     garbage.settle([each for each in batch if each.target_id not in waiting])
-    garbage.postpone([each for each in batch if each.target_id in waiting], delay_s=RETRY_S)
     return len(doomed)
 
 

@@ -24,7 +24,6 @@ from registry_core.events.outbox import emit
 from registry_core.machine.state import generations
 
 BATCH: Final = 500
-RETRY_S: Final = 60.0
 SPAN_S: Final = 3600
 PAGE: Final = 20_000
 # Longer than any transaction that creates a link: what is older than that is committed.
@@ -107,7 +106,7 @@ def _by_repository(batch: list[Candidate]) -> Iterator[tuple[int, list[Candidate
 
 
 def _remove(repository_id: int, candidates: list[Candidate], cause: Cause) -> int:
-    """Decide about candidates of one repository. What a push has locked is being used: it is looked at again later."""
+    """Decide about candidates of one repository. What a push has locked is being used: it stays in the queue."""
     project_id = _project_of(repository_id)
     existing, locked = _lock(repository_id, [each.target_id for each in candidates])
     expired, waiting = _expired(repository_id, locked)
@@ -120,9 +119,8 @@ def _remove(repository_id: int, candidates: list[Candidate], cause: Cause) -> in
             repository_id=repository_id,
             changed=[repository_key(repository_id)],
         )
-    busy = existing - locked
-    garbage.settle([each for each in candidates if each.target_id not in busy and each.target_id not in waiting])
-    garbage.postpone([each for each in candidates if each.target_id in busy | waiting], delay_s=RETRY_S)
+    undecided = waiting | (existing - locked)
+    garbage.settle([each for each in candidates if each.target_id not in undecided])
     return len(expired)
 
 

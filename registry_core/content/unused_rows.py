@@ -14,7 +14,6 @@ from registry_core.content.models import Artifact, Deletion, Garbage, Project, R
 from registry_core.content.reporters import Reporter
 
 BATCH: Final = 500
-RETRY_S: Final = 3600.0
 Kind = Garbage.Kind
 
 
@@ -76,7 +75,6 @@ def _remove_repository(candidate: Candidate) -> int:
         return 0
     # An upload into it ends by itself, or is swept.
     if _any(Upload.objects.filter(**in_it), RepositoryBlob.objects.filter(**in_it), Deletion.objects.filter(**in_it)):
-        garbage.postpone([candidate], delay_s=RETRY_S)
         return 0
     gone.delete()
     garbage.queue(Kind.PROJECT, [gone.project_id], delay_s=0.0)
