@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 import structlog
@@ -30,6 +30,8 @@ from registry_core.events.outbox import emit
 from registry_core.storage.interface import ObjectStore, StorageError
 from registry_core.storage.stores import configured_stores
 
+REASON: Final = "gc"
+"""The reason in the cause of what a run does."""
 WORKERS_MAX: Final = 5
 CHECK_EVERY: Final = 1000
 _COUNTED: Final = {"blob": "objects", "manifest": "manifests", "deletion": "deletions"}
@@ -69,6 +71,12 @@ class Collected:
     def left(self) -> int:
         """Objects that are to be deleted and were not."""
         return self.counts["left"]
+
+    def result(self) -> dict[str, Any]:
+        """What is kept of the run."""
+        return {"freed_bytes": self.freed_bytes, **{name: count for name, count in self.counts.items() if count}} | (
+            {"stopped": self.stopped} if self.stopped else {}
+        )
 
     def __str__(self) -> str:
         said = [f"{name} {count}" for name, count in self.counts.items() if count and name not in {"bytes", "left"}]

@@ -35,6 +35,7 @@ class StorageReport:
     blobs: int = 0
     doomed: int = 0
     missing_bytes: int = 0
+    unfinished_bytes: int = 0
 
     def __str__(self) -> str:
         lines = [f"{self.blobs} blobs, {self.unfinished} uploads under way"]
@@ -95,14 +96,13 @@ def compare(store: ObjectStore, report: StorageReport) -> None:
     under_way = {stored.upload_key for stored in (*objects.values(), *unfinished) if stored.key not in blobs}
     report.unfinished += len(under_way & uploads.keys() | {key for key, is_here in staged.items() if is_here})
     report.blobs += len(blobs)
-    unknown = [
+    unnamed = [
         stored
         for stored in objects.values()
-        if stored.key not in blobs
-        and stored.key not in waiting
-        and stored.key not in doomed
-        and stored.upload_key not in uploads
+        if stored.key not in blobs and stored.key not in waiting and stored.key not in doomed
     ]
+    unknown = [stored for stored in unnamed if stored.upload_key not in uploads]
+    report.unfinished_bytes += sum(stored.size_bytes for stored in unnamed if stored.upload_key in uploads)
     unknown = [stored for stored in unknown if store.size_bytes(stored.key) is not None]
     report.objects_without_row += unknown
     report.doomed += len(doomed)

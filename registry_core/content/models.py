@@ -267,7 +267,7 @@ class StoreMeasure(models.Model):
     store = models.CharField(max_length=32, primary_key=True)
     object_count = models.BigIntegerField()
     object_bytes = models.BigIntegerField()
-    named_bytes = models.BigIntegerField(help_text="of these objects, those that the database names")
+    unfinished_bytes = models.BigIntegerField(help_text="of these objects, those of uploads in progress")
     unnamed_objects = models.BigIntegerField()
     unnamed_bytes = models.BigIntegerField()
     missing_objects = models.BigIntegerField()

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.db import connection, transaction
+from django.db import connection
 
 from registry_core.access import of_system
 from registry_core.config import get_config
-from registry_core.content import garbage_plan, installation, quota_audit, unused_blobs
+from registry_core.content import installation, quota_audit
 from registry_core.content.blobs import BlobRef, store_blob
 from registry_core.content.check import check_storage
 from registry_core.content.collecting import Collected, Parameters, collect_garbage
@@ -43,7 +43,6 @@ from registry_core.content.tags import delete_tag
 from registry_core.digests import Digest
 from registry_core.names import RepositoryName
 from registry_core.storage import stores
-from registry_core.storage.filesystem import FilesystemStore
 from registry_core.storage.interface import ObjectStore, Removal
 from registry_core.storage.s3 import S3Store
 from tests.storage.test_driver import stored
@@ -123,9 +122,9 @@ class Registry:
         return blob is not None and self.store.size_bytes(blob.storage_key) == len(content)
 
 
-def execute(statement: str, *values: object) -> None:
+def execute(statement: str) -> None:
     with connection.cursor() as cursor:
-        cursor.execute(statement, values)
+        cursor.execute(statement)
 
 
 def expire_deletions() -> None:
@@ -139,7 +138,7 @@ def expire_links() -> None:
     """A month passes for the links of blobs, and is not noticed by a run."""
     for column in ("created_at", "grace_until"):
         execute(AGES.format(table="content_repositoryblob", column=column))
-    execute("UPDATE events_cursor SET seq = 0 WHERE name LIKE 'garbage:%%'")
+    execute("UPDATE events_cursor SET seq = 0 WHERE name LIKE 'garbage:%'")
 
 
 @pytest.fixture(params=["filesystem", "s3"])
@@ -270,7 +269,7 @@ def test_garbage_that_an_older_release_left_is_found(registry: Registry) -> None
     execute("DELETE FROM content_garbage")
     registry.collect()
     execute("DELETE FROM content_garbage")
-    execute("UPDATE events_cursor SET seq = 0 WHERE name LIKE 'garbage:%%'")
+    execute("UPDATE events_cursor SET seq = 0 WHERE name LIKE 'garbage:%'")
     registry.collect()
     execute("UPDATE content_garbage SET due_at = now()")
     registry.collect()

@@ -45,7 +45,10 @@ class Migration(migrations.Migration):
                 ("store", models.CharField(max_length=32, primary_key=True, serialize=False)),
                 ("object_count", models.BigIntegerField()),
                 ("object_bytes", models.BigIntegerField()),
-                ("named_bytes", models.BigIntegerField(help_text="of these objects, those that the database names")),
+                (
+                    "unfinished_bytes",
+                    models.BigIntegerField(help_text="of these objects, those of uploads in progress"),
+                ),
                 ("unnamed_objects", models.BigIntegerField()),
                 ("unnamed_bytes", models.BigIntegerField()),
                 ("missing_objects", models.BigIntegerField()),
