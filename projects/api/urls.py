@@ -19,6 +19,7 @@ from projects.api import (
     statistics,
     system_allowlist,
     tags,
+    trash,
 )
 from registry_core.api import system_jobs
 from registry_core.api.system_jobs import SystemJob
@@ -73,6 +74,12 @@ urlpatterns = [
     path("projects/<str:project_name_or_id>/scanner/candidates", project_details.ScannerCandidatesView.as_view()),
     path("projects/<str:project_name_or_id>/metadatas", metadata.MetadatasView.as_view()),
     path("projects/<str:project_name_or_id>/metadatas/<str:meta_name>", metadata.MetadataView.as_view()),
+    path("projects/<str:project_name_or_id>/trash", trash.TrashView.as_view()),
+    path("projects/<str:project_name_or_id>/trash/<int:deletion_id>", trash.DeletionView.as_view()),
+    path("projects/<str:project_name_or_id>/trash/<int:deletion_id>/restore", trash.RestoreView.as_view()),
+    path("trash/projects", trash.ProjectsTrashView.as_view()),
+    path("trash/projects/<int:deletion_id>", trash.ProjectDeletionView.as_view()),
+    path("trash/projects/<int:deletion_id>/restore", trash.ProjectRestoreView.as_view()),
     path("projects/<str:project_name>/logs", audit_logs.ProjectLogsView.as_view()),
     path("projects/<str:project_name>/auditlog-exts", audit_logs.ProjectLogExtsView.as_view()),
 ]

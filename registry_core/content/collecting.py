@@ -137,7 +137,7 @@ class _Run:
         self._sweep_uploads()
         queue_unqueued(self._reporter)
         self._count("links", unused_links.remove_unused(self._reporter, self._cause))
-        self._count("manifests", unused_rows.remove_manifests(self._reporter)[0])
+        self._count("manifests", unused_rows.remove_manifests(self._reporter))
         unused_blobs.doom_unused(self._reporter, stores=[store.name for store in stores])
         for store in stores:
             self._delete(store)
@@ -159,14 +159,10 @@ class _Run:
             self._count("tags", purged.tags)
 
     def _ready_stores(self) -> list[ObjectStore]:
-        """The stores that belong to this database, in its present state."""
         ready = []
         for store in configured_stores():
             self._reporter.check()
-            try:
-                reason = installation.why_not_to_sweep(store) if installation.is_in_use(store) else ""
-            except StorageError as error:
-                reason = str(error)
+            reason = why_not_to_delete(store)
             if reason:
                 self.collected.stopped[store.name] = reason
             else:
@@ -194,6 +190,15 @@ class _Run:
             _log.info("garbage was collected", took_s=round(took_s, 3), **counts)
             with self._reporter.fenced():
                 emit(GarbageCollected(**counts), cause=self._cause)
+
+
+def why_not_to_delete(store: ObjectStore) -> str:
+    """Why nothing may be deleted from the store now: it does not belong to this database in its present state, or does
+    not answer. Empty if it may."""
+    try:
+        return installation.why_not_to_sweep(store) if installation.is_in_use(store) else ""
+    except StorageError as error:
+        return str(error)
 
 
 def waiting_count() -> int:

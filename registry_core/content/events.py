@@ -216,21 +216,19 @@ class RepositoryRestored(Payload):
 @event_kind("deletion.purged", Operation.DELETE)
 class DeletionPurged(Payload):
     """Somebody had deleted content removed for good, before its time. `name`: what had been deleted; `kind`: tag,
-    artifact, repository or project."""
+    artifact, repository or project; `artifacts`: how many of them."""
 
     name: str = ""
     kind: str = ""
     deletion: int = 0
     artifacts: int = 0
-    objects: int = 0
-    bytes: int = 0
 
     def resource(self, names: Names) -> str:
-        return self.name or names.repository or names.project
+        return artifact_in(names, digest=self.name) if self.kind == "artifact" else self.name or names.repository
 
     def details(self, names: Names) -> Iterable[str]:
         del names
-        yield f"{self.kind} purged from the trash: {self.artifacts} artifacts, {self.bytes} bytes freed"
+        yield f"the deleted {self.kind} and its {self.artifacts} artifacts were removed from the trash"
 
 
 @event_kind("storage.collected", Operation.DELETE)

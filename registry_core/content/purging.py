@@ -14,7 +14,9 @@ from typing import Final
 from django.db import connection, transaction
 from django.db.models import Q
 from django.db.models.functions import Least, Now
+from django.utils import timezone
 
+from registry_core.config import get_config
 from registry_core.content import garbage
 from registry_core.content.models import Artifact, Deletion, Garbage, Project, Repository, Tag
 
@@ -45,17 +47,19 @@ def purge_deletion(
     *,
     fenced: Fence = transaction.atomic,
     check: Callable[[], None] = lambda: None,
-    is_urgent: bool = False,
+    on_begin: Callable[[Deletion], None] = lambda _: None,
 ) -> Purged:
     """Remove everything that a deletion groups; of a repository or a project also what had been deleted in it before.
 
-    `fenced` begins the transaction of each step, and `check` is called between them. `is_urgent`: what becomes garbage
-    does not get a grace period. Does nothing if the deletion was purged or restored meanwhile.
+    `fenced` begins the transaction of each step, and `check` is called between them; `on_begin` is called within the
+    first. Does nothing if the deletion was purged or restored meanwhile.
     """
     purged = Purged()
     with fenced():
-        parts = _begin(deletion_id)
+        parts = _begin(deletion_id, on_begin)
     for part in parts:
+        # Only somebody's order purges what is so young: then what becomes garbage has no grace period either.
+        is_urgent = (timezone.now() - part.deleted_at).total_seconds() < get_config().gc_grace_s
         for step in _steps(part, fenced, is_urgent=is_urgent):
             purged.add(step)
             check()
@@ -65,11 +69,12 @@ def purge_deletion(
     return purged
 
 
-def _begin(deletion_id: int) -> list[Deletion]:
+def _begin(deletion_id: int, on_begin: Callable[[Deletion], None]) -> list[Deletion]:
     """Lock the deletion against being restored, and all that belong to it; in the order in which they are purged."""
     found = Deletion.objects.select_for_update().filter(pk=deletion_id).first()
     if found is None:
         return []
+    on_begin(found)
     within = Q(pk=found.pk)
     if found.kind == Kind.REPOSITORY:
         within |= Q(repository_id=found.repository_id)

@@ -17,16 +17,17 @@ BATCH: Final = 500
 Kind = Garbage.Kind
 
 
-def remove_manifests(reporter: Reporter) -> tuple[int, int]:
-    """Remove the queued manifests that no artifact has; returns their number and bytes."""
-    removed, removed_bytes = 0, 0
+def remove_manifests(reporter: Reporter) -> int:
+    """Remove the queued manifests that no artifact has; returns their number."""
+    removed = 0
     for batch in garbage.due(Kind.MANIFEST, limit=BATCH):
         reporter.check()
         with reporter.fenced():
-            sizes = _remove_manifests([each.target_id for each in batch])
-            garbage.settle([each for each in batch if each.target_id not in _busy_manifests(batch, sizes)])
-        removed, removed_bytes = removed + len(sizes), removed_bytes + sum(sizes.values())
-    return removed, removed_bytes
+            gone = _remove_manifests([each.target_id for each in batch])
+            busy = _busy_manifests([each.target_id for each in batch if each.target_id not in gone])
+            garbage.settle([each for each in batch if each.target_id not in busy])
+        removed += len(gone)
+    return removed
 
 
 _LOCK: Final = "SELECT id FROM content_manifest WHERE id = ANY(%s) ORDER BY id FOR UPDATE SKIP LOCKED"
@@ -37,7 +38,7 @@ _UNUSED: Final = """
 """
 
 
-def _remove_manifests(ids: list[int]) -> dict[int, int]:
+def _remove_manifests(ids: list[int]) -> set[int]:
     """A put locks the manifest before its artifact: what is locked here and has no artifact gets none."""
     with connection.cursor() as cursor:
         cursor.execute(_LOCK, [ids])
@@ -45,13 +46,12 @@ def _remove_manifests(ids: list[int]) -> dict[int, int]:
         cursor.execute(_UNUSED, [locked])
         unused = [row[0] for row in cursor.fetchall()]
         cursor.execute("DELETE FROM content_manifestdescriptor WHERE manifest_id = ANY(%s)", [unused])
-        cursor.execute("DELETE FROM content_manifest WHERE id = ANY(%s) RETURNING id, octet_length(content)", [unused])
-        return dict(cursor.fetchall())
+        cursor.execute("DELETE FROM content_manifest WHERE id = ANY(%s)", [unused])
+        return set(unused)
 
 
-def _busy_manifests(batch: list[Candidate], removed: dict[int, int]) -> set[int]:
+def _busy_manifests(left: list[int]) -> set[int]:
     """Manifests without an artifact that were left because somebody has locked them."""
-    left = [each.target_id for each in batch if each.target_id not in removed]
     with connection.cursor() as cursor:
         cursor.execute(_UNUSED, [left])
         return {row[0] for row in cursor.fetchall()}
