@@ -43,6 +43,13 @@ class ProjectDeleted(_ProjectEvent):
     """A project was deleted."""
 
 
+@event_kind("project.restored", Operation.UPDATE)
+class ProjectRestored(_ProjectEvent):
+    """A deleted project was restored. `deletion`: the one that was undone."""
+
+    deletion: int = 0
+
+
 @event_kind("quota.updated", Operation.UPDATE)
 class QuotaUpdated(_ProjectEvent):
     """A project may have `storage` bytes from now on; -1: as many as there are."""

@@ -9,7 +9,7 @@ from django.db import IntegrityError, transaction
 from django.db.models.functions import Now
 
 from projects import metadata
-from projects.events import ProjectCreated, ProjectDeleted
+from projects.events import ProjectCreated, ProjectDeleted, ProjectRestored
 from projects.models import ProjectSettings
 from rbac.models import User
 from rbac.services.changes import rights_change
@@ -17,9 +17,12 @@ from rbac.services.members import make_creator_admin
 from rbac.services.permissions import has_system_permission, is_sysadmin
 from rbac.services.users import first_administrator_id
 from registry_core.access import Cause, Subject, SubjectKind
-from registry_core.content.models import UNLIMITED, Project, Repository
+from registry_core.content.deletions import Kind as DeletionKind
+from registry_core.content.deletions import begin_deletion, restorable
+from registry_core.content.models import UNLIMITED, Deletion, Project, Repository
 from registry_core.content.policies import policies
 from registry_core.content.policy_contexts import DeletePlan
+from registry_core.content.read_only import check_writable
 from registry_core.content.repositories import CATALOG_KEY, name_key, project_key, project_ref
 from registry_core.errors import AlreadyExists, InvalidInput, NotAllowed, NotFound, PreconditionFailed
 from registry_core.events.outbox import emit
@@ -115,6 +118,36 @@ def delete_project(*, project: Project, cause: Cause) -> None:
             raise PreconditionFailed(obstacle)
         policies.ask(DeletePlan(cause, project_ref(project), None, "project"))
         Project.objects.filter(pk=project.pk).update(deleted_at=Now())
+        begin_deletion(
+            project=project_ref(project), repository=None, kind=DeletionKind.PROJECT, name=project.name, cause=cause
+        )
+
+
+def restore_project(*, deletion_id: int, cause: Cause) -> Project:
+    """Restore a deleted project with its settings, members and robot accounts. What had been deleted in it before can
+    then be restored as well.
+
+    Raises NotFound if the deletion has expired or was purged or restored, AlreadyExists if a project has its name, or
+    Refused while the registry is read only.
+    """
+    check_writable()
+    wanted = restorable().filter(pk=deletion_id, kind=DeletionKind.PROJECT).select_related("project").first()
+    project = wanted.project if wanted else None
+    if project is None:
+        raise NotFound(
+            f"the deletion {deletion_id} of a project cannot be restored: it has expired or is undone already"
+        )
+    keys = [project_key(project.pk), name_key(project.name), CATALOG_KEY]
+    event = ProjectRestored(name=project.name, deletion=deletion_id)
+    try:
+        with rights_change(event, *keys, cause=cause, project_id=project.pk):
+            if not restorable().select_for_update().filter(pk=deletion_id).exists():
+                raise NotFound(f"the deletion {deletion_id} was purged or restored just now")
+            Project.objects.filter(pk=project.pk).update(deleted_at=None)
+            Deletion.objects.filter(pk=deletion_id).delete()
+    except IntegrityError:
+        raise AlreadyExists(f"there is a project {project.name} again: delete it first") from None
+    return Project.objects.get(pk=project.pk)
 
 
 def _check_may_create(by: Subject) -> None:

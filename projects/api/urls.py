@@ -22,6 +22,7 @@ from projects.api import (
     statistics,
     system_allowlist,
     tags,
+    trash,
 )
 from registry_core.api import system_jobs
 from registry_core.api.system_jobs import SystemJob
@@ -91,6 +92,12 @@ urlpatterns = [
     path(f"{IMMUTABLE}/preview", immutability.PreviewView.as_view()),
     path(f"{IMMUTABLE}/<int:immutable_rule_id>", immutability.RuleView.as_view()),
     path(f"{IMMUTABLE}/<int:immutable_rule_id>/preview", immutability.RulePreviewView.as_view()),
+    path("projects/<str:project_name_or_id>/trash", trash.TrashView.as_view()),
+    path("projects/<str:project_name_or_id>/trash/<int:deletion_id>", trash.DeletionView.as_view()),
+    path("projects/<str:project_name_or_id>/trash/<int:deletion_id>/restore", trash.RestoreView.as_view()),
+    path("trash/projects", trash.ProjectsTrashView.as_view()),
+    path("trash/projects/<int:deletion_id>", trash.ProjectDeletionView.as_view()),
+    path("trash/projects/<int:deletion_id>/restore", trash.ProjectRestoreView.as_view()),
     path("projects/<str:project_name>/logs", audit_logs.ProjectLogsView.as_view()),
     path("projects/<str:project_name>/auditlog-exts", audit_logs.ProjectLogExtsView.as_view()),
 ]

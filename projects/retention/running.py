@@ -19,7 +19,7 @@ from projects.retention.policies import rules_of
 from projects.retention.rules import Rule
 from registry_core.access import Cause
 from registry_core.content.errors import ContentError
-from registry_core.content.manifests import delete_manifest
+from registry_core.content.manifests import delete_manifest, refuse_tagged
 from registry_core.content.models import Artifact, ManifestDescriptor, Repository
 from registry_core.content.repositories import RepositoryRef, repository_ref
 from registry_core.digests import Digest
@@ -141,8 +141,7 @@ def _delete_children(
 
     def is_untagged(tags: set[str]) -> None:
         run.hold()
-        if tags:
-            raise _Changed(f"it has the tag {min(tags)}")
+        refuse_tagged(tags)
 
     for child in children:
         run.check()

@@ -201,21 +201,6 @@ OPERATIONS: Final[Mapping[str, Operations]] = {
     "system/oidc/ping": {
         "post": ("pingOIDC", "oidc"),
     },
-    "system/gc": {
-        "get": ("getGCHistory", "gc"),
-    },
-    "system/gc/<int:gc_id>": {
-        "get": ("getGC", "gc"),
-        "put": ("stopGC", "gc"),
-    },
-    "system/gc/<int:gc_id>/log": {
-        "get": ("getGCLog", "gc"),
-    },
-    "system/gc/schedule": {
-        "get": ("getGCSchedule", "gc"),
-        "post": ("createGCSchedule", "gc"),
-        "put": ("updateGCSchedule", "gc"),
-    },
     "system/scanAll/schedule": {
         "get": ("getScanAllSchedule", "scanAll"),
         "put": ("updateScanAllSchedule", "scanAll"),

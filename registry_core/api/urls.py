@@ -2,7 +2,7 @@
 
 from django.urls import path, re_path
 
-from registry_core.api import jobservice, not_yet
+from registry_core.api import jobservice, not_yet, storage
 from registry_core.api.configurations import ConfigurationsView, InternalConfigurationView
 from registry_core.api.systeminfo import CertificateView, SystemInfoView, VolumesView
 from registry_core.api.views import HealthView, PingView, SchemaView, UnknownView
@@ -24,6 +24,8 @@ urlpatterns = [
     path("jobservice/queues/<str:job_type>", jobservice.QueueView.as_view()),
     path("schedules", jobservice.SchedulesView.as_view()),
     path("schedules/<str:job_type>/paused", jobservice.PausedView.as_view()),
+    *storage.gc_patterns,
+    path("system/storage", storage.StorageView.as_view()),
     *not_yet.patterns(),
     re_path(r"^.*$", UnknownView.as_view()),
 ]

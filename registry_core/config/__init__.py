@@ -178,10 +178,17 @@ class Config(BaseModel):
         default=4 * 1024 * 1024, ge=1024, le=64 * 1024 * 1024, description="Largest manifest accepted, in bytes."
     )
     deleted_retention_days: int = Field(
-        default=14,
+        default=7,
         ge=0,
         le=100 * 365,
-        description="Days until rows of deleted content may be purged; nothing purges or restores them yet.",
+        description="Days for which deleted content can be restored; 0: it is not kept, and cannot be restored.",
+    )
+    gc_grace_s: int = Field(
+        default=3600,
+        ge=0,
+        le=30 * 86_400,
+        description="Seconds for which garbage collection leaves deleted or unused content in place, for clients that "
+        "are pulling it, or about to push a manifest that uses it.",
     )
     trash_days: int = Field(
         default=7,

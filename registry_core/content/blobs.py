@@ -103,6 +103,8 @@ def store_blob(*, repository: RepositoryRef, blob: BlobRef, reserved_bytes: int 
     deleted. Raises QuotaExceeded.
     """
     stored = _insert(blob) or _existing(blob)
+    while stored is None:  # it was removed as garbage in between
+        stored = _insert(blob) or _existing(blob)
     link(repository=repository, sizes_bytes={stored.id: stored.size_bytes}, reserved_bytes=reserved_bytes)
     return stored
 
@@ -120,7 +122,9 @@ def _insert(blob: BlobRef) -> BlobRef | None:
     return None if row is None else BlobRef(row[0], blob.digest, blob.size_bytes, blob.store, blob.storage_key)
 
 
-def _existing(blob: BlobRef) -> BlobRef:
+def _existing(blob: BlobRef) -> BlobRef | None:
+    """The living blob with the digest, locked, so that it does not become garbage before it is linked; a blob that is
+    damaged or being deleted lives on with the new object. None if there is none any more."""
     with statements() as cursor:
         cursor.execute(
             """
@@ -130,11 +134,13 @@ def _existing(blob: BlobRef) -> BlobRef:
             [blob.store, blob.storage_key, blob.size_bytes, Blob.State.LIVE, blob.digest.raw, Blob.State.LIVE],
         )
         cursor.execute(
-            "SELECT id, size_bytes, store, storage_key FROM content_blob WHERE digest = %s FOR KEY SHARE",
-            [blob.digest.raw],
+            """
+            SELECT id, size_bytes, store, storage_key FROM content_blob WHERE digest = %s AND state = %s FOR KEY SHARE
+            """,
+            [blob.digest.raw, Blob.State.LIVE],
         )
-        blob_id, size_bytes, store, key = cursor.fetchall()[0]
-    return BlobRef(blob_id, blob.digest, size_bytes, store, key)
+        row = cursor.fetchone()
+    return None if row is None else BlobRef(row[0], blob.digest, row[1], row[2], row[3])
 
 
 def find_blob(digest: Digest) -> BlobRef | None:

@@ -124,6 +124,17 @@ class BlobDeleted(Payload):
         return artifact_in(names, digest=self.digest)
 
 
+@event_kind("blob.links.expired", Operation.DELETE)
+class LinksExpired(Payload):
+    """The links of `blobs` blobs to a repository were removed, so many: no manifest had used them for an hour."""
+
+    blobs: int = 0
+
+    def details(self, names: Names) -> Iterable[str]:
+        del names
+        yield f"{self.blobs} blobs that no manifest used"
+
+
 @event_kind("blob.quarantined", Operation.UPDATE)
 class BlobQuarantined(Payload):
     """A blob was taken out of service, because its object is missing or damaged. `repositories`: those that link it."""
@@ -151,6 +162,100 @@ class BlobHealed(Payload):
     def resource(self, names: Names) -> str:
         del names
         return self.digest
+
+
+@event_kind("tag.restored", Operation.UPDATE)
+class TagRestored(Payload):
+    """A deleted tag was restored. `deletion`: the one that was undone."""
+
+    tag: str = ""
+    digest: str = ""
+    deletion: int = 0
+
+    def resource(self, names: Names) -> str:
+        return artifact_in(names, tag=self.tag)
+
+    def details(self, names: Names) -> Iterable[str]:
+        del names
+        yield f"digest {self.digest}"
+
+
+@event_kind("artifact.restored", Operation.UPDATE)
+class ArtifactRestored(Payload):
+    """A deleted artifact was restored, with its tags and with what had been deleted along with it. `artifacts`: all
+    that came back; `deletion`: the one that was undone."""
+
+    digest: str = ""
+    deletion: int = 0
+    artifacts: list[int] = []
+    tags: list[str] = []
+
+    def resource(self, names: Names) -> str:
+        return artifact_in(names, digest=self.digest)
+
+    def details(self, names: Names) -> Iterable[str]:
+        del names
+        yield f"digest {self.digest}"
+        if self.tags:
+            yield f"tags {', '.join(self.tags)}"
+
+
+@event_kind("repository.restored", Operation.UPDATE)
+class RepositoryRestored(Payload):
+    """A deleted repository was restored, with the `artifacts` that were in it, so many. `deletion`: the one that was
+    undone."""
+
+    name: str = ""
+    deletion: int = 0
+    artifacts: int = 0
+
+    def resource(self, names: Names) -> str:
+        return self.name or names.repository
+
+
+@event_kind("deletion.purged", Operation.DELETE)
+class DeletionPurged(Payload):
+    """Somebody had deleted content removed for good, before its time. `name`: what had been deleted; `kind`: tag,
+    artifact, repository or project; `artifacts`: how many of them."""
+
+    name: str = ""
+    kind: str = ""
+    deletion: int = 0
+    artifacts: int = 0
+
+    def resource(self, names: Names) -> str:
+        return artifact_in(names, digest=self.name) if self.kind == "artifact" else self.name or names.repository
+
+    def details(self, names: Names) -> Iterable[str]:
+        del names
+        yield f"the deleted {self.kind} and its {self.artifacts} artifacts were removed from the trash"
+
+
+@event_kind("storage.collected", Operation.DELETE)
+class GarbageCollected(Payload):
+    """Garbage collection removed something: so many of each sort. `bytes`: what the stores had for the objects that
+    they no longer have."""
+
+    deletions: int = 0
+    artifacts: int = 0
+    tags: int = 0
+    links: int = 0
+    manifests: int = 0
+    repositories: int = 0
+    projects: int = 0
+    uploads: int = 0
+    objects: int = 0
+    bytes: int = 0
+    untagged: int = 0
+    left: int = 0
+
+    def resource(self, names: Names) -> str:
+        del names
+        return "storage"
+
+    def details(self, names: Names) -> Iterable[str]:
+        del names
+        return (f"{name} {getattr(self, name)}" for name in self.__struct_fields__ if getattr(self, name))
 
 
 @event_kind("repository.updated", Operation.UPDATE)

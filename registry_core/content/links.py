@@ -6,7 +6,8 @@ All functions run within the caller's transaction.
 
 from __future__ import annotations
 
-from registry_core.content import quota
+from registry_core.content import garbage, quota
+from registry_core.content.models import Garbage
 from registry_core.content.repositories import RepositoryRef
 from registry_core.database.statements import statements
 
@@ -108,7 +109,8 @@ def pay_for_manifest(*, project_id: int, manifest_id: int, size_bytes: int, reas
 
 
 def unlink(*, repository_id: int, project_id: int, blob_ids: list[int], manifest_ids: list[int], reason: str) -> None:
-    """Remove links, and refund blobs and manifests that the project no longer has elsewhere.
+    """Remove links, and refund blobs and manifests that the project no longer has elsewhere. The blobs are queued for
+    garbage collection, which finds out whether something else refers to them.
 
     `manifest_ids`: the manifest of each deleted artifact, so it may contain an id several times.
     """
@@ -126,3 +128,4 @@ def unlink(*, repository_id: int, project_id: int, blob_ids: list[int], manifest
         manifests = dict(cursor.fetchall())
     quota.charge(project_id=project_id, delta_bytes=-sum(blobs.values()) - sum(manifests.values()))
     quota.record_freed(project_id=project_id, blobs=blobs, manifests=manifests, reason=reason)
+    garbage.queue(Garbage.Kind.BLOB, gone)

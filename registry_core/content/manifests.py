@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from django.db import connection, transaction
 
 from registry_core.access import Cause
-from registry_core.content.deletions import begin_deletion
+from registry_core.content.deletions import Kind, begin_deletion
 from registry_core.content.descriptions import About, Description, accessory, described
 from registry_core.content.errors import ContentInUse, ManifestUnknown, ReferenceMissing, RepositoryUnknown
 from registry_core.content.events import ArtifactDeleted, ArtifactPushed
@@ -198,12 +198,15 @@ _LINKED = """
     JOIN content_repositoryblob AS link ON link.blob_id = blob.id AND link.repository_id = %s
     WHERE blob.digest = ANY(%s) AND blob.state = %s ORDER BY blob.digest FOR KEY SHARE OF link
 """
-# Between a client's HEAD and its manifest, a delete may have removed the last use of a blob, and the link with it.
+# Between a client's HEAD and its manifest, a delete may have removed the last use of a blob, and the link with it. The
+# blob is locked, so that it is not collected as garbage before it is linked again.
 _LINKED_LATELY = f"""
-    SELECT DISTINCT blob.digest, blob.id, blob.size_bytes FROM content_blob AS blob
-    JOIN content_artifactblob AS used ON used.blob_id = blob.id AND used.repository_id = %s AND used.is_trashed
-    JOIN content_artifact AS artifact ON artifact.id = used.artifact_id
-    WHERE blob.digest = ANY(%s) AND blob.state = %s AND artifact.deleted_at > now() - interval '{GRACE}'
+    SELECT blob.digest, blob.id, blob.size_bytes FROM content_blob AS blob
+    WHERE EXISTS (
+        SELECT FROM content_artifactblob AS used JOIN content_artifact AS artifact ON artifact.id = used.artifact_id
+        WHERE used.blob_id = blob.id AND used.repository_id = %s AND used.is_trashed
+          AND artifact.deleted_at > now() - interval '{GRACE}')
+      AND blob.digest = ANY(%s) AND blob.state = %s ORDER BY blob.digest FOR KEY SHARE
 """  # noqa: S608 the interval is a constant
 
 
@@ -260,12 +263,14 @@ _STORE_MANIFEST = f"""
 
 
 def _store_manifest(digest: Digest, values: Mapping[str, Any]) -> int:
+    row = None
     with statements() as cursor:
-        cursor.execute(_STORE_MANIFEST, values)
-        row = cursor.fetchone()
-        if row is None:
-            cursor.execute("SELECT id FROM content_manifest WHERE digest = %s FOR KEY SHARE", [digest.raw])
-            row = cursor.fetchall()[0]
+        while row is None:  # another time if the manifest was removed as garbage in between
+            cursor.execute(_STORE_MANIFEST, values)
+            row = cursor.fetchone()
+            if row is None:
+                cursor.execute("SELECT id FROM content_manifest WHERE digest = %s FOR KEY SHARE", [digest.raw])
+                row = cursor.fetchone()
     return int(row[0])
 
 
@@ -311,7 +316,9 @@ def delete_manifest(
         if unless is not None:
             unless({tag.name for tag in tags if artifacts[tag.artifact_id] == digest.raw})
         ask_before_delete(repository, artifacts, tags, cause, about=digest)
-        deletion_id = begin_deletion(repository=repository, cause=cause)
+        deletion_id = begin_deletion(
+            project=repository.project, repository=repository, kind=Kind.ARTIFACT, name=str(digest), cause=cause
+        )
         touched = tombstone_artifacts(repository, artifacts, tags, deletion_id, cause)
         _unlink_unused(repository, touched)
         emit(
@@ -321,6 +328,12 @@ def delete_manifest(
             repository_id=repository.id,
             changed=[repository.key],
         )
+
+
+def refuse_tagged(tags: Collection[str]) -> None:
+    """For `unless`: an artifact that has a tag by now stays. Raises ContentInUse."""
+    if tags:
+        raise ContentInUse(f"the tag {min(tags)} points at it: delete the tag first", {"tag": min(tags)})
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TypeAlias
 
 from django.contrib.postgres.fields import ArrayField
+from django.contrib.postgres.indexes import BrinIndex
 from django.db import models
 from django.db.models import Q, Value
 from django.db.models.functions import Now
@@ -94,6 +95,9 @@ class RepositoryBlob(models.Model):
     blob = models.ForeignKey(Blob, models.PROTECT, related_name="repository_links")
     grace_until = models.DateTimeField()
     created_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        indexes = [BrinIndex(fields=["created_at"], autosummarize=True, name="repositoryblob_created")]
 
     def __str__(self) -> str:
         return f"link of blob {self.blob_id} to repository {self.repository_id}"
@@ -181,12 +185,28 @@ class ManifestDescriptor(models.Model):
 
 
 class Deletion(models.Model):
-    """Groups what one delete removed, so that restoring brings back exactly that."""
+    """Groups what one delete removed, so that restoring brings back exactly that.
 
-    repository = models.ForeignKey(Repository, models.CASCADE, related_name="+")
+    `repository` is null when a project was deleted. `kind` and `name` are what the client named: a tag, a digest, a
+    repository, a project. `is_purging`: its rows are being removed, so that it cannot be restored any more.
+    """
+
+    class Kind(models.IntegerChoices):
+        UNKNOWN = 0, "unknown"  # written by a release before 0012
+        TAG = 1, "tag"
+        ARTIFACT = 2, "artifact"
+        REPOSITORY = 3, "repository"
+        PROJECT = 4, "project"
+
+    repository = models.ForeignKey(Repository, models.CASCADE, null=True, related_name="+")
+    project = models.ForeignKey(Project, models.CASCADE, null=True, related_name="+")
+    kind = models.PositiveSmallIntegerField(choices=Kind.choices, default=Kind.UNKNOWN, db_default=0)
+    name = models.CharField(max_length=512, blank=True, db_default="")
     subject_kind = models.PositiveSmallIntegerField()
     subject_id = models.BigIntegerField()
+    subject_name = models.CharField(max_length=255, blank=True, db_default="")
     reason = models.CharField(max_length=32)
+    is_purging = models.BooleanField(default=False, db_default=False)
     deleted_at = models.DateTimeField(db_default=Now())
     expires_at = models.DateTimeField()
 
@@ -195,6 +215,67 @@ class Deletion(models.Model):
 
     def __str__(self) -> str:
         return f"deletion {self.pk}"
+
+
+class Garbage(models.Model):
+    """A candidate for garbage collection: something that lost its last reference, or may have. It is looked at again
+    under its lock from `due_at` on. `repository_id` is that of a link, and 0 for everything else."""
+
+    class Kind(models.IntegerChoices):
+        LINK = 1
+        BLOB = 2
+        MANIFEST = 3
+        REPOSITORY = 4
+        PROJECT = 5
+
+    kind = models.PositiveSmallIntegerField(choices=Kind.choices)
+    repository_id = models.BigIntegerField(db_default=0)
+    target_id = models.BigIntegerField()
+    due_at = models.DateTimeField()
+    queued_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["kind", "repository_id", "target_id"], name="garbage_once")]
+        indexes = [models.Index(fields=["kind", "id"], name="garbage_by_kind")]
+
+    def __str__(self) -> str:
+        return f"garbage {self.pk}"
+
+
+class DoomedObject(models.Model):
+    """An object that is being deleted from its store. The row stays until the store has confirmed that the object is
+    gone; `failure` is why the last attempt did not succeed."""
+
+    blob_id = models.BigIntegerField()
+    store = models.CharField(max_length=32)
+    storage_key = models.CharField(max_length=255)
+    size_bytes = models.BigIntegerField()
+    attempts = models.IntegerField(db_default=0)
+    failure = models.TextField(blank=True, db_default="")
+    doomed_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["store", "storage_key"], name="doomedobject_storage_key")]
+
+    def __str__(self) -> str:
+        return f"doomed object {self.storage_key}"
+
+
+class StoreMeasure(models.Model):
+    """What the last comparison of a store with this database found, in bytes and numbers of objects."""
+
+    store = models.CharField(max_length=32, primary_key=True)
+    object_count = models.BigIntegerField()
+    object_bytes = models.BigIntegerField()
+    unfinished_bytes = models.BigIntegerField(help_text="of these objects, those of uploads in progress")
+    unnamed_objects = models.BigIntegerField()
+    unnamed_bytes = models.BigIntegerField()
+    missing_objects = models.BigIntegerField()
+    missing_bytes = models.BigIntegerField()
+    measured_at = models.DateTimeField(db_default=Now())
+
+    def __str__(self) -> str:
+        return f"measure of {self.store}"
 
 
 class Artifact(models.Model):

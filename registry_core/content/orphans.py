@@ -22,6 +22,7 @@ _log = structlog.get_logger(__name__)
 _IS_NAMED = """
     SELECT EXISTS (SELECT 1 FROM content_upload WHERE store = %s AND storage_key = %s)
         OR EXISTS (SELECT 1 FROM content_blob WHERE store = %s AND storage_key = %s)
+        OR EXISTS (SELECT 1 FROM content_doomedobject WHERE store = %s AND storage_key = %s)
 """
 
 
@@ -99,5 +100,5 @@ def _is_orphan(store: ObjectStore, stored: StoredObject, written_before_s: float
 def _is_named(store: str, stored: StoredObject) -> bool:
     # One statement, so one snapshot: a key that passes from an upload to a blob is in one of them.
     with connection.cursor() as cursor:
-        cursor.execute(_IS_NAMED, [store, stored.upload_key, store, stored.key])
+        cursor.execute(_IS_NAMED, [store, stored.upload_key, store, stored.key, store, stored.key])
         return bool(cursor.fetchone()[0])

@@ -6,7 +6,7 @@ from django.db import connection
 from django.db.models.functions import Now
 
 from registry_core.access import Cause
-from registry_core.content.deletions import begin_deletion
+from registry_core.content.deletions import Kind, begin_deletion
 from registry_core.content.errors import RepositoryUnknown
 from registry_core.content.events import RepositoryDeleted, RepositoryUpdated
 from registry_core.content.links import unlink
@@ -49,7 +49,13 @@ def delete_repository(*, repository: RepositoryRef, cause: Cause) -> None:
         tags = lock_tags(artifacts)
         ask_before_delete(repository, artifacts, tags, cause, about=None)
         _tombstone_repository(repository)
-        deletion_id = begin_deletion(repository=repository, cause=cause)
+        deletion_id = begin_deletion(
+            project=repository.project,
+            repository=repository,
+            kind=Kind.REPOSITORY,
+            name=repository.name.path,
+            cause=cause,
+        )
         tombstoned = tombstone_artifacts(repository, artifacts, tags, deletion_id, cause)
         _unlink_all(repository, tombstoned.manifest_ids)
         emit(

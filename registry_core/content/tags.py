@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from django.db import connection
 
 from registry_core.access import Cause
-from registry_core.content.deletions import begin_deletion
+from registry_core.content.deletions import Kind, begin_deletion
 from registry_core.content.errors import ManifestUnknown
 from registry_core.content.events import TagCreated, TagDeleted
 from registry_core.content.policies import policies
@@ -173,7 +173,9 @@ def delete_tag(*, repository: RepositoryRef, tag: str, cause: Cause) -> None:
             raise ManifestUnknown(f"this repository has no tag {tag}", {"tag": tag})
         now = held.repository
         policies.ask(DeletePlan(cause, now.project, now, "tag", tags={tag: Digest(held.digest)}))
-        deletion_id = begin_deletion(repository=repository, cause=cause)
+        deletion_id = begin_deletion(
+            project=repository.project, repository=repository, kind=Kind.TAG, name=tag, cause=cause
+        )
         tombstone_tags(repository=repository, tag_ids=[held.id], deletion_id=deletion_id, cause=cause)
         emit(
             TagDeleted(tag=tag, deletion=deletion_id),

@@ -8,7 +8,8 @@ from typing import Any, Final
 import structlog
 
 from registry_core.config import get_config
-from registry_core.content import descriptions, installation, push_times, quota_audit, sweep
+from registry_core.content import descriptions, installation, push_times, quota_audit, storage_health, sweep
+from registry_core.content.collecting import REASON, Parameters, collect_garbage
 from registry_core.events.follower import FOLLOW_S
 from registry_core.jobs.kinds import job_kind
 from registry_core.jobs.periodic import periodic
@@ -31,6 +32,28 @@ def sweep_uploads(run: Run[NoParameters]) -> dict[str, Any]:
     for line in (*report.stopped.values(), *str(report).splitlines()):
         run.log(line)
     return {"uploads": report.uploads, "removed": report.removed}
+
+
+@job_kind("GARBAGE_COLLECTION", parameters=Parameters, is_exclusive=True)
+def collect(run: Run[Parameters]) -> dict[str, Any]:
+    """Remove for good what was deleted long enough ago, and what nothing uses; by a schedule of the administrator."""
+    return collect_garbage(run.parameters, run, cause=run.cause.because(REASON)).result()
+
+
+@job_kind("TRASH_CLEANUP", parameters=NoParameters, is_exclusive=True, cron="0 17 3 * * *")
+def clean_trash(run: Run[NoParameters]) -> dict[str, Any]:
+    """Do the same once a day, whether or not there is such a schedule: deleted content is kept no longer than the
+    settings say."""
+    return collect_garbage(Parameters(), run, cause=run.cause.because(REASON)).result()
+
+
+@job_kind("STORAGE_CHECK", parameters=NoParameters, is_exclusive=True, cron="0 29 4 * * *")
+def measure_stores(run: Run[NoParameters]) -> dict[str, Any]:
+    """Compare the stores with the database in both directions, and keep the result for the storage health."""
+    found = storage_health.measure_all()
+    for line in found:
+        run.log(str(line))
+    return {"difference_bytes": sum(measured.difference_bytes for measured in found)}
 
 
 @periodic("mark stores", every_s=60)

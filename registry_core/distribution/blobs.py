@@ -99,7 +99,8 @@ async def _find(services: Services, repository: RepositoryRef, digest: Digest) -
             return None
         blob, is_aging = found
         if is_aging:
-            await services.reads.extend_grace(repository.id, blob.id)
+            if not await services.reads.extend_grace(repository.id, blob.id):
+                return None
         else:
             _blob_cache.put(key, blob, seen=seen, ttl_s=1500)
     return blob

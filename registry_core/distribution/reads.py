@@ -300,19 +300,18 @@ class Reads:
             for digest, size_bytes, store, key, state in rows
         ]
 
-    async def extend_grace(self, repository_id: int, blob_id: int) -> None:
-        """Extend the grace period of an unused link: a client that was told that the blob exists is about to use it."""
+    async def extend_grace(self, repository_id: int, blob_id: int) -> bool:
+        """Extend the grace period of an unused link: a client that is told that the blob exists is about to use it.
+        False if the link was removed meanwhile, and so must not be told of."""
         async with self._pool.connection() as connection:
-            await connection.execute(
+            cursor = await connection.execute(
                 """
-                UPDATE content_repositoryblob AS link SET grace_until = now() + interval '1 hour'
-                WHERE repository_id = %s AND blob_id = %s AND NOT EXISTS (
-                    SELECT 1 FROM content_artifactblob AS used
-                    WHERE used.repository_id = link.repository_id AND used.blob_id = link.blob_id
-                    AND NOT used.is_trashed)
+                UPDATE content_repositoryblob SET grace_until = now() + interval '1 hour'
+                WHERE repository_id = %s AND blob_id = %s
                 """,
                 [repository_id, blob_id],
             )
+            return bool(cursor.rowcount)
 
     async def tags(self, repository_id: int, *, last: str, limit: int) -> list[str]:
         """A page of tag names in byte order."""

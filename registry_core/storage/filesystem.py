@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -15,7 +15,14 @@ from registry_core.digests import Digest
 from registry_core.machine.durable import begin_flush, give_to_owner, make_folder, sync_folder
 from registry_core.storage.file_journal import FileJournal
 from registry_core.storage.file_trash import FileTrash
-from registry_core.storage.interface import ObjectWriter, StorageError, StoredObject, TrashedObject, UploadLost
+from registry_core.storage.interface import (
+    ObjectWriter,
+    Removal,
+    StorageError,
+    StoredObject,
+    TrashedObject,
+    UploadLost,
+)
 from registry_core.storage.journal_lines import blob_line, withdrawn_line
 from registry_core.storage.local_files import is_forgotten, translated, whose_memory
 from registry_core.storage.object_keys import FAN, FILE_NAME
@@ -201,6 +208,25 @@ class FilesystemStore:
     def delete(self, key: str) -> None:
         with translated("deleting an object"):
             self.locate(key).unlink(missing_ok=True)
+
+    def delete_batch(self, keys: Sequence[str], *, is_stopping: Callable[[], bool]) -> list[Removal]:
+        return [self._removed(key) for key in keys if not is_stopping()]
+
+    def _removed(self, key: str) -> Removal:
+        path = self.locate(key)
+        try:
+            size_bytes = path.stat().st_size
+            path.unlink()
+        except FileNotFoundError:
+            if not path.parent.is_dir():  # then the whole store is missing, and may come back
+                return Removal(key, 0, f"the folder {path.parent} is missing: is its disk not mounted?")
+            size_bytes = 0
+        except OSError as error:
+            return Removal(key, 0, f"deleting {path}: {os.strerror(error.errno or 0)}")
+        is_gone = self.size_bytes(key) is None
+        return Removal(
+            key, size_bytes, "" if is_gone else f"the file system reports success, but {path} is still there"
+        )
 
     def forget(self, key: str, *, parts: list[Any]) -> None:
         self.delete(key)

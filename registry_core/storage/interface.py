@@ -8,16 +8,20 @@ place: a row makes them a blob, never a rename. Only the first short piece of an
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from registry_core.digests import Digest
 
 if TYPE_CHECKING:
     from registry_core.storage.staging import Staging
+
+
+BATCH_MAX: Final = 1000
+"""The most objects of one batch: as many as S3 deletes with one request."""
 
 
 class StorageError(Exception):
@@ -64,6 +68,19 @@ class TrashedObject:
     key: str
     size_bytes: int
     trashed_at_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """What became of one object of a batch that was to be deleted.
+
+    `freed_bytes`: the size that the store had for it before; 0 if there was none. `failure`: why it is still there;
+    empty if the store has confirmed that it is gone.
+    """
+
+    key: str
+    freed_bytes: int
+    failure: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +186,14 @@ class ObjectStore(Protocol):
 
     def delete(self, key: str) -> None:
         """Delete the object and make sure that it is gone; does nothing if it does not exist."""
+        ...
+
+    def delete_batch(self, keys: Sequence[str], *, is_stopping: Callable[[], bool]) -> list[Removal]:
+        """Delete up to BATCH_MAX objects, and ask the store for each whether it is gone. Those that it was not asked
+        about, because `is_stopping` became true, are left out.
+
+        Raises StorageError if the store does not answer; some of the objects may be gone then.
+        """
         ...
 
     def forget(self, key: str, *, parts: list[Any]) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import random
 import secrets
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
@@ -15,6 +16,7 @@ from registry_core.digests import Digest
 from registry_core.storage.interface import (
     ObjectMissing,
     ObjectWriter,
+    Removal,
     SignedUrl,
     StorageError,
     StoredObject,
@@ -28,7 +30,9 @@ from registry_core.storage.s3_trash import S3Trash
 from registry_core.storage.s3_writer import FOLDER, Notes, S3Writer
 
 DELETE_ATTEMPTS = 3
+LOOKERS = 4
 MARK = "installation.json"
+_STILL_THERE = "the store reports success, but the object is still there: check its retention rules, locks and versions"
 _NO_RULE = (
     "the bucket has no lifecycle rule that aborts incomplete multipart uploads after some days: uploads that break off "
     "before they are recorded cost space for ever (MinIO removes them by itself after a day)"
@@ -86,6 +90,27 @@ class S3Store:
                 return
             time.sleep(random.uniform(0, 2.0**attempt / 4))  # noqa: S311 not a secret
         raise StorageError(f"the store did not delete {key}: check its retention rules and locks")
+
+    def delete_batch(self, keys: Sequence[str], *, is_stopping: Callable[[], bool]) -> list[Removal]:
+        sizes = self._sizes(keys, is_stopping)
+        there = [key for key in sizes if sizes[key] is not None]
+        failures = self._bucket.delete_many([FOLDER + key for key in there]) if there and not is_stopping() else {}
+        left = self._sizes(there, is_stopping)
+        gone = [Removal(key, 0) for key in sizes if sizes[key] is None]
+        return gone + [
+            Removal(key, sizes[key] or 0, "" if size is None else failures.get(FOLDER + key) or _STILL_THERE)
+            for key, size in left.items()
+        ]
+
+    def _sizes(self, keys: Sequence[str], is_stopping: Callable[[], bool]) -> dict[str, int | None]:
+        """The size of each object, None for those that do not exist, asked for one by one: a listing may be stale.
+        Leaves out those that it was too late for."""
+
+        def look(key: str) -> tuple[str, int | None] | None:
+            return None if is_stopping() else (key, self.size_bytes(key))
+
+        with ThreadPoolExecutor(LOOKERS, thread_name_prefix="look") as pool:
+            return dict(found for found in pool.map(look, keys) if found is not None)
 
     def forget(self, key: str, *, parts: list[Any]) -> None:
         notes = Notes.of(parts)

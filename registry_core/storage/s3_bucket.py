@@ -1,7 +1,8 @@
 """One bucket of an S3-compatible store: its requests, one method each, and its failures as errors of the store.
 
 botocore repeats requests that failed temporarily (500, 503 SlowDown, no answer, a broken connection), with exponential
-jittered pauses. Only plain requests that every such store supports are used: no batch deletes, no trailing checksums.
+jittered pauses. Only plain requests that every such store supports are used, without trailing checksums. Batches are
+deleted one by one where the store does not support that.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import hashlib
 import random
 import time
 from base64 import b64encode
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import closing, contextmanager
 from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -128,6 +129,23 @@ class Bucket:
         """Ask the store to delete an object; the caller must check whether it did."""
         with translated("deleting an object", ignore=_ABSENT):
             self._client.delete_object(**self._at(name))
+
+    def delete_many(self, names: Sequence[str]) -> dict[str, str]:
+        """Ask the store to delete up to 1000 objects with one request; returns what it says about those that it did not
+        delete, by their names. The caller must check whether it did. Raises StorageError."""
+        wanted = {self._prefix + name: name for name in names}
+        failures: dict[str, str] = {}
+        with translated("deleting objects", ignore=_UNSUPPORTED):
+            answer = self._client.delete_objects(
+                Bucket=self._bucket, Delete={"Objects": [{"Key": key} for key in wanted], "Quiet": True}
+            )
+            for error in answer.get("Errors", []):
+                name, code = wanted.get(error.get("Key", ""), ""), error.get("Code", "unknown")
+                failures[name] = f"the store answers {code}{_remedy(code)}"
+            return failures
+        for name in names:
+            self.delete(name)
+        return failures
 
     def copy(self, name: str, target: str) -> None:
         """Copy an object within the bucket, of any size, and make sure that the copy is complete. Raises ObjectMissing
@@ -291,12 +309,18 @@ def _content_md5(body: Body) -> str:
     return b64encode(md5(body)).decode()
 
 
+def _with_content_md5(request: Any, **_: Any) -> None:
+    """Deleting several objects requires a checksum, and older stores know no other one."""
+    if "Content-MD5" not in request.headers:
+        request.headers["Content-MD5"] = _content_md5(request.body)
+
+
 def _client(config: Config, endpoint: str | None) -> S3Client:
     secret = config.s3_secret_key.get_secret_value() if config.s3_secret_key else None
     session = boto3.session.Session(
         aws_access_key_id=config.s3_access_key, aws_secret_access_key=secret, region_name=config.s3_region
     )
-    return session.client(
+    client = session.client(
         "s3",
         region_name=session.region_name or "us-east-1",
         endpoint_url=endpoint,
@@ -314,3 +338,5 @@ def _client(config: Config, endpoint: str | None) -> S3Client:
             response_checksum_validation="when_required",
         ),
     )
+    client.meta.events.register("before-sign.s3.DeleteObjects", _with_content_md5)
+    return client

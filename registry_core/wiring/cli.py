@@ -20,7 +20,7 @@ from registry_core.config import CONFIG_PATH_VARIABLE, ConfigError, describe, ge
 from registry_core.config.sources import variables_of_kubernetes
 from registry_core.errors import OperationError
 from registry_core.storage.interface import StorageError
-from registry_core.wiring import cli_jobs, cli_storage, cli_tls
+from registry_core.wiring import cli_jobs, cli_storage, cli_tls, cli_trash
 from registry_core.wiring.cli_common import (
     EXIT_ALREADY_RUNNING,
     EXIT_CONFIGURATION,
@@ -47,6 +47,8 @@ keys_app = typer.Typer(help="Manage the keys that sign tokens.", no_args_is_help
 app.add_typer(cli_storage.app, name="storage")
 app.add_typer(keys_app, name="keys")
 app.add_typer(cli_tls.app, name="tls")
+app.add_typer(cli_trash.app, name="trash")
+app.command()(cli_trash.gc)
 app.add_typer(cli_jobs.app, name="jobs")
 
 

@@ -88,6 +88,20 @@ def sweep(
 
 
 @app.command()
+def health() -> None:
+    """Compare each store with the database, and show the garbage that waits; exit code 1 if there is a difference.
+
+    All objects are listed, which takes minutes for millions of objects. The result is kept for the REST API.
+    """
+    storage_health = operation("registry_core.content.storage_health")
+    measured = storage_health.measure_all()
+    for each in measured:
+        typer.echo(str(each))
+    typer.echo(str(storage_health.waiting()))
+    raise typer.Exit(EXIT_FAILED if any(each.difference_bytes for each in measured) else 0)
+
+
+@app.command()
 def adopt(is_yes: IsYes = False) -> None:
     """Confirm that the stores and this database belong together as they are, after showing the differences."""
     adoption = operation("registry_core.content.adoption")
@@ -98,7 +112,7 @@ def adopt(is_yes: IsYes = False) -> None:
     if not odd:
         typer.echo("they already belong together")
         return
-    _ask("do they belong together?", is_yes=is_yes)
+    ask("do they belong together?", is_yes=is_yes)
     for finding in odd:
         adoption.adopt(finding)
         typer.echo(f"the store {finding.store.name} and this database belong together now")
@@ -143,7 +157,7 @@ def trash_empty(
     is_yes: IsYes = False,
 ) -> None:
     """Delete the content of the trash for good; what a blob in the database lacks is restored instead."""
-    _ask("delete it for good?", is_yes=is_yes)
+    ask("delete it for good?", is_yes=is_yes)
     purged, given_back = operation("registry_core.content.trash").empty(older_than_s=days * 86_400)
     typer.echo(f"deleted {purged} objects, restored {given_back}")
 
@@ -160,7 +174,7 @@ class _Progress:
             typer.echo(f"{so_far.blobs} blobs, {so_far.read_bytes} bytes read so far", err=True)
 
 
-def _ask(question: str, *, is_yes: bool) -> None:
+def ask(question: str, *, is_yes: bool) -> None:
     """Continue if the answer is yes. Exits with 1 if it is not, or nobody can answer."""
     if is_yes:
         return
