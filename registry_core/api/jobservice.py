@@ -63,7 +63,7 @@ class JobQueue(Answer, kw_only=True):
 class ActionRequest(Body):
     """What to do with a queue."""
 
-    action: Literal["stop", "pause", "resume"]
+    action: Literal["", "stop", "pause", "resume"] = ""
 
 
 class ScheduleTask(Answer, kw_only=True):

@@ -17,7 +17,7 @@ from rest_framework.response import Response
 
 from registry_core.api.base import ApiView, created, done
 from registry_core.api.jobservice import text_of
-from registry_core.api.messages import Answer, Body, ShortText, Time, api_time, parse_body
+from registry_core.api.messages import NEVER, Answer, Body, ShortText, Time, api_time, parse_body
 from registry_core.api.openapi import PAGED, operation
 from registry_core.api.paging import ListRules, listed
 from registry_core.api.permissions import in_system
@@ -46,7 +46,10 @@ class ScheduleObj(Answer, kw_only=True):
 
     type: str = ""
     cron: str = ""
-    next_scheduled_time: Time = ""
+    next_scheduled_time: Time
+
+
+_UNPLANNED: Final = ScheduleObj(next_scheduled_time=NEVER)
 
 
 class ExecHistory(Answer, kw_only=True):
@@ -159,7 +162,7 @@ def _schedule_view(job: SystemJob) -> Any:
         def get(self, _request: Request) -> Response:
             """Get the schedule; it is empty while there is none."""
             stored = schedules.schedule_of(job.kind)
-            return Response({} if stored is None or not stored.cron else _of_schedule(job, stored))
+            return Response(_no_schedule(job) if stored is None or not stored.cron else _of_schedule(job, stored))
 
         @operation(job.names[5], job.tag, body=Schedule, status=201, errors=(400, 401, 403, 409))
         def post(self, request: Request) -> Response:
@@ -204,14 +207,16 @@ def _run(job: SystemJob, kwargs: dict[str, Any]) -> Execution:
 
 def _histories(job: SystemJob, rows: Sequence[Execution]) -> list[Any]:
     stored = schedules.schedule_of(job.kind)
-    planned = _planned(stored) if stored and stored.cron else ScheduleObj()
+    planned = _planned(stored) if stored and stored.cron else _UNPLANNED
     return [
         job.answer(
             id=row.pk,
             job_name=row.kind,
             job_kind=row.trigger,
             job_parameters=json.dumps(row.parameters),
-            schedule=planned if row.trigger == Trigger.SCHEDULE else ScheduleObj(type=Type.MANUAL),
+            schedule=planned
+            if row.trigger == Trigger.SCHEDULE
+            else ScheduleObj(type=Type.MANUAL, next_scheduled_time=NEVER),
             job_status=Status(row.status).label,
             deleted=False,
             creation_time=api_time(row.created_at),
@@ -235,9 +240,23 @@ def _of_schedule(job: SystemJob, stored: StoredSchedule) -> ExecHistory:
     )
 
 
+def _no_schedule(job: SystemJob) -> ExecHistory:
+    return job.answer(
+        id=0,
+        job_name="",
+        job_kind="",
+        job_parameters="",
+        schedule=_UNPLANNED,
+        job_status="",
+        deleted=False,
+        creation_time=NEVER,
+        update_time=NEVER,
+    )
+
+
 def _planned(stored: StoredSchedule) -> ScheduleObj:
     return ScheduleObj(
         type=stored.type,
         cron=stored.cron,
-        next_scheduled_time=api_time(stored.next_at) if stored.next_at else "",
+        next_scheduled_time=api_time(stored.next_at) if stored.next_at else NEVER,
     )

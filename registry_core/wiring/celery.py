@@ -19,6 +19,7 @@ from kombu.exceptions import OperationalError
 from registry_core import logs
 from registry_core.config import get_config
 from registry_core.events import repeated
+from registry_core.machine.imports import without
 
 _logger = logs.get_logger("portolan.worker")
 WORK: Final = "portolan.jobs.work"
@@ -97,12 +98,13 @@ def import_worker() -> None:
     """
     app.loader.init_worker()
     app.finalize()
-    for module in _WORKER:
-        import_module(module)
-    from celery.worker.consumer import Consumer
+    with without("psutil"):  # used only to report the memory of a process on request
+        for module in _WORKER:
+            import_module(module)
+        from celery.worker.consumer import Consumer
 
-    for step in (*app.Worker.Blueprint.default_steps, *Consumer.Blueprint.default_steps):
-        import_module(step.partition(":")[0])
+        for step in (*app.Worker.Blueprint.default_steps, *Consumer.Blueprint.default_steps):
+            import_module(step.partition(":")[0])
     _ = app.control, app.events, app.amqp, app.backend, app.log  # created on first access
 
 

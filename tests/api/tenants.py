@@ -10,7 +10,9 @@ from typing import Final
 
 from django.test import Client
 
+from projects.retention.policies import Wanted, create_policy
 from projects.services import create_project
+from projects.tasks import apply_retention
 from rbac.models import Robot, RobotPermission, Role, User
 from rbac.robot_permissions import PROJECT_PERMISSIONS
 from rbac.roles import PUBLIC_ANONYMOUS, PUBLIC_SIGNED_IN, ROLE_PERMISSIONS, Permission
@@ -21,6 +23,8 @@ from registry_core.content.manifests import put_manifest
 from registry_core.content.models import Project
 from registry_core.content.parsing import OCI_MANIFEST, parse_manifest
 from registry_core.content.repositories import ProjectRef
+from registry_core.jobs.executions import start
+from registry_core.jobs.models import Task
 from registry_core.names import RepositoryName
 from tests.api.conftest import PASSWORD, Api, api_as
 from tests.support.operations import BY_SYSTEM, make_repository
@@ -86,13 +90,30 @@ def make_tenant(name: str, *, api: Api, is_public: bool = False) -> Tenant:
         "tag_name": "v1",
         "addition": "build_history",
         "immutable_rule_id": _rule(api, project),
+        **_retention(project),
     }
     return Tenant(project, values | {"label_id": _label(api, project, reference)})
 
 
+_NUMBERS: Final = (
+    "project_name_or_id", "mid", "robot_id", "label_id", "immutable_rule_id", "retention_id", "eid", "tid",
+)  # fmt: skip
+
+
+def _retention(project: Project) -> dict[str, str]:
+    """A retention policy that has run in one repository."""
+    made = create_policy(project=project, wanted=Wanted([], ""), kind=apply_retention, cause=BY_SYSTEM)
+    execution = start(
+        apply_retention, cause=BY_SYSTEM, subject_ref=made.pk, project_id=project.pk,
+        parameters={"policy": made.pk, "repository": 1},
+    )  # fmt: skip
+    task = Task.objects.get(execution_id=execution)
+    return {"retention_id": str(made.pk), "eid": str(execution), "tid": str(task.pk)}
+
+
 def absent_tenant() -> Tenant:
     """A project that is not there, with nothing in it."""
-    numbers = dict.fromkeys(("project_name_or_id", "mid", "robot_id", "label_id", "immutable_rule_id"), str(NO_SUCH))
+    numbers = dict.fromkeys(_NUMBERS, str(NO_SUCH))
     words = dict.fromkeys(("project_name", "project", "repository_name", "repository", "tag_name"), "no-such")
     return Tenant(None, numbers | words | {"meta_name": "auto_scan", "reference": "v1", "addition": "build_history"})
 

@@ -49,7 +49,7 @@ def test_a_manual_purge_deletes_old_entries_of_the_types_and_nothing_else(sysadm
     run = sysadmin.get(path).json()
     assert (run["job_name"], run["job_kind"], run["job_status"]) == ("PURGE_AUDIT_LOG", "MANUAL", "Success")
     assert json.loads(run["job_parameters"]) == DAY
-    assert run["schedule"] == {"type": "Manual"}
+    assert run["schedule"]["type"] == "Manual"
     log = sysadmin.get(f"{path}/log")
     assert log["Content-Type"].startswith("text/plain")
     assert "deleted 1 entries" in log.content.decode()
@@ -93,7 +93,7 @@ def test_a_wrong_schedule_is_refused(sysadmin: Api, schedule: Any) -> None:
 
 
 def test_a_schedule_is_set_shown_changed_and_cancelled(sysadmin: Api) -> None:
-    assert sysadmin.get(f"{PURGE}/schedule").json() == {}
+    assert "cron" not in sysadmin.get(f"{PURGE}/schedule").json()["schedule"]
     daily = {"schedule": {"type": "Daily", "cron": "0 0 0 * * *"}, "parameters": DAY}
     assert sysadmin.post(f"{PURGE}/schedule", daily).status_code == 201
     assert sysadmin.post(f"{PURGE}/schedule", daily).status_code == 409
@@ -105,7 +105,7 @@ def test_a_schedule_is_set_shown_changed_and_cancelled(sysadmin: Api) -> None:
     listed = [each for each in sysadmin.get("/schedules").json() if each["vendor_type"] == "PURGE_AUDIT_LOG"]
     assert [each["cron"] for each in listed] == ["0 15 3 * * *"]
     assert sysadmin.put(f"{PURGE}/schedule", {"schedule": {"type": "None"}, "parameters": DAY}).status_code == 200
-    assert sysadmin.get(f"{PURGE}/schedule").json() == {}
+    assert "cron" not in sysadmin.get(f"{PURGE}/schedule").json()["schedule"]
 
 
 def test_a_run_in_progress_is_not_started_twice_and_can_be_stopped(sysadmin: Api) -> None:

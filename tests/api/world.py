@@ -10,8 +10,12 @@ import pytest
 from django.db import transaction
 from django.test import Client
 
+from projects.tasks import purge_audit_log
 from rbac.models import Group
 from rbac.services.users import create_user
+from registry_core.content.tasks import collect
+from registry_core.jobs.executions import start
+from registry_core.jobs.models import Task
 from tests.api.conftest import PASSWORD, Api
 from tests.api.routes import Route
 from tests.api.tenants import (
@@ -62,8 +66,24 @@ def world(sysadmin: Api) -> World:
     return World(
         tenants,
         make_callers(own),
-        {"user_id": str(victim.pk), "group_id": str(group.pk), "digest": digest, "token_id": str(NO_SUCH)},
+        {
+            "user_id": str(victim.pk),
+            "group_id": str(group.pk),
+            "digest": digest,
+            "token_id": str(NO_SUCH),
+            "deletion_id": str(NO_SUCH),
+            **_jobs(),
+        },
     )
+
+
+def _jobs() -> dict[str, str]:
+    """One job of each kind that has addresses of its own."""
+    purge = start(purge_audit_log, cause=BY_SYSTEM, parameters={"audit_retention_hour": 1})
+    collection = start(collect, cause=BY_SYSTEM)
+    task = Task.objects.get(execution_id=purge)
+    words = {"pool_id": "all", "job_type": "all"}
+    return words | {"purge_id": str(purge), "gc_id": str(collection), "job_id": str(task.pk)}
 
 
 def ask(api: Api, method: str, path: str, body: Any = None, *, content: bytes | None = None) -> Any:

@@ -313,6 +313,13 @@ LISTS: Final = frozenset(
 WITHOUT_CONTENT: Final = frozenset(
     """
     GET ping|GET health|GET openapi.json|GET search|GET systeminfo|GET systeminfo/getcert|GET systeminfo/volumes
+    GET jobservice/pools|GET jobservice/pools/{}/workers|PUT jobservice/jobs/{}|GET jobservice/jobs/{}/log
+    GET jobservice/queues|PUT jobservice/queues/{}|GET schedules|GET schedules/{}/paused|GET system/purgeaudit
+    GET system/purgeaudit/{}|PUT system/purgeaudit/{}|GET system/purgeaudit/{}/log|GET system/purgeaudit/schedule
+    POST system/purgeaudit/schedule|PUT system/purgeaudit/schedule|GET retentions/metadatas|POST retentions
+    GET retentions/{}|PUT retentions/{}|DELETE retentions/{}|GET retentions/{}/upcoming|GET retentions/{}/executions
+    POST retentions/{}/executions|PATCH retentions/{}/executions/{}|GET retentions/{}/executions/{}/tasks
+    GET retentions/{}/executions/{}/tasks/{}
     GET statistics|GET configurations|PUT configurations|GET system/CVEAllowlist|PUT system/CVEAllowlist
     GET registries|GET replication/policies|GET replication/executions|GET replication/adapters
     GET replication/adapterinfos|GET scans/all/metrics|GET scans/schedule/metrics|GET internalconfig|GET audit-logs

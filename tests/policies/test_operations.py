@@ -147,7 +147,9 @@ def test_a_project_is_asked_about_before_it_goes(project: Project, policy: Recor
 
 def test_a_repository_of_ten_thousand_artifacts_is_evaluated_once(repository: RepositoryRef, policy: Recorder) -> None:
     put(repository, "v1")
-    few = _statements_to_delete(make_repository(repository.project, RepositoryName("governed", "few")), 2)
+    other = make_repository(repository.project, RepositoryName("governed", "few"))
+    put(other, "v1")
+    few = _statements_to_delete(other, 2)
     policy.asked.clear()
     many = _statements_to_delete(repository, 10_000)
     (plan,) = policy.at(Moment.DELETE)

@@ -106,7 +106,7 @@ def test_a_pooler_that_is_not_configured_lets_us_connect_and_is_reported() -> No
         done = subprocess.run(
             command, env=os.environ | settings, check=True, timeout=60, capture_output=True, text=True
         )
-    assert done.stderr.count("set database_direct_url") == 1
+    assert (done.stdout + done.stderr).count("set database_direct_url") == 1
 
 
 def test_a_broker_that_takes_nothing_is_unhealthy() -> None:
