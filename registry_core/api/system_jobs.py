@@ -50,6 +50,7 @@ class ScheduleObj(Answer, kw_only=True):
 
 
 _UNPLANNED: Final = ScheduleObj(next_scheduled_time=NEVER)
+_NOW: Final = ScheduleObj(type=Type.MANUAL, next_scheduled_time=NEVER)
 
 
 class ExecHistory(Answer, kw_only=True):
@@ -214,9 +215,7 @@ def _histories(job: SystemJob, rows: Sequence[Execution]) -> list[Any]:
             job_name=row.kind,
             job_kind=row.trigger,
             job_parameters=json.dumps(row.parameters),
-            schedule=planned
-            if row.trigger == Trigger.SCHEDULE
-            else ScheduleObj(type=Type.MANUAL, next_scheduled_time=NEVER),
+            schedule=planned if row.trigger == Trigger.SCHEDULE else _NOW,
             job_status=Status(row.status).label,
             deleted=False,
             creation_time=api_time(row.created_at),
