@@ -20,7 +20,7 @@ from registry_core.content.models import Artifact, ManifestDescriptor, Tag
 from registry_core.content.mounts import Wanted, mount_blob
 from registry_core.content.parsing import Descriptor, ParsedManifest, Role, parse_manifest
 from registry_core.content.policies import policies
-from registry_core.content.policy_contexts import Content, CopyContext, MountContext, PullContext, blob_content
+from registry_core.content.policy_contexts import Content, CopyContext, Moment, MountContext, PullContext, blob_content
 from registry_core.content.repositories import ProjectRef, RepositoryRef, ensure_repository
 from registry_core.content.verdicts import before_pull
 from registry_core.digests import Digest
@@ -121,11 +121,11 @@ def copy_artifact(
         for copy in copies():
             copy.ask_before_first(target)
 
-    if policies.is_concerned(source.project):
+    if policies.concerned(Moment.PULL, source.project):
         for copy in copies():
             copy.ask_to_read()
     target = ensure_repository(project=project, name=name, cause=cause, ask_for_content=ask_before_first)
-    if policies.is_concerned(project):
+    if policies.concerned(Moment.COPY, project):
         for copy in copies():
             if not copy.is_in(target):
                 copy.ask_to_copy(target)

@@ -47,6 +47,57 @@ class Label(models.Model):
         return self.name
 
 
+class ImmutabilityRule(models.Model):
+    """Tags that can be neither moved nor deleted: those that its selectors select, unless it is disabled.
+
+    The selectors are stored as `projects.selectors` loads them.
+    """
+
+    project = models.ForeignKey("content.Project", models.CASCADE, related_name="+")
+    is_disabled = models.BooleanField(default=False)
+    priority = models.IntegerField(default=0, help_text="only shown: the order of rules does not matter")
+    tag_selectors = models.JSONField()
+    repository_selectors = models.JSONField()
+    created_at = models.DateTimeField(db_default=Now())
+    updated_at = models.DateTimeField(db_default=Now())
+
+    def __str__(self) -> str:
+        return f"immutability rule {self.pk}"
+
+
+class Hold(models.Model):
+    """A legal hold: the artifact cannot be deleted, nor lose a tag, until the hold is released.
+
+    `project_id` and `repository_id` are those of the artifact, without constraints: checking them would lock both rows
+    behind the artifact.
+    """
+
+    artifact = models.OneToOneField("content.Artifact", models.PROTECT, primary_key=True, related_name="+")
+    project = models.ForeignKey("content.Project", models.DO_NOTHING, db_constraint=False, related_name="+")
+    repository = models.ForeignKey("content.Repository", models.DO_NOTHING, db_constraint=False, related_name="+")
+    reason = models.TextField()
+    subject_kind = models.PositiveSmallIntegerField()
+    subject_id = models.BigIntegerField()
+    subject_name = models.CharField(max_length=255, help_text="of who set it, at the time")
+    set_at = models.DateTimeField(db_default=Now())
+
+    def __str__(self) -> str:
+        return f"hold of artifact {self.artifact_id}"
+
+
+class RetentionPolicy(models.Model):
+    """Which artifacts of a project stay: the rules, as `projects.retention.rules` loads them. Its schedule is that of
+    the job RETENTION with its id."""
+
+    project = models.OneToOneField("content.Project", models.CASCADE, related_name="+")
+    rules = models.JSONField(default=list)
+    created_at = models.DateTimeField(db_default=Now())
+    updated_at = models.DateTimeField(db_default=Now())
+
+    def __str__(self) -> str:
+        return f"retention policy {self.pk}"
+
+
 class ArtifactLabel(models.Model):
     """A label on an artifact. It is kept while the artifact is a tombstone, so that restoring the artifact restores
     it."""

@@ -6,6 +6,7 @@ from typing import Any
 
 from projects.audit.consumer import write_entries
 from projects.audit.purge import PurgeParameters, purge
+from projects.retention.running import RetentionParameters, run_policy
 from registry_core.events.follower import FOLLOW_S
 from registry_core.jobs.kinds import job_kind
 from registry_core.jobs.periodic import periodic
@@ -22,3 +23,9 @@ def write_audit_log() -> None:
 def purge_audit_log(run: Run[PurgeParameters]) -> dict[str, Any]:
     """Delete old entries of the audit log."""
     return purge(run)
+
+
+@job_kind("RETENTION", parameters=RetentionParameters, is_exclusive=True, max_per_project=2)
+def apply_retention(run: Run[RetentionParameters]) -> dict[str, Any]:
+    """Delete what a retention policy does not retain, or say what it would delete."""
+    return run_policy(run)

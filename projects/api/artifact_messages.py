@@ -9,6 +9,7 @@ import msgspec
 
 from projects.artifact_lists import ArtifactRow, Detail, Details
 from projects.icons import accessory_icon_digest, icon_digest
+from projects.immutability.rules import Protection
 from registry_core.api.messages import NEVER, Answer, Body, Int64, Time
 from registry_core.content.descriptions import CHART, IMAGE, MODEL, UNKNOWN
 from registry_core.content.models import Artifact
@@ -145,9 +146,9 @@ class LabelId(Body):
 _platform: Final = msgspec.json.Decoder(dict[str, Any])
 
 
-def present_artifacts(rows: list[ArtifactRow], details: Details) -> list[ArtifactAnswer]:
-    """The messages for artifacts and their details."""
-    return [_artifact(row, details) for row in rows]
+def present_artifacts(rows: list[ArtifactRow], details: Details, protection: Protection) -> list[ArtifactAnswer]:
+    """The messages for artifacts of one project and their details."""
+    return [_artifact(row, details, protection) for row in rows]
 
 
 def incomplete(rows: list[ArtifactRow], details: Details) -> str:
@@ -159,8 +160,9 @@ def incomplete(rows: list[ArtifactRow], details: Details) -> str:
     return f"incomplete: {', '.join(lacking)}; request fewer artifacts at once" if lacking else ""
 
 
-def _artifact(row: ArtifactRow, details: Details) -> ArtifactAnswer:
+def _artifact(row: ArtifactRow, details: Details, protection: Protection) -> ArtifactAnswer:
     digest, kind = _digest(row.digest), row.kind or UNKNOWN
+    path = row.repository_name.partition("/")[2]
     return ArtifactAnswer(
         id=row.id,
         type=kind,
@@ -179,15 +181,16 @@ def _artifact(row: ArtifactRow, details: Details) -> ArtifactAnswer:
         extra_attrs=_json(row.extra_attrs),
         annotations=_json(row.annotations),
         references=[_reference(detail) for detail in details.of("child", row.id)] or None,
-        tags=[tag_answer(detail) for detail in details.of("tag", row.id)] or None,
+        tags=[tag_answer(tag, is_immutable=protection.covers(path, tag.name)) for tag in details.of("tag", row.id)]
+        or None,
         labels=[label_answer(detail) for detail in details.of("label", row.id)] or None,
         accessories=_accessories(row, details, "accessory") or None,
         inherited_accessories=_accessories(row, details, "inherited") or None,
     )
 
 
-def tag_answer(tag: Detail) -> TagAnswer:
-    """A tag. No rule makes tags immutable yet."""
+def tag_answer(tag: Detail, *, is_immutable: bool) -> TagAnswer:
+    """A tag of an artifact."""
     return TagAnswer(
         id=tag.id or 0,
         repository_id=tag.other_id,
@@ -195,7 +198,7 @@ def tag_answer(tag: Detail) -> TagAnswer:
         name=tag.name,
         push_time=_time(tag.at),
         pull_time=_time(tag.other_at),
-        immutable=False,
+        immutable=is_immutable,
     )
 
 

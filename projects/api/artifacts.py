@@ -25,6 +25,7 @@ from projects.artifact_lists import (
     listed_artifacts,
 )
 from projects.copying import REASON, Source, copy_artifact, parse_source
+from projects.immutability.rules import Protection
 from projects.models import ArtifactLabel
 from projects.repository_lists import named
 from registry_core.access import PULL
@@ -50,8 +51,8 @@ from registry_core.api.query import (
 )
 from registry_core.caching.cache import Cache
 from registry_core.content.manifests import delete_manifest
-from registry_core.content.models import Artifact, Repository, Tag
-from registry_core.content.repositories import RepositoryRef, project_ref, repository_ref
+from registry_core.content.models import Artifact, Project, Repository, Tag
+from registry_core.content.repositories import RepositoryRef, project_key, project_ref, repository_ref
 from registry_core.digests import Digest
 from registry_core.distribution.rights import is_sysadmin
 from registry_core.errors import InvalidInput, NotFound
@@ -181,8 +182,8 @@ class ArtifactsView(ContentView):
         key = (repository.id, asked, request.path, self.subject.is_anonymous)
         page = _page_cache.read_through(
             key,
-            lambda: _page_of(request, repository),
-            depends_on=[repository.key, LABELS_KEY],
+            lambda: _page_of(request, self.repository_ref),  # read again: its policies are to be those of now
+            depends_on=[repository.key, LABELS_KEY, project_key(repository.project.id)],
             size_bytes=lambda made: page_bytes(made, request.path, asked),
             ttl_s=PAGE_CACHED_S,
         )
@@ -248,7 +249,9 @@ class ArtifactOfReferenceView(ArtifactView):
         if not rows:
             raise NotFound(f"there is no artifact {reference}")
         details = details_of(rows, wanted)
-        return Response(present_artifacts(rows, details)[0], headers=_warning(incomplete(rows, details)))
+        return Response(
+            present_artifacts(rows, details, _protection(self.project))[0], headers=_warning(incomplete(rows, details))
+        )
 
     @operation("deleteArtifact", TAG, errors=(400, 401, 403, 404, 412))
     def delete(self, _request: Request, project_name: str, repository_name: str, reference: str) -> Response:
@@ -309,7 +312,7 @@ class ProjectArtifactsView(ApiView):
         rows = listed_artifacts().filter(repository__project=self.project, repository__deleted_at=None)
         if is_asked(parameters_of(request).get("latest_in_repository")):
             rows = _latest(request, rows)
-        return _response(_page(request, rows))
+        return _response(_page(request, rows, _protection(self.project)))
 
 
 def _latest(request: Request, rows: QuerySet[Artifact]) -> QuerySet[Artifact]:
@@ -324,19 +327,24 @@ def _latest(request: Request, rows: QuerySet[Artifact]) -> QuerySet[Artifact]:
     return rows.filter(pk__in=newest)
 
 
+def _protection(project: Project) -> Protection:
+    return Protection(project.pk, project.policies)
+
+
 def _page_of(request: Request, repository: RepositoryRef) -> Page:
     def count(rows: QuerySet[Any], q: str) -> int:
         return counted(rows) if q else artifact_counts([repository.id])[repository.id]
 
-    return _page(request, listed_artifacts().filter(repository_id=repository.id), count)
+    protection = Protection(repository.project.id, repository.project.policies)
+    return _page(request, listed_artifacts().filter(repository_id=repository.id), protection, count)
 
 
-def _page(request: Request, rows: QuerySet[Artifact], count: Counting = counted) -> Page:
+def _page(request: Request, rows: QuerySet[Artifact], protection: Protection, count: Counting = counted) -> Page:
     wanted = _wanted(request)
     page = keys_listed(request, rows, RULES, count=count)
     found = artifact_rows(page.keys) if page.keys else []
     details = details_of(found, wanted)
-    answers: list[Any] = list(present_artifacts(found, details))
+    answers: list[Any] = list(present_artifacts(found, details, protection))
     response = page_response(request, page, answers)
     headers = {name: response[name] for name in ("X-Total-Count", "Link") if name in response}
     return Page(msgspec.json.encode(answers), headers | _warning(incomplete(found, details)))

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Final
 
+from django.db.models import Q
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from projects.api.artifact_messages import NewTag, TagAnswer
 from projects.api.content import ArtifactView
+from projects.immutability.rules import Protection
 from registry_core.api.base import created, done
 from registry_core.api.messages import NEVER, api_time, parse_body
 from registry_core.api.openapi import PAGED, operation, query
 from registry_core.api.paging import ListRules, listed
 from registry_core.api.permissions import in_project
-from registry_core.api.query import fixed_key, number_key, text_key, time_key
+from registry_core.api.query import Match, number_key, text_key, time_key, truth
 from registry_core.content.models import Tag
 from registry_core.content.tags import create_tag, delete_tag
 from registry_core.errors import InvalidInput, NotFound
@@ -30,7 +33,6 @@ RULES: Final = ListRules(
         "pull_time": time_key("pulled_at"),
         "artifact_id": number_key("artifact_id"),
         "repository_id": number_key("repository_id"),
-        "immutable": fixed_key(False),
     },
     sorts={"id": "pk", "name": "name", "push_time": "pushed_at", "pull_time": "pulled_at"},
     nullable=frozenset({"pulled_at"}),
@@ -55,7 +57,15 @@ class TagsView(ArtifactView):
     def get(self, request: Request, project_name: str, repository_name: str, reference: str) -> Response:
         """List the tags of the artifact, the newest first."""
         rows = Tag.objects.filter(artifact=self.artifact, deleted_at=None)
-        return listed(request, rows, RULES, _present)
+        repository = self.repository_ref
+        protection = Protection(repository.project.id, repository.project.policies)
+        path = repository.name.path
+        keys = dict(RULES.keys) | {"immutable": lambda match: _immutable_key(match, protection.condition(path))}
+
+        def present(tags: Sequence[Tag]) -> list[Any]:
+            return [_answer(tag, is_immutable=protection.covers(path, tag.name)) for tag in tags]
+
+        return listed(request, rows, replace(RULES, keys=keys), present)
 
     @operation("createTag", TAG, body=NewTag, status=201, errors=(400, 401, 403, 404, 409))
     def post(self, request: Request, project_name: str, repository_name: str, reference: str) -> Response:
@@ -84,17 +94,17 @@ class TagView(ArtifactView):
         return done()
 
 
-def _present(tags: Sequence[Tag]) -> list[Any]:
-    """The messages for tags. Immutability rules do not exist yet."""
-    return [
-        TagAnswer(
-            id=tag.pk,
-            repository_id=tag.repository_id,
-            artifact_id=tag.artifact_id,
-            name=tag.name,
-            push_time=api_time(tag.pushed_at),
-            pull_time=api_time(tag.pulled_at) if tag.pulled_at else NEVER,
-            immutable=False,
-        )
-        for tag in tags
-    ]
+def _immutable_key(match: Match, immutable: Q) -> Q:
+    return immutable if truth(match) else ~immutable
+
+
+def _answer(tag: Tag, *, is_immutable: bool) -> TagAnswer:
+    return TagAnswer(
+        id=tag.pk,
+        repository_id=tag.repository_id,
+        artifact_id=tag.artifact_id,
+        name=tag.name,
+        push_time=api_time(tag.pushed_at),
+        pull_time=api_time(tag.pulled_at) if tag.pulled_at else NEVER,
+        immutable=is_immutable,
+    )

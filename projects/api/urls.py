@@ -9,12 +9,15 @@ from projects.api import (
     additions,
     artifacts,
     audit_logs,
+    holds,
+    immutability,
     labels,
     metadata,
     project_details,
     projects,
     quotas,
     repositories,
+    retentions,
     search,
     statistics,
     system_allowlist,
@@ -39,6 +42,7 @@ PURGE: Final = SystemJob(
 REPOSITORIES: Final = "projects/<str:project_name>/repositories"
 ARTIFACTS: Final = f"{REPOSITORIES}/<repository:repository_name>/artifacts"
 ARTIFACT: Final = f"{ARTIFACTS}/<str:reference>"
+IMMUTABLE: Final = "projects/<str:project_name_or_id>/immutabletagrules"
 
 urlpatterns = [
     path("audit-logs", audit_logs.AuditLogsView.as_view()),
@@ -57,6 +61,7 @@ urlpatterns = [
     path(f"{ARTIFACT}/additions/<str:addition>", additions.AdditionView.as_view()),
     path(f"{ARTIFACT}/labels/<int:label_id>", labels.ArtifactLabelView.as_view()),
     path(f"{ARTIFACT}/labels", labels.ArtifactLabelsView.as_view()),
+    path(f"{ARTIFACT}/hold", holds.HoldView.as_view()),
     path(f"{ARTIFACT}/tags/<str:tag_name>", tags.TagView.as_view()),
     path(f"{ARTIFACT}/tags", tags.TagsView.as_view()),
     path(f"{ARTIFACT}/accessories", artifacts.AccessoriesView.as_view()),
@@ -67,6 +72,14 @@ urlpatterns = [
     path("repositories", repositories.AllRepositoriesView.as_view()),
     path("labels", labels.LabelsView.as_view()),
     path("labels/<int:label_id>", labels.LabelView.as_view()),
+    path("retentions/metadatas", retentions.MetadataView.as_view()),
+    path("retentions", retentions.RetentionsView.as_view()),
+    path("retentions/<int:id>", retentions.RetentionView.as_view()),
+    path("retentions/<int:id>/upcoming", retentions.UpcomingView.as_view()),
+    path("retentions/<int:id>/executions", retentions.ExecutionsView.as_view()),
+    path("retentions/<int:id>/executions/<int:eid>", retentions.ExecutionView.as_view()),
+    path("retentions/<int:id>/executions/<int:eid>/tasks", retentions.TasksView.as_view()),
+    path("retentions/<int:id>/executions/<int:eid>/tasks/<int:tid>", retentions.TaskLogView.as_view()),
     path("search", search.SearchView.as_view()),
     path("icons/<str:digest>", search.IconView.as_view()),
     path("projects/<str:project_name_or_id>/summary", project_details.SummaryView.as_view()),
@@ -74,6 +87,11 @@ urlpatterns = [
     path("projects/<str:project_name_or_id>/scanner/candidates", project_details.ScannerCandidatesView.as_view()),
     path("projects/<str:project_name_or_id>/metadatas", metadata.MetadatasView.as_view()),
     path("projects/<str:project_name_or_id>/metadatas/<str:meta_name>", metadata.MetadataView.as_view()),
+    path("projects/<str:project_name_or_id>/holds", holds.HoldsView.as_view()),
+    path(IMMUTABLE, immutability.RulesView.as_view()),
+    path(f"{IMMUTABLE}/preview", immutability.PreviewView.as_view()),
+    path(f"{IMMUTABLE}/<int:immutable_rule_id>", immutability.RuleView.as_view()),
+    path(f"{IMMUTABLE}/<int:immutable_rule_id>/preview", immutability.RulePreviewView.as_view()),
     path("projects/<str:project_name_or_id>/trash", trash.TrashView.as_view()),
     path("projects/<str:project_name_or_id>/trash/<int:deletion_id>", trash.DeletionView.as_view()),
     path("projects/<str:project_name_or_id>/trash/<int:deletion_id>/restore", trash.RestoreView.as_view()),

@@ -121,14 +121,6 @@ OPERATIONS: Final[Mapping[str, Operations]] = {
     "projects/<str:project_name>/preheat/providers": {
         "get": ("ListProvidersUnderProject", "preheat"),
     },
-    "projects/<str:project_name_or_id>/immutabletagrules": {
-        "get": ("ListImmuRules", "immutable"),
-        "post": ("CreateImmuRule", "immutable"),
-    },
-    "projects/<str:project_name_or_id>/immutabletagrules/<int:immutable_rule_id>": {
-        "put": ("UpdateImmuRule", "immutable"),
-        "delete": ("DeleteImmuRule", "immutable"),
-    },
     "projects/<str:project_name_or_id>/webhook/policies": {
         "get": ("ListWebhookPoliciesOfProject", "webhook"),
         "post": ("CreateWebhookPolicyOfProject", "webhook"),
@@ -216,30 +208,6 @@ OPERATIONS: Final[Mapping[str, Operations]] = {
     },
     "system/scanAll/stop": {
         "post": ("stopScanAll", "scanAll"),
-    },
-    "retentions/metadatas": {
-        "get": ("getRentenitionMetadata", "Retention"),
-    },
-    "retentions": {
-        "post": ("createRetention", "Retention"),
-    },
-    "retentions/<int:id>": {
-        "get": ("getRetention", "Retention"),
-        "put": ("updateRetention", "Retention"),
-        "delete": ("deleteRetention", "Retention"),
-    },
-    "retentions/<int:id>/executions": {
-        "post": ("triggerRetentionExecution", "Retention"),
-        "get": ("listRetentionExecutions", "Retention"),
-    },
-    "retentions/<int:id>/executions/<int:eid>": {
-        "patch": ("operateRetentionExecution", "Retention"),
-    },
-    "retentions/<int:id>/executions/<int:eid>/tasks": {
-        "get": ("listRetentionTasks", "Retention"),
-    },
-    "retentions/<int:id>/executions/<int:eid>/tasks/<int:tid>": {
-        "get": ("getRetentionTaskLog", "Retention"),
     },
     "scanners": {
         "get": ("listScanners", "scanner"),

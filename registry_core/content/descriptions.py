@@ -66,6 +66,8 @@ _SUBJECT_KINDS: Final = {
 } | dict.fromkeys(_COSIGN_TYPES, Artifact.Accessory.COSIGN)
 COSIGN_SUFFIXES: Final = ("sig", "att", "sbom")
 _COSIGN_TAG: Final = re.compile(rf"sha256-([0-9a-f]{{64}})\.({'|'.join(COSIGN_SUFFIXES)})")
+ACCESSORY_TAG: Final = f"^{_COSIGN_TAG.pattern}$"
+"""Matches the tags for which `accessory_by_tag` names a subject, as a condition in the database."""
 
 
 @dataclass(frozen=True, slots=True)

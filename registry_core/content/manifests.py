@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,7 @@ from registry_core.content.models import Blob
 from registry_core.content.parsing import Descriptor, ParsedManifest, Role
 from registry_core.content.policies import policies
 from registry_core.content.policy_contexts import Content, DeletePlan, Moment, PutContext, TagContext
+from registry_core.content.project_policies import current_policies
 from registry_core.content.put_statements import (
     INSERT_DESCRIPTORS,
     insert_artifact,
@@ -105,7 +106,7 @@ def _put_at_once(put: _Put) -> int | None:
     if put.about is not None or not is_plain(put.manifest) or policies.concerned(Moment.PUT, project):
         return None
     check_writable()
-    if put.tags and policies.concerned(Moment.TAG, project):
+    if put.tags and policies.concerned_with_new_tags(project):
         return _put_and_ask(put)
     with generations().changing([put.repository.key]):
         return _store_fresh(put)
@@ -301,17 +302,19 @@ def _store_artifact(values: Mapping[str, Any], *, manifest_id: int, blob_ids: li
 
 
 @retried
-def delete_manifest(*, repository: RepositoryRef, digest: Digest, cause: Cause, only_untagged: bool = False) -> None:
+def delete_manifest(
+    *, repository: RepositoryRef, digest: Digest, cause: Cause, unless: Callable[[set[str]], None] | None = None
+) -> None:
     """Delete an artifact with its tags and its accessories (signatures, SBOMs), as one deletion.
 
-    `only_untagged`: not if it has a tag. Raises ManifestUnknown, ContentInUse while a living index (or, then, a tag)
-    refers to it, or Refused by a policy.
+    `unless` is called with the names of the artifact's tags under their locks, and may raise to keep it. Raises
+    ManifestUnknown, ContentInUse while a living index refers to it, or Refused by a policy.
     """
     with changing(repository.key):
         artifacts = _with_referrers(repository, digest)
         tags = lock_tags(artifacts)
-        if only_untagged:
-            _refuse_if_tagged(artifacts, tags, digest)
+        if unless is not None:
+            unless({tag.name for tag in tags if artifacts[tag.artifact_id] == digest.raw})
         ask_before_delete(repository, artifacts, tags, cause, about=digest)
         deletion_id = begin_deletion(
             project=repository.project, repository=repository, kind=Kind.ARTIFACT, name=str(digest), cause=cause
@@ -327,11 +330,10 @@ def delete_manifest(*, repository: RepositoryRef, digest: Digest, cause: Cause, 
         )
 
 
-def _refuse_if_tagged(artifacts: Mapping[int, bytes], tags: Sequence[LockedTag], digest: Digest) -> None:
-    """A tag of the artifact itself; those of its accessories go with it."""
-    for tag in tags:
-        if artifacts[tag.artifact_id] == digest.raw:
-            raise ContentInUse(f"the tag {tag.name} points at {digest}: delete the tag first", {"tag": tag.name})
+def refuse_tagged(tags: Collection[str]) -> None:
+    """For `unless`: an artifact that has a tag by now stays. Raises ContentInUse."""
+    if tags:
+        raise ContentInUse(f"the tag {min(tags)} points at it: delete the tag first", {"tag": min(tags)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -366,6 +368,7 @@ def ask_before_delete(
 ) -> None:
     """Ask the policies about everything that a delete removes, locked but not changed yet. `about`: the artifact that
     was named; None: the repository. Raises Refused."""
+    repository = current_policies(repository)
     project = repository.project
     if not policies.concerned(Moment.DELETE, project):
         check_writable()

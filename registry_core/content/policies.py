@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 GROUP: Final = "portolan.policies"
 VERDICT_S: Final = 3600.0
+_OF_A_PUSH: Final = (Moment.CREATE, Moment.UPLOAD, Moment.MOUNT, Moment.COPY, Moment.PUT, Moment.TAG)
 
 
 class Policy(ABC):
@@ -43,6 +44,9 @@ class Policy(ABC):
 
     name: ClassVar[str]
     moments: ClassVar[frozenset[Moment]]
+    only_protects: ClassVar[bool] = False
+    """Whether it only protects what exists: it never refuses a tag that does not exist yet, or what is pushed to a
+    repository that does not. It may not be asked about these, so such pushes stay as fast as without it."""
     looks_at_client: ClassVar[bool] = False
     """Whether the verdict on a pull depends on the client's address. Verdicts are then cached per address, and whole
     answers are not cached for the projects that the policy concerns."""
@@ -130,9 +134,14 @@ class Policies:
         """The policies that are asked at this moment in this project."""
         return [policy for policy in self._by_moment[moment] if policy.concerns(project)]
 
-    def is_concerned(self, project: ProjectRef) -> bool:
-        """Whether any policy is asked at this moment in this project."""
-        return any(policy.concerns(project) for policy in self._by_name.values())
+    def concerned_with_new_tags(self, project: ProjectRef) -> bool:
+        """Whether a policy is asked about tags that do not exist yet in this project."""
+        return not all(policy.only_protects for policy in self.concerned(Moment.TAG, project))
+
+    def concerned_with_new_repositories(self, project: ProjectRef) -> bool:
+        """Whether a policy is asked about a repository that a push creates in this project, or about what it pushes."""
+        asked = (policy for moment in _OF_A_PUSH for policy in self.concerned(moment, project))
+        return not all(policy.only_protects for policy in asked)
 
     def providers(self, project: ProjectRef) -> list[Provider]:
         """The providers of this project."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, ParamSpec, TypeVar
 
 from django.db import OperationalError, transaction
@@ -68,6 +68,13 @@ class RepositoryRef:
     def key(self) -> str:
         """The key of its generation."""
         return repository_key(self.id)
+
+    def governed_by(self, policies: Iterable[str]) -> RepositoryRef:
+        """The repository of a project in which the policies of these names apply."""
+        applied = frozenset(policies)
+        return (
+            self if applied == self.project.policies else replace(self, project=replace(self.project, policies=applied))
+        )
 
 
 def project_ref(project: Project) -> ProjectRef:
@@ -145,7 +152,7 @@ def ensure_repository(
     a larger transaction, whose commit would not wait for the disk either.
     """
     with generations().changing([name_key(str(name)), CATALOG_KEY]):
-        if not policies.is_concerned(project):
+        if not policies.concerned_with_new_repositories(project):
             return _ensure(project, name)[0]
         with transaction.atomic():
             repository, is_new = _ensure(project, name)

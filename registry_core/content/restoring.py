@@ -22,6 +22,7 @@ from registry_core.content.models import Blob, Deletion, Repository
 from registry_core.content.parsing import Role
 from registry_core.content.policies import policies
 from registry_core.content.policy_contexts import RestoreContext
+from registry_core.content.project_policies import current_policies
 from registry_core.content.repositories import (
     CATALOG_KEY,
     RepositoryRef,
@@ -108,7 +109,7 @@ def _restore(repository: RepositoryRef, deletion_id: int, keys: list[str], cause
     policies.ask(
         RestoreContext(
             cause,
-            repository,
+            current_policies(repository),
             deletion_id,
             artifacts={number: Digest(digest) for number, (digest, _) in contents.artifacts.items()},
             tags={name: Digest(digest) for name, _, digest in contents.tags.values()},

@@ -13,6 +13,7 @@ from registry_core.content.errors import ManifestUnknown
 from registry_core.content.events import TagCreated, TagDeleted
 from registry_core.content.policies import policies
 from registry_core.content.policy_contexts import Content, DeletePlan, TagContext
+from registry_core.content.project_policies import lock_keys
 from registry_core.content.repositories import RepositoryRef, changing, retried
 from registry_core.database.statements import statements
 from registry_core.digests import Digest
@@ -55,9 +56,9 @@ def move_tag(*, repository: RepositoryRef, tag: str, artifact_id: int, content: 
     if held is None:
         # The tag was deleted between the two statements, so its name is free.
         return move_tag(repository=repository, tag=tag, artifact_id=artifact_id, content=content, cause=cause)
-    tag_id, old = held
-    policies.ask(TagContext(cause, repository, tag, Digest(old), content))
-    moved_at = _move(tag_id, artifact_id)
+    old = held.digest
+    policies.ask(TagContext(cause, held.repository, tag, Digest(old), content))
+    moved_at = _move(held.id, artifact_id)
     if old != digest.raw:
         with statements() as cursor:
             cursor.execute(
@@ -79,21 +80,40 @@ def _make(repository: RepositoryRef, tag: str, artifact_id: int, digest: Digest,
         return cursor.rowcount == 1
 
 
-def _hold(repository: RepositoryRef, tag: str) -> tuple[int, bytes] | None:
-    """Lock the tag; its id and the digest that it points at."""
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """A locked tag: its id, the digest that it points at, and its repository with the policies that apply now."""
+
+    id: int
+    digest: bytes
+    repository: RepositoryRef
+
+
+def _hold(repository: RepositoryRef, tag: str) -> _Held | None:
+    """Lock the tag, and which policies apply in the project (`project_policies.current_policies` within the two
+    statements); None if there is no such tag. The subquery locks the tag before the project."""
     with statements() as cursor:
         cursor.execute(
             """
-            SELECT id, artifact_id FROM content_tag
-            WHERE repository_id = %s AND name = %s AND deleted_at IS NULL FOR UPDATE
+            SELECT id, artifact_id, pg_advisory_xact_lock_shared(%s, %s) FROM (
+                SELECT id, artifact_id FROM content_tag
+                WHERE repository_id = %s AND name = %s AND deleted_at IS NULL FOR UPDATE
+            ) AS locked
             """,
-            [repository.id, tag],
+            [*lock_keys(repository.project), repository.id, tag],
         )
         row = cursor.fetchone()
         if row is None:
             return None
-        cursor.execute("SELECT digest FROM content_artifact WHERE id = %s", [row[1]])
-        return row[0], cursor.fetchall()[0][0]
+        cursor.execute(
+            """
+            SELECT artifact.digest, project.policies FROM content_artifact AS artifact, content_project AS project
+            WHERE artifact.id = %s AND project.id = %s
+            """,
+            [row[1], repository.project.id],
+        )
+        digest, applied = cursor.fetchall()[0]
+        return _Held(row[0], bytes(digest), repository.governed_by(applied))
 
 
 def _move(tag_id: int, artifact_id: int) -> dt.datetime:
@@ -151,12 +171,12 @@ def delete_tag(*, repository: RepositoryRef, tag: str, cause: Cause) -> None:
         held = _hold(repository, tag)
         if held is None:
             raise ManifestUnknown(f"this repository has no tag {tag}", {"tag": tag})
-        tag_id, digest = held
-        policies.ask(DeletePlan(cause, repository.project, repository, "tag", tags={tag: Digest(digest)}))
+        now = held.repository
+        policies.ask(DeletePlan(cause, now.project, now, "tag", tags={tag: Digest(held.digest)}))
         deletion_id = begin_deletion(
             project=repository.project, repository=repository, kind=Kind.TAG, name=tag, cause=cause
         )
-        tombstone_tags(repository=repository, tag_ids=[tag_id], deletion_id=deletion_id, cause=cause)
+        tombstone_tags(repository=repository, tag_ids=[held.id], deletion_id=deletion_id, cause=cause)
         emit(
             TagDeleted(tag=tag, deletion=deletion_id),
             cause=cause,
@@ -171,7 +191,7 @@ def tombstone_tags(*, repository: RepositoryRef, tag_ids: list[int], deletion_id
     with connection.cursor() as cursor:
         cursor.execute(
             """
-            WITH tombstoned AS (
+            WITH buried AS (
                 UPDATE content_tag AS tag
                 SET deletion_id = %s, deleted_at = greatest(clock_timestamp(), tag.pushed_at + interval '1 microsecond')
                 FROM content_artifact AS artifact
@@ -180,7 +200,7 @@ def tombstone_tags(*, repository: RepositoryRef, tag_ids: list[int], deletion_id
             )
             INSERT INTO content_taghistory (repository_id, tag, old_digest, new_digest, subject_kind, subject_id,
             reason, at)
-            SELECT %s, name, digest, NULL, %s, %s, %s, deleted_at FROM tombstoned
+            SELECT %s, name, digest, NULL, %s, %s, %s, deleted_at FROM buried
             """,
             [deletion_id, tag_ids, repository.id, *_who(cause)],
         )

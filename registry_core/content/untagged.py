@@ -13,7 +13,7 @@ from django.db import connection
 from registry_core.access import Cause
 from registry_core.config import get_config
 from registry_core.content.errors import ContentInUse, ManifestUnknown, Refused
-from registry_core.content.manifests import delete_manifest
+from registry_core.content.manifests import delete_manifest, refuse_tagged
 from registry_core.content.models import Repository
 from registry_core.content.reporters import Reporter
 from registry_core.content.repositories import RepositoryRef, repository_ref
@@ -96,7 +96,7 @@ def _delete(untagged: Untagged, reporter: Reporter, cause: Cause) -> bool:
         return False
     with suppress(ManifestUnknown, ContentInUse):
         try:
-            delete_manifest(repository=repository, digest=untagged.digest, cause=cause, only_untagged=True)
+            delete_manifest(repository=repository, digest=untagged.digest, cause=cause, unless=refuse_tagged)
         except Refused as error:
             reporter.log(f"kept {repository.name}@{untagged.digest}: {error.message}")
             return False

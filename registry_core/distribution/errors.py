@@ -49,7 +49,7 @@ _CONTENT: dict[type[content.ContentError], tuple[int, str]] = {
     content.ContentInUse: (409, "DENIED"),
     content.QuotaExceeded: (403, "DENIED"),
     content.Refused: (403, "DENIED"),
-    content.Protected: (412, "DENIED"),
+    content.Protected: (412, "PRECONDITION"),
 }
 
 

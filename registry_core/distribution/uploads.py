@@ -341,7 +341,7 @@ async def _made_for_mount(target: Target, wanted: Wanted) -> RepositoryRef | Non
     def ask(repository: RepositoryRef) -> None:
         policies.ask(MountContext(target.cause, repository, blob_content(blob.digest, blob.size_bytes), source))
 
-    if not policies.is_concerned(target.project):
+    if not policies.concerned_with_new_repositories(target.project):
         return await target.made(nothing_to_ask)
     found = await threads.run(find_source, wanted=wanted, cause=target.cause)
     if found is None:

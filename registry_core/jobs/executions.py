@@ -200,6 +200,12 @@ def stop_kind(name: str) -> int:
     return len(numbers)
 
 
+def open_of(kind: JobKind[Any], subject_ref: int) -> list[int]:
+    """The executions about one thing that have not ended."""
+    rows = Execution.objects.filter(kind=kind.name, subject_ref=subject_ref, status__in=OPEN)
+    return list(rows.values_list("pk", flat=True))
+
+
 def remove_old(*, days: int) -> int:
     """Remove some of the executions that ended more than `days` days ago, except the last of each kind; returns their
     number."""

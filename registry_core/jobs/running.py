@@ -90,13 +90,17 @@ class Run(Generic[P]):
         """
         with transaction.atomic():
             yield
-            try:
-                is_to_stop = renew(self.claim.task_id, self.claim.token)
-            except LeaseLost:
+            self.hold()
+
+    def hold(self) -> None:
+        """The same for the transaction that the caller is in: until it ends, nobody else gets the task. For operations
+        that have a transaction of their own. Raises Stopped."""
+        try:
+            if renew(self.claim.task_id, self.claim.token):
                 self.stopping.set()
-                raise Stopped from None
-        if is_to_stop:
+        except LeaseLost:
             self.stopping.set()
+            raise Stopped from None
 
     def add_tasks(self, tasks: Iterable[Mapping[str, Any]]) -> None:
         """Add tasks to the same execution. Within `fenced`."""

@@ -85,13 +85,14 @@ def make_tenant(name: str, *, api: Api, is_public: bool = False) -> Tenant:
         "reference": reference,
         "tag_name": "v1",
         "addition": "build_history",
+        "immutable_rule_id": _rule(api, project),
     }
     return Tenant(project, values | {"label_id": _label(api, project, reference)})
 
 
 def absent_tenant() -> Tenant:
     """A project that is not there, with nothing in it."""
-    numbers = dict.fromkeys(("project_name_or_id", "mid", "robot_id", "label_id"), str(NO_SUCH))
+    numbers = dict.fromkeys(("project_name_or_id", "mid", "robot_id", "label_id", "immutable_rule_id"), str(NO_SUCH))
     words = dict.fromkeys(("project_name", "project", "repository_name", "repository", "tag_name"), "no-such")
     return Tenant(None, numbers | words | {"meta_name": "auto_scan", "reference": "v1", "addition": "build_history"})
 
@@ -147,6 +148,18 @@ def push_image(project: Project, name: str) -> str:
     repository = make_repository(sparse, RepositoryName(project.name, name))
     manifest = parse_manifest(content, content_type=OCI_MANIFEST)
     return str(put_manifest(repository=repository, manifest=manifest, tags=["v1"], cause=BY_SYSTEM).digest)
+
+
+def _rule(api: Api, project: Project) -> str:
+    """An immutability rule of the project, disabled, for what is asked to succeed; its id."""
+    body = {
+        "disabled": True,
+        "tag_selectors": [{"kind": "doublestar", "decoration": "matches", "pattern": "v*"}],
+        "scope_selectors": {"repository": [{"kind": "doublestar", "decoration": "repoMatches", "pattern": "**"}]},
+    }
+    made = api.post(f"/projects/{project.pk}/immutabletagrules", body)
+    assert made.status_code == 201, made.content
+    return str(made["Location"].rpartition("/")[2])
 
 
 def _label(api: Api, project: Project, reference: str) -> str:

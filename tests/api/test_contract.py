@@ -23,6 +23,7 @@ COUNTS = Path(__file__).with_name("contract_counts.json")
 COMPLETE_TAGS = frozenset([
     "project", "member", "user", "usergroup", "label", "robot", "permissions", "repository", "artifact", "icon",
     "quota", "search", "statistic", "systeminfo", "health", "ping", "configure", "auditlog", "projectMetadata",
+    "immutable",
 ])
 # fmt: on
 

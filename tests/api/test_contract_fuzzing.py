@@ -78,11 +78,22 @@ def ground(start_server: ServerFactory) -> Iterator[Ground]:
         "project_name_or_id": "fuzz", "project_name": "fuzz", "repository_name": "app", "reference": "v1",
         "tag_name": "v1", "addition": "build_history", "meta_name": "auto_scan", "mid": mid, "user_id": user_id,
         "group_id": group_id, "robot_id": robot_id, "id": project_id, "digest": image.digest,
-        "label_id": _labelled(server, int(project_id), image.digest),
+        "label_id": _labelled(server, int(project_id), image.digest), "immutable_rule_id": _ruled(server),
     }  # fmt: skip
     people = {name: Account(name, PASSWORD) for name in ("sysadmin", "projectAdmin", "guest")}
     yield Ground(server, values, {**people, "nobody": None, "robot": Account("robot$fuzz+all", secret)})
     server.stop()
+
+
+def _ruled(server: Server) -> str:
+    selectors = {"kind": "doublestar", "pattern": "fuzz-*"}
+    body = {
+        "tag_selectors": [selectors | {"decoration": "matches"}],
+        "scope_selectors": {"repository": [selectors | {"decoration": "repoMatches"}]},
+    }
+    with httpx.Client(auth=("admin", server.admin_password), timeout=30) as http:
+        made = http.post(f"{server.url}/api/v2.0/projects/fuzz/immutabletagrules", json=body).raise_for_status()
+    return str(made.headers["location"].rpartition("/")[2])
 
 
 def _labelled(server: Server, project_id: int, digest: str) -> str:

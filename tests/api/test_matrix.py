@@ -28,7 +28,15 @@ REFUSED: Final = frozenset({401, 403})
 HIDES: Final = ("api/v2.0/robots/{}", "api/v2.0/labels/{}")
 # What an administrator may ask for and this server does not have, or does not tell without a question.
 HAS_NOT: Final = frozenset(
-    {"icons/{}", "systeminfo/getcert", "internalconfig", "users/search", "usergroups/search", "projects/{}/scanner"}
+    {
+        "icons/{}",
+        "systeminfo/getcert",
+        "internalconfig",
+        "users/search",
+        "usergroups/search",
+        "projects/{}/scanner",
+        "projects/{}/repositories/{}/artifacts/{}/hold",
+    }
 ) | frozenset(f"projects/{{}}/repositories/{{}}/artifacts/{{}}/additions/{kind}" for kind in ("{}", "vulnerabilities"))
 
 
@@ -158,8 +166,9 @@ BODIES: Final[dict[tuple[str, str], Any]] = {
     ("PUT", "metadatas/{}"): {"auto_scan": "false"},
     ("PUT", "repositories/{}"): {"description": "ours"},
     ("POST", "tags"): {"name": "v2"},
+    ("PUT", "hold"): {"reason": "case 17"},
 }
-NESTED: Final = frozenset({"mid", "robot_id", "label_id", "reference"})
+NESTED: Final = frozenset({"mid", "robot_id", "label_id", "reference", "immutable_rule_id"})
 
 
 def nested_cells() -> Iterator[tuple[Route, list[str], str]]:

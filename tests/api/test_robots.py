@@ -230,3 +230,14 @@ def test_what_robots_can_be_given_is_told_to_those_who_make_them(
     assert {"resource": "user", "action": "list"} in everything["system"]
     assert of_projects == {"system": [], "project": everything["project"]}
     assert (user.get("/permissions").status_code, anonymous.get("/permissions").status_code) == (403, 401)
+
+
+@pytest.mark.parametrize("q", ["Level=project,ProjectID=", "ProjectID=", "Level=project"])
+def test_a_list_that_names_no_project_is_refused_and_does_not_show_the_system_s(sysadmin: Api, q: str) -> None:
+    refused = sysadmin.get(f"/robots?q={q}")
+    assert refused.status_code == 400, refused.content
+
+
+def test_a_project_that_does_not_exist_is_named_to_an_administrator(sysadmin: Api) -> None:
+    missing = sysadmin.get("/robots?q=Level=project,ProjectID=999999")
+    assert (missing.status_code, "999999" in missing.content.decode()) == (404, True)

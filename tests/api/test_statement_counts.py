@@ -104,7 +104,7 @@ def _lists(api: httpx.Client) -> Iterator[tuple[str, list[str]]]:
     """The lists of the schema, with the names of what each can be asked."""
     places = {
         "project_name": "counted", "project_name_or_id": "counted", "repository_name": "app", "reference": "v1",
-        "user_id": "1",
+        "user_id": "1", "immutable_rule_id": "1",
     }  # fmt: skip
     schema: dict[str, Any] = api.get("openapi.json").raise_for_status().json()
     for path, methods in schema["paths"].items():

@@ -1,4 +1,4 @@
-"""The commands of docs/api-guide.md do what the page says, from its first to its last."""
+"""The commands of docs/api-guide.md and docs/policies.md do what the page says, from its first to its last."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.conftest import ServerFactory
 from tests.support.jobs import audit_log_written
 from tests.support.server import Server
 
-GUIDE = Path(__file__).parents[2] / "docs" / "api-guide.md"
+DOCS = Path(__file__).parents[2] / "docs"
 _FENCE = re.compile(r"^```(sh|text)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _MARK = "=== next ==="
 ANYTHING = "…"
@@ -28,9 +28,9 @@ class Step:
     output: str | None = None
 
 
-def steps() -> list[Step]:
+def steps(page: str) -> list[Step]:
     found: list[Step] = []
-    for kind, text in _FENCE.findall(GUIDE.read_text()):
+    for kind, text in _FENCE.findall((DOCS / page).read_text()):
         if kind == "sh":
             found.append(Step(text))
         else:
@@ -44,8 +44,9 @@ def registry(start_server: ServerFactory) -> Server:
     return start_server()
 
 
-def test_the_guide_is_true(registry: Server, tmp_path: Path) -> None:
-    told = steps()
+@pytest.mark.parametrize(("page", "steps_min"), [("api-guide.md", 20), ("policies.md", 3)])
+def test_the_guide_is_true(registry: Server, tmp_path: Path, page: str, steps_min: int) -> None:
+    told = steps(page)
     script = "set -euo pipefail\n" + "".join(f"{step.commands}\necho '{_MARK}'\n" for step in told)
     environment = {
         "PATH": os.environ["PATH"], "REGISTRY": registry.url, "ADMIN": f"admin:{registry.admin_password}",
@@ -70,7 +71,7 @@ def test_the_guide_is_true(registry: Server, tmp_path: Path) -> None:
     assert not wrong, "\n\n".join(wrong)
     failed = told[min(len(outputs) - 1, len(told) - 1)].commands
     assert done.returncode == 0, f"{failed}\nended with {done.returncode}\n{outputs[-1]}{done.stderr}"
-    assert len(told) > 20
+    assert len(told) > steps_min
 
 
 def _is_as_told(output: str, told: str) -> bool:

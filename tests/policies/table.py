@@ -345,6 +345,10 @@ WITHOUT_CONTENT: Final = frozenset(
     GET projects/{}/repositories/{}/artifacts|GET projects/{}/repositories/{}/artifacts/{}
     GET projects/{}/repositories/{}/artifacts/{}/tags|GET projects/{}/repositories/{}/artifacts/{}/accessories
     GET projects/{}/repositories/{}/artifacts/{}/additions/vulnerabilities
+    GET projects/{}/immutabletagrules|POST projects/{}/immutabletagrules|PUT projects/{}/immutabletagrules/{}
+    DELETE projects/{}/immutabletagrules/{}|GET projects/{}/immutabletagrules/{}/preview|GET projects/{}/holds
+    POST projects/{}/immutabletagrules/preview|GET projects/{}/repositories/{}/artifacts/{}/hold
+    PUT projects/{}/repositories/{}/artifacts/{}/hold|DELETE projects/{}/repositories/{}/artifacts/{}/hold
     POST projects/{}/repositories/{}/artifacts/{}/labels|DELETE projects/{}/repositories/{}/artifacts/{}/labels/{}
     """.replace("\n", "|").split("|")
 )

@@ -1,0 +1,1 @@
+"""Legal holds: artifacts that nothing deletes until the hold is released."""

@@ -1,0 +1,1 @@
+"""Immutability rules: tags that can be neither moved nor deleted."""

@@ -1,0 +1,110 @@
+"""What a retention policy does with a repository: for each artifact the rule that retains it, or that none does."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from django.db import connection
+
+from projects.holds.queries import held_artifact_ids
+from projects.immutability.rules import Protection
+from projects.retention.rules import Candidate, Rule
+from registry_core.content.models import ManifestDescriptor
+from registry_core.content.repositories import RepositoryRef
+from registry_core.digests import Digest
+
+HELD: Final = "it is under legal hold"
+IMMUTABLE: Final = "its tag {tag} is immutable"
+# Accessories follow their subject, and children their index, whose delete comes first: neither is a candidate.
+_CANDIDATES: Final = """
+    SELECT artifact.id, artifact.digest, artifact.size_bytes,
+           greatest(artifact.pushed_at, max(tag.pushed_at)), greatest(artifact.pulled_at, max(tag.pulled_at)),
+           coalesce(array_agg(tag.name ORDER BY tag.name) FILTER (WHERE tag.name IS NOT NULL), '{}')
+    FROM content_artifact AS artifact
+    LEFT JOIN content_tag AS tag ON tag.artifact_id = artifact.id AND tag.deleted_at IS NULL
+    WHERE artifact.repository_id = %(repository)s AND artifact.deleted_at IS NULL AND artifact.accessory_of IS NULL
+      AND artifact.id NOT IN (
+        SELECT child.id FROM content_artifact AS parent
+        JOIN content_manifestdescriptor AS entry ON entry.manifest_id = parent.manifest_id AND entry.role = %(manifest)s
+        JOIN content_artifact AS child ON child.repository_id = parent.repository_id AND child.digest = entry.digest
+        WHERE parent.repository_id = %(repository)s AND parent.deleted_at IS NULL AND child.deleted_at IS NULL)
+    GROUP BY artifact.id ORDER BY artifact.id
+"""
+_NOW: Final = "SELECT clock_timestamp()"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What becomes of an artifact. `reason`: why it stays; empty if it is to be deleted."""
+
+    candidate: Candidate
+    reason: str
+
+    @property
+    def is_retained(self) -> bool:
+        return bool(self.reason)
+
+    @property
+    def name(self) -> str:
+        """The artifact, for people."""
+        tags = f" ({', '.join(self.candidate.tags[:10])})" if self.candidate.tags else " (untagged)"
+        return f"{Digest(self.candidate.digest)}{tags}"
+
+    def __str__(self) -> str:
+        return f"retain {self.name}: {self.reason}" if self.reason else f"delete {self.name}: no rule retains it"
+
+
+def applicable(rules: Sequence[Rule], repository: str) -> list[Rule]:
+    """The rules that are about a repository, named without its project. None: the policy leaves it alone."""
+    return [rule for rule in rules if not rule.is_disabled and rule.selection.has_repository(repository)]
+
+
+def evaluate(repository: RepositoryRef, rules: Sequence[Rule], *, at: dt.datetime | None = None) -> list[Verdict]:
+    """The verdict on every candidate of a repository, as if the policy ran at `at` (by default now).
+
+    Empty if no rule is about the repository.
+    """
+    mine = applicable(rules, repository.name.path)
+    if not mine:
+        return []
+    candidates = _candidates(repository)
+    return _verdicts(repository, candidates, mine, at or _now())
+
+
+def _verdicts(
+    repository: RepositoryRef, candidates: Sequence[Candidate], rules: Sequence[Rule], now: dt.datetime
+) -> list[Verdict]:
+    reasons: dict[int, str] = {}
+    for rule in rules:
+        for candidate in rule.retained(candidates, now):
+            reasons.setdefault(candidate.id, str(rule))
+    held = held_artifact_ids(repository)
+    protection = Protection(repository.project.id, repository.project.policies)
+    for candidate in candidates:
+        if candidate.id in held:
+            reasons.setdefault(candidate.id, HELD)
+        elif candidate.id not in reasons:
+            for tag in candidate.tags:
+                if protection.covers(repository.name.path, tag):
+                    reasons[candidate.id] = IMMUTABLE.format(tag=tag)
+                    break
+    return [Verdict(candidate, reasons.get(candidate.id, "")) for candidate in candidates]
+
+
+def _candidates(repository: RepositoryRef) -> list[Candidate]:
+    with connection.cursor() as cursor:
+        cursor.execute(_CANDIDATES, {"repository": repository.id, "manifest": int(ManifestDescriptor.Role.MANIFEST)})
+        return [
+            Candidate(number, bytes(digest), tuple(tags), size, pushed_at, pulled_at)
+            for number, digest, size, pushed_at, pulled_at, tags in cursor.fetchall()
+        ]
+
+
+def _now() -> dt.datetime:
+    with connection.cursor() as cursor:
+        cursor.execute(_NOW)
+        now: dt.datetime = cursor.fetchone()[0]
+    return now
