@@ -11,11 +11,12 @@ import pytest
 
 from projects.audit.consumer import write_entries
 from projects.labels import create_label
-from projects.services import create_project
+from projects.services import create_project, delete_project
 from rbac.models import Group, RobotPermission, Role
 from rbac.services.groups import create_group
 from rbac.services.members import add_member
 from rbac.services.robots import RobotGrant, create_robot
+from registry_core.content.manifests import delete_manifest
 from registry_core.content.models import Project
 from registry_core.content.tags import create_tag
 from registry_core.digests import Digest
@@ -95,9 +96,16 @@ def _project(make_user: Any) -> Project:
         create_group(name=f"crew-{number}", kind=Group.Kind.HTTP, cause=BY_SYSTEM)
         create_label(project=project, name=f"l{number}", description="", color="#00AA00", cause=BY_SYSTEM)
         _robots(project, number)
+        _deletions(project, number)
     relay()
     write_entries()
     return project
+
+
+def _deletions(project: Project, number: int) -> None:
+    gone = repository_of(project, "gone")
+    delete_manifest(repository=gone, digest=put(gone, f"d{number}"), cause=BY_SYSTEM)
+    delete_project(project=create_project(name=f"gone-{number}", is_public=True, cause=BY_SYSTEM), cause=BY_SYSTEM)
 
 
 def _robots(project: Project, number: int) -> None:

@@ -36,6 +36,7 @@ from registry_core.content.models import (
 from registry_core.content.mounts import Wanted, mount_blob
 from registry_core.content.objects import note
 from registry_core.content.parsing import OCI_INDEX, OCI_MANIFEST, parse_manifest
+from registry_core.content.policy_contexts import DeletePlan, Moment
 from registry_core.content.reporters import Lines
 from registry_core.content.repositories import RepositoryRef, changing, project_ref
 from registry_core.content.repository_changes import delete_repository
@@ -45,8 +46,10 @@ from registry_core.names import RepositoryName
 from registry_core.storage import stores
 from registry_core.storage.interface import ObjectStore, Removal
 from registry_core.storage.s3 import S3Store
+from tests.policies.recorder import Recorder, registered
 from tests.storage.test_driver import stored
 from tests.storage.test_sweeping import Configure, configure  # noqa: F401 a fixture
+from tests.support.faults import LIE, RESET_AFTER, SERVER_ERROR, SLOW_DOWN, FaultyStore
 from tests.support.minio import Minio
 from tests.support.operations import BY_SYSTEM, make_repository
 
@@ -312,6 +315,47 @@ def test_untagged_artifacts_go_to_the_trash_and_what_is_referred_to_stays(regist
     assert {tagged, child, signature} < living
     assert living.isdisjoint({lonely, nested})
     assert Deletion.objects.filter(reason="gc").count() == 3
+
+
+def test_what_a_policy_protects_is_not_collected_though_it_has_no_tag(on_folder: Registry) -> None:
+    digest = on_folder.push()
+    execute("UPDATE content_artifact SET pushed_at = pushed_at - interval '2 hours'")
+    with registered(Recorder("fleet", refused=[Moment.DELETE])) as policy:
+        assert on_folder.collect(delete_untagged=True).counts["untagged"] == 0
+        (context,) = policy.at(Moment.DELETE)
+    assert isinstance(context, DeletePlan)
+    assert (context.cause.reason, list(context.artifacts.values())) == ("gc", [digest])
+    assert any(str(digest) in line and "kept" in line for line in on_folder.lines)
+    assert on_folder.collect(delete_untagged=True).counts["untagged"] == 1
+
+
+@pytest.mark.parametrize("fault", [LIE, SLOW_DOWN, SERVER_ERROR, RESET_AFTER])
+def test_a_store_that_lies_or_fails_keeps_its_rows_until_it_is_well(
+    faulty: FaultyStore,
+    minio: Minio,
+    configure: Configure,  # noqa: F811 the fixture
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    fault: str,
+) -> None:
+    monkeypatch.setattr(S3Store, "journal_delay_s", 0.0)
+    configure(data=tmp_path, **minio.settings() | {"s3_endpoint": faulty.url, "s3_attempts": 1})
+    installation.begin()
+    registry = Registry(stores.default_store())
+    layer = secrets.token_bytes(800)
+    registry.delete(registry.push("v1", layer=layer))
+    expire_deletions()
+    faulty.fail(fault, method="POST", matches=lambda path: "delete" in path, times=-1)
+    collected = registry.collect()
+    faulty.heal()
+    if fault == RESET_AFTER:  # the store did it, and could not say so
+        assert registry.stored_bytes() == 0
+    else:
+        assert registry.stored_bytes() == registry.recorded_bytes() == len(layer) + len(CONFIG)
+    assert (collected.freed_bytes, collected.left, Blob.objects.count()) == (0, 2, 2)
+    assert check_storage().is_clean
+    assert registry.collect().left == 0
+    assert (registry.stored_bytes(), registry.recorded_bytes()) == (0, 0)
 
 
 class _Lying:
