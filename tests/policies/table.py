@@ -296,10 +296,9 @@ ROWS: Final = (
     Row("icon", ("GET", "icons/{}"), (PULL,), _icon),
 )
 """Redirects to an object store: tests/policies/test_verdicts.py, which needs no store. Garbage collection of untagged
-artifacts has no address: tests/storage/test_collecting.py."""
+artifacts and retention have no address of their own: tests/storage/test_collecting.py, tests/api/test_retentions.py."""
 
 NOT_THERE_YET: Final = (
-    "retention",
     "replication out",
     "replication in",
     "SBOM and vulnerability additions",
