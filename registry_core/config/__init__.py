@@ -317,6 +317,11 @@ class Config(BaseModel):
     def _absolute(cls, path: Path | None) -> Path | None:
         return path and forms.absolute(path)
 
+    @field_validator("time_zone")
+    @classmethod
+    def _known_zone(cls, name: str) -> str:
+        return forms.time_zone(name)
+
     @field_validator("host")
     @classmethod
     def _listened_on(cls, host: str) -> str:

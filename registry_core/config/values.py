@@ -10,6 +10,7 @@ import re
 from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, parse_qsl, urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 _URL_PATH = re.compile(r"(?:/[A-Za-z0-9._~-]+)*/?")
 _HOST_NAME = re.compile(r"(?:\*\.)?(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9])?\.)*[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
@@ -34,6 +35,17 @@ _CERT_REQS = ("required", "optional", "none")
 _SECONDS_AND_COUNTS = (
     "connect_timeout", "keepalives", "keepalives_count", "keepalives_idle", "keepalives_interval", "tcp_user_timeout",
 )  # fmt: skip
+
+
+def time_zone(name: str) -> str:
+    """The name of a zone in the IANA database, such as Europe/Berlin."""
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValueError(
+            f"{name[:64]!r} is no time zone: use a name of the IANA database, such as Europe/Berlin"
+        ) from None
+    return name
 
 
 def web_address(url: str) -> str:
