@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -193,3 +194,27 @@ def portolan_for(server: Server, *arguments: str, stdin: str = "") -> subprocess
     """Run one command on the data and database of `server`."""
     settings = {name: value for name, value in server.environment.items() if name.startswith("PORTOLAN_")}
     return portolan(*arguments, stdin=stdin, data=Path(settings.pop("PORTOLAN_DATA")), **settings)
+
+
+def test_jobs_are_listed_shown_logged_stopped_and_retried(server: Server) -> None:
+    started = server.manage(
+        "from registry_core.access import of_system; from registry_core.jobs import executions, task_logs\n"
+        "from registry_core.jobs.models import Task; from registry_core.content.tasks import audit_quotas\n"
+        "number = executions.start(audit_quotas, cause=of_system('test'), tasks=[{}, {}])\n"
+        "task_logs.append(Task.objects.filter(execution_id=number).first().pk, 'first line\\n')\n"
+        "print(number)"
+    ).split()[-1]
+    listed = portolan_for(server, "jobs", "list", "--open").stdout
+    assert re.search(rf"^ *{started}  Pending +QUOTA_AUDIT +MANUAL .* 2 tasks: 0 done", listed, re.MULTILINE)
+    assert started not in portolan_for(server, "jobs", "list", "--kind", "RETENTION").stdout
+    assert portolan_for(server, "jobs", "show", started).stdout.count("  Pending  attempt 0") == 2
+    assert portolan_for(server, "jobs", "log", started).stdout == "first line\n"
+    refused = portolan_for(server, "jobs", "retry", started)
+    assert refused.returncode == 1
+    assert "is in progress" in refused.stderr
+    assert " Stopped " in portolan_for(server, "jobs", "stop", started).stdout
+    assert portolan_for(server, "jobs", "retry", started).stdout == "2 tasks run again\n"
+    assert " Stopped " in portolan_for(server, "jobs", "stop", started).stdout
+    for command in ("show", "log", "stop", "retry"):
+        missing = portolan_for(server, "jobs", command, "0")
+        assert (missing.returncode, "there is no job 0" in missing.stderr) == (1, True)
