@@ -86,6 +86,11 @@ def _nothing_told_yet() -> None:
         counted._ready.clear()
 
 
+def pytest_configure() -> None:
+    """Programs that a test starts by itself have the product's settings, not those of this process."""
+    os.environ["DJANGO_SETTINGS_MODULE"] = "registry_core.wiring.settings"
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark the tests that start processes, which `make test-quick` leaves out: by a fixture, or as their module can."""
     starting = {"server", "start_server", "start_lasting_server", "minio"}

@@ -59,12 +59,6 @@ def api_as(name: str, secret: str) -> Api:
     return Api(Client(), {"Authorization": f"Basic {encoded}"})
 
 
-@pytest.fixture(autouse=True)
-def _cheap_passwords(settings: Any) -> None:
-    """Each request signs in anew here: a hash that is made to be slow would make the tests so."""
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher", *settings.PASSWORD_HASHERS]
-
-
 @pytest.fixture
 def anonymous(db: None) -> Api:
     return Api(Client(), {})

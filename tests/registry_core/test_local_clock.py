@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 import signal
 import subprocess
@@ -13,7 +12,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
-from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
 import pytest
@@ -22,6 +20,7 @@ import redis
 from registry_core.machine.processes import spawn
 from registry_core.wiring.celery import app
 from registry_core.wiring.clock import LocalScheduler
+from registry_core.wiring.supervisor.valkey import EmbeddedValkey
 from tests.support.people import create_project
 from tests.support.server import Server
 from tests.support.waiting import wait_until
@@ -30,12 +29,14 @@ JOB = "registry_core.events.tasks.make_partitions"
 
 
 @pytest.fixture
-def broker_url() -> str:
-    """A database of the broker in which there is nothing."""
-    url = urlunsplit(urlsplit(os.environ["PORTOLAN_REDIS_URL"])._replace(path="/9"))
-    with redis.Redis.from_url(url) as broker:
-        broker.flushdb()
-    return url
+def broker_url(tmp_path: Path) -> Iterator[str]:
+    """A broker of the test's own: others have jobs in the one that they share."""
+    folder = tmp_path / "broker"
+    folder.mkdir()
+    with (folder / "log").open("wb") as log:
+        broker = EmbeddedValkey(folder, log=log)
+        yield broker.start()
+        broker.stop()
 
 
 @pytest.fixture
