@@ -10,12 +10,13 @@ import pytest
 
 from registry_core.events import repeated
 from tests.support.databases import create_database, drop_database
+from tests.support.extent import IS_FULL
 from tests.support.server import Server
 
 ServerFactory = Callable[..., Server]
 
 # An example has no time limit: on a busy machine the first one, which imports modules, takes longer than any.
-hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.register_profile("untimed", deadline=None, max_examples=100 if IS_FULL else 40)
 hypothesis.settings.load_profile("untimed")
 
 

@@ -10,13 +10,15 @@ import psutil
 import pytest
 
 from tests.conftest import ServerFactory
+from tests.support.extent import IS_FULL
 from tests.support.people import PASSWORD
 from tests.support.server import Server
 from tests.support.settings import REAL_PASSWORDS
 
 # Four wrong passwords for a name are free; then it has to wait.
-PEOPLE, TRIES = 4, 2
-# Two argon2 hashes for each request: without them an answer would take a hundredth of the time, and with one of them half.
+PEOPLE, TRIES = (4, 2) if IS_FULL else (2, 2)
+# Two argon2 hashes for each request: without both an answer would take a hundredth of the time,
+# and with one of them half.
 FACTOR = 1.8
 ANSWERS: dict[str, Callable[[Server, str], httpx.Response]] = {
     "the token endpoint": lambda server, name: httpx.get(

@@ -20,7 +20,7 @@ import redis
 from registry_core.machine.processes import spawn
 from registry_core.wiring.celery import app
 from registry_core.wiring.clock import LocalScheduler
-from registry_core.wiring.supervisor.valkey import EmbeddedValkey
+from tests.support.brokers import own_broker
 from tests.support.people import create_project
 from tests.support.server import Server
 from tests.support.waiting import wait_until
@@ -29,14 +29,9 @@ JOB = "registry_core.events.tasks.make_partitions"
 
 
 @pytest.fixture
-def broker_url(tmp_path: Path) -> Iterator[str]:
-    """A broker of the test's own: others have jobs in the one that they share."""
-    folder = tmp_path / "broker"
-    folder.mkdir()
-    with (folder / "log").open("wb") as log:
-        broker = EmbeddedValkey(folder, log=log)
-        yield broker.start()
-        broker.stop()
+def broker_url() -> Iterator[str]:
+    with own_broker() as url:
+        yield url
 
 
 @pytest.fixture
