@@ -10,12 +10,13 @@ import pytest
 
 from registry_core.events import repeated
 from tests.support.databases import create_database, drop_database
+from tests.support.extent import IS_FULL
 from tests.support.server import Server
 
 ServerFactory = Callable[..., Server]
 
 # An example has no time limit: on a busy machine the first one, which imports modules, takes longer than any.
-hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.register_profile("untimed", deadline=None, max_examples=100 if IS_FULL else 40)
 hypothesis.settings.load_profile("untimed")
 
 
@@ -84,6 +85,11 @@ def _nothing_told_yet() -> None:
     for counted in repeated._all:
         counted._renewed(anyway=True)
         counted._ready.clear()
+
+
+def pytest_configure() -> None:
+    """Programs that a test starts by itself have the product's settings, not those of this process."""
+    os.environ["DJANGO_SETTINGS_MODULE"] = "registry_core.wiring.settings"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,7 @@ from projects.services import create_project
 from rbac.models import Role, User
 from rbac.services.members import add_member
 from rbac.services.users import create_user
+from registry_core.api import authentication
 from registry_core.content.models import Project
 from registry_core.content.repositories import RepositoryRef
 from tests.api.content import repository_of
@@ -59,10 +61,13 @@ def api_as(name: str, secret: str) -> Api:
     return Api(Client(), {"Authorization": f"Basic {encoded}"})
 
 
-@pytest.fixture(autouse=True)
-def _cheap_passwords(settings: Any) -> None:
-    """Each request signs in anew here: a hash that is made to be slow would make the tests so."""
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher", *settings.PASSWORD_HASHERS]
+@pytest.fixture
+def checked_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Credentials that were right are not checked again, for tests of hundreds of requests by the same few callers.
+
+    Nothing is cached of what a transaction has not committed, and a test is one: else each request would sign in anew.
+    """
+    monkeypatch.setattr(authentication, "_checked", functools.cache(authentication._checked))
 
 
 @pytest.fixture

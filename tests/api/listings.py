@@ -60,7 +60,7 @@ class Listing:
 
 
 @pytest.fixture
-def listings(sysadmin: Api, make_user: Any) -> list[Listing]:
+def listings(sysadmin: Api, make_user: Any, checked_once: None) -> list[Listing]:
     """The lists, each with ROWS rows or more."""
     project = _project(make_user)
     values = dict.fromkeys(("project_name", "project_name_or_id"), PROJECT)

@@ -19,13 +19,13 @@ import pytest
 
 from registry_core.api.not_yet import NOTHING, OPERATIONS
 from tests.conftest import ServerFactory
+from tests.support.extent import IS_FULL
 from tests.support.people import PASSWORD, Account, admin
 from tests.support.registry import make_image, push_blob, put_manifest, sign_in
 from tests.support.server import Server
 
 CONTRACT = Path(__file__).parents[1] / "contract" / "harbor-v2.0.yaml"
-IS_FULL = os.environ.get("TEST_FULL") == "1"
-SECONDS = 600 if IS_FULL else 5
+SECONDS = 600 if IS_FULL else 3
 CALLERS = ("sysadmin", "projectAdmin", "guest", "nobody", "robot")
 NOT_YET = [name for of_address in OPERATIONS.values() for name, _ in of_address.values() if name not in NOTHING]
 CHECKS = "not_a_server_error,response_schema_conformance"

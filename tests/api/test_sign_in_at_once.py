@@ -9,11 +9,18 @@ from threading import Barrier
 import httpx
 import pytest
 
+from tests.conftest import ServerFactory
 from tests.support.people import Account, create_user
 from tests.support.server import Server
+from tests.support.settings import REAL_PASSWORDS
 
 AT_ONCE = 24
 DOORS = {"REST": "/api/v2.0/users/current", "tokens": "/service/token?service=harbor-registry", "OCI": "/v2/"}
+
+
+@pytest.fixture(scope="module")
+def server(start_server: ServerFactory) -> Server:
+    return start_server(**REAL_PASSWORDS)
 
 
 def _statuses(server: Server, path: str, account: Account) -> Counter[int]:

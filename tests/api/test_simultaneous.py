@@ -16,11 +16,12 @@ from functools import partial
 import httpx
 import pytest
 
+from tests.support.extent import IS_FULL
 from tests.support.people import PASSWORD, Account, admin, create_project
 from tests.support.registry import digest_of, make_image, push_blob, put_manifest, sign_in
 from tests.support.server import Server
 
-ROUNDS = 40 if os.environ.get("TEST_FULL") == "1" else 8
+ROUNDS = 40 if IS_FULL else 8
 PUSHERS = 20
 API = "/api/v2.0"
 Act = Callable[[], httpx.Response]

@@ -51,7 +51,7 @@ class World:
 
 
 @pytest.fixture
-def world(sysadmin: Api) -> World:
+def world(sysadmin: Api, checked_once: None) -> World:
     tenants = {
         OWN: make_tenant("own", api=sysadmin),
         FOREIGN: make_tenant("foreign", api=sysadmin),

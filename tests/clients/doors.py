@@ -4,7 +4,6 @@ A door is how a registry is reached and where it keeps its bytes. Another one is
 pytest's request and returns a Registry.
 """
 
-import os
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.distribution.client import Client as HttpClient
+from tests.support.extent import IS_FULL
 from tests.support.people import Account
 from tests.support.server import Server
 
@@ -62,7 +62,7 @@ DOORS: dict[str, Door] = {
     "http": lambda request: Registry(request.getfixturevalue("server")),
     "https-s3": lambda request: _https(request, "https_s3_server"),
 }
-if os.environ.get("TEST_FULL") == "1":
+if IS_FULL:
     DOORS |= {
         "https": lambda request: _https(request, "https_server"),
         "s3": lambda request: Registry(request.getfixturevalue("s3_server")),

@@ -14,12 +14,13 @@ from tests.clients.programs import Client, Credentials, House
 from tests.distribution.client import Client as HttpClient
 from tests.distribution.client import digest_of
 from tests.support.cutting_proxy import CuttingProxy
+from tests.support.extent import IS_FULL
 from tests.support.layouts import CONFIG_TYPE, LAYER_TYPE, MANIFEST_TYPE, Layout, new_archive, new_image
 
 pytestmark = pytest.mark.usefixtures("signed_in")
 
 MIB = 1 << 20
-LARGE_BYTES = 3 << 30 if os.environ.get("TEST_FULL") == "1" else 256 * MIB
+LARGE_BYTES = 3 << 30 if IS_FULL else 256 * MIB
 LARGE_WITHIN_S = 1200
 
 

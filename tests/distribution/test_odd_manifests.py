@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import secrets
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -16,9 +15,10 @@ from hypothesis import strategies as st
 from registry_core.content.parsing import ARTIFACT_MANIFEST, DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST
 from tests.distribution.client import Client, digest_of
 from tests.distribution.conftest import ALICE
+from tests.support.extent import IS_FULL
 from tests.support.server import Server
 
-EXAMPLES = 500 if os.environ.get("TEST_FULL") == "1" else 30
+EXAMPLES = 500 if IS_FULL else 15
 Values = st.SearchStrategy[Any]
 SUBJECT = b"what the manifests are about"
 TYPES = [

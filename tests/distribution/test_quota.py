@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule, run_state_machine_as_test
 
 from tests.distribution.client import EMPTY_CONFIG, Client, digest_of, image, refusal
+from tests.support.extent import IS_FULL
 from tests.support.quotas import audit, make_project, pusher, set_limit, used_bytes
 from tests.support.server import Server
 
@@ -377,7 +378,10 @@ def test_whatever_is_done_the_quota_counts_what_is_there(server: Server, unique:
     run_state_machine_as_test(
         make_machine(server, unique),
         settings=settings(
-            max_examples=12, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
+            max_examples=20 if IS_FULL else 6,
+            stateful_step_count=25,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
         ),
     )
     drifting = server.manage(

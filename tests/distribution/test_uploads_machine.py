@@ -12,6 +12,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, rule, r
 
 from tests.distribution.client import Client, digest_of
 from tests.distribution.conftest import ALICE
+from tests.support.extent import IS_FULL
 
 chunks = st.binary(min_size=2, max_size=3000)
 
@@ -89,6 +90,9 @@ def test_uploads_do_what_their_model_does(clients: Callable[..., Client]) -> Non
     run_state_machine_as_test(
         make_machine(clients(ALICE)),
         settings=settings(
-            max_examples=15, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck)
+            max_examples=25 if IS_FULL else 8,
+            stateful_step_count=20,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
         ),
     )

@@ -23,6 +23,7 @@ import pytest
 from registry_core.wiring import settings_reference
 from registry_core.wiring.supervisor.ports import free_port
 from tests.support.databases import drop_database
+from tests.support.extent import IS_FULL
 from tests.support.minio import Minio
 from tests.support.server import PORTOLAN
 from tests.support.tools import tool
@@ -205,7 +206,7 @@ def test_blobs_in_minio(machine: Machine, tmp_path: Path) -> None:
     assert "ok      object store (s3)" in printed
 
 
-@pytest.mark.skipif(os.environ.get("TEST_FULL") != "1", reason="installs 300 MB of packages: part of the full run")
+@pytest.mark.skipif(not IS_FULL, reason="installs 300 MB of packages: part of the full run")
 def test_install_and_remove(machine: Machine) -> None:
     (install,), (remove,) = chapter("Install"), chapter("Remove")
     (machine.folder / "bin" / "portolan").unlink()

@@ -2,30 +2,28 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from urllib.parse import urlsplit, urlunsplit
 
 import httpx
 import psycopg
 import pytest
-import redis
 
 from registry_core.events.bell import APPLICATION_NAME as BELL
 from registry_core.events.follower import APPLICATION_NAME as FOLLOWER
 from registry_core.machine.processes import spawn
 from tests.conftest import ServerFactory
+from tests.support.brokers import own_broker
+from tests.support.extent import IS_FULL
 from tests.support.people import admin, create_project
 from tests.support.registry import make_image, push_blob, put_manifest, sign_in
 from tests.support.server import Server
 from tests.support.waiting import wait_until
 
-IS_FULL = os.environ.get("TEST_FULL") == "1"
 PUSHES = 200 if IS_FULL else 30
 VISIBLE_WITHIN_S = 0.5
 NO_BELL_WITHIN_S = 3.0  # it is looked for each second; the rest is a busy machine
@@ -41,11 +39,8 @@ def server(start_server: ServerFactory) -> Server:
 @contextmanager
 def working(server: Server, folder: Path, *commands: list[str]) -> Iterator[None]:
     """While the block runs, so do these commands of `portolan`, with a broker in which there is nothing."""
-    broker_url = urlunsplit(urlsplit(os.environ["PORTOLAN_REDIS_URL"])._replace(path="/8"))
-    with redis.Redis.from_url(broker_url) as broker:
-        broker.flushdb()
-    environment = server.environment | {"PORTOLAN_REDIS_URL": broker_url, "PORTOLAN_MACHINE": str(folder)}
-    with (folder / "log").open("wb") as log:
+    with own_broker() as broker_url, (folder / "log").open("wb") as log:
+        environment = server.environment | {"PORTOLAN_REDIS_URL": broker_url, "PORTOLAN_MACHINE": str(folder)}
         processes = [
             spawn(
                 [sys.executable, "-m", "registry_core.wiring.cli", *command],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,12 +13,13 @@ from psycopg import sql
 
 from registry_core.content.repositories import RETRIES
 from tests.conftest import ServerFactory
+from tests.support.extent import IS_FULL
 from tests.support.people import admin
 from tests.support.registry import Image, digest_of, make_image, push_blob, put_manifest, sign_in
 from tests.support.server import Server
 from tests.support.waiting import wait_until
 
-DEADLOCKS = 20 if os.environ.get("TEST_FULL") == "1" else 3
+DEADLOCKS = 20 if IS_FULL else 3
 REPOSITORY = "library/app"
 SCOPE = f"repository:{REPOSITORY}:pull,push,delete"
 FOR_EVER = 1_000_000

@@ -17,13 +17,14 @@ import psycopg
 import pytest
 
 from registry_core.wiring.supervisor.postgres import EmbeddedPostgres
+from tests.support.extent import IS_FULL
 from tests.support.people import Account, admin
 from tests.support.registry import Image, digest_of, make_image, push_blob, put_manifest, sign_in
 from tests.support.server import Server
 from tests.support.waiting import wait_until
 
 STALE_S = 12
-KILLS = 30 if os.environ.get("TEST_FULL") == "1" else 3
+KILLS = 30 if IS_FULL else 3
 REPOSITORY = "library/app"
 SCOPE = f"repository:{REPOSITORY}:pull,push"
 

@@ -21,13 +21,13 @@ import pytest
 
 from registry_core.distribution.uploads import PIECE_BYTES
 from tests.conftest import ServerFactory
+from tests.support.extent import IS_FULL
 from tests.support.people import admin, create_project
 from tests.support.registry import TIMEOUT_S, digest_of, make_image, push_blob, put_manifest, sign_in
 from tests.support.server import Server
 from tests.support.tools import tool
 from tests.support.waiting import wait_until
 
-IS_FULL = os.environ.get("TEST_FULL") == "1"
 WHOLE_BYTES, SHORTENED = 10 << 30, 40
 PUSHED_BYTES = WHOLE_BYTES if IS_FULL else WHOLE_BYTES // SHORTENED
 P99_FACTOR = 3

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator
 from urllib.parse import urlsplit, urlunsplit
@@ -10,6 +9,7 @@ from urllib.parse import urlsplit, urlunsplit
 import psycopg
 import pytest
 
+from tests.support.extent import IS_FULL
 from tests.support.holding_proxy import HoldingProxy
 from tests.support.linearizability import Operation, staleness_s, violations
 from tests.support.machines import other_machine
@@ -17,7 +17,6 @@ from tests.support.server import Server
 from tests.support.tag_traffic import TagTraffic
 from tests.support.waiting import wait_until
 
-IS_FULL = os.environ.get("TEST_FULL") == "1"
 WHOLE_S, SHORTENED = 60.0, 10
 SECONDS = WHOLE_S if IS_FULL else WHOLE_S / SHORTENED
 WORKERS = 2

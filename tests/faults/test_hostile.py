@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import resource
 import secrets
 import socket
@@ -15,13 +14,13 @@ import pytest
 
 from registry_core.distribution.uploads import PIECE_BYTES
 from tests.conftest import ServerFactory
+from tests.support.extent import IS_FULL
 from tests.support.people import admin
 from tests.support.registry import push_blob, sign_in
 from tests.support.server import Server
 from tests.support.waiting import wait_until
 
 REPOSITORY = "library/hostile"
-IS_FULL = os.environ.get("TEST_FULL") == "1"
 CONNECTIONS = 1000
 STALLED_READERS = 100
 UPLOADS = 10_000 if IS_FULL else 1_000

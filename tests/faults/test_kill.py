@@ -14,12 +14,13 @@ from registry_core.wiring.workers import YOUNG_DEATHS
 from tests.conftest import ServerFactory
 from tests.faults.pushing import Log, assert_all_or_nothing, push_until
 from tests.faults.test_sweep import storage
+from tests.support.extent import IS_FULL
 from tests.support.people import admin, create_project
 from tests.support.registry import sign_in
 from tests.support.server import Server
 from tests.support.waiting import wait_until
 
-KILLS = 200 if os.environ.get("TEST_FULL") == "1" else 10
+KILLS = 200 if IS_FULL else 6
 WORKERS = 3
 PUSHERS = 4
 PAUSE_S = (0.05, 1.5)

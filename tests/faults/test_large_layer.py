@@ -1,7 +1,6 @@
 """A layer far larger than the memory that may be spent on it, pushed and pulled as streams."""
 
 import hashlib
-import os
 import random
 import secrets
 import threading
@@ -12,11 +11,12 @@ import httpx
 import psutil
 import pytest
 
+from tests.support.extent import IS_FULL
 from tests.support.people import admin, create_project
 from tests.support.registry import TIMEOUT_S, push_blob, sign_in
 from tests.support.server import Server
 
-LAYER_BYTES = 3 << 30 if os.environ.get("TEST_FULL") == "1" else 512 << 20
+LAYER_BYTES = 3 << 30 if IS_FULL else 512 << 20
 GROWTH_LIMIT_BYTES = 64 << 20
 SAMPLE_S = 0.1
 BLOCK_BYTES = 1 << 20

@@ -28,6 +28,7 @@ import pytest
 from registry_core.wiring.supervisor.postgres import EmbeddedPostgres
 from tests.faults.pushing import Log, assert_all_or_nothing, push_until
 from tests.faults.test_sweep import storage
+from tests.support.extent import IS_FULL
 from tests.support.people import admin
 from tests.support.registry import TIMEOUT_S, digest_of, make_image, push_blob, sign_in
 from tests.support.server import PORTOLAN, Server
@@ -35,7 +36,7 @@ from tests.support.tools import tool
 from tests.support.volatile_disk import MountedDisk
 from tests.support.waiting import wait_until
 
-CUTS = 60 if os.environ.get("TEST_FULL") == "1" else 4
+CUTS = 60 if IS_FULL else 2
 PUSHERS = 3
 PAUSE_S = (0.0, 2.0)
 CHUNK_BYTES = (1 << 10, 300 << 10)

@@ -16,6 +16,7 @@ import pytest
 from registry_core.content.parsing import OCI_INDEX
 from tests.conftest import ServerFactory
 from tests.distribution.client import EMPTY_CONFIG, Client, digest_of, image, index
+from tests.support.extent import IS_FULL
 from tests.support.quotas import audit, make_project, pusher, used_bytes
 from tests.support.server import Server
 from tests.support.waiting import wait_until
@@ -23,6 +24,7 @@ from tests.support.waiting import wait_until
 MIB = 1 << 20
 CLIENTS = 8
 STEPS = 40
+KILLS = 10 if IS_FULL else 2
 EXPIRE = """
 from registry_core.storage import staged_bytes
 staged_bytes._CHANGING_S = -1
@@ -128,7 +130,7 @@ def test_killed_in_the_middle_of_anything_no_drift_is_left(
     with ThreadPoolExecutor(CLIENTS) as pool:
         running = [pool.submit(run, client) for client in clients]
         try:
-            for _ in range(4):
+            for _ in range(KILLS):
                 done = sum(len(client.manifests) for client in clients)
                 wait_until(
                     lambda done=done: sum(len(client.manifests) for client in clients) > done + 10,  # type: ignore[misc]

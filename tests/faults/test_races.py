@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 import threading
 import time
@@ -13,12 +12,12 @@ from functools import partial
 import httpx
 import psycopg
 
+from tests.support.extent import IS_FULL
 from tests.support.linearizability import Operation, violations
 from tests.support.people import admin
 from tests.support.registry import Image, digest_of, make_image, push_blob, put_manifest, sign_in
 from tests.support.server import Server
 
-IS_FULL = os.environ.get("TEST_FULL") == "1"
 WRITERS = 50 if IS_FULL else 12
 MOVES = 8
 READERS = 6

@@ -31,11 +31,6 @@ GUEST_LIKE: Final = ROLE_PERMISSIONS[Role.GUEST] & PROJECT_PERMISSIONS | {("proj
 BY_NAME: Final = {"X-Is-Resource-Name": "true"}
 
 
-@pytest.fixture(autouse=True)
-def _cheap_passwords(settings: Any) -> None:
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher", *settings.PASSWORD_HASHERS]
-
-
 @dataclass(frozen=True)
 class World:
     """A private project with things to be given rights over, and the grantors."""

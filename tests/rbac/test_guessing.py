@@ -15,18 +15,20 @@ import pytest
 
 from rbac.services.throttle import FREE_PER_CLIENT, PACE_S, Throttle
 from tests.conftest import ServerFactory
+from tests.support.extent import IS_FULL
 from tests.support.people import PASSWORD, admin, api_of
 from tests.support.server import Server
+from tests.support.settings import REAL_PASSWORDS
 from tests.support.waiting import wait_until
 
-GUESSERS, PEOPLE = 24, 12
+GUESSERS, PEOPLE = (24, 12) if IS_FULL else (12, 6)
 BESIDE_WITHIN_S = 60.0  # of a busy machine; a turn each for all of them takes some seconds
 GUESSER, OFFICE = "127.0.0.3", "127.0.0.2"
 
 
 @pytest.fixture(scope="module")
 def server(start_server: ServerFactory) -> Server:
-    return start_server(PORTOLAN_WORKERS="2")
+    return start_server(PORTOLAN_WORKERS="2", **REAL_PASSWORDS)
 
 
 @pytest.fixture

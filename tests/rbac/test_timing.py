@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 import time
 from collections.abc import Callable
 
@@ -10,13 +9,17 @@ import httpx
 import psutil
 import pytest
 
+from tests.conftest import ServerFactory
+from tests.support.extent import IS_FULL
 from tests.support.people import PASSWORD
 from tests.support.server import Server
+from tests.support.settings import REAL_PASSWORDS
 
 # Four wrong passwords for a name are free; then it has to wait.
-PEOPLE, TRIES = 4, 2
-# Two argon2 hashes for each request: without them an answer would take a hundredth of the time.
-FACTOR = 2.0
+PEOPLE, TRIES = (4, 2) if IS_FULL else (2, 2)
+# Two argon2 hashes for each request: without both an answer would take a hundredth of the time,
+# and with one of them half.
+FACTOR = 1.8
 ANSWERS: dict[str, Callable[[Server, str], httpx.Response]] = {
     "the token endpoint": lambda server, name: httpx.get(
         f"{server.url}/service/token",
@@ -26,6 +29,11 @@ ANSWERS: dict[str, Callable[[Server, str], httpx.Response]] = {
     ),
     "the API": lambda server, name: httpx.get(f"{server.url}/v2/", auth=(name, "Wrong-1-password"), timeout=60),
 }
+
+
+@pytest.fixture(scope="module")
+def server(start_server: ServerFactory) -> Server:
+    return start_server(PORTOLAN_WORKERS="2", **REAL_PASSWORDS)
 
 
 def _people(server: Server, unique: str) -> dict[str, list[str]]:
@@ -62,7 +70,8 @@ def test_an_unknown_name_takes_as_long_as_a_wrong_password(server: Server, uniqu
                 took_s[kind].append(time.monotonic() - begin_s)
                 cost_s[kind] += _cpu_s(server) - cpu_s
 
-    medians_s = {kind: statistics.median(times) for kind, times in took_s.items()}
-    print({kind: f"{median_s * 1000:.0f} ms" for kind, median_s in medians_s.items()}, cost_s)
-    for figures in (medians_s, cost_s):
+    # What else runs on the machine makes an answer later and never earlier.
+    shortest_s = {kind: min(times) for kind, times in took_s.items()}
+    print({kind: f"{shortest * 1000:.0f} ms" for kind, shortest in shortest_s.items()}, cost_s)
+    for figures in (shortest_s, cost_s):
         assert max(figures.values()) < FACTOR * min(figures.values()), figures

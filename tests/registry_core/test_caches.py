@@ -40,6 +40,7 @@ from registry_core.tokens.jwt import Claims, Grant
 pytestmark = pytest.mark.slow
 
 MIB = 1 << 20
+ENTRIES = 3000  # more than there is room for
 TOLERANCE = 1.1  # of the measured size through the limit
 OPEN_TO_STRANGERS = {
     "absences", "addresses", "artifact pages", "catalogs", "hosts", "identities", "networks", "repository names",
@@ -169,17 +170,19 @@ def test_a_full_cache_takes_no_more_memory_than_its_budget(
     def fill() -> None:
         budgets.append(Budget(2 * MIB))
         cache: Cache[Any] = Cache("full", share=1, generations=generations, budget=budgets[-1])
-        for number in range(6000):
+        for number in range(ENTRIES):
             key, value, options = entry(number)
             cache.put(key, value, seen=cache.begin([f"repository:{number}", f"name:{number}"]), **options)
 
-    # Python's table of interned strings, which paths fill, may double meanwhile: 3 MiB, once.
-    measured_bytes = min(_grown_by(fill), _grown_by(fill))
+    measured_bytes = _grown_by(fill)
+    if measured_bytes > TOLERANCE * 2 * MIB:
+        # Python's table of interned strings, which paths fill, may have doubled meanwhile: 3 MiB, once.
+        measured_bytes = _grown_by(fill)
     (figures,) = budgets[-1].statistics()
     print(f"{entry.__name__}: {figures.entries} entries, {measured_bytes / figures.entries:.0f} bytes each")
     assert figures.size_bytes <= 2 * MIB
     assert measured_bytes <= TOLERANCE * 2 * MIB
-    assert figures.entries < 6000  # it was full
+    assert figures.entries < ENTRIES  # it was full
 
 
 def test_hits_and_misses_are_counted(generations: Generations) -> None:

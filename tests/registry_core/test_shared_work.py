@@ -10,6 +10,8 @@ import pytest
 from registry_core.distribution.shared_work import SharedWork
 from registry_core.machine.generations import Generations
 
+TURNS = 10  # of the event loop, in which all that needs no thread and no time has happened
+
 
 class Work:
     """Work that goes on until it is told to end, and counts how often it was begun."""
@@ -31,7 +33,8 @@ class Work:
     async def ask(self, key: str = "key") -> asyncio.Task[int]:
         """Ask, and go on once the work has begun."""
         asked = asyncio.create_task(self.shared.do(key, self, seen=self.generations.total()))
-        await asyncio.sleep(0.01)
+        for _ in range(TURNS):
+            await asyncio.sleep(0)
         return asked
 
 

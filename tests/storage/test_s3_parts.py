@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import random
 import tracemalloc
 
@@ -16,6 +15,7 @@ from registry_core.storage.s3 import S3Store
 from registry_core.storage.s3_parts import FIRST_PARTS, PART_MIN_BYTES, PARTS_MAX, PartBuffer, PartPlan
 from registry_core.storage.s3_writer import Notes, Part
 from tests.storage.test_driver import MIB, NOTHING
+from tests.support.extent import IS_FULL
 from tests.support.minio import Minio
 
 TIB = 1 << 40
@@ -81,7 +81,7 @@ def test_large_part_is_not_in_memory() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(os.environ.get("TEST_FULL") != "1", reason="writes 5.1 GiB: set PORTOLAN_TEST_FULL=1")
+@pytest.mark.skipif(not IS_FULL, reason="writes 5.1 GiB: set PORTOLAN_TEST_FULL=1")
 def test_object_of_more_than_five_gibibytes(minio: Minio) -> None:
     store = S3Store(minio.config())
     block, expected = random.Random(1).randbytes(MIB), hashlib.sha256()

@@ -22,6 +22,7 @@ from tests.faults.test_large_layer import Layer, Memory, pull_stream, push_strea
 from tests.faults.test_sweep import storage
 from tests.storage.conftest import PART_BYTES
 from tests.storage.test_driver import MIB, content_of
+from tests.support.extent import IS_FULL
 from tests.support.faults import LIE, RESET_AFTER, SERVER_ERROR, SLOW_DOWN, FaultyStore
 from tests.support.minio import Minio
 from tests.support.people import admin, create_project
@@ -29,7 +30,6 @@ from tests.support.registry import digest_of, make_image, push_blob, put_manifes
 from tests.support.server import Server
 from tests.support.waiting import wait_until
 
-IS_FULL = os.environ.get("TEST_FULL") == "1"
 LAYER_BYTES = (5224 if IS_FULL else 256) * MIB  # more than S3 takes in one request
 FIRST_PARTS = 1000
 MEMORY_BYTES = 96 * MIB  # a part, its copies on the way out, and a pipe

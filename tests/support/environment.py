@@ -25,6 +25,8 @@ def pytest_load_initial_conftests() -> None:
     worker = os.environ.get("PYTEST_XDIST_WORKER")
     if worker is None:
         _forget_own_environment()
+        # Each server is several processes, and none should compile all that it imports.
+        os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
         _start_servers()
     os.environ["PORTOLAN_DATA"] = str(Path(os.environ["TEST_FOLDER"]) / (worker or "main"))
 

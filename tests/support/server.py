@@ -134,7 +134,7 @@ class Server:
     def _environment(self, redis_url: str, more: Mapping[str, str]) -> dict[str, str]:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("PORTOLAN_")}
         return inherited | {
-            "DJANGO_SETTINGS_MODULE": "registry_core.wiring.settings",
+            "DJANGO_SETTINGS_MODULE": "tests.support.settings",
             "PORTOLAN_DATA": str(self.data),
             "PORTOLAN_DATABASE_URL": self.database_url,
             "PORTOLAN_REDIS_URL": redis_url,
