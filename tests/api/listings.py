@@ -34,7 +34,14 @@ NEEDED: Final = {
 }  # fmt: skip
 """What these lists do not answer without."""
 EMPTY: Final = frozenset(
-    {"registries", "replication/policies", "replication/executions", "projects/{}/scanner/candidates"}
+    {
+        "registries",
+        "replication/policies",
+        "replication/executions",
+        "projects/{}/scanner/candidates",
+        "system/gc",
+        "system/purgeaudit",
+    }
 )
 """Lists in which there is nothing yet."""
 
