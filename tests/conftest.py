@@ -4,6 +4,7 @@ import contextlib
 import os
 import secrets
 from collections.abc import Callable, Generator, Iterator
+from types import SimpleNamespace
 
 import hypothesis
 import pytest
@@ -14,6 +15,7 @@ from tests.support.extent import IS_FULL
 from tests.support.server import Server
 
 ServerFactory = Callable[..., Server]
+NO_PARAMETERS = SimpleNamespace(params={})
 
 # An example has no time limit: on a busy machine the first one, which imports modules, takes longer than any.
 hypothesis.settings.register_profile("untimed", deadline=None, max_examples=100 if IS_FULL else 40)
@@ -97,7 +99,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     starting = {"server", "start_server", "start_lasting_server", "minio"}
     for item in items:
         module = getattr(item, "module", None)
-        if starting & set(getattr(item, "fixturenames", ())) or {"subprocess", "in_sandbox"} & vars(module).keys():
+        fixtures = starting & set(getattr(item, "fixturenames", ()))
+        values = getattr(item, "callspec", NO_PARAMETERS).params.values()
+        is_on_minio = any(isinstance(value, str) and value.startswith("s3") for value in values)
+        if fixtures or is_on_minio or {"subprocess", "in_sandbox"} & vars(module).keys():
             item.add_marker("server")
 
 

@@ -53,6 +53,7 @@ def test_the_search_for_what_is_missing_finds_it() -> None:
     assert list(missing([{"a": None}, {"b": {}}], table)) == [".a", ".b?.c"]
 
 
+@pytest.mark.slow
 def test_every_answer_has_what_clients_always_find(world: World) -> None:
     table: dict[str, dict[str, Any]] = json.loads(ANSWERS.read_text())
     known, wrong, seen = rows(), [], set()

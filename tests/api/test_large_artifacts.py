@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from django.db import connection
 
 from projects.artifact_lists import DETAILS_MAX, PLATFORM_MAX_BYTES, TEXTS_MAX_BYTES
@@ -12,6 +13,8 @@ from registry_core.content.parsing import MAX_ENTRIES, OCI_INDEX, OCI_MANIFEST
 from registry_core.content.repositories import RepositoryRef
 from tests.api.conftest import Api
 from tests.api.content import put, put_document, put_index
+
+pytestmark = pytest.mark.slow
 
 BASE = "/projects/fleet/repositories/app/artifacts"
 PUT_MAX_BYTES = 4 << 20

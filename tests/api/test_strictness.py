@@ -60,6 +60,7 @@ def test_the_tables_are_those_of_the_contract() -> None:
     assert json.loads(ANSWERS.read_text()) == json.loads(json.dumps(answers(contract))), told
 
 
+@pytest.mark.slow
 def test_null_means_absent_in_every_body(world: World) -> None:
     """A body of nothing but nulls is answered as an empty one: word by word, whether it is taken or refused."""
     wanted: dict[str, dict[str, Any]] = json.loads(REQUESTS.read_text())

@@ -196,6 +196,7 @@ WAYS: Final[Mapping[str, tuple[Callable[[Api, World], Any], set[str]]]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", WAYS)
 def test_only_who_has_a_right_gives_it(world: World, way: str) -> None:
     give, may = WAYS[way]
