@@ -17,7 +17,7 @@ from projects.api.selector_messages import RuleSelector, selector_messages, sele
 from projects.models import RetentionPolicy
 from projects.retention.evaluation import evaluate
 from projects.retention.policies import Wanted, create_policy, delete_policy, rules_of, update_policy
-from projects.retention.rules import ACTION, REPOSITORY, TEMPLATES, Rule, parse_rule
+from projects.retention.rules import ACTION, REPOSITORY, RULES_MAX, TEMPLATES, Rule, parse_rule
 from projects.retention.running import repositories_of
 from projects.selectors import KIND, OF_REPOSITORIES, OF_TAGS
 from registry_core.api.base import ApiView, created, done, find_project
@@ -374,6 +374,8 @@ def _selector(text: str, decorations: Sequence[str]) -> RetentionSelectorMetadat
 def _wanted(asked: RetentionPolicyRequest) -> Wanted:
     if asked.algorithm not in {"", ALGORITHM}:
         raise InvalidInput(f"the algorithm of a retention policy is {ALGORITHM}, not {asked.algorithm[:32]!r}")
+    if len(asked.rules) > RULES_MAX:
+        raise InvalidInput(f"a retention policy has at most {RULES_MAX} rules, this one has {len(asked.rules)}")
     return Wanted([_rule(place + 1, rule) for place, rule in enumerate(asked.rules)], _cron(asked.trigger))
 
 
@@ -438,7 +440,10 @@ def _upcoming(policy: RetentionPolicy, at: dt.datetime | None) -> list[UpcomingD
     rules = rules_of(policy)
     found: list[UpcomingDeletion] = []
     for number, _name in repositories_of(policy, rules):
-        repository = repository_ref(Repository.objects.select_related("project").get(pk=number))
+        row = Repository.objects.select_related("project").filter(pk=number, deleted_at=None).first()
+        if row is None:
+            continue
+        repository = repository_ref(row)
         found += [
             UpcomingDeletion(
                 repository=str(repository.name),

@@ -28,7 +28,7 @@ _DELETE: Final = """
 """
 
 
-class PurgeParameters(msgspec.Struct):
+class PurgeParameters(msgspec.Struct, omit_defaults=True):
     """Which entries go: those older than so many hours, of these types, such as `pull_artifact`, separated by commas.
 
     No types: nothing goes. `include_operations` is what earlier clients send: operations without what they are about.
@@ -47,6 +47,9 @@ class PurgeParameters(msgspec.Struct):
             raise ValueError(
                 f"there are no audit events {', '.join(sorted(unknown))[:200]}: GET /auditlog-exts/events lists them"
             )
+        known = {each.partition("_")[0] for each in event_types()}
+        if unknown := _words(self.include_operations) - known:
+            raise ValueError(f"there are no operations {', '.join(sorted(unknown))[:200]} in the audit log")
 
     @property
     def types(self) -> list[str]:

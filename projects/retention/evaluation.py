@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from django.db import connection
@@ -12,26 +12,40 @@ from django.db import connection
 from projects.holds.queries import held_artifact_ids
 from projects.immutability.rules import Protection
 from projects.retention.rules import Candidate, Rule
+from registry_core.config import get_config
+from registry_core.content.descriptions import accessory_by_tag
 from registry_core.content.models import ManifestDescriptor
 from registry_core.content.repositories import RepositoryRef
 from registry_core.digests import Digest
 
 HELD: Final = "it is under legal hold"
 IMMUTABLE: Final = "its tag {tag} is immutable"
-# Accessories follow their subject, and children their index, whose delete comes first: neither is a candidate.
+# Accessories follow their subject, and children their index, whose delete comes first: neither is a candidate. What has
+# no tag and came within the grace period may belong to a push in progress: it is neither counted nor deleted.
 _CANDIDATES: Final = """
     SELECT artifact.id, artifact.digest, artifact.size_bytes,
            greatest(artifact.pushed_at, max(tag.pushed_at)), greatest(artifact.pulled_at, max(tag.pulled_at)),
            coalesce(array_agg(tag.name ORDER BY tag.name) FILTER (WHERE tag.name IS NOT NULL), '{}')
     FROM content_artifact AS artifact
     LEFT JOIN content_tag AS tag ON tag.artifact_id = artifact.id AND tag.deleted_at IS NULL
-    WHERE artifact.repository_id = %(repository)s AND artifact.deleted_at IS NULL AND artifact.accessory_of IS NULL
-      AND artifact.id NOT IN (
-        SELECT child.id FROM content_artifact AS parent
-        JOIN content_manifestdescriptor AS entry ON entry.manifest_id = parent.manifest_id AND entry.role = %(manifest)s
-        JOIN content_artifact AS child ON child.repository_id = parent.repository_id AND child.digest = entry.digest
-        WHERE parent.repository_id = %(repository)s AND parent.deleted_at IS NULL AND child.deleted_at IS NULL)
-    GROUP BY artifact.id ORDER BY artifact.id
+    WHERE artifact.repository_id = %(repository)s AND artifact.deleted_at IS NULL
+      AND (%(digest)s::bytea IS NULL OR artifact.digest = %(digest)s)
+      AND (artifact.accessory_of IS NULL OR NOT EXISTS (
+        SELECT 1 FROM content_artifact AS subject WHERE subject.repository_id = artifact.repository_id
+          AND subject.digest = artifact.accessory_of AND subject.deleted_at IS NULL))
+      AND NOT EXISTS (
+        SELECT 1 FROM content_manifestdescriptor AS entry
+        JOIN content_artifact AS parent ON parent.manifest_id = entry.manifest_id
+        WHERE entry.role = {manifest} AND entry.digest = artifact.digest
+          AND parent.repository_id = artifact.repository_id AND parent.deleted_at IS NULL)
+    GROUP BY artifact.id
+    HAVING count(tag.id) > 0 OR artifact.pushed_at <= clock_timestamp() - make_interval(secs => %(grace)s)
+    ORDER BY artifact.id
+""".replace("{manifest}", str(int(ManifestDescriptor.Role.MANIFEST)))  # a literal, as in the index descriptor_child
+_ACCESSORY_TAGS: Final = """
+    SELECT accessory.accessory_of, tag.name FROM content_artifact AS accessory
+    JOIN content_tag AS tag ON tag.artifact_id = accessory.id AND tag.deleted_at IS NULL
+    WHERE accessory.repository_id = %s AND accessory.deleted_at IS NULL AND accessory.accessory_of IS NOT NULL
 """
 _NOW: Final = "SELECT clock_timestamp()"
 
@@ -78,8 +92,9 @@ def _verdicts(
     repository: RepositoryRef, candidates: Sequence[Candidate], rules: Sequence[Rule], now: dt.datetime
 ) -> list[Verdict]:
     reasons: dict[int, str] = {}
+    judged = _with_accessory_tags(repository, candidates)
     for rule in rules:
-        for candidate in rule.retained(candidates, now):
+        for candidate in rule.retained(judged, now):
             reasons.setdefault(candidate.id, str(rule))
     held = held_artifact_ids(repository)
     protection = Protection(repository.project.id, repository.project.policies)
@@ -94,13 +109,31 @@ def _verdicts(
     return [Verdict(candidate, reasons.get(candidate.id, "")) for candidate in candidates]
 
 
-def _candidates(repository: RepositoryRef) -> list[Candidate]:
+def current(repository: RepositoryRef, digest: bytes) -> Candidate | None:
+    """The candidate of that digest as it is now; None if there is none."""
+    return next(iter(_candidates(repository, digest)), None)
+
+
+def _candidates(repository: RepositoryRef, digest: bytes | None = None) -> list[Candidate]:
+    values = {"repository": repository.id, "digest": digest, "grace": get_config().gc_grace_s}
     with connection.cursor() as cursor:
-        cursor.execute(_CANDIDATES, {"repository": repository.id, "manifest": int(ManifestDescriptor.Role.MANIFEST)})
+        cursor.execute(_CANDIDATES, values)
         return [
-            Candidate(number, bytes(digest), tuple(tags), size, pushed_at, pulled_at)
-            for number, digest, size, pushed_at, pulled_at, tags in cursor.fetchall()
+            Candidate(number, bytes(raw), tuple(tags), size, pushed_at, pulled_at)
+            for number, raw, size, pushed_at, pulled_at, tags in cursor.fetchall()
         ]
+
+
+def _with_accessory_tags(repository: RepositoryRef, candidates: Sequence[Candidate]) -> list[Candidate]:
+    """The candidates for rules: a tag of an accessory counts as one of its subject, with which it goes or stays. Tags
+    by which cosign attaches signatures are none that people choose."""
+    with connection.cursor() as cursor:
+        cursor.execute(_ACCESSORY_TAGS, [repository.id])
+        rows = [(bytes(subject), name) for subject, name in cursor.fetchall() if accessory_by_tag(name) is None]
+    more: dict[bytes, tuple[str, ...]] = {}
+    for subject, name in rows:
+        more[subject] = (*more.get(subject, ()), name)
+    return [replace(each, tags=each.tags + more.get(each.digest, ())) for each in candidates] if more else [*candidates]
 
 
 def _now() -> dt.datetime:

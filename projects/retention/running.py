@@ -6,34 +6,47 @@ artifact that is tagged or pushed meanwhile stays.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import msgspec
-from django.db import connection
+from django.db import connection, transaction
 
 from projects.events import RetentionApplied
 from projects.models import RetentionPolicy
-from projects.retention.evaluation import Verdict, applicable, evaluate
+from projects.retention.evaluation import Verdict, applicable, current, evaluate
 from projects.retention.policies import rules_of
 from projects.retention.rules import Rule
 from registry_core.access import Cause
+from registry_core.config import get_config
 from registry_core.content.errors import ContentError
 from registry_core.content.manifests import delete_manifest, refuse_tagged
-from registry_core.content.models import Artifact, ManifestDescriptor, Repository
+from registry_core.content.models import ManifestDescriptor, Repository
 from registry_core.content.repositories import RepositoryRef, repository_ref
 from registry_core.digests import Digest
-from registry_core.errors import NotFound, OperationError
+from registry_core.errors import OperationError
 from registry_core.events.outbox import emit
+from registry_core.jobs.models import Task
 from registry_core.jobs.running import Run
 
 RECEIPT_MAX: Final = 20
 """Artifacts that the entry in the audit log names; the log of the job has all."""
 REASON: Final = "retention"
+# The manifests below an index, level by level.
 _CHILDREN: Final = """
-    SELECT DISTINCT entry.digest FROM content_manifestdescriptor AS entry
-    JOIN content_artifact AS parent ON parent.manifest_id = entry.manifest_id
-    WHERE parent.id = ANY(%s) AND entry.role = %s
+    WITH RECURSIVE below AS (
+        SELECT manifest_id, digest FROM content_artifact WHERE id = %(artifact)s
+        UNION
+        SELECT child.manifest_id, child.digest FROM below
+        JOIN content_manifestdescriptor AS entry ON entry.manifest_id = below.manifest_id AND entry.role = %(manifest)s
+        JOIN content_artifact AS child ON child.digest = entry.digest AND child.repository_id = %(repository)s
+          AND child.deleted_at IS NULL
+    )
+    SELECT digest FROM below WHERE digest <> (SELECT digest FROM content_artifact WHERE id = %(artifact)s)
+"""
+_IS_YOUNG: Final = """
+    SELECT pushed_at > clock_timestamp() - make_interval(secs => %s) FROM content_artifact
+    WHERE repository_id = %s AND digest = %s AND deleted_at IS NULL
 """
 
 
@@ -46,6 +59,10 @@ class RetentionParameters(msgspec.Struct, omit_defaults=True):
     name: str = ""
 
 
+class PolicyChanged(Exception):
+    """The rules are no longer those that were evaluated: the task is repeated."""
+
+
 class _Changed(OperationError):
     """The artifact is not as it was evaluated: it stays."""
 
@@ -54,7 +71,8 @@ def run_policy(run: Run[RetentionParameters]) -> dict[str, Any]:
     """Run one task of a policy."""
     policy = RetentionPolicy.objects.select_related("project").filter(pk=run.parameters.policy).first()
     if policy is None or policy.project.deleted_at is not None:
-        raise NotFound("the retention policy or its project was deleted meanwhile: nothing is left to do")
+        run.log("the retention policy or its project was deleted: there is nothing to do")
+        return {}
     rules = rules_of(policy)
     if run.parameters.repository == 0:
         return _plan(run, policy, rules)
@@ -76,6 +94,8 @@ def _plan(run: Run[RetentionParameters], policy: RetentionPolicy, rules: Sequenc
     chosen = repositories_of(policy, rules)
     base = msgspec.to_builtins(run.parameters)
     with run.fenced():
+        if Task.objects.filter(execution_id=run.claim.execution_id).exclude(pk=run.claim.task_id).exists():
+            return {"repositories": len(chosen)}  # an attempt before this one did it
         run.add_tasks([base | {"repository": number, "name": name} for number, name in chosen])
     run.log(f"{len(chosen)} repositories are selected by the rules of the policy")
     return {"repositories": len(chosen)}
@@ -88,69 +108,101 @@ def _run_in(
     doomed = [verdict for verdict in verdicts if not verdict.is_retained]
     for verdict in verdicts:
         run.log(str(verdict))
-    deleted = doomed if run.parameters.dry_run else _delete(run, repository, doomed)
+    is_dry_run = run.parameters.dry_run
+    deleted = doomed if is_dry_run else _delete(run, policy, repository, doomed, examined=len(verdicts))
     size = sum(verdict.candidate.size_bytes for verdict in deleted)
-    verb = "would delete" if run.parameters.dry_run else "deleted"
+    verb = "would delete" if is_dry_run else "deleted"
     run.log(f"{verb} {len(deleted)} of {len(verdicts)} artifacts of {repository.name}, {size} bytes")
-    if deleted and not run.parameters.dry_run:
-        with run.fenced():
-            _leave_receipt(run, policy, repository, deleted, retained=len(verdicts) - len(deleted), size=size)
     return {"total": len(verdicts), "retained": len(verdicts) - len(deleted), "bytes": size}
 
 
-def _delete(run: Run[RetentionParameters], repository: RepositoryRef, doomed: Sequence[Verdict]) -> list[Verdict]:
+def _delete(
+    run: Run[RetentionParameters],
+    policy: RetentionPolicy,
+    repository: RepositoryRef,
+    doomed: Sequence[Verdict],
+    *,
+    examined: int,
+) -> list[Verdict]:
+    """Delete one after the other; the receipt says what was deleted, also if the run is stopped in the middle."""
     cause = run.cause.because(REASON)
-    children = _children([verdict.candidate.id for verdict in doomed])
-    deleted = []
-    for number, verdict in enumerate(doomed):
-        run.check()
-        if _delete_one(run, repository, verdict, cause):
-            deleted.append(verdict)
-        run.progress(number + 1, len(doomed))
-    _delete_children(run, repository, children, cause)
+    deleted: list[Verdict] = []
+    try:
+        for number, verdict in enumerate(doomed):
+            run.check()
+            if _delete_one(run, policy, repository, verdict, cause):
+                deleted.append(verdict)
+            run.progress(number + 1, len(doomed))
+    finally:
+        if deleted:
+            _leave_receipt(run, policy, repository, deleted, retained=examined - len(deleted))
     return deleted
 
 
-def _delete_one(run: Run[RetentionParameters], repository: RepositoryRef, verdict: Verdict, cause: Cause) -> bool:
+def _delete_one(
+    run: Run[RetentionParameters], policy: RetentionPolicy, repository: RepositoryRef, verdict: Verdict, cause: Cause
+) -> bool:
     candidate = verdict.candidate
+    children = _children(repository, candidate.id)
 
-    def is_as_evaluated(tags: set[str]) -> None:
+    def is_as_evaluated(_tags: set[str]) -> None:
         run.hold()
-        pushed_at = Artifact.objects.values_list("pushed_at", flat=True).get(pk=candidate.id)
-        if tags != set(candidate.tags) or pushed_at > candidate.pushed_at:
-            raise _Changed(f"{verdict.name} was pushed or tagged meanwhile")
+        if not RetentionPolicy.objects.filter(pk=policy.pk, updated_at=policy.updated_at).exists():
+            raise PolicyChanged("the policy was changed meanwhile: what it says now is looked at from the start")
+        if current(repository, candidate.digest) != candidate:
+            raise _Changed("it was pushed, tagged or pulled meanwhile")
 
+    if not _is_deleted(run, repository, Digest(candidate.digest), cause, is_as_evaluated):
+        return False
+    for child in children:
+        _is_deleted(run, repository, child, cause, _no_longer_wanted(run, repository, child))
+    return True
+
+
+def _is_deleted(
+    run: Run[RetentionParameters],
+    repository: RepositoryRef,
+    digest: Digest,
+    cause: Cause,
+    unless: Callable[[set[str]], None],
+) -> bool:
     try:
-        delete_manifest(repository=repository, digest=Digest(candidate.digest), cause=cause, unless=is_as_evaluated)
+        delete_manifest(repository=repository, digest=digest, cause=cause, unless=unless)
     except (ContentError, OperationError) as error:
-        run.log(f"keep {verdict.name}: {error}")
+        run.log(f"keep {digest}: {error}")
         return False
     return True
 
 
-def _children(artifact_ids: list[int]) -> list[Digest]:
+def _no_longer_wanted(
+    run: Run[RetentionParameters], repository: RepositoryRef, child: Digest
+) -> Callable[[set[str]], None]:
+    """Children follow their index, unless another index or a tag keeps them, or they were pushed again just now."""
+
+    def check(tags: set[str]) -> None:
+        run.hold()
+        refuse_tagged(tags)
+        with connection.cursor() as cursor:
+            cursor.execute(_IS_YOUNG, [get_config().gc_grace_s, repository.id, child.raw])
+            row = cursor.fetchone()
+        if row and row[0]:
+            raise _Changed("it was pushed lately, perhaps for another index")
+
+    return check
+
+
+def _children(repository: RepositoryRef, artifact_id: int) -> list[Digest]:
+    values = {
+        "artifact": artifact_id,
+        "manifest": int(ManifestDescriptor.Role.MANIFEST),
+        "repository": repository.id,
+    }
     with connection.cursor() as cursor:
-        cursor.execute(_CHILDREN, [artifact_ids, int(ManifestDescriptor.Role.MANIFEST)])
+        cursor.execute(_CHILDREN, values)
         return [Digest(bytes(row[0])) for row in cursor.fetchall()]
 
 
-def _delete_children(
-    run: Run[RetentionParameters], repository: RepositoryRef, children: Iterable[Digest], cause: Cause
-) -> None:
-    """Children follow their index, unless another index or a tag keeps them."""
-
-    def is_untagged(tags: set[str]) -> None:
-        run.hold()
-        refuse_tagged(tags)
-
-    for child in children:
-        run.check()
-        try:
-            delete_manifest(repository=repository, digest=child, cause=cause, unless=is_untagged)
-        except (ContentError, OperationError) as error:
-            run.log(f"keep the child {child}: {error}")
-
-
+@transaction.atomic
 def _leave_receipt(
     run: Run[RetentionParameters],
     policy: RetentionPolicy,
@@ -158,7 +210,6 @@ def _leave_receipt(
     deleted: Sequence[Verdict],
     *,
     retained: int,
-    size: int,
 ) -> None:
     emit(
         RetentionApplied(
@@ -166,7 +217,7 @@ def _leave_receipt(
             execution=run.claim.execution_id,
             deleted=len(deleted),
             retained=retained,
-            bytes=size,
+            bytes=sum(verdict.candidate.size_bytes for verdict in deleted),
             artifacts=[verdict.name for verdict in deleted[:RECEIPT_MAX]],
         ),
         cause=run.cause.because(REASON),

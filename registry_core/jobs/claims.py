@@ -13,7 +13,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from django.db import connection, transaction
+from django.db import OperationalError, connection, transaction
+from psycopg.errors import LockNotAvailable
 from psycopg.types.json import Jsonb
 
 from registry_core.jobs.executions import NUMBERS, tally
@@ -55,7 +56,10 @@ _GROUPS: Final = """
     ORDER BY heads.is_bulk,
         (SELECT coalesce(sum(tasks), 0) FROM busy WHERE busy.project_id = heads.project_id),
         turn.served_at NULLS FIRST
-    LIMIT 1
+    LIMIT 8
+"""
+_BOUNDED: Final = """
+    SELECT set_config('lock_timeout', '2s', true), set_config('idle_in_transaction_session_timeout', '5s', true)
 """
 _CLAIM: Final = """
     UPDATE jobs_task SET status = 1, worker = %(worker)s, token = token + 1, attempts = attempts + 1, done = 0,
@@ -92,9 +96,9 @@ _GIVE_BACK: Final = """
 """
 _LOST: Final = """
     SELECT id, token, attempts, kind, execution_id, stop_requested_at IS NOT NULL FROM jobs_task
-    WHERE status = 1 AND (lease_until < clock_timestamp()
+    WHERE status = 1 AND id > %(after)s AND (lease_until < clock_timestamp()
         OR stop_requested_at < clock_timestamp() - make_interval(secs => %(patience)s))
-    ORDER BY id LIMIT 100 FOR UPDATE SKIP LOCKED
+    ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED
 """
 
 
@@ -126,22 +130,32 @@ def claim(worker: str, *, classes: list[bool]) -> Claim | None:
         "each": [kind.max_per_project for kind in kinds],
         "classes": classes,
     }
-    with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
-        cursor.execute(_GROUPS, values)
-        group = cursor.fetchone()
-        if group is None:
+    try:
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute(_BOUNDED)
+            cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
+            cursor.execute(_GROUPS, values)
+            claimed = _claim_first(cursor, cursor.fetchall(), worker)
+    except OperationalError as error:
+        if isinstance(error.__cause__, LockNotAvailable):  # another process is stuck; Postgres ends its transaction
             return None
-        is_bulk, kind, project_id = group
+        raise
+    if claimed is not None:
+        with connection.cursor() as cursor:
+            cursor.execute(_BEGIN, [claimed.execution_id])
+    return claimed
+
+
+def _claim_first(cursor: Any, groups: Sequence[Any], worker: str) -> Claim | None:
+    """A task of the first group that has one: all of another may be locked by a stop."""
+    for is_bulk, kind, project_id in groups:
         row = {"worker": worker, "lease": LEASE_S, "is_bulk": is_bulk, "kind": kind, "project": project_id}
         cursor.execute(_CLAIM, row)
         claimed = cursor.fetchone()
-        if claimed is None:  # its row is being stopped: the next look finds what is left
-            return None
-        cursor.execute(_TURN, [project_id])
-    with connection.cursor() as cursor:
-        cursor.execute(_BEGIN, [claimed[2]])
-    return _claim_of(claimed)
+        if claimed is not None:
+            cursor.execute(_TURN, [project_id])
+            return _claim_of(claimed)
+    return None
 
 
 def renew(task_id: int, token: int) -> bool:
@@ -198,28 +212,33 @@ def retry_delay_s(attempt: int) -> float:
     return min(RETRY_MAX_S, RETRY_S * 2.0 ** (attempt - 1)) * random.uniform(0.5, 1.5)  # noqa: S311  # not a secret
 
 
-@transaction.atomic
 def take_from_lost() -> int:
-    """End or give back the tasks of workers that no longer renew their leases, and those that were to stop and did not;
-    returns their number."""
-    attempts = {kind.name: kind.attempts for kind in all_kinds()}
+    """End or give back the tasks of workers that no longer renew their leases, and those that were to stop and did not,
+    each in a transaction of its own; returns their number."""
+    taken, after = 0, 0
+    while (task_id := _take_next(after)) is not None:
+        taken, after = taken + 1, task_id
+    return taken
+
+
+@transaction.atomic
+def _take_next(after: int) -> int | None:
     with connection.cursor() as cursor:
-        cursor.execute(_LOST, {"patience": STOP_WITHIN_S})
-        lost = cursor.fetchall()
-    for task_id, token, attempt, kind, execution_id, is_stopped in lost:
-        claimed = Claim(task_id, token, execution_id, kind, 0, False, attempt, {})
-        if is_stopped:
-            end(claimed, status=NUMBERS["stopped"], result={}, message="stopped")
-        elif attempt >= attempts.get(kind, 1):
-            end(
-                claimed,
-                status=NUMBERS["error"],
-                result={},
-                message=f"the worker was lost in each of {attempt} attempts: see the logs of the workers",
-            )
-        else:
-            give_back(claimed, message="the worker was lost", delay_s=retry_delay_s(attempt), is_free=False)
-    return len(lost)
+        cursor.execute(_LOST, {"patience": STOP_WITHIN_S, "after": after})
+        row = cursor.fetchone()
+    if row is None:
+        return None
+    task_id, token, attempt, kind, execution_id, is_stopped = row
+    claimed = Claim(task_id, token, execution_id, kind, 0, False, attempt, {})
+    attempts = {each.name: each.attempts for each in all_kinds()}
+    if is_stopped:
+        end(claimed, status=NUMBERS["stopped"], result={}, message="stopped")
+    elif attempt >= attempts.get(kind, 1):
+        message = f"the worker was lost in each of {attempt} attempts: see the logs of the workers"
+        end(claimed, status=NUMBERS["error"], result={}, message=message)
+    else:
+        give_back(claimed, message="the worker was lost", delay_s=retry_delay_s(attempt), is_free=False)
+    return int(task_id)
 
 
 def _claim_of(row: Sequence[Any]) -> Claim:

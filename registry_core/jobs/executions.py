@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
+import msgspec
 from django.db import IntegrityError, connection, transaction
 from django.db.models import F, QuerySet
 from django.db.models.functions import Now
@@ -21,7 +22,7 @@ from registry_core.jobs.models import OPEN, Execution, Status, Task, Trigger
 
 KEPT_EACH: Final = 50
 """Executions of a kind, and of what it is about, that are kept however old they are."""
-REMOVED_AT_ONCE: Final = 500
+REMOVED_AT_ONCE: Final = 50
 
 _INSERT_TASKS: Final = """
     INSERT INTO jobs_task (execution_id, kind, project_id, is_bulk, status, parameters, result, message, attempts,
@@ -60,8 +61,17 @@ _OLD: Final = """
     ) AS past
     WHERE place > %s AND ended_at < now() - make_interval(days => %s) ORDER BY id LIMIT %s
 """
+_LOCK_ENDED: Final = """
+    SELECT id FROM jobs_execution WHERE id = ANY(%s) AND ended_at IS NOT NULL ORDER BY id FOR UPDATE SKIP LOCKED
+"""
+_REMOVE: Final = (
+    "DELETE FROM jobs_tasklog USING jobs_task AS task WHERE task_id = task.id AND task.execution_id = ANY(%s)",
+    "DELETE FROM jobs_task WHERE execution_id = ANY(%s)",
+    "DELETE FROM jobs_execution WHERE id = ANY(%s)",
+)
 
 
+@transaction.atomic
 def start(
     kind: JobKind[Any],
     *,
@@ -77,10 +87,8 @@ def start(
     It takes effect with the caller's transaction. Raises InvalidInput for wrong parameters, or AlreadyExists while an
     exclusive one of the same kind is open.
     """
-    given = dict(parameters or {})
-    each = [given] if tasks is None else list(tasks)
-    for task in each:
-        kind.parsed(task)
+    given = dict(parameters or {}) if tasks is not None else checked(kind, parameters or {})
+    each = [given] if tasks is None else [checked(kind, task) for task in tasks]
     try:
         with transaction.atomic():
             execution = Execution.objects.create(
@@ -101,6 +109,13 @@ def start(
     return int(execution.pk)
 
 
+def checked(kind: JobKind[Any], parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters that the kind has, of those given; others are left out. Raises InvalidInput."""
+    values: dict[str, Any] = msgspec.to_builtins(kind.parsed(parameters))
+    return values
+
+
+@transaction.atomic
 def add_tasks(execution_id: int, kind: JobKind[Any], *, project_id: int, tasks: Iterable[Mapping[str, Any]]) -> None:
     """Add tasks to an open execution, within the caller's transaction. An execution without any task ends at once."""
     values = [Jsonb(dict(task)) for task in tasks]
@@ -160,21 +175,26 @@ def retry(execution_id: int) -> int:
     Raises NotFound, InvalidInput while it is still in progress, or AlreadyExists while another one of an exclusive kind
     is.
     """
-    execution = Execution.objects.select_for_update(no_key=True).filter(pk=execution_id).first()
+    execution = Execution.objects.filter(pk=execution_id).first()
     if execution is None:
         raise NotFound(f"there is no job {execution_id}")
-    if execution.status in OPEN:
-        raise InvalidInput(f"the job {execution_id} is in progress: stop it first, or wait until it has ended")
     again = Task.objects.filter(execution_id=execution_id, status__in=(Status.ERROR, Status.STOPPED))
-    count = _reopen(again)
-    if count:
-        try:
-            with transaction.atomic():
-                Execution.objects.filter(pk=execution_id).update(
-                    status=Status.RUNNING, stop_requested=False, ended_at=None, tasks_failed=0, tasks_stopped=0
-                )
-        except IntegrityError:
-            raise AlreadyExists(f"another job {execution.kind} is in progress: wait until it has ended") from None
+    count = _reopen(again) if execution.status not in OPEN else 0  # rows of tasks are locked before their execution's
+    ended = Execution.objects.filter(pk=execution_id).exclude(status__in=OPEN)
+    reopened = {
+        "status": Status.RUNNING,
+        "stop_requested": False,
+        "ended_at": None,
+        "tasks_failed": 0,
+        "tasks_stopped": 0,
+    }
+    try:
+        with transaction.atomic():
+            is_ended = ended.update(**reopened) if count else ended.exists()
+    except IntegrityError:
+        raise AlreadyExists(f"another job {execution.kind} is in progress: wait until it has ended") from None
+    if not is_ended:
+        raise InvalidInput(f"the job {execution_id} is in progress: stop it first, or wait until it has ended")
     return count
 
 
@@ -207,12 +227,14 @@ def open_of(kind: JobKind[Any], subject_ref: int) -> list[int]:
 
 
 def remove_old(*, days: int) -> int:
-    """Remove some of the executions that ended more than `days` days ago, except the last of each kind; returns their
-    number."""
+    """Remove some of the executions that ended more than `days` days ago, except the last of each kind, within the
+    caller's transaction; returns their number."""
     with connection.cursor() as cursor:
         cursor.execute(_OLD, [KEPT_EACH, days, REMOVED_AT_ONCE])
+        cursor.execute(_LOCK_ENDED, [[row[0] for row in cursor.fetchall()]])
         old = [row[0] for row in cursor.fetchall()]
-    Execution.objects.filter(pk__in=old).delete()
+        for statement in _REMOVE:
+            cursor.execute(statement, [old])
     return len(old)
 
 

@@ -56,7 +56,8 @@ class Run(Generic[P]):
 
     def log(self, line: str) -> None:
         """Write a line to the task's log; readers see it within about a second."""
-        text = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} {line}\n"
+        clean = line.replace("\x00", "\\0").encode(errors="replace").decode()
+        text = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} {clean}\n"
         with self._lock:
             self._lines.append(text)
             self._size += len(text)
@@ -84,34 +85,45 @@ class Run(Generic[P]):
 
     @contextmanager
     def fenced(self) -> Iterator[None]:
-        """A transaction that commits only while this worker has the task, so that nothing takes effect twice.
+        """A transaction during which nobody else can get the task, so that nothing takes effect twice.
 
-        Raises Stopped, and what the block did is rolled back, if the task was lost or stopped.
+        Raises Stopped before the block if the task was lost or is to stop.
         """
         with transaction.atomic():
+            self.hold()  # first: rows of tasks are locked before their execution's
             yield
-            self.hold()
 
     def hold(self) -> None:
         """The same for the transaction that the caller is in: until it ends, nobody else gets the task. For operations
         that have a transaction of their own. Raises Stopped."""
         try:
-            if renew(self.claim.task_id, self.claim.token):
-                self.stopping.set()
+            is_to_stop = renew(self.claim.task_id, self.claim.token)
         except LeaseLost:
+            is_to_stop = True
+        if is_to_stop:
             self.stopping.set()
-            raise Stopped from None
+            raise Stopped
 
     def add_tasks(self, tasks: Iterable[Mapping[str, Any]]) -> None:
         """Add tasks to the same execution. Within `fenced`."""
         executions.add_tasks(self.claim.execution_id, self.kind, project_id=self.claim.project_id, tasks=tasks)
 
-    def flush(self) -> None:
-        """Write the lines that wait in memory."""
+    def flush(self, *, is_waiting: bool = True) -> None:
+        """Write the lines that wait in memory; not now, if the task's row is locked and `is_waiting` is not set."""
         with self._lock:
-            text, self._lines, self._size = "".join(self._lines), [], 0
-        if text:
-            task_logs.append(self.claim.task_id, text)
+            lines, self._lines, self._size = self._lines, [], 0
+        try:
+            is_written = not lines or task_logs.append(self.claim.task_id, "".join(lines), is_waiting=is_waiting)
+        except BaseException:
+            self._put_back(lines)
+            raise
+        if not is_written:
+            self._put_back(lines)
+
+    def _put_back(self, lines: list[str]) -> None:
+        with self._lock:
+            self._lines = lines + self._lines
+            self._size += sum(map(len, lines))
 
 
 def begin(claimed: Claim, *, ending: threading.Event) -> Run[Any]:

@@ -6,7 +6,7 @@ A time that passed while nothing ran is made up for once.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final
 from zoneinfo import ZoneInfo
@@ -25,6 +25,9 @@ from registry_core.jobs.models import PausedQueue, Schedule, Trigger
 
 FIELDS: Final = 6
 CRON_MAX: Final = 255
+STARTED_AT_ONCE: Final = 100
+POSTPONED: Final = timedelta(hours=1)
+"""When a schedule is looked at again that this release cannot read."""
 SCHEDULER: Final = "scheduler"
 """The name under which all schedules are paused."""
 _log = structlog.get_logger(__name__)
@@ -98,7 +101,7 @@ def set_schedule(
     `is_new`: raises AlreadyExists if there is one. Raises InvalidInput.
     """
     expression = "" if type == Type.NONE else cron_of(type, cron)
-    kind.parsed(parameters)
+    kept = executions.checked(kind, parameters) if expression else {}
     with transaction.atomic():
         now = _now()
         mine = Schedule.objects.select_for_update().filter(kind=kind.name, subject_ref=subject_ref)
@@ -108,7 +111,7 @@ def set_schedule(
         values = {
             "type": str(type),
             "cron": expression,
-            "parameters": dict(parameters),
+            "parameters": kept,
             "project_id": project_id,
             "subject_kind": int(cause.subject.kind),
             "subject_id": cause.subject.id,
@@ -137,10 +140,13 @@ def make_defaults() -> None:
 
 
 def start_due() -> int:
-    """Start what is due; returns the number of executions."""
+    """Start what is due, but not very much at once; returns the number of executions."""
     started = 0
     if not PausedQueue.objects.filter(name=SCHEDULER).exists():
-        while (is_started := _start_one()) is not None:
+        for _ in range(STARTED_AT_ONCE):
+            is_started = _start_one()
+            if is_started is None:
+                break
             started += is_started
     return started
 
@@ -151,9 +157,9 @@ def _start_one() -> bool | None:
     due = Schedule.objects.select_for_update(skip_locked=True).filter(Q(next_at__lte=now)).order_by("next_at").first()
     if due is None:
         return None
-    due.next_at = next_time(due.cron, now)
-    due.save(update_fields=["next_at"])
+    due.next_at = now + POSTPONED
     try:
+        due.next_at = next_time(due.cron, now)
         kind = kind_named(due.kind)
         executions.start(
             kind,
@@ -169,6 +175,8 @@ def _start_one() -> bool | None:
     except (KeyError, InvalidInput) as error:
         _log.error("a scheduled job does not start", job=due.kind, reason=str(error))
         return False
+    finally:
+        due.save(update_fields=["next_at"])
     return True
 
 

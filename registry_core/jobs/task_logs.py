@@ -12,24 +12,30 @@ from registry_core.jobs.models import Task, TaskLog
 
 LOG_BYTES_MAX: Final = 1 << 20
 CUT: Final = f"the log ends here: it has more than {LOG_BYTES_MAX} bytes\n"
-_TAKE: Final = "UPDATE jobs_task SET log_bytes = log_bytes + %s WHERE id = %s RETURNING log_bytes"
+_SIZE: Final = "SELECT log_bytes FROM jobs_task WHERE id = %s FOR NO KEY UPDATE"
+_TAKE: Final = "UPDATE jobs_task SET log_bytes = %s WHERE id = %s"
 
 
 @transaction.atomic
-def append(task_id: int, text: str) -> None:
-    """Add text to the log of a task, as long as it is within the bound; where it ends is said once."""
-    size = len(text.encode())
+def append(task_id: int, text: str, *, is_waiting: bool = True) -> bool:
+    """Add text to the log of a task, as long as it is within the bound; where it ends is said once.
+
+    False if somebody has locked the task's row, and `is_waiting` is not set: then nothing is written.
+    """
     with connection.cursor() as cursor:
-        cursor.execute(_TAKE, [size, task_id])
+        cursor.execute(_SIZE if is_waiting else f"{_SIZE} SKIP LOCKED", [task_id])
         row = cursor.fetchone()
-    if row is None:
-        return
-    before = int(row[0]) - size
-    if before > LOG_BYTES_MAX:
-        return
-    if before + size > LOG_BYTES_MAX:
-        text = text.encode()[: LOG_BYTES_MAX - before].decode(errors="ignore") + "\n" + CUT
-    TaskLog.objects.create(task_id=task_id, text=text.replace("\x00", "\\0"))
+        if row is None:
+            return is_waiting  # the task was removed with its execution
+        before = int(row[0])
+        size = len(text.encode())
+        if before <= LOG_BYTES_MAX:
+            cursor.execute(_TAKE, [before + size, task_id])
+    if before <= LOG_BYTES_MAX:
+        if before + size > LOG_BYTES_MAX:
+            text = text.encode()[: LOG_BYTES_MAX - before].decode(errors="ignore") + "\n" + CUT
+        TaskLog.objects.create(task_id=task_id, text=text)
+    return True
 
 
 def pieces(task_ids: list[int]) -> Iterator[str]:

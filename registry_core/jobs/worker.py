@@ -55,6 +55,7 @@ class Worker:
         self.id = secrets.token_hex(8)
         self.concurrency = concurrency
         self.ending = threading.Event()
+        self._claiming = threading.Lock()
         self._lock = threading.Lock()
         self._runs: dict[int, Run[Any]] = {}
         self._classes = {False: 0, True: 0}
@@ -67,12 +68,13 @@ class Worker:
         return done
 
     def _work_one(self) -> bool:
-        with self._lock:  # a claim counts from here on, or two threads could take the last one
+        with self._claiming:  # one after the other, or two threads could take the last one that the other sort needs
             classes = [is_bulk for is_bulk in (False, True) if self._classes[is_bulk] < max(1, self.concurrency - 1)]
             claimed = claim(f"{self.id}:{threading.get_ident()}", classes=classes)
             if claimed is None:
                 return False
-            self._classes[claimed.is_bulk] += 1
+            with self._lock:
+                self._classes[claimed.is_bulk] += 1
         try:
             self._run(claimed)
         finally:
@@ -98,8 +100,14 @@ class Worker:
         """Renew the leases, write progress and logs, and tell the tasks that are to stop."""
         with self._lock:
             runs = list(self._runs.values())
+        self._renew(runs)
         for task in runs:
-            task.flush()
+            try:
+                task.flush(is_waiting=False)
+            except DatabaseError as error:
+                _log.warning("the log of a job cannot be written now", task=task.claim.task_id, reason=str(error))
+
+    def _renew(self, runs: list[Run[Any]]) -> None:
         with connection.cursor() as cursor:
             cursor.execute(_SEEN, [self.id, socket.gethostname()[:255], os.getpid(), self.concurrency])
             if not runs:

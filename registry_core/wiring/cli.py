@@ -32,7 +32,7 @@ from registry_core.wiring.cli_common import (
 )
 from registry_core.wiring.supervisor.errors import AlreadyRunning, PortBusy, SupervisorError
 
-CONCURRENCY = 2
+CONCURRENCY = 4
 _CANNOT_WRITE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR}
 
 _HELP = """Portolan, an enterprise container registry.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -12,15 +13,17 @@ from django.utils import timezone
 from projects.holds.operations import set_hold
 from projects.models import RetentionPolicy
 from projects.retention.evaluation import evaluate
+from registry_core.content.manifests import delete_manifest
 from registry_core.content.models import Artifact, Project, Tag
 from registry_core.content.repositories import RepositoryRef
 from registry_core.content.tags import create_tag
 from registry_core.digests import Digest
 from registry_core.events.models import Event
-from registry_core.jobs.models import Schedule, Task
+from registry_core.jobs import executions
+from registry_core.jobs.models import Execution, Schedule, Task
 from registry_core.jobs.worker import Worker
 from tests.api.conftest import Api
-from tests.api.content import put, put_index, repository_of
+from tests.api.content import put, put_about, put_index, repository_of
 from tests.support.operations import BY_SYSTEM
 
 
@@ -148,7 +151,7 @@ def test_a_dry_run_deletes_nothing_and_gives_the_reason_for_each_artifact(
 def test_untagged_artifacts_are_deleted_unless_a_rule_is_about_them(
     sysadmin: Api, project: Project, repository: RepositoryRef
 ) -> None:
-    put(repository, "moves", config=b'{"n":1}')
+    age(put(repository, "moves", config=b'{"n":1}'), days=1)
     put(repository, "moves", config=b'{"n":2}')
     path = create(sysadmin, project, rule("always", untagged=False))
     assert [(task["total"], task["retained"]) for task in run(sysadmin, path, dry_run=True)] == [(2, 1)]
@@ -158,6 +161,7 @@ def test_untagged_artifacts_are_deleted_unless_a_rule_is_about_them(
 
 def test_children_follow_their_index(sysadmin: Api, project: Project, repository: RepositoryRef) -> None:
     old = put(repository, config=b'{"n":1}')
+    age(old, days=9)
     new = put(repository, config=b'{"n":2}')
     age(put_index(repository, [old], "old"), days=9)
     put_index(repository, [new], "new")
@@ -205,6 +209,95 @@ def test_a_retag_counts_as_use_and_one_during_the_run_saves_the_artifact(
     (task,) = run(sysadmin, path)
     assert (task["total"], task["retained"]) == (2, 2)
     assert tags_left() == {"again", "v0", "v1", "late"}
+
+
+def run_with(
+    sysadmin: Api, path: str, monkeypatch: pytest.MonkeyPatch, meanwhile: Callable[[], object]
+) -> list[dict[str, Any]]:
+    """Run a policy; something happens after a repository was evaluated, and before anything is deleted."""
+
+    def evaluate_then(*arguments: Any, **options: Any) -> Any:
+        verdicts = evaluate(*arguments, **options)
+        meanwhile()
+        return verdicts
+
+    monkeypatch.setattr("projects.retention.running.evaluate", evaluate_then)
+    return run(sysadmin, path)
+
+
+def test_an_artifact_that_is_deleted_and_pushed_again_during_the_run_stays(
+    sysadmin: Api, project: Project, repository: RepositoryRef, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (digest,) = fill(repository, 1)
+
+    def push_again() -> None:
+        delete_manifest(repository=repository, digest=digest, cause=BY_SYSTEM)
+        assert put(repository, "v0", config=b'{"n":0}') == digest
+
+    path = create(sysadmin, project, rule("latestPushedK", 0))
+    run_with(sysadmin, path, monkeypatch, push_again)
+    assert tags_left() == {"v0"}
+
+
+def test_a_pull_during_the_run_saves_the_artifact(
+    sysadmin: Api, project: Project, repository: RepositoryRef, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(repository, 1)
+    path = create(sysadmin, project, rule("nDaysSinceLastPull", 1))
+    run_with(sysadmin, path, monkeypatch, lambda: Artifact.objects.update(pulled_at=timezone.now()))
+    assert tags_left() == {"v0"}
+
+
+def test_rules_that_are_changed_during_the_run_are_those_that_count(
+    sysadmin: Api, project: Project, repository: RepositoryRef, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(repository, 1)
+    path = create(sysadmin, project, rule("latestPushedK", 0))
+    run_with(
+        sysadmin, path, monkeypatch, lambda: sysadmin.put(path, policy(project, rule("always"))).status_code == 200
+    )
+    assert tags_left() == {"v0"}
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE jobs_task SET run_at = now()")
+    Worker(1).work()
+    assert tags_left() == {"v0"}
+
+
+def test_the_manifests_of_a_push_in_progress_are_neither_counted_nor_deleted(
+    sysadmin: Api, project: Project, repository: RepositoryRef
+) -> None:
+    fill(repository, 1)
+    children = [put(repository, config=f'{{"child":{number}}}'.encode()) for number in range(3)]
+    path = create(sysadmin, project, rule("latestPushedK", 1))
+    assert [(task["total"], task["retained"]) for task in run(sysadmin, path)] == [(1, 1)]
+    put_index(repository, children, "multi")
+
+
+def test_a_tag_of_an_accessory_counts_as_one_of_its_subject(
+    sysadmin: Api, project: Project, repository: RepositoryRef
+) -> None:
+    subject, _ = fill(repository, 2)
+    put_about(repository, subject, "application/vnd.example.report", "release-1")
+    path = create(sysadmin, project, rule("always", tags="release-*"))
+    run(sysadmin, path)
+    assert tags_left() == {"v0", "release-1"}
+
+
+def test_a_run_that_is_stopped_in_the_middle_leaves_a_receipt(
+    sysadmin: Api, project: Project, repository: RepositoryRef, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(repository, 3)
+    path = create(sysadmin, project, rule("latestPushedK", 0))
+
+    def delete_then_stop(**values: Any) -> None:
+        delete_manifest(**values)
+        for execution in Execution.objects.filter(kind="RETENTION"):
+            executions.stop(execution.pk)
+
+    monkeypatch.setattr("projects.retention.running.delete_manifest", delete_then_stop)
+    run(sysadmin, path)
+    assert len(tags_left()) == 2
+    assert Event.objects.get(kind="repository.retention.applied").payload["deleted"] == 1
 
 
 def test_what_will_be_deleted_is_shown_in_advance_and_a_receipt_afterwards(

@@ -241,7 +241,7 @@ def test_a_task_can_add_tasks_but_not_after_a_stop(make_kind: MakeKind) -> None:
     number = executions.start(make_kind("T_ADD", do), cause=BY_SYSTEM)
     Worker(1).work()
     execution = Execution.objects.get(pk=number)
-    assert (execution.tasks_total, execution.status) == (4, Status.STOPPED)
+    assert (execution.tasks_total, execution.status) == (3, Status.STOPPED)
     assert not Task.objects.filter(execution_id=number, status__in=(Status.PENDING, Status.RUNNING)).exists()
 
 
