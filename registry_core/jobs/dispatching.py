@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Final
 
@@ -13,32 +14,47 @@ from registry_core.jobs.worker import FORGOTTEN_S
 
 WAKE_MAX: Final = 64
 _log = structlog.get_logger(__name__)
-_NEEDED: Final = """
-    SELECT least(
-        (SELECT count(*) FROM (SELECT 1 FROM jobs_task WHERE status = 0 AND run_at <= clock_timestamp()
-            AND NOT EXISTS (SELECT 1 FROM jobs_pausedqueue WHERE name = jobs_task.kind) LIMIT %(most)s) AS ready),
-        greatest(1, (SELECT coalesce(sum(concurrency), 0) FROM jobs_pool
-            WHERE seen_at > clock_timestamp() - make_interval(secs => %(alive)s)))
-    )
+_LOOK: Final = """
+    SELECT
+        EXISTS (SELECT 1 FROM jobs_task WHERE status = 1 AND (lease_until < clock_timestamp()
+            OR stop_requested_at < clock_timestamp() - make_interval(secs => %(patience)s))),
+        EXISTS (SELECT 1 FROM jobs_schedule WHERE next_at <= clock_timestamp()),
+        least(
+            (SELECT count(*) FROM (SELECT 1 FROM jobs_task WHERE status = 0 AND run_at <= clock_timestamp()
+                AND NOT EXISTS (SELECT 1 FROM jobs_pausedqueue WHERE name = jobs_task.kind) LIMIT %(most)s) AS ready),
+            greatest(1, (SELECT coalesce(sum(concurrency), 0) FROM jobs_pool
+                WHERE seen_at > clock_timestamp() - make_interval(secs => %(alive)s)))
+        )
 """
 
 
 def dispatch(wake: Callable[[int], None]) -> None:
     """Do all of it once. `wake` sees to it that up to so many threads look for tasks. Several clocks may do this at the
     same time."""
-    for step in (claims.take_from_lost, lambda: _wake(wake), schedules.make_defaults, schedules.start_due):
+    _make_defaults()
+    has_lost, has_due, threads = _look()
+    steps = (
+        (has_lost, claims.take_from_lost),
+        (threads > 0, lambda: wake(threads)),
+        (has_due, schedules.start_due),
+    )
+    for step in [step for is_needed, step in steps if is_needed]:
         try:
             step()
         except Exception:  # whatever it is: the other steps are done, and it is tried again in a second
             _log.exception("the clock could not do its work for jobs")
 
 
-def _wake(wake: Callable[[int], None]) -> None:
-    if needed := _threads_needed():
-        wake(needed)
+@functools.cache
+def _make_defaults() -> None:
+    """Once in the life of a clock; an error is not cached."""
+    schedules.make_defaults()
 
 
-def _threads_needed() -> int:
+def _look() -> tuple[bool, bool, int]:
+    """Whether tasks were lost, whether a schedule is due, and how many threads are needed: one statement at rest."""
+    values = {"most": WAKE_MAX, "alive": FORGOTTEN_S, "patience": claims.STOP_WITHIN_S}
     with connection.cursor() as cursor:
-        cursor.execute(_NEEDED, {"most": WAKE_MAX, "alive": FORGOTTEN_S})
-        return int(cursor.fetchone()[0])
+        cursor.execute(_LOOK, values)
+        has_lost, has_due, threads = cursor.fetchall()[0]
+    return bool(has_lost), bool(has_due), int(threads)

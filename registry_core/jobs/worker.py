@@ -6,10 +6,12 @@ Celery's worker provides the threads, and a message of the broker wakes one. Whi
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import secrets
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -22,6 +24,7 @@ from registry_core.jobs.models import Status
 from registry_core.jobs.running import Run, begin, run
 
 KEEP_S: Final = 1.0
+SEEN_S: Final = 15.0
 FORGOTTEN_S: Final = 60.0
 _KEEP: Final = """
     UPDATE jobs_task AS task SET done = mine.done, total = mine.total, updated_at = clock_timestamp(),
@@ -59,6 +62,7 @@ class Worker:
         self._lock = threading.Lock()
         self._runs: dict[int, Run[Any]] = {}
         self._classes = {False: 0, True: 0}
+        self._seen_s = -math.inf
 
     def work(self) -> int:
         """Run tasks as long as any is ready; returns their number. Raises Django's database errors."""
@@ -108,8 +112,11 @@ class Worker:
                 _log.warning("the log of a job cannot be written now", task=task.claim.task_id, reason=str(error))
 
     def _renew(self, runs: list[Run[Any]]) -> None:
+        if not runs and time.monotonic() - self._seen_s < SEEN_S:
+            return
         with connection.cursor() as cursor:
             cursor.execute(_SEEN, [self.id, socket.gethostname()[:255], os.getpid(), self.concurrency])
+            self._seen_s = time.monotonic()
             if not runs:
                 return
             values: dict[str, Any] = {

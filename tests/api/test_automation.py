@@ -262,5 +262,4 @@ def test_what_is_asked_first_is_answered_by_what_is_true_today(sysadmin: Api, us
         assert sysadmin.get(path).json() == {"total": 0, "completed": 0, "ongoing": False, "metrics": {}}
         assert user.get(path).status_code == 403
     assert sysadmin.post("/registries", {}).status_code == 501
-    assert sysadmin.post("/retentions", {}).status_code == 501
     assert robot_with("registry list").get("/registries").status_code == 200
