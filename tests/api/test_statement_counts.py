@@ -72,6 +72,12 @@ def counted(start_server: ServerFactory) -> Counted:
         robot = _robot(api, "ci")
         for number in range(IMAGES):
             _robot(api, f"r{number}")
+    with api_of(server, owner) as api:
+        project = api.get("projects/counted").json()["project_id"]
+        api.post("retentions", json={"scope": {"level": "project", "ref": project}}).raise_for_status()
+        for _ in range(IMAGES):
+            run = api.post("retentions/1/executions", json={"dry_run": True}).raise_for_status().headers["location"]
+            api.patch(run.rpartition("/api/v2.0/")[2], json={"action": "stop"}).raise_for_status()
     with audit_log_written(server):
         _push(server, owner)
         with api_of(server, owner) as api:
@@ -104,7 +110,7 @@ def _lists(api: httpx.Client) -> Iterator[tuple[str, list[str]]]:
     """The lists of the schema, with the names of what each can be asked."""
     places = {
         "project_name": "counted", "project_name_or_id": "counted", "repository_name": "app", "reference": "v1",
-        "user_id": "1", "immutable_rule_id": "1",
+        "user_id": "1", "immutable_rule_id": "1", "id": "1", "eid": "1",
     }  # fmt: skip
     schema: dict[str, Any] = api.get("openapi.json").raise_for_status().json()
     for path, methods in schema["paths"].items():
