@@ -24,6 +24,7 @@ from registry_core.events.relay import relay
 from tests.api.conftest import Api
 from tests.api.content import put, put_about, repository_of
 from tests.api.routes import names_in, routes, rows
+from tests.api.tenants import NO_SUCH
 from tests.support.operations import BY_SYSTEM
 
 ROWS: Final = 3
@@ -41,6 +42,9 @@ EMPTY: Final = frozenset(
         "projects/{}/scanner/candidates",
         "system/gc",
         "system/purgeaudit",
+        "schedules",
+        "projects/{}/holds",
+        "projects/{}/immutabletagrules",
     }
 )
 """Lists in which there is nothing yet."""
@@ -81,7 +85,7 @@ def _listings(api: Api, values: dict[str, str], project_id: int) -> Iterator[Lis
         if not route.is_rest or "GET" not in known.get(route.shape, ("", {}))[1]:
             continue
         name = route.shape.removeprefix("api/v2.0/")
-        places = [values.get(place, "1") for place in names_in(known[route.shape][0])]
+        places = [values.get(place, str(NO_SUCH)) for place in names_in(known[route.shape][0])]
         path = route.at(places).removeprefix("/api/v2.0")
         address = f"{path}?{NEEDED[name].format(project_id=project_id)}" if name in NEEDED else path
         if "X-Total-Count" in api.get(address).headers:
