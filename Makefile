@@ -32,7 +32,7 @@ test: .venv/.synced ## Run all tests (ARGS="..." for pytest; PORTOLAN_REQUIRE_TO
 	@if [[ "$(REQUIRE_TOOLS)" == 1 ]]; then tests/tools/build.sh >/dev/null; fi
 	PORTOLAN_REQUIRE_TOOLS=$(REQUIRE_TOOLS) .venv/bin/pytest -n $(JOBS) --dist worksteal --durations 10 $(ARGS)
 
-test-quick: .venv/.synced ## Run what needs no server of its own: operations, views, parsers (under three minutes)
+test-quick: .venv/.synced ## Run what needs no server of its own: operations, views, parsers
 	.venv/bin/pytest -n $(JOBS) -m "not server and not slow" $(addprefix tests/,api frontend http projects rbac registry_core storage) $(ARGS)
 
 # The checks load Django's settings but need no server: nothing listens on port 1, and the secrets that the settings

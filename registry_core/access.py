@@ -100,6 +100,13 @@ def subject_with_key(key: str, name: str = "") -> Subject:
     return Subject(SubjectKind[kind.upper()], int(number), name)
 
 
+def stored_subject(kind: int, id: int) -> Subject:
+    """The subject whose kind and id a row has; without a name if the account is deleted or disabled."""
+    if kind == SubjectKind.SYSTEM:
+        return SYSTEM
+    return authority().subject(kind=SubjectKind(kind), id=id) or Subject(SubjectKind(kind), id, "")
+
+
 class AccessError(Exception):
     """Base of an authority's refusals; the message is for the client's user."""
 

@@ -13,7 +13,26 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from projects import tasks
-from projects.api.selector_messages import RuleSelector, selector_messages, selectors_of
+from projects.api.retention_messages import (
+    ALGORITHM,
+    PROJECT,
+    SCHEDULE,
+    RetentionAction,
+    RetentionExecution,
+    RetentionExecutionTask,
+    RetentionMetadata,
+    RetentionPolicyAnswer,
+    RetentionPolicyRequest,
+    RetentionPolicyScope,
+    RetentionRule,
+    RetentionRuleMetadata,
+    RetentionRuleParamMetadata,
+    RetentionRuleTrigger,
+    RetentionRun,
+    RetentionSelectorMetadata,
+    UpcomingDeletion,
+)
+from projects.api.selector_messages import selector_messages, selectors_of
 from projects.models import RetentionPolicy
 from projects.retention.evaluation import evaluate
 from projects.retention.policies import Wanted, create_policy, delete_policy, rules_of, update_policy
@@ -22,7 +41,7 @@ from projects.retention.running import repositories_of
 from projects.selectors import KIND, OF_REPOSITORIES, OF_TAGS
 from registry_core.api.base import ApiView, created, done, find_project
 from registry_core.api.jobservice import text_of
-from registry_core.api.messages import Answer, Body, Int64, ShortText, Time, api_time, parse_body
+from registry_core.api.messages import api_time, parse_body
 from registry_core.api.openapi import CURSOR, PAGE, PAGE_SIZE, operation
 from registry_core.api.paging import ListRules, listed
 from registry_core.api.permissions import SIGNED_IN, Computed, in_project
@@ -36,146 +55,11 @@ from registry_core.jobs.models import Execution, Status, Task
 
 TAG: Final = "Retention"
 RESOURCE: Final = "tag-retention"
-ALGORITHM: Final = "or"
-PROJECT: Final = "project"
-SCHEDULE: Final = "Schedule"
 CRON: Final = "cron"
 UPCOMING_MAX: Final = 1000
 NEWEST: Final = ListRules(sorts={"id": "pk"}, order=("-pk",))
 OLDEST: Final = ListRules(sorts={"id": "pk"}, order=("pk",))
 LISTED: Final = [PAGE, PAGE_SIZE, CURSOR]
-
-
-class RetentionRule(Body):
-    """A rule: what of the selected artifacts stays, by its template and the number in `params` under its name."""
-
-    id: Int64 = 0
-    priority: Int64 = 0
-    disabled: bool = False
-    action: ShortText = ACTION
-    template: ShortText = ""
-    params: dict[str, Any] = {}
-    tag_selectors: list[RuleSelector] = []
-    scope_selectors: dict[str, list[RuleSelector]] = {}
-
-
-class RetentionRuleTrigger(Body):
-    """When it runs: `settings.cron` has six fields; empty: only when it is started."""
-
-    kind: ShortText = SCHEDULE
-    settings: dict[str, Any] = {}
-    references: dict[str, Any] = {}
-
-
-class RetentionPolicyScope(Body):
-    """What it is about: a project, by its id."""
-
-    level: ShortText = PROJECT
-    ref: Int64 = 0
-
-
-class RetentionPolicyRequest(Body):
-    """A retention policy."""
-
-    id: Int64 = 0
-    algorithm: ShortText = ALGORITHM
-    rules: list[RetentionRule] = []
-    trigger: RetentionRuleTrigger | None = None
-    scope: RetentionPolicyScope | None = None
-
-
-class RetentionPolicyAnswer(Answer, kw_only=True):
-    """A retention policy."""
-
-    id: int
-    algorithm: str
-    rules: list[RetentionRule]
-    trigger: RetentionRuleTrigger
-    scope: RetentionPolicyScope
-
-
-class RetentionRun(Body):
-    """How to run it."""
-
-    dry_run: bool = False
-
-
-class RetentionAction(Body):
-    """What to do with a run: `stop`."""
-
-    action: ShortText = ""
-
-
-class RetentionExecution(Answer, kw_only=True):
-    """A run of a policy."""
-
-    id: int
-    policy_id: int
-    start_time: Time
-    end_time: Time = ""
-    status: str
-    trigger: str
-    dry_run: bool
-
-
-class RetentionExecutionTask(Answer, kw_only=True):
-    """What a run did in one repository: the artifacts that it looked at, and those that stayed."""
-
-    id: int
-    execution_id: int
-    repository: str
-    job_id: str
-    status: str
-    status_code: int
-    status_revision: int
-    start_time: Time = ""
-    end_time: Time = ""
-    total: int
-    retained: int
-
-
-class RetentionRuleParamMetadata(Answer, kw_only=True):
-    """The parameter of a template."""
-
-    type: str
-    unit: str
-    required: bool
-
-
-class RetentionRuleMetadata(Answer, kw_only=True):
-    """A template of rules."""
-
-    rule_template: str
-    display_text: str
-    action: str
-    params: list[RetentionRuleParamMetadata]
-
-
-class RetentionSelectorMetadata(Answer, kw_only=True):
-    """A kind of selector."""
-
-    display_text: str
-    kind: str
-    decorations: list[str]
-
-
-class RetentionMetadata(Answer, kw_only=True):
-    """What rules can be made of."""
-
-    templates: list[RetentionRuleMetadata]
-    scope_selectors: list[RetentionSelectorMetadata]
-    tag_selectors: list[RetentionSelectorMetadata]
-
-
-class UpcomingDeletion(Answer, kw_only=True):
-    """An artifact that the next run deletes as things are, and when that is; no time: the policy has no schedule."""
-
-    repository: str
-    digest: str
-    tags: list[str]
-    size: int
-    push_time: Time
-    time: Time = ""
 
 
 class MetadataView(ApiView):

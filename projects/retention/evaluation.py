@@ -16,6 +16,7 @@ from registry_core.config import get_config
 from registry_core.content.descriptions import accessory_by_tag
 from registry_core.content.models import ManifestDescriptor
 from registry_core.content.repositories import RepositoryRef
+from registry_core.database.times import database_now
 from registry_core.digests import Digest
 
 HELD: Final = "it is under legal hold"
@@ -47,7 +48,6 @@ _ACCESSORY_TAGS: Final = """
     JOIN content_tag AS tag ON tag.artifact_id = accessory.id AND tag.deleted_at IS NULL
     WHERE accessory.repository_id = %s AND accessory.deleted_at IS NULL AND accessory.accessory_of IS NOT NULL
 """
-_NOW: Final = "SELECT clock_timestamp()"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ def evaluate(repository: RepositoryRef, rules: Sequence[Rule], *, at: dt.datetim
     if not mine:
         return []
     candidates = _candidates(repository)
-    return _verdicts(repository, candidates, mine, at or _now())
+    return _verdicts(repository, candidates, mine, at or database_now())
 
 
 def _verdicts(
@@ -134,10 +134,3 @@ def _with_accessory_tags(repository: RepositoryRef, candidates: Sequence[Candida
     for subject, name in rows:
         more[subject] = (*more.get(subject, ()), name)
     return [replace(each, tags=each.tags + more.get(each.digest, ())) for each in candidates] if more else [*candidates]
-
-
-def _now() -> dt.datetime:
-    with connection.cursor() as cursor:
-        cursor.execute(_NOW)
-        now: dt.datetime = cursor.fetchone()[0]
-    return now

@@ -1,7 +1,7 @@
 """Running a retention policy: a job with one task for each repository that a rule is about.
 
-What is deleted was not retained when its repository was evaluated, and has the same tags when it is deleted: an
-artifact that is tagged or pushed meanwhile stays.
+What is deleted was not retained when its repository was evaluated, and is judged again under its locks: an artifact
+that was pushed, tagged or pulled since then stays.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from projects.retention.evaluation import Verdict, applicable, current, evaluate
 from projects.retention.policies import rules_of
 from projects.retention.rules import Rule
 from registry_core.access import Cause
-from registry_core.config import get_config
 from registry_core.content.errors import ContentError
-from registry_core.content.manifests import delete_manifest, refuse_tagged
+from registry_core.content.manifests import delete_manifest
 from registry_core.content.models import ManifestDescriptor, Repository
 from registry_core.content.repositories import RepositoryRef, repository_ref
+from registry_core.content.untagged import refuse_wanted
 from registry_core.digests import Digest
 from registry_core.errors import OperationError
 from registry_core.events.outbox import emit
@@ -43,10 +43,6 @@ _CHILDREN: Final = """
           AND child.deleted_at IS NULL
     )
     SELECT digest FROM below WHERE digest <> (SELECT digest FROM content_artifact WHERE id = %(artifact)s)
-"""
-_IS_YOUNG: Final = """
-    SELECT pushed_at > clock_timestamp() - make_interval(secs => %s) FROM content_artifact
-    WHERE repository_id = %s AND digest = %s AND deleted_at IS NULL
 """
 
 
@@ -178,15 +174,11 @@ def _no_longer_wanted(
     run: Run[RetentionParameters], repository: RepositoryRef, child: Digest
 ) -> Callable[[set[str]], None]:
     """Children follow their index, unless another index or a tag keeps them, or they were pushed again just now."""
+    refuse = refuse_wanted(repository, child)
 
     def check(tags: set[str]) -> None:
         run.hold()
-        refuse_tagged(tags)
-        with connection.cursor() as cursor:
-            cursor.execute(_IS_YOUNG, [get_config().gc_grace_s, repository.id, child.raw])
-            row = cursor.fetchone()
-        if row and row[0]:
-            raise _Changed("it was pushed lately, perhaps for another index")
+        refuse(tags)
 
     return check
 

@@ -13,7 +13,7 @@ from django.db import connection
 
 from registry_core.content import installation
 from registry_core.content.compare import StorageReport, compare
-from registry_core.content.models import StoreMeasure
+from registry_core.content.models import Garbage, StoreMeasure
 from registry_core.storage.interface import ObjectStore
 from registry_core.storage.stores import configured_stores
 
@@ -106,12 +106,13 @@ def waiting() -> Waiting:
                    (SELECT count(*) FROM content_deletion WHERE expires_at <= now() OR is_purging),
                    (SELECT count(*) FROM content_garbage),
                    (SELECT coalesce(sum(size_bytes), 0)::bigint FROM content_garbage
-                    JOIN content_blob AS blob ON blob.id = target_id WHERE kind = 2),
+                    JOIN content_blob AS blob ON blob.id = target_id WHERE kind = %s),
                    (SELECT coalesce(extract(epoch FROM now() - min(queued_at)), 0)::bigint FROM content_garbage),
                    count(*), coalesce(sum(size_bytes), 0)::bigint, count(*) FILTER (WHERE failure <> ''),
                    coalesce(extract(epoch FROM now() - min(doomed_at)), 0)::bigint
             FROM content_doomedobject
-            """
+            """,
+            [Garbage.Kind.BLOB],
         )
         return Waiting(*cursor.fetchall()[0])
 

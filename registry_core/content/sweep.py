@@ -21,6 +21,7 @@ from registry_core.content import installation, trash, upload_rows, uploads
 from registry_core.content.acknowledged import acknowledged
 from registry_core.content.events import StorageSwept
 from registry_core.content.orphans import Orphans, find_orphans, remove_orphan, remove_unfinished
+from registry_core.database.times import database_now
 from registry_core.events.outbox import emit
 from registry_core.storage.interface import ObjectStore, StorageError, StoredObject
 from registry_core.storage.stores import configured_stores
@@ -67,7 +68,7 @@ def sweep(*, ttl_s: int, is_forced: bool = False, is_dry_run: bool = False) -> S
     """
     report = SweepReport(is_dry_run)
     # By the slower of the clocks: a clock that was set forward must not age anything.
-    now_s = min(time.time(), trash.database_now_s())
+    now_s = min(time.time(), database_now().timestamp())
     for store in configured_stores():
         try:
             _sweep_store(store, report, ttl_s=ttl_s, now_s=now_s, is_forced=is_forced)

@@ -63,13 +63,6 @@ def empty(*, older_than_s: float = 0.0) -> tuple[int, int]:
     return sum(purged for purged, _ in done), sum(given_back for _, given_back in done)
 
 
-def database_now_s() -> float:
-    """The database's time, in seconds since the epoch."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT extract(epoch FROM clock_timestamp())::float8")
-        return float(cursor.fetchone()[0])
-
-
 def _purge(store: ObjectStore, trashed: TrashedObject) -> None:
     store.purge(trashed)
     _log.info(

@@ -3,7 +3,7 @@ the trash, with the policies asked, and with an event."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
@@ -14,7 +14,7 @@ from registry_core.access import Cause
 from registry_core.config import get_config
 from registry_core.content.errors import ContentInUse, ManifestUnknown, Refused
 from registry_core.content.manifests import delete_manifest, refuse_tagged
-from registry_core.content.models import Repository
+from registry_core.content.models import ManifestDescriptor, Repository
 from registry_core.content.reporters import Reporter
 from registry_core.content.repositories import RepositoryRef, repository_ref
 from registry_core.digests import Digest
@@ -22,7 +22,7 @@ from registry_core.digests import Digest
 PAGE: Final = 2000
 
 # An artifact that is about another one, which is there, stays with that one; so does what an index lists.
-_UNTAGGED: Final = """
+_UNTAGGED: Final = f"""
     WITH page AS (
         SELECT id, repository_id, digest, subject_digest, accessory_of, pushed_at FROM content_artifact
         WHERE id > %(last)s AND deleted_at IS NULL ORDER BY id LIMIT %(page)s
@@ -38,9 +38,13 @@ _UNTAGGED: Final = """
       AND NOT EXISTS (
           SELECT FROM content_manifestdescriptor AS entry
           JOIN content_artifact AS parent ON parent.manifest_id = entry.manifest_id
-          WHERE entry.role = 3 AND entry.digest = page.digest AND parent.repository_id = page.repository_id
-            AND parent.deleted_at IS NULL)
+          WHERE entry.role = {ManifestDescriptor.Role.MANIFEST:d} AND entry.digest = page.digest
+            AND parent.repository_id = page.repository_id AND parent.deleted_at IS NULL)
     ORDER BY page.id
+"""  # noqa: S608 a constant
+_IS_YOUNG: Final = """
+    SELECT pushed_at > clock_timestamp() - make_interval(secs => %s) FROM content_artifact
+    WHERE repository_id = %s AND digest = %s AND deleted_at IS NULL
 """
 _LAST: Final = """
     SELECT max(id) FROM (
@@ -90,13 +94,33 @@ def delete_untagged(reporter: Reporter, cause: Cause) -> int:
             return deleted
 
 
+def refuse_wanted(repository: RepositoryRef, digest: Digest) -> Callable[[Collection[str]], None]:
+    """For `delete_manifest(unless=…)`: an artifact stays that got a tag since it was found, or was pushed within the
+    grace period. Raises ContentInUse."""
+
+    def refuse(tags: Collection[str]) -> None:
+        refuse_tagged(tags)
+        with connection.cursor() as cursor:
+            cursor.execute(_IS_YOUNG, [get_config().gc_grace_s, repository.id, digest.raw])
+            row = cursor.fetchone()
+        if row and row[0]:
+            raise ContentInUse(f"{digest} was pushed lately, and may belong to a push in progress: try again later")
+
+    return refuse
+
+
 def _delete(untagged: Untagged, reporter: Reporter, cause: Cause) -> bool:
     repository = _living(untagged.repository_id)
     if repository is None:
         return False
     with suppress(ManifestUnknown, ContentInUse):
         try:
-            delete_manifest(repository=repository, digest=untagged.digest, cause=cause, unless=refuse_tagged)
+            delete_manifest(
+                repository=repository,
+                digest=untagged.digest,
+                cause=cause,
+                unless=refuse_wanted(repository, untagged.digest),
+            )
         except Refused as error:
             reporter.log(f"kept {repository.name}@{untagged.digest}: {error.message}")
             return False

@@ -19,9 +19,10 @@ from psycopg.types.json import Jsonb
 
 from registry_core.jobs.executions import NUMBERS, tally
 from registry_core.jobs.kinds import all_kinds
+from registry_core.jobs.models import PENDING, RUNNING
 
 LEASE_S: Final = 20.0
-STOP_WITHIN_S: Final = 4.0
+STOP_WITHIN_S: Final = 3.0
 """After this time a task that was told to stop counts as stopped, even if its function has not returned."""
 RETRY_S: Final = 5.0
 RETRY_MAX_S: Final = 600.0
@@ -30,17 +31,17 @@ _MESSAGE_MAX: Final = 2000
 
 # One row for each kind and project that has pending tasks, found by skipping through the index `task_ready`; so the
 # cost does not depend on how many tasks wait.
-_GROUPS: Final = """
+_GROUPS: Final = f"""
     WITH RECURSIVE heads AS (
-        (SELECT is_bulk, kind, project_id FROM jobs_task WHERE status = 0 ORDER BY 1, 2, 3 LIMIT 1)
+        (SELECT is_bulk, kind, project_id FROM jobs_task WHERE status = {PENDING} ORDER BY 1, 2, 3 LIMIT 1)
         UNION ALL
         SELECT following.* FROM heads CROSS JOIN LATERAL (
             SELECT is_bulk, kind, project_id FROM jobs_task
-            WHERE status = 0 AND (is_bulk, kind, project_id) > (heads.is_bulk, heads.kind, heads.project_id)
+            WHERE status = {PENDING} AND (is_bulk, kind, project_id) > (heads.is_bulk, heads.kind, heads.project_id)
             ORDER BY 1, 2, 3 LIMIT 1
         ) AS following
     ),
-    busy AS (SELECT kind, project_id, count(*) AS tasks FROM jobs_task WHERE status = 1 GROUP BY 1, 2),
+    busy AS (SELECT kind, project_id, count(*) AS tasks FROM jobs_task WHERE status = {RUNNING} GROUP BY 1, 2),
     rule AS (SELECT * FROM unnest(%(kinds)s::text[], %(most)s::int[], %(each)s::int[]) AS rule (kind, most, each))
     SELECT heads.is_bulk, heads.kind, heads.project_id
     FROM heads JOIN rule USING (kind)
@@ -51,55 +52,55 @@ _GROUPS: Final = """
       AND (rule.most = 0 OR (SELECT coalesce(sum(tasks), 0) FROM busy WHERE busy.kind = heads.kind) < rule.most)
       AND heads.is_bulk = ANY(%(classes)s)
       AND EXISTS (
-          SELECT 1 FROM jobs_task AS task WHERE task.status = 0 AND task.is_bulk = heads.is_bulk
+          SELECT 1 FROM jobs_task AS task WHERE task.status = {PENDING} AND task.is_bulk = heads.is_bulk
             AND task.kind = heads.kind AND task.project_id = heads.project_id AND task.run_at <= clock_timestamp())
     ORDER BY heads.is_bulk,
         (SELECT coalesce(sum(tasks), 0) FROM busy WHERE busy.project_id = heads.project_id),
         turn.served_at NULLS FIRST
     LIMIT 8
-"""
+"""  # noqa: S608 a constant
 _BOUNDED: Final = """
     SELECT set_config('lock_timeout', '2s', true), set_config('idle_in_transaction_session_timeout', '5s', true)
 """
-_CLAIM: Final = """
-    UPDATE jobs_task SET status = 1, worker = %(worker)s, token = token + 1, attempts = attempts + 1, done = 0,
+_CLAIM: Final = f"""
+    UPDATE jobs_task SET status = {RUNNING}, worker = %(worker)s, token = token + 1, attempts = attempts + 1, done = 0,
         total = 0, lease_until = clock_timestamp() + make_interval(secs => %(lease)s), started_at = clock_timestamp(),
         updated_at = clock_timestamp(), message = ''
     WHERE id = (
-        SELECT id FROM jobs_task WHERE status = 0 AND is_bulk = %(is_bulk)s AND kind = %(kind)s
+        SELECT id FROM jobs_task WHERE status = {PENDING} AND is_bulk = %(is_bulk)s AND kind = %(kind)s
           AND project_id = %(project)s AND run_at <= clock_timestamp()
         ORDER BY run_at, id LIMIT 1 FOR UPDATE SKIP LOCKED)
     RETURNING id, token, execution_id, kind, project_id, is_bulk, attempts, parameters
-"""
+"""  # noqa: S608 a constant
 _TURN: Final = """
     INSERT INTO jobs_turn (project_id, served_at) VALUES (%s, clock_timestamp())
     ON CONFLICT (project_id) DO UPDATE SET served_at = excluded.served_at
 """
-_BEGIN: Final = """
-    UPDATE jobs_execution SET status = 1, started_at = coalesce(started_at, clock_timestamp())
-    WHERE id = %s AND status = 0
-"""
-_RENEW: Final = """
+_BEGIN: Final = f"""
+    UPDATE jobs_execution SET status = {RUNNING}, started_at = coalesce(started_at, clock_timestamp())
+    WHERE id = %s AND status = {PENDING}
+"""  # noqa: S608 a constant
+_RENEW: Final = f"""
     UPDATE jobs_task SET lease_until = clock_timestamp() + make_interval(secs => %(lease)s)
-    WHERE id = %(id)s AND token = %(token)s AND status = 1 RETURNING stop_requested_at IS NOT NULL
-"""
-_END: Final = """
+    WHERE id = %(id)s AND token = %(token)s AND status = {RUNNING} RETURNING stop_requested_at IS NOT NULL
+"""  # noqa: S608 a constant
+_END: Final = f"""
     UPDATE jobs_task SET status = %(status)s, result = %(result)s, message = %(message)s, done = %(done)s,
         total = %(total)s, ended_at = clock_timestamp(), updated_at = clock_timestamp(), lease_until = NULL,
         worker = '', token = token + 1
-    WHERE id = %(id)s AND token = %(token)s AND status = 1
-"""
-_GIVE_BACK: Final = """
-    UPDATE jobs_task SET status = 0, worker = '', token = token + 1, lease_until = NULL, message = %(message)s,
+    WHERE id = %(id)s AND token = %(token)s AND status = {RUNNING}
+"""  # noqa: S608 a constant
+_GIVE_BACK: Final = f"""
+    UPDATE jobs_task SET status = {PENDING}, worker = '', token = token + 1, lease_until = NULL, message = %(message)s,
         attempts = attempts - %(refund)s, run_at = clock_timestamp() + make_interval(secs => %(delay)s)
-    WHERE id = %(id)s AND token = %(token)s AND status = 1 AND stop_requested_at IS NULL
-"""
-_LOST: Final = """
+    WHERE id = %(id)s AND token = %(token)s AND status = {RUNNING} AND stop_requested_at IS NULL
+"""  # noqa: S608 a constant
+_LOST: Final = f"""
     SELECT id, token, attempts, kind, execution_id, stop_requested_at IS NOT NULL FROM jobs_task
-    WHERE status = 1 AND id > %(after)s AND (lease_until < clock_timestamp()
+    WHERE status = {RUNNING} AND id > %(after)s AND (lease_until < clock_timestamp()
         OR stop_requested_at < clock_timestamp() - make_interval(secs => %(patience)s))
     ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED
-"""
+"""  # noqa: S608 a constant
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """Executions: started with their tasks in one transaction, stopped, retried, and removed when they are old.
 
-All of it is rows. The clock tells workers within a second that there is something to do, so nothing is lost with the
+All of it is rows. The clock tells workers within two seconds that there is something to do, so nothing is lost with the
 broker.
 """
 
@@ -18,18 +18,18 @@ from psycopg.types.json import Jsonb
 from registry_core.access import Cause
 from registry_core.errors import AlreadyExists, InvalidInput, NotFound
 from registry_core.jobs.kinds import JobKind
-from registry_core.jobs.models import OPEN, Execution, Status, Task, Trigger
+from registry_core.jobs.models import OPEN, PENDING, Execution, Status, Task, Trigger
 
 KEPT_EACH: Final = 50
 """Executions of a kind, and of what it is about, that are kept however old they are."""
 REMOVED_AT_ONCE: Final = 50
 
-_INSERT_TASKS: Final = """
+_INSERT_TASKS: Final = f"""
     INSERT INTO jobs_task (execution_id, kind, project_id, is_bulk, status, parameters, result, message, attempts,
                            token, worker, done, total, log_bytes)
-    SELECT %s, %s, %s, %s, 0, parameters, '{}', '', 0, 0, '', 0, 0, 0
+    SELECT %s, %s, %s, %s, {PENDING}, parameters, '{{}}', '', 0, 0, '', 0, 0, 0
     FROM unnest(%s::jsonb[]) WITH ORDINALITY AS task (parameters, place) ORDER BY place
-"""
+"""  # noqa: S608 a constant
 _STOP_PENDING: Final = """
     UPDATE jobs_task SET status = %(stopped)s, ended_at = clock_timestamp(), token = token + 1
     WHERE status = %(pending)s AND {where}

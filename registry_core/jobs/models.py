@@ -29,6 +29,9 @@ class Trigger(models.TextChoices):
 
 
 OPEN = (Status.PENDING, Status.RUNNING)
+PENDING = int(Status.PENDING)
+RUNNING = int(Status.RUNNING)
+"""For statements: a literal, because the partial indexes of tasks have literals."""
 
 
 class Execution(models.Model):

@@ -10,14 +10,14 @@ from django.db import connection
 from registry_core.errors import InvalidInput, NotFound
 from registry_core.jobs import executions
 from registry_core.jobs.kinds import all_kinds
-from registry_core.jobs.models import PausedQueue
+from registry_core.jobs.models import PENDING, PausedQueue
 from registry_core.jobs.schedules import SCHEDULER
 
 ALL: Final = "all"
-_WAITING: Final = """
+_WAITING: Final = f"""
     SELECT kind, count(*), coalesce(extract(epoch FROM clock_timestamp() - min(run_at)), 0)::bigint
-    FROM jobs_task WHERE status = 0 GROUP BY kind
-"""
+    FROM jobs_task WHERE status = {PENDING} GROUP BY kind
+"""  # noqa: S608 a constant
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,12 +7,13 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Any, Final, Generic
 
 import structlog
 from django.db import OperationalError, transaction
 
-from registry_core.access import Cause, SubjectKind, subject_with_key
+from registry_core.access import Cause, stored_subject
 from registry_core.jobs import executions, task_logs
 from registry_core.jobs.claims import Claim, LeaseLost, end, give_back, renew, retry_delay_s
 from registry_core.jobs.kinds import JobKind, P, kind_named
@@ -46,12 +47,11 @@ class Run(Generic[P]):
         self._size = 0
         self._lock = threading.Lock()
 
-    @property
+    @cached_property
     def cause(self) -> Cause:
         """The cause for operations: the account that started the execution, because of this kind of job."""
         execution = Execution.objects.get(pk=self.claim.execution_id)
-        key = f"{SubjectKind(execution.subject_kind).name.lower()}:{execution.subject_id}"
-        subject = subject_with_key(key, "system" if execution.subject_kind == SubjectKind.SYSTEM else "")
+        subject = stored_subject(execution.subject_kind, execution.subject_id)
         return Cause(subject, execution.client, self.kind.name.lower(), f"job-{self.claim.execution_id}")
 
     def log(self, line: str) -> None:

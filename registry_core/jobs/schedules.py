@@ -13,11 +13,12 @@ from zoneinfo import ZoneInfo
 
 import structlog
 from cronsim import CronSim, CronSimError
-from django.db import connection, transaction
+from django.db import transaction
 from django.db.models import Q
 
-from registry_core.access import SYSTEM, Cause, SubjectKind, of_system, subject_with_key
+from registry_core.access import Cause, of_system, stored_subject
 from registry_core.config import get_config
+from registry_core.database.times import database_now
 from registry_core.errors import AlreadyExists, InvalidInput
 from registry_core.jobs import executions
 from registry_core.jobs.kinds import JobKind, all_kinds, kind_named
@@ -103,7 +104,7 @@ def set_schedule(
     expression = "" if type == Type.NONE else cron_of(type, cron)
     kept = executions.checked(kind, parameters) if expression else {}
     with transaction.atomic():
-        now = _now()
+        now = database_now()
         mine = Schedule.objects.select_for_update().filter(kind=kind.name, subject_ref=subject_ref)
         old = mine.first()
         if old is not None and old.next_at is not None and is_new and expression:
@@ -153,7 +154,7 @@ def start_due() -> int:
 
 @transaction.atomic
 def _start_one() -> bool | None:
-    now = _now()
+    now = database_now()
     due = Schedule.objects.select_for_update(skip_locked=True).filter(Q(next_at__lte=now)).order_by("next_at").first()
     if due is None:
         return None
@@ -181,14 +182,5 @@ def _start_one() -> bool | None:
 
 
 def _cause_of(schedule: Schedule) -> Cause:
-    kind = SubjectKind(schedule.subject_kind)
-    is_system = kind is SubjectKind.SYSTEM
-    subject = SYSTEM if is_system else subject_with_key(f"{kind.name.lower()}:{schedule.subject_id}")
+    subject = stored_subject(schedule.subject_kind, schedule.subject_id)
     return Cause(subject, "", "schedule", f"schedule-{schedule.pk}")
-
-
-def _now() -> datetime:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT clock_timestamp()")
-        now: datetime = cursor.fetchone()[0]
-    return now

@@ -20,25 +20,25 @@ from django.db import DatabaseError, connection
 
 from registry_core.errors import InvalidInput
 from registry_core.jobs.claims import LEASE_S, Claim, claim, end
-from registry_core.jobs.models import Status
+from registry_core.jobs.models import RUNNING, Status
 from registry_core.jobs.running import Run, begin, run
 
 KEEP_S: Final = 1.0
 SEEN_S: Final = 15.0
 FORGOTTEN_S: Final = 60.0
-_KEEP: Final = """
+_KEEP: Final = f"""
     UPDATE jobs_task AS task SET done = mine.done, total = mine.total, updated_at = clock_timestamp(),
         lease_until = clock_timestamp() + make_interval(secs => %(lease)s)
     FROM unnest(%(ids)s::bigint[], %(tokens)s::bigint[], %(done)s::bigint[], %(total)s::bigint[])
         AS mine (id, token, done, total)
-    WHERE task.id IN (SELECT id FROM jobs_task WHERE id = ANY(%(ids)s) AND status = 1 FOR UPDATE SKIP LOCKED)
+    WHERE task.id IN (SELECT id FROM jobs_task WHERE id = ANY(%(ids)s) AND status = {RUNNING} FOR UPDATE SKIP LOCKED)
       AND task.id = mine.id AND task.token = mine.token
-"""
-_STATE: Final = """
+"""  # noqa: S608 a constant
+_STATE: Final = f"""
     SELECT mine.id FROM unnest(%(ids)s::bigint[], %(tokens)s::bigint[]) AS mine (id, token)
-    LEFT JOIN jobs_task AS task ON task.id = mine.id AND task.token = mine.token AND task.status = 1
+    LEFT JOIN jobs_task AS task ON task.id = mine.id AND task.token = mine.token AND task.status = {RUNNING}
     WHERE task.id IS NULL OR task.stop_requested_at IS NOT NULL
-"""
+"""  # noqa: S608 a constant
 _SEEN: Final = """
     INSERT INTO jobs_pool (id, host, pid, concurrency) VALUES (%s, %s, %s, %s)
     ON CONFLICT (id) DO UPDATE SET seen_at = clock_timestamp()

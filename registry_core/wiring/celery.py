@@ -1,7 +1,7 @@
 """The Celery application: it wakes the threads that run jobs, and nothing else.
 
 A message says only that there is work; which task a thread runs is decided in Postgres (`registry_core.jobs.claims`).
-So the broker may lose everything: the clock sends another message within a second.
+So the broker may lose everything: the clock sends another message within two seconds.
 """
 
 import contextlib
@@ -54,7 +54,7 @@ app.conf.update(
     broker_url=get_config().redis_dsn or "redis://127.0.0.1:6379/0",
     broker_connection_retry_on_startup=True,
     broker_transport_options={"socket_timeout": 5, "socket_connect_timeout": 2},
-    task_publish_retry=False,  # the clock sends another message in a second
+    task_publish_retry=False,  # the clock sends another message in two seconds
     task_ignore_result=True,
     worker_prefetch_multiplier=1,
     worker_hijack_root_logger=False,

@@ -23,7 +23,7 @@ from registry_core.wiring.celery import wake
 from registry_core.wiring.supervisor.stopping import StopSignal
 
 THREADS: Final = 3  # two long runs leave one thread for those of every second
-DISPATCH_S: Final = 1.0
+DISPATCH_S: Final = 2.0
 WAIT_S: Final = 60.0
 _logger = logs.get_logger("portolan.clock")
 

@@ -13,10 +13,12 @@ from django.utils import timezone
 from projects.holds.operations import set_hold
 from projects.models import RetentionPolicy
 from projects.retention.evaluation import evaluate
+from registry_core.content.errors import ContentInUse
 from registry_core.content.manifests import delete_manifest
 from registry_core.content.models import Artifact, Project, Tag
 from registry_core.content.repositories import RepositoryRef
 from registry_core.content.tags import create_tag
+from registry_core.content.untagged import refuse_wanted
 from registry_core.digests import Digest
 from registry_core.events.models import Event
 from registry_core.jobs import executions
@@ -223,6 +225,21 @@ def run_with(
 
     monkeypatch.setattr("projects.retention.running.evaluate", evaluate_then)
     return run(sysadmin, path)
+
+
+def test_what_a_run_deleted_names_who_started_it(sysadmin: Api, project: Project, repository: RepositoryRef) -> None:
+    fill(repository, 1)
+    run(sysadmin, create(sysadmin, project, rule("latestPushedK", 0)))
+    (deletion,) = sysadmin.get(f"/projects/{project.pk}/trash").json()
+    assert (deletion["deleted_by"], deletion["reason"]) == ("root-admin", "retention")
+
+
+def test_a_manifest_that_was_pushed_lately_is_not_deleted_for_having_no_tag(repository: RepositoryRef) -> None:
+    digest = put(repository, config=b"{}")
+    with pytest.raises(ContentInUse, match="pushed lately"):
+        delete_manifest(repository=repository, digest=digest, cause=BY_SYSTEM, unless=refuse_wanted(repository, digest))
+    age(digest, days=1)
+    delete_manifest(repository=repository, digest=digest, cause=BY_SYSTEM, unless=refuse_wanted(repository, digest))
 
 
 def test_an_artifact_that_is_deleted_and_pushed_again_during_the_run_stays(
